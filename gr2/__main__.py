@@ -1,0 +1,3 @@
+from gr2.cli import main
+
+main()

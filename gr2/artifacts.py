@@ -1,0 +1,135 @@
+"""Files appear whole or not at all, and every output folder says how it was made.
+
+Every stage calls `write_whole` (or one of the small writers on top of it); `manifest.json`, written last, marks an
+output folder as finished and lets the next reader notice a file that changed behind its back.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gr2.errors import InputError
+
+MANIFEST = "manifest.json"
+
+
+@contextmanager
+def write_whole(path: str | Path) -> Iterator[Path]:
+    """Yields a path beside `path` to write to; on success it is fsynced and renamed to `path`, on error removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield aside
+        _fsync(aside)
+        os.replace(aside, path)
+        _fsync(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_model_whole(folder: str | Path) -> Iterator[Path]:
+    """Yields an empty folder to save a model in, then moves its files into `folder`, `config.json` last.
+
+    Nothing can load a model folder that has no `config.json`, so a half-moved model is never mistaken for one.
+    """
+    folder = Path(folder)
+    aside = folder / ".model.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    yield aside
+    (folder / "config.json").unlink(missing_ok=True)
+    for file in sorted(aside.iterdir(), key=lambda file: file.name == "config.json"):
+        _fsync(file)
+        os.replace(file, folder / file.name)
+    aside.rmdir()
+    _fsync(folder)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    with write_whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: object) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> dict:
+    """Reads one JSON object; InputError where the file is missing or is not JSON."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected a JSON file, but {error}") from None
+
+
+def append_lines(path: str | Path, lines: list[str]) -> None:
+    """Appends lines and fsyncs. A kill may tear the last line; `read_appended` drops it."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.writelines(line + "\n" for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_appended(path: str | Path) -> list[dict]:
+    """Reads a JSON-lines file that was being appended to, and cuts off a torn last line in the file itself."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+    return [json.loads(line) for line in content[:whole].decode("utf-8").splitlines()]
+
+
+def sha256(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_below(path: str | Path) -> list[Path]:
+    """The files of an artifact: the file itself, or a folder's finished files (no checkpoints, logs, partial files)."""
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file()
+        and file.name not in (MANIFEST, "stage.json")
+        and not any(part.startswith((".", "checkpoint-")) or part.endswith(".partial") for part in _below(file, path))
+    )
+
+
+def check_against_manifest(file: Path, digest: str) -> None:
+    """Raises InputError if the manifest of the file's folder knows the file under another sha256."""
+    manifest = file.parent / MANIFEST
+    if not manifest.exists():
+        return
+    recorded = read_json(manifest).get("outputs", {}).get(file.name, digest)
+    if recorded != digest:
+        raise InputError(
+            f"{file}: its sha256 is {digest[:12]}…, but {manifest} recorded {recorded[:12]}…: the file changed after "
+            f"it was made. Run its stage again, or delete {manifest} if the change was meant."
+        )
+
+
+def _below(file: Path, folder: Path) -> tuple[str, ...]:
+    return file.relative_to(folder).parts
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

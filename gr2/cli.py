@@ -1,0 +1,66 @@
+"""`gr2 STAGE --config FILE [--key value ...]`: names every stage and hands over to it, nothing else."""
+
+import importlib
+import sys
+
+from gr2.errors import InputError
+
+STAGES = {
+    "prepare": ("gr2.data.prepare", "a source -> items.parquet, interactions.parquet (cleaned, k-core, split)"),
+    "embed": ("gr2.semantic_ids.embed", "items -> embeddings.safetensors"),
+    "sids": ("gr2.semantic_ids.sids", "embeddings -> semantic_ids.parquet, codebooks, quality.json"),
+    "midtrain": ("gr2.midtrain.train", "items, interactions, semantic IDs, a base model -> a model that speaks the IDs"),
+    "slates": ("gr2.prerank.slates", "interactions + a pre-ranker -> slates.parquet (lists to rerank)"),
+    "traces": ("gr2.traces.sample", "slates + a teacher -> traces.jsonl (reasoning traces, accepted or not)"),
+    "sft": ("gr2.sft.train", "accepted traces + a model -> a model that reasons and reranks"),
+    "rl": ("gr2.rl.train", "slates + a model -> the same model after reinforcement learning (DAPO)"),
+    "fit": ("gr2.rerankers.fit", "slates -> a small reranker's folder (logistic blend)"),
+    "rerank": ("gr2.rerankers.rerank", "slates + any reranker -> rankings.parquet"),
+    "evaluate": ("gr2.evaluation.evaluate", "slates + rankings -> metrics.json, report.html"),
+}
+OTHER = {
+    "run": ("gr2.pipeline", "a pipeline recipe: its stages in order; finished ones are skipped, interrupted ones resume"),
+    "env": ("gr2.environment", "versions and hardware, for a bug report"),
+}
+
+
+def usage() -> str:
+    lines = ["usage: gr2 STAGE --config FILE [--key value ...]", "", "Stages, in the order in which data flows:", ""]
+    lines += [f"  {name:9} {about}" for name, (_, about) in STAGES.items()]
+    lines += ["", "Around them:", ""]
+    lines += [f"  {name:9} {about}" for name, (_, about) in OTHER.items()]
+    lines += [
+        "",
+        "`gr2 STAGE --help` lists a stage's options. YAML keys are the same options; the command line wins.",
+        "Start here: gr2 run --config recipes/demo/pipeline.yaml",
+        "Exit codes: 0 done, 2 wrong input or arguments (nothing written), 1 anything else.",
+    ]
+    return "\n".join(lines)
+
+
+def main(words: list[str] | None = None) -> None:
+    words = sys.argv[1:] if words is None else words
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        sys.exit(0 if words else 2)
+    if words[0] == "--version":
+        from gr2 import __version__
+
+        print(f"gr2 {__version__}")
+        return
+    if words[0] not in STAGES | OTHER:
+        sys.exit(_fail(f"'{words[0]}' is not a stage; one of: {', '.join(STAGES | OTHER)}"))
+    try:
+        if words[0] in OTHER:
+            importlib.import_module(OTHER[words[0]][0]).main(words[1:])
+        else:
+            from gr2.stage import run_stage
+
+            run_stage(words[0], words[1:])
+    except InputError as error:
+        sys.exit(_fail(str(error)))
+
+
+def _fail(sentence: str) -> int:
+    print(f"gr2: {sentence}", file=sys.stderr)
+    return 2

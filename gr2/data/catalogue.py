@@ -1,0 +1,38 @@
+"""The items as stages see them: text and semantic ID by item id."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from gr2.data.tables import read_items, read_semantic_ids
+from gr2.data.text import neutralise
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Item text and semantic IDs; rows in the order of the items file."""
+
+    item_ids: pl.Series
+    title: dict[str, str]
+    category: dict[str, str]  # `Books > Novels`, empty where the catalogue has none
+    sid: dict[str, str]
+    codes: dict[str, tuple[int, ...]]
+
+    @property
+    def levels(self) -> int:
+        return len(next(iter(self.codes.values())))
+
+
+def read_catalogue(items: str, semantic_ids: str) -> Catalogue:
+    """Reads items.parquet and semantic_ids.parquet, which must list the same items in the same order."""
+    frame = read_items(items)
+    ids = read_semantic_ids(semantic_ids, frame["item_id"])
+    names = frame["item_id"].to_list()
+    categories = frame["categories"].to_list() if "categories" in frame.columns else [[]] * len(names)
+    return Catalogue(
+        item_ids=frame["item_id"],
+        title=dict(zip(names, map(neutralise, frame["title"]), strict=True)),
+        category={name: neutralise(" > ".join(path)) for name, path in zip(names, categories, strict=True)},
+        sid=dict(zip(names, ids["sid"], strict=True)),
+        codes={name: tuple(codes) for name, codes in zip(names, ids["codes"].to_list(), strict=True)},
+    )

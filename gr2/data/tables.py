@@ -1,0 +1,159 @@
+"""The parquet files that stages exchange: read + validate, and write whole.
+
+Every reader raises InputError with file, row (counted from 0), column and expectation. Ids are strings.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from gr2.artifacts import write_whole
+from gr2.errors import InputError
+
+SPLITS = ("pretrain", "train", "valid", "test")  # of interactions; slates have the last three
+SLATE_SPLITS = SPLITS[1:]
+
+
+def read_table(path: str | Path) -> pl.DataFrame:
+    """Reads parquet, JSON lines or CSV by the file's ending; InputError where it cannot be read."""
+    path = Path(path)
+    readers = {".parquet": pl.read_parquet, ".jsonl": pl.read_ndjson, ".ndjson": pl.read_ndjson, ".csv": pl.read_csv}
+    if path.suffix not in readers:
+        raise InputError(f"{path}: expected a file ending in {', '.join(readers)}")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        return readers[path.suffix](path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path}: not a readable {path.suffix[1:]} file ({str(error).splitlines()[0]})") from None
+
+
+def write_parquet(frame: pl.DataFrame, path: str | Path) -> None:
+    with write_whole(path) as aside:
+        frame.write_parquet(aside)
+
+
+def require_columns(frame: pl.DataFrame, path: str | Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in frame.columns:
+            raise InputError(f"{path}: column '{name}' is missing; it has {', '.join(frame.columns)}")
+
+
+def refuse_rows(bad: pl.Series, path: str | Path, column: str, expectation: str, values: pl.Series) -> None:
+    """Raises InputError naming the first row where `bad` is true."""
+    rows = bad.fill_null(True).arg_true()
+    if len(rows):
+        more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
+        raise InputError(f"{path}: row {rows[0]}, column '{column}': expected {expectation}, "
+                         f"found {_shown(values[rows[0]])}{more}")  # fmt: skip
+
+
+def as_id(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
+    """A column of ids as strings; refuses nulls and empty ids."""
+    ids = frame[name].cast(pl.String)
+    refuse_rows(ids.is_null() | (ids == ""), path, name, "an id", frame[name])
+    return ids
+
+
+def read_items(path: str | Path) -> pl.DataFrame:
+    """`item_id`, `title`, optional `description`, `categories` (list of strings), other text columns as they are."""
+    frame = read_table(path)
+    require_columns(frame, path, ("item_id", "title"))
+    frame = frame.with_columns(as_id(frame, path, "item_id").alias("item_id"))
+    refuse_rows(~frame["item_id"].is_first_distinct(), path, "item_id", "unique item ids", frame["item_id"])
+    refuse_rows(frame["title"].is_null(), path, "title", "a title (it may be empty)", frame["title"])
+    frame = frame.with_columns(pl.col("title").cast(pl.String))
+    if "categories" not in frame.columns:
+        return frame
+    if frame["categories"].dtype == pl.String:  # CSV has no lists: `Comedy|Drama`
+        frame = frame.with_columns(pl.col("categories").str.split("|"))
+    if not isinstance(frame["categories"].dtype, pl.List):
+        raise InputError(f"{path}: column 'categories': expected lists of strings, found {frame['categories'].dtype}")
+    return frame.with_columns(pl.col("categories").cast(pl.List(pl.String)).fill_null([]).list.drop_nulls())
+
+
+def read_interactions(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
+    """`user_id`, `item_id`, `timestamp` (int, seconds) or `position` (int), and whatever else the file holds.
+
+    With `item_ids`, refuses an event whose item is not among them.
+    """
+    frame = read_table(path)
+    require_columns(frame, path, ("user_id", "item_id"))
+    order = next((name for name in ("position", "timestamp") if name in frame.columns), None)
+    if order is None:
+        raise InputError(f"{path}: expected a column 'timestamp' (seconds) or 'position'; it has {', '.join(frame.columns)}")
+    frame = frame.with_columns(as_id(frame, path, "user_id").alias("user_id"), as_id(frame, path, "item_id").alias("item_id"))
+    for name in {"timestamp", "position"} & set(frame.columns):
+        frame = frame.with_columns(whole_numbers(frame, path, name).alias(name))
+    if item_ids is not None:
+        unknown = ~frame["item_id"].is_in(item_ids.implode())
+        refuse_rows(unknown, path, "item_id", "an item of the items file", frame["item_id"])
+    return frame
+
+
+def whole_numbers(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
+    """A column as int64; refuses nulls, NaN, infinities and fractions."""
+    values = frame[name]
+    if not values.dtype.is_numeric():
+        raise InputError(f"{path}: column '{name}': expected whole numbers, found {values.dtype}")
+    bad = values.is_null()
+    if values.dtype.is_float():
+        bad = bad | ~values.is_finite() | (values != values.floor())
+    refuse_rows(bad, path, name, "a whole number", values)
+    return values.cast(pl.Int64)
+
+
+def read_semantic_ids(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
+    """`item_id`, `codes` (list of int, one per level), `sid` (token string); IDs must be unique and of one length."""
+    frame = read_table(path)
+    require_columns(frame, path, ("item_id", "codes", "sid"))
+    lengths = frame["codes"].list.len()
+    refuse_rows(lengths != lengths[0], path, "codes", f"{lengths[0]} codes", frame["codes"])
+    refuse_rows(~frame["sid"].is_first_distinct(), path, "sid", "unique semantic IDs", frame["sid"])
+    refuse_rows(~frame["item_id"].is_first_distinct(), path, "item_id", "unique item ids", frame["item_id"])
+    if item_ids is not None and not frame["item_id"].equals(item_ids):
+        raise InputError(f"{path}: column 'item_id': expected the items of the items file in its order")
+    return frame
+
+
+def read_slates(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
+    """`slate_id`, `user_id`, `history`, `candidates`, `labels`, optional `scores`, `split`; lists are ordered."""
+    frame = read_table(path)
+    require_columns(frame, path, ("slate_id", "user_id", "history", "candidates", "labels", "split"))
+    frame = frame.with_columns(as_id(frame, path, "slate_id").alias("slate_id"), pl.col("labels").cast(pl.List(pl.Float64)))
+    refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "unique slate ids", frame["slate_id"])
+    refuse_rows(frame["history"].list.len() == 0, path, "history", "at least one item", frame["history"])
+    candidates, sizes = frame["candidates"], frame["candidates"].list.len()
+    refuse_rows(sizes == 0, path, "candidates", "at least one item", candidates)
+    refuse_rows(candidates.list.n_unique() != sizes, path, "candidates", "no item twice", candidates)
+    lengths = frame["labels"].list.len()
+    refuse_rows((lengths != sizes) & (lengths != 0), path, "labels", "one label per candidate, or none", frame["labels"])
+    if "scores" in frame.columns:
+        lengths = frame["scores"].list.len()
+        refuse_rows((lengths != sizes) & (lengths != 0), path, "scores", "one score per candidate", frame["scores"])
+    refuse_rows(~frame["split"].is_in(list(SLATE_SPLITS)), path, "split", f"one of {', '.join(SLATE_SPLITS)}", frame["split"])
+    if item_ids is not None:
+        for name in ("history", "candidates"):
+            unknown = ~frame[name].list.eval(pl.element().is_in(item_ids.implode())).list.all()
+            refuse_rows(unknown, path, name, "items of the items file", frame[name])
+    return frame
+
+
+def read_rankings(path: str | Path, slates: pl.DataFrame) -> pl.DataFrame:
+    """`slate_id`, `ranking`, `valid`, ... in the order of `slates`; each ranking must permute its slate's candidates."""
+    frame = read_table(path)
+    require_columns(frame, path, ("slate_id", "ranking", "valid"))
+    refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "one row per slate", frame["slate_id"])
+    missing = set(slates["slate_id"]) - set(frame["slate_id"])
+    if missing:
+        raise InputError(f"{path}: column 'slate_id': expected a row for every slate; {len(missing)} are missing, "
+                         f"'{min(missing)}' among them")  # fmt: skip
+    frame = frame.with_row_index("row").join(slates.select("slate_id", "candidates"), on="slate_id")
+    wrong = frame["ranking"].list.sort() != frame["candidates"].list.sort()
+    refuse_rows(wrong, path, "ranking", "a permutation of the slate's candidates", frame["ranking"])
+    return slates.select("slate_id").join(frame.drop("row", "candidates"), on="slate_id", maintain_order="left")
+
+
+def _shown(value: object) -> str:
+    text = repr(value.to_list() if isinstance(value, pl.Series) else value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,126 @@
+"""Runs one stage: checks its inputs, lets it write, and records in `manifest.json` how the output was made.
+
+An output folder is in one of three states: unfinished (`stage.json` says what it is becoming, so that the same
+command resumes), finished (`manifest.json`), or absent.
+"""
+
+import dataclasses
+import importlib
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from gr2 import artifacts, environment
+from gr2.cli import STAGES
+from gr2.config import parse
+from gr2.errors import InputError
+
+# Fields that name a file or folder another stage wrote, or the user brought (`name=file` for rankings).
+INPUT_FIELDS = (
+    "items", "interactions", "embeddings", "semantic_ids", "slates", "traces", "rankings", "prompt",
+    "model_name_or_path", "reranker", "training_log", "slates_report",
+)  # fmt: skip
+# Fields of the Hugging Face argument classes that differ from machine to machine, not from run to run.
+IGNORED_FIELDS = ("local_rank", "logging_dir", "hub_token", "deepspeed_plugin", "distributed_state", "accelerator_config")
+
+
+def run_stage(stage: str, words: list[str]) -> None:
+    """Parses `words`, runs the stage, writes the manifest and prints one line with time and peak memory."""
+    module = importlib.import_module(STAGES[stage][0])
+    config = parse(stage, module.Config, words, module.__doc__)
+    started = time.monotonic()
+    output_dir = Path(config.output_dir)
+    main_process = int(os.environ.get("RANK", "0")) == 0
+    if main_process:
+        plan = describe(stage, config)
+        claim(output_dir, plan)
+    module.run(config)
+    if main_process:
+        finish(output_dir, plan, config, time.monotonic() - started)
+
+
+def describe(stage: str, config: Any) -> dict:
+    """What determines a stage's output: stage, config, sha256 of every input file. Checks inputs by their manifests."""
+    inputs = {}
+    for path in input_paths(config):
+        for file in artifacts.files_below(path):
+            inputs[str(file)] = artifacts.sha256(file)
+            artifacts.check_against_manifest(file, inputs[str(file)])
+    return {"stage": stage, "config": plain(config), "inputs": inputs}
+
+
+def plain(config: Any) -> dict:
+    """A config's fields as JSON values."""
+    fields = {f.name: vars(config)[f.name] for f in dataclasses.fields(config) if f.init and f.name not in IGNORED_FIELDS}
+    return {name: value if isinstance(value, str | int | float | bool | list | dict | None) else str(value)
+            for name, value in fields.items()}  # fmt: skip
+
+
+def input_paths(config: Any) -> list[Path]:
+    """The existing files and folders that a config names; hub ids and built-in names are no paths."""
+    paths = []
+    for name in INPUT_FIELDS:
+        value = vars(config).get(name)
+        for entry in value if isinstance(value, list) else [value]:
+            path = Path(str(entry).split("=")[-1]) if entry else None
+            if path and path.exists():
+                paths.append(path)
+    return paths
+
+
+def claim(output_dir: Path, plan: dict) -> None:
+    """Marks the folder as unfinished work of this plan; unfinished work of another plan is moved aside, not lost."""
+    state = output_dir / "stage.json"
+    if state.exists() and artifacts.read_json(state) != plan:
+        number = next(n for n in range(1, 10_000) if not output_dir.with_name(f"{output_dir.name}.old-{n}").exists())
+        aside = output_dir.with_name(f"{output_dir.name}.old-{number}")
+        output_dir.rename(aside)
+        print(f"gr2: {output_dir} held unfinished work of another configuration; it is now {aside}", file=sys.stderr)
+    if output_dir.exists() and not output_dir.is_dir():
+        raise InputError(f"output_dir {output_dir}: expected a folder, found a file")
+    artifacts.write_json(state, plan)
+    (output_dir / artifacts.MANIFEST).unlink(missing_ok=True)
+
+
+def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
+    memory = environment.peak_memory()
+    outputs = {str(file.relative_to(output_dir)): artifacts.sha256(file) for file in artifacts.files_below(output_dir)}
+    manifest = {
+        **plan,
+        "command": shlex.join(["gr2", *sys.argv[1:]]),
+        "code": environment.code_version(),
+        "git_commit": environment.git_commit(),
+        "packages": environment.packages(),
+        "hardware": environment.hardware(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "seed": vars(config).get("seed"),
+        "outputs": outputs,
+        "seconds": round(seconds, 2),
+        "peak_memory_bytes": memory,
+    }
+    artifacts.write_json(output_dir / artifacts.MANIFEST, manifest)
+    (output_dir / "stage.json").unlink()
+    print(f"gr2 {plan['stage']}: {output_dir} in {seconds:.1f} s, peak memory {memory / 2**30:.2f} GiB", flush=True)
+
+
+def is_current(stage: str, config: Any) -> bool:
+    """True if the output folder is finished and was made from this config, these inputs and this code.
+
+    Raises InputError if a finished output no longer has the sha256 that its manifest recorded.
+    """
+    output_dir = Path(config.output_dir)
+    if not (output_dir / artifacts.MANIFEST).exists():
+        return False
+    manifest = artifacts.read_json(output_dir / artifacts.MANIFEST)
+    plan = describe(stage, config)
+    if any(manifest.get(key) != plan[key] for key in plan) or manifest.get("code") != environment.code_version():
+        return False
+    for name, recorded in manifest["outputs"].items():
+        if not (output_dir / name).exists():
+            return False
+        if artifacts.sha256(output_dir / name) != recorded:
+            artifacts.check_against_manifest(output_dir / name, artifacts.sha256(output_dir / name))
+    return True
