@@ -7,7 +7,7 @@ a prompt whose schema has no `explanation` asks for the ranking alone.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2.sandbox
@@ -44,7 +44,6 @@ class Answer:
     reasoning: str = ""
     ranking: list[str] | None = None
     reason: str | None = None
-    fields: dict = field(default_factory=dict)
 
 
 def load_prompt(path: str | Path) -> Prompt:
@@ -112,18 +111,18 @@ def parse(completion: str, candidates: Sequence[str], sids: dict[str, str], has_
         return Answer(reason="truncated" if truncated else "no_json")
     explanation, listed = answer.get("explanation", ""), answer["recommendations"]
     if not isinstance(explanation, str) or not isinstance(listed, list):
-        return Answer(reason="wrong_fields", fields=answer)
+        return Answer(reason="wrong_fields")
     reasoning = explanation.strip()
     if has_trace and not reasoning:
-        return Answer(reason="empty_explanation", fields=answer)
+        return Answer(reason="empty_explanation")
     by_sid = {sids[item_id]: item_id for item_id in candidates}
     if any(not isinstance(sid, str) or sid not in by_sid for sid in listed):
-        return Answer(reasoning, reason="unknown_id", fields=answer)
+        return Answer(reasoning, reason="unknown_id")
     if len(set(listed)) != len(listed):
-        return Answer(reasoning, reason="duplicate_id", fields=answer)
+        return Answer(reasoning, reason="duplicate_id")
     if len(listed) != len(candidates):
-        return Answer(reasoning, reason="wrong_length", fields=answer)
-    return Answer(reasoning, [by_sid[sid] for sid in listed], None, answer)
+        return Answer(reasoning, reason="wrong_length")
+    return Answer(reasoning, [by_sid[sid] for sid in listed])
 
 
 def _last_object(text: str) -> tuple[dict | None, bool]:
@@ -133,7 +132,7 @@ def _last_object(text: str) -> tuple[dict | None, bool]:
     while position >= 0:
         try:
             value, end = decoder.raw_decode(text, position)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # ValueError: also integers of thousands of digits
             truncated, end = True, position + 1
         else:
             if isinstance(value, dict) and "recommendations" in value:
