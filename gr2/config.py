@@ -37,7 +37,7 @@ def parse(stage: str, config_class: type, words: list[str], about: str) -> Any:
             raise InputError("--config: expected a file name after it")
         from_file = yaml_words(Path(words[at + 1]), config_class)
         del words[at : at + 2]
-    (config, unknown) = parser.parse_args_into_dataclasses(from_file + words, return_remaining_strings=True)[-2:]
+    config, *_, unknown = parser.parse_args_into_dataclasses(from_file + words, return_remaining_strings=True)
     if unknown:
         raise InputError(_unknown(unknown[0].lstrip("-"), "the command line", config_class))
     return config

@@ -90,6 +90,7 @@ def answer_schema(prompt: Prompt, slate: dict, catalogue: Catalogue) -> dict:
         "items": {"enum": [catalogue.sid[item_id] for item_id in slate["candidates"]]},
         "minItems": len(slate["candidates"]),
         "maxItems": len(slate["candidates"]),
+        "uniqueItems": True,
     }
     return schema
 

@@ -34,10 +34,16 @@ def run_stage(stage: str, words: list[str]) -> None:
     started = time.monotonic()
     output_dir = Path(config.output_dir)
     main_process = int(os.environ.get("RANK", "0")) == 0
+    fresh = not (output_dir / "stage.json").exists()
     if main_process:
         plan = describe(stage, config)
         claim(output_dir, plan)
-    module.run(config)
+    try:
+        module.run(config)
+    except InputError:
+        if main_process and fresh:
+            release(output_dir)
+        raise
     if main_process:
         finish(output_dir, plan, config, time.monotonic() - started)
 
@@ -82,7 +88,13 @@ def claim(output_dir: Path, plan: dict) -> None:
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"output_dir {output_dir}: expected a folder, found a file")
     artifacts.write_json(state, plan)
-    (output_dir / artifacts.MANIFEST).unlink(missing_ok=True)
+
+
+def release(output_dir: Path) -> None:
+    """Takes back a claim: wrong input leaves nothing behind."""
+    (output_dir / "stage.json").unlink()
+    if not any(output_dir.iterdir()):
+        output_dir.rmdir()
 
 
 def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
@@ -112,7 +124,7 @@ def is_current(stage: str, config: Any) -> bool:
     Raises InputError if a finished output no longer has the sha256 that its manifest recorded.
     """
     output_dir = Path(config.output_dir)
-    if not (output_dir / artifacts.MANIFEST).exists():
+    if not (output_dir / artifacts.MANIFEST).exists() or (output_dir / "stage.json").exists():
         return False
     manifest = artifacts.read_json(output_dir / artifacts.MANIFEST)
     plan = describe(stage, config)

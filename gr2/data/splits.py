@@ -1,0 +1,59 @@
+"""k-core, the order of a user's events, which of them train what, and item popularity."""
+
+import polars as pl
+
+
+def k_core(interactions: pl.DataFrame, user_events: int, item_events: int) -> pl.DataFrame:
+    """The largest subset in which every user has at least `user_events` and every item at least `item_events` events."""
+    while True:
+        kept = interactions.filter(
+            (pl.len().over("user_id") >= user_events) & (pl.len().over("item_id") >= item_events),
+        )
+        if len(kept) == len(interactions):
+            return kept
+        interactions = kept
+
+
+def in_order(interactions: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Events by user, oldest first, with `position` counted from 0 within the user.
+
+    Events that share a timestamp (or a given position) come in random order under the seed. The order depends on the
+    events alone, never on the order of the file: files often list ties by item id, which leaks the target.
+    """
+    order = "position" if "position" in interactions.columns else "timestamp"
+    tie = pl.struct("user_id", "item_id").hash(seed)
+    ordered = interactions.with_columns(tie.alias("tie")).sort("user_id", order, "tie", "item_id", maintain_order=True)
+    return ordered.drop("tie").with_columns(pl.int_range(pl.len()).over("user_id").alias("position"))
+
+
+def with_splits(ordered: pl.DataFrame, train: float, valid: float, test: float) -> pl.DataFrame:
+    """Adds `split`: per user, the oldest positions are `pretrain`, then `train`, `valid`, `test`.
+
+    `train`, `valid` and `test` are shares of a user's events, rounded, at least one event each; share 0 everywhere
+    is leave-one-out. `pretrain` events are the only ones that the mid-trained model and the pre-ranker see as
+    targets; slates are made at the others. A user with fewer than four events is all `pretrain`.
+    """
+    events, from_end = pl.len().over("user_id"), pl.len().over("user_id") - pl.col("position")
+
+    def share(fraction: float) -> pl.Expr:
+        return (events * fraction).round().cast(pl.Int64).clip(lower_bound=1)
+
+    tests = share(test)
+    valids = tests + share(valid)
+    trains = valids + share(train)
+    split = (
+        pl.when((events < 4) | (from_end > trains) | (pl.col("position") == 0))
+        .then(pl.lit("pretrain"))
+        .when(from_end > valids)
+        .then(pl.lit("train"))
+        .when(from_end > tests)
+        .then(pl.lit("valid"))
+        .otherwise(pl.lit("test"))
+    )
+    return ordered.with_columns(split.alias("split"))
+
+
+def popularity(events: pl.DataFrame) -> dict[str, int]:
+    """Pretrain events per item; an item that has none is absent."""
+    counts = events.filter(pl.col("split") == "pretrain").group_by("item_id").len()
+    return dict(counts.iter_rows())

@@ -1,0 +1,34 @@
+"""Teaches a causal language model new words: one token per (level, code) of the semantic IDs."""
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def expand(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: list[str], seed: int) -> list[int]:
+    """Adds `tokens` to the tokenizer and rows for them to the model, in place; returns their ids.
+
+    A new row is the mean of the old rows plus noise of a tenth of their spread, so that new tokens start out
+    plausible and distinct. Input and output embeddings stay tied if they were. The matrix is sized by the largest
+    token id, not by len(tokenizer), since some models (Qwen) hold more rows than their tokenizer has words, and is
+    padded to a multiple of 64. Tokens are ordinary, not special: decoding keeps them.
+    """
+    from tokenizers import AddedToken
+
+    known = set(tokenizer.get_vocab())
+    new = [token for token in tokens if token not in known]
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in new])
+    ids = tokenizer.convert_tokens_to_ids(tokens)
+    old_rows = model.get_input_embeddings().num_embeddings
+    rows = max(old_rows, max(ids) + 1)
+    model.resize_token_embeddings(rows, pad_to_multiple_of=64, mean_resizing=False)
+    generator = torch.Generator().manual_seed(seed)
+    new_ids = torch.tensor(tokenizer.convert_tokens_to_ids(new))
+    tables = [model.get_input_embeddings().weight]
+    if not model.config.tie_word_embeddings:
+        tables.append(model.get_output_embeddings().weight)
+    with torch.no_grad():
+        for table in tables if new else []:
+            old = table[: min(old_rows, int(new_ids.min()))].float()
+            noise = torch.randn(len(new_ids), table.shape[1], generator=generator).to(table.device)
+            table[new_ids] = (old.mean(0) + 0.1 * old.std(0) * noise).to(table.dtype)
+    return ids

@@ -1,0 +1,87 @@
+"""gr2 midtrain: items, interactions, semantic IDs and a base model -> a language model that speaks the IDs.
+
+Without --model_name_or_path it starts from scratch: a small Qwen3-architecture model and a byte-level BPE trained on
+the catalogue. Every option of transformers' TrainingArguments is an option here.
+"""
+
+import random
+from dataclasses import dataclass
+
+import polars as pl
+from transformers import TrainingArguments
+
+from gr2.config import arg
+from gr2.data.catalogue import Catalogue, read_catalogue
+from gr2.data.tables import read_interactions, require_columns
+
+
+@dataclass(kw_only=True)
+class Config(TrainingArguments):
+    items: str = arg(help="items.parquet")
+    interactions: str = arg(help="interactions.parquet of `gr2 prepare`; only its pretrain events are learned")
+    semantic_ids: str = arg(help="semantic_ids.parquet")
+    model_name_or_path: str | None = arg(None, "base model: folder, hub id or packaged:NAME; none: from scratch")
+    window: int = arg(40, "items of a history in one training document")
+    caption_share: float = arg(0.3, "share of the catalogue whose captions are in each pass")
+    passes: int = arg(8, "passes over the histories, each cut into other windows")
+    block_length: int = arg(256, "tokens a training example; documents are packed")
+    vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs")
+    hidden_size: int = arg(128, "from scratch: width")
+    layers: int = arg(3, "from scratch: layers")
+    heads: int = arg(4, "from scratch: query heads")
+    context: int = arg(2048, "from scratch: longest sequence in tokens")
+    num_train_epochs: float = arg(1.0, "keep at 1: `passes` makes the passes, each different")
+    report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
+
+
+def run(config: Config) -> None:
+    from transformers import Trainer, default_data_collator, set_seed
+
+    from gr2.midtrain.packing import encode, pack
+    from gr2.midtrain.tasks import one_pass
+    from gr2.training import train
+
+    set_seed(config.seed)
+    catalogue = read_catalogue(config.items, config.semantic_ids)
+    histories = pretrain_histories(config.interactions, catalogue)
+    model, tokenizer = base_model(config, catalogue)
+    rng = random.Random(config.seed)
+    blocks = []
+    for _ in range(config.passes):
+        documents = one_pass(histories, catalogue, config.window, config.caption_share, rng)
+        blocks += pack((encode(document, tokenizer) for document in documents), config.block_length)
+    print(f"{model.num_parameters():,} parameters, {len(blocks)} blocks of {config.block_length} tokens", flush=True)
+    train(Trainer(model, config, train_dataset=blocks, processing_class=tokenizer, data_collator=default_data_collator))
+
+
+def pretrain_histories(interactions: str, catalogue: Catalogue) -> list[list[str]]:
+    """Each user's pretrain items, oldest first: nothing that any slate asks for."""
+    frame = read_interactions(interactions, catalogue.item_ids)
+    require_columns(frame, interactions, ("split", "position"))
+    frame = frame.filter(pl.col("split") == "pretrain").sort("user_id", "position")
+    return frame.group_by("user_id", maintain_order=True).agg("item_id")["item_id"].to_list()
+
+
+def base_model(config: Config, catalogue: Catalogue):
+    """(model, tokenizer) whose vocabulary has a token for every code of the catalogue."""
+    from gr2.language_model.loading import load_model, load_tokenizer
+    from gr2.language_model.scratch import small_model, train_tokenizer
+    from gr2.language_model.vocabulary import expand
+    from gr2.semantic_ids.tokens import vocabulary
+
+    if config.model_name_or_path:
+        model, tokenizer = load_model(config.model_name_or_path), load_tokenizer(config.model_name_or_path)
+    else:
+        tokenizer = train_tokenizer(catalogue_texts(catalogue), config.vocab_size)
+        model = small_model(tokenizer, config.hidden_size, config.layers, config.heads, config.context, config.seed)
+    codes = 1 + max(max(item) for item in catalogue.codes.values())
+    expand(model, tokenizer, vocabulary(catalogue.levels, codes), config.seed)
+    return model, tokenizer
+
+
+def catalogue_texts(catalogue: Catalogue) -> list[str]:
+    """What the BPE of a from-scratch model is trained on: captions, and the words around answers."""
+    from gr2.midtrain.tasks import captions
+
+    plain = Catalogue(catalogue.item_ids, catalogue.title, catalogue.category, dict.fromkeys(catalogue.sid, ""), catalogue.codes)
+    return ["".join(text for text, _ in document) for document in captions(list(catalogue.title), plain)]

@@ -1,0 +1,30 @@
+"""Logistic blend of popularity, recency, rank, score and text similarity: small, and hard to beat."""
+
+from pathlib import Path
+
+import numpy as np
+
+from gr2.artifacts import read_json, write_json
+from gr2.rerankers.features import NAMES, Features
+
+FILE = "blend.json"
+
+
+def fit(slates: list[dict], features: Features, folder: str | Path, seed: int) -> dict[str, float]:
+    """Logistic regression on standardised features, one row per candidate; writes and returns weights by name."""
+    from sklearn.linear_model import LogisticRegression
+
+    x = np.concatenate([features.of(slate) for slate in slates])
+    y = np.concatenate([np.array(slate["labels"]) > 0 for slate in slates])
+    mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
+    model = LogisticRegression(max_iter=1000, random_state=seed).fit((x - mean) / scale, y)
+    weights = dict(zip(NAMES, model.coef_[0].tolist(), strict=True))
+    write_json(Path(folder) / FILE, {"weights": weights, "mean": mean.tolist(), "scale": scale.tolist()})
+    return weights
+
+
+def score(slates: list[dict], features: Features, folder: str | Path) -> list[np.ndarray]:
+    """One array of scores [K] per slate; higher is better."""
+    model = read_json(Path(folder) / FILE)
+    weights = np.array([model["weights"][name] for name in NAMES])
+    return [(features.of(slate) - model["mean"]) / model["scale"] @ weights for slate in slates]

@@ -1,0 +1,38 @@
+"""What a production reranker knows about a candidate beside the text: the logistic blend's features."""
+
+import numpy as np
+import polars as pl
+
+NAMES = ("popularity", "recency", "rank", "top", "score", "similarity_last", "similarity_max", "similarity_mean")
+
+
+class Features:
+    """Computes features of candidates from pretrain events and item vectors; nothing later is read."""
+
+    def __init__(self, events: pl.DataFrame, item_ids: pl.Series, vectors: np.ndarray):
+        events = events.filter(pl.col("split") == "pretrain")
+        order = "timestamp" if "timestamp" in events.columns else "position"
+        facts = events.group_by("item_id").agg(pl.len().alias("count"), pl.col(order).mean().alias("age"))
+        joined = pl.DataFrame({"item_id": item_ids}).join(facts, on="item_id", how="left", maintain_order="left")
+        self.popularity = np.log1p(joined["count"].fill_null(0).to_numpy())
+        self.recency = joined["age"].rank().fill_null(0).to_numpy() / len(item_ids)
+        self.row = {item_id: row for row, item_id in enumerate(item_ids)}
+        self.vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def of(self, slate: dict) -> np.ndarray:
+        """float64 [K, len(NAMES)] for one slate; scores are standardised within the slate, 0 where there are none."""
+        rows = np.array([self.row[item_id] for item_id in slate["candidates"]])
+        past = np.array([self.row[item_id] for item_id in slate["history"]])
+        similarity = self.vectors[rows] @ self.vectors[past].T
+        rank = np.arange(len(rows))
+        scores = np.array(slate.get("scores") or np.zeros(len(rows)))
+        return np.column_stack([
+            self.popularity[rows],
+            self.recency[rows],
+            rank / len(rows),
+            rank == 0,
+            (scores - scores.mean()) / (scores.std() + 1e-9),
+            similarity[:, -1],
+            similarity[:, -5:].max(axis=1),
+            similarity.mean(axis=1),
+        ])  # fmt: skip

@@ -1,0 +1,108 @@
+"""gr2 rerank: slates + any reranker -> rankings.parquet.
+
+A reranker is a language model's folder, a folder made by `gr2 fit`, or one of input_order, random, oracle, popularity.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from gr2.config import arg
+from gr2.data.splits import popularity
+from gr2.data.tables import read_interactions, read_items, read_rankings, read_slates, write_parquet
+from gr2.errors import InputError
+from gr2.rerankers import simple
+
+
+@dataclass
+class Config:
+    items: str = arg(help="items.parquet")
+    slates: str = arg(help="slates.parquet")
+    reranker: str = arg(help="a model folder, a folder of `gr2 fit`, input_order, random, oracle or popularity")
+    output_dir: str = arg(help="folder for rankings.parquet")
+    split: str = arg("test", "which slates: train, valid, test")
+    semantic_ids: str | None = arg(None, "language model: semantic_ids.parquet")
+    prompt: str = arg("prompts/student.yaml", "language model: the prompt file it was trained with")
+    engine: str = arg("transformers", "language model: transformers, vllm, or openai (with --base_url)")
+    base_url: str | None = arg(None, "engine openai: the server, e.g. http://127.0.0.1:8000/v1")
+    batch_size: int = arg(128, "language model: slates a batch")
+    max_tokens: int = arg(256, "language model: longest answer")
+    temperature: float = arg(0.0, "language model: 0 is greedy")
+    interactions: str | None = arg(None, "popularity, blend: interactions.parquet")
+    embeddings: str | None = arg(None, "blend: embeddings.safetensors")
+    max_slates: int | None = arg(None, "answer only the first so many slates")
+    seed: int = arg(0, "random order, and sampling above temperature 0")
+
+
+def run(config: Config) -> None:
+    frame = read_slates(config.slates, read_items(config.items)["item_id"]).filter(pl.col("split") == config.split)
+    slates = frame.head(config.max_slates or len(frame)).to_dicts()
+    if not slates:
+        raise InputError(f"{config.slates}: no slate has split '{config.split}'")
+    output = Path(config.output_dir)
+    folder = Path(config.reranker)
+    if config.reranker in simple.NAMES:
+        rows = by_rule(config, slates)
+    elif (folder / "blend.json").exists():
+        rows = by_blend(config, slates)
+    elif (folder / "config.json").exists():
+        rows = by_language_model(config, slates, output)
+    else:
+        raise InputError(f"reranker '{config.reranker}': expected {', '.join(simple.NAMES)}, or a folder with config.json "
+                         "(a language model) or blend.json (made by `gr2 fit`)")  # fmt: skip
+    write_parquet(pl.DataFrame(rows, infer_schema_length=None), output / "rankings.parquet")
+    read_rankings(output / "rankings.parquet", frame.head(len(slates)))
+    (output / "answers.partial").unlink(missing_ok=True)
+    print(f"{len(rows)} slates, {sum(not row['valid'] for row in rows)} unusable answers "
+          f"{dict(Counter(row['reason'] for row in rows if row.get('reason')))}")  # fmt: skip
+
+
+def by_rule(config: Config, slates: list[dict]) -> list[dict]:
+    counts = {}
+    if config.reranker == "popularity":
+        if not config.interactions:
+            raise InputError("reranker popularity: expected --interactions")
+        counts = popularity(read_interactions(config.interactions))
+    rankings = simple.rank(config.reranker, slates, counts, config.seed)
+    return [{"slate_id": slate["slate_id"], "ranking": ranking, "valid": True}
+            for slate, ranking in zip(slates, rankings, strict=True)]  # fmt: skip
+
+
+def by_blend(config: Config, slates: list[dict]) -> list[dict]:
+    from gr2.rerankers import blend
+    from gr2.rerankers.fit import load_features
+
+    if not config.interactions or not config.embeddings:
+        raise InputError("reranker blend: expected --interactions and --embeddings")
+    scores = blend.score(slates, load_features(config), config.reranker)
+    rows = []
+    for slate, values in zip(slates, scores, strict=True):
+        order = (-values).argsort(kind="stable")
+        ranking = [slate["candidates"][at] for at in order]
+        rows.append({"slate_id": slate["slate_id"], "ranking": ranking, "valid": True, "scores": values[order].tolist()})
+    return rows
+
+
+def by_language_model(config: Config, slates: list[dict], output: Path) -> list[dict]:
+    from gr2.data.catalogue import read_catalogue
+    from gr2.language_model.samplers import open_sampler
+    from gr2.prompts import load_prompt
+    from gr2.rerankers import llm
+
+    if not config.semantic_ids:
+        raise InputError("reranker is a language model: expected --semantic_ids")
+    catalogue = read_catalogue(config.items, config.semantic_ids)
+    sampler = open_sampler(config.engine, config.reranker, base_url=config.base_url, batch_size=config.batch_size, progress=False)
+    return llm.rank(
+        slates,
+        catalogue,
+        load_prompt(config.prompt),
+        sampler,
+        temperature=config.temperature,
+        max_tokens=config.max_tokens,
+        round_size=config.batch_size,
+        seed=config.seed,
+        partial=output / "answers.partial",
+    )

@@ -1,0 +1,27 @@
+"""Orders that need no training: rankings [item ids] for slates, each a permutation of the candidates."""
+
+import random
+
+from gr2.errors import InputError
+
+NAMES = ("input_order", "random", "oracle", "popularity")
+
+
+def rank(name: str, slates: list[dict], popularity: dict[str, int], seed: int) -> list[list[str]]:
+    """`oracle` sorts by label: the ceiling. Ties keep the input order."""
+    rankings = []
+    for slate in slates:
+        candidates = slate["candidates"]
+        if name == "input_order":
+            ranking = list(candidates)
+        elif name == "random":
+            ranking = random.Random(f"{seed} {slate['slate_id']}").sample(candidates, len(candidates))
+        elif name == "oracle":
+            if not slate["labels"]:
+                raise InputError(f"reranker oracle: slate '{slate['slate_id']}' has no labels")
+            label = dict(zip(candidates, slate["labels"], strict=True))
+            ranking = sorted(candidates, key=lambda item_id: -label[item_id])
+        else:
+            ranking = sorted(candidates, key=lambda item_id: -popularity.get(item_id, 0))
+        rankings.append(ranking)
+    return rankings

@@ -1,0 +1,243 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gr2.errors import InputError
+from gr2.evaluation import metrics
+from gr2.evaluation.evaluate import Config, number, run
+
+INJECTION = "<script>alert(1)</script> & a very long title " * 8
+
+
+def ranking(slates, positions, **columns):
+    """A rankings frame: `positions` of each slate's candidates."""
+    ranked = [
+        [candidates[at] for at in order] for candidates, order in zip(slates["candidates"], positions, strict=True)
+    ]
+    return pl.DataFrame({"slate_id": slates["slate_id"], "ranking": ranked, "valid": [True] * len(slates)} | columns)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """60 test slates of 30 users, 4 to 6 candidates; `good` lifts the target by one place, `copy` changes nothing."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number_ in range(64):
+        size = int(rng.integers(4, 7))
+        candidates = [f"i{item}" for item in rng.choice(30, size, replace=False)]
+        labels = [0.0] * size
+        labels[int(rng.integers(1, size))] = 1.0
+        split = "test" if number_ < 60 else "valid"
+        rows.append(
+            {"slate_id": f"s{number_}", "user_id": f"u{number_ // 2}", "history": ["i1", "i2"] * 7,
+             "candidates": candidates, "labels": labels, "split": split}
+        )  # fmt: skip
+    slates = pl.DataFrame(rows)
+    lifted, copied = [], []
+    for labels in slates["labels"].to_list():
+        order, target = list(range(len(labels))), labels.index(1)
+        copied.append(list(order))
+        order[target - 1], order[target] = target, target - 1
+        lifted.append(order)
+    slates.write_parquet(tmp_path / "slates.parquet")
+    traced = {"reasoning": ["Because <b>shampoo</b> precedes conditioner."] * 64, "completion_tokens": [20] * 64}
+    ranking(slates, lifted, **traced).write_parquet(tmp_path / "good.parquet")
+    ranking(slates, copied, valid=[False] * 16 + [True] * 48).write_parquet(tmp_path / "copy.parquet")
+    names = [f"i{n}" for n in range(30)]
+    pl.DataFrame({"item_id": names, "title": [INJECTION + name for name in names]}).write_parquet(
+        tmp_path / "items.parquet"
+    )
+    return tmp_path
+
+
+def config(folder, **changes):
+    defaults = {
+        "slates": str(folder / "slates.parquet"),
+        "rankings": [f"good={folder / 'good.parquet'}", f"copy={folder / 'copy.parquet'}"],
+        "output_dir": str(folder / "out"),
+        "resamples": 500,
+    }
+    return Config(**defaults | changes)
+
+
+def results(folder, **changes):
+    run(config(folder, **changes))
+    return json.loads((folder / "out" / "metrics.json").read_text())
+
+
+def gr2_evaluate(folder, *words):
+    command = [sys.executable, "-m", "gr2", "evaluate", "--slates", "slates.parquet", *words, "--output_dir", "out"]
+    root = str(Path(__file__).parents[2])
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env={"PYTHONPATH": root, "PATH": ""})
+
+
+def test_command_line(folder):
+    done = gr2_evaluate(folder, "--rankings", "good=good.parquet", "copy=copy.parquet", "--resamples", "200")
+    assert done.returncode == 0, done.stderr
+    assert {"metrics.json", "report.html", "manifest.json"} == {file.name for file in (folder / "out").iterdir()}
+    assert "good beats the input order" in " ".join(done.stdout.split())
+
+
+def test_bad_arguments_exit_with_2_and_write_nothing(folder):
+    done = gr2_evaluate(folder, "--rankings", "good.parquet")
+    assert done.returncode == 2 and "expected NAME=FILE" in done.stderr and "Traceback" not in done.stderr
+    assert not (folder / "out").exists()
+
+
+def test_bad_input_exits_with_2_and_writes_no_result(folder):
+    done = gr2_evaluate(folder, "--rankings", "mine=absent.parquet")
+    assert done.returncode == 2 and "absent.parquet: no such file" in done.stderr and "Traceback" not in done.stderr
+    written = {file.name for file in (folder / "out").iterdir()} if (folder / "out").exists() else set()
+    assert written <= {"stage.json"}  # the stage runner's note of what was begun
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"rankings": ["=r.parquet"]}, "expected NAME=FILE"),
+        ({"rankings": ["a="]}, "expected NAME=FILE"),
+        ({"rankings": ["a=r.parquet", "a=s.parquet"]}, "'a' is given twice"),
+        ({"rankings": ["oracle=r.parquet"]}, "always computed"),
+        ({"split": "dev"}, "expected one of train, valid, test"),
+        ({"resamples": 0}, "expected at least 100"),
+    ],
+)
+def test_bad_arguments_are_refused_before_the_stage_begins(folder, changes, message):
+    with pytest.raises(InputError, match=message):
+        config(folder, **changes)
+
+
+def test_a_split_without_slates_is_refused(folder):
+    with pytest.raises(InputError, match="expected slates of 'train', found none"):
+        run(config(folder, split="train"))
+    assert not (folder / "out").exists()
+
+
+def test_figures_are_those_of_the_metric_functions(folder):
+    found = results(folder)
+    slates = pl.read_parquet(folder / "slates.parquet").head(60)
+    labels = metrics.pad(slates["labels"].to_list(), np.nan)
+    target = (labels > 0).argmax(1)
+    assert found["slates"] == 60 and found["users"] == 30
+    assert list(found["systems"]) == ["input_order", "good", "copy", "random", "oracle"]
+    assert found["systems"]["input_order"]["recall@3"] == number((target < 3).mean())
+    assert found["systems"]["good"]["recall@1"] == number((target == 1).mean())
+    assert found["systems"]["good"]["ndcg@5"] == number((1 / np.log2(target + 1)).mean())
+    assert found["systems"]["good"]["rank_change"] == 1 and found["systems"]["good"]["identity_rate"] == 0
+    assert found["systems"]["good"]["mean_completion_tokens"] == 20
+    assert found["systems"]["oracle"]["ndcg@5"] == found["systems"]["oracle"]["auc"] == 1
+    copy = found["systems"]["copy"]
+    assert (copy["identity_rate"], copy["kendall_tau"], copy["invalid_rate"]) == (1, 1, number(16 / 60))
+
+
+def test_comparisons(folder):
+    found = results(folder, rankings=[f"{name}={folder / file}" for name, file in
+                                      (("good", "good.parquet"), ("blend", "copy.parquet"))])  # fmt: skip
+    rows = {(row["system"], row["baseline"], row["metric"]): row for row in found["comparisons"]}
+    assert len(rows) == len(found["comparisons"]) == 6 * (4 + 3)
+    row = rows["good", "input_order", "ndcg@5"]
+    systems = found["systems"]
+    assert row["delta"] == pytest.approx(systems["good"]["ndcg@5"] - systems["input_order"]["ndcg@5"], abs=2e-6)
+    assert 0 < row["ci_low"] < row["delta"] < row["ci_high"] and row["p_value"] < 0.01
+    nothing = rows["blend", "input_order", "ndcg@5"]
+    assert (nothing["delta"], nothing["ci_low"], nothing["ci_high"], nothing["p_value"]) == (0, 0, 0, 1)
+    assert rows["good", "blend", "recall@3"] == rows["good", "input_order", "recall@3"] | {"baseline": "blend"}
+    low, high = found["intervals"]["good"]["ndcg@5"]
+    assert low < systems["good"]["ndcg@5"] < high
+
+
+def test_headline_tells_what_was_found(folder):
+    slates = pl.read_parquet(folder / "slates.parquet")
+    worst = [np.argsort(row, kind="stable").tolist() for row in slates["labels"].to_list()]
+    ranking(slates, worst).write_parquet(folder / "worst.parquet")
+    expected = {"good": "good beats the input order", "worst": "worst is worse than the input order",
+                "copy": "copy does not beat the input order: the difference cannot be told from chance"}  # fmt: skip
+    for name, sentence in expected.items():
+        run(config(folder, rankings=[f"{name}={folder / name}.parquet"]))
+        assert sentence in (folder / "out" / "report.html").read_text()
+    run(config(folder, rankings=[f"good={folder}/good.parquet", f"blend={folder}/good.parquet"]))
+    page = (folder / "out" / "report.html").read_text()
+    assert "good beats the input order" in page and "good does not beat blend" in page
+
+
+def test_same_inputs_same_bytes_and_the_seed_matters(folder):
+    outputs = []
+    for seed in (0, 0, 1):
+        run(config(folder, seed=seed))
+        outputs.append([(folder / "out" / name).read_bytes() for name in ("metrics.json", "report.html")])
+    assert outputs[0] == outputs[1] and outputs[0][0] != outputs[2][0]
+
+
+def test_report_shows_the_background_and_escapes_item_text(folder):
+    (folder / "report.json").write_text(
+        json.dumps({"pre_ranker": "sasrec", "splits": {"test": {"positions": 211, "missed": 151, "slates": 60}}})
+    )
+    log = [{"step": step, "reward": 0.1 * step, "identity_rate": 0.5} for step in range(1, 9)]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    trace = {"slate_id": "s1", "mode": "rejection", "teacher": "some/teacher", "completion_tokens": 10}
+    traces = [trace | {"accepted": True, "reason": None}] + [trace | {"accepted": False, "reason": "wrong_length"}] * 3
+    (folder / "traces.jsonl").write_text("".join(json.dumps(line) + "\n" for line in traces))
+    run(config(folder, items=str(folder / "items.parquet"), slates_report=str(folder / "report.json"),
+               training_log=str(folder / "log.jsonl"), traces=[str(folder / "traces.jsonl")]))  # fmt: skip
+    page = (folder / "out" / "report.html").read_text()
+    for shown in ("151", "71.6", "mean reward", "some/teacher", "wrong_length: 3", "1 (25.0 %)", "An example: good"):
+        assert shown in page, shown
+    assert "<script" not in page and "&lt;script&gt;" in page and "<b>shampoo" not in page
+    assert "http://" not in page.replace("http://www.w3.org/", "") and "https://" not in page
+
+
+def test_slates_without_a_relevant_item_are_counted_and_left_out(folder):
+    slates = pl.read_parquet(folder / "slates.parquet")
+    nothing = pl.col("labels").list.eval(pl.element() * 0)
+    slates = slates.with_columns(pl.when(pl.col("slate_id") == "s3").then(nothing).otherwise("labels").alias("labels"))
+    slates.write_parquet(folder / "slates.parquet")
+    found = results(folder)
+    assert (found["slates"], found["slates_without_relevant_item"]) == (59, 1)
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        ([], "row 2, column 'labels': expected labels"),
+        ([float("nan"), 1.0, 0.0, 0.0], "row 2, column 'labels': expected finite labels"),
+        ([-1.0, 1.0, 0.0, 0.0], "row 2, column 'labels': expected finite labels"),
+    ],
+)
+def test_unlabelled_or_broken_slates_are_refused(folder, labels, message):
+    rows = pl.read_parquet(folder / "slates.parquet").to_dicts()
+    rows[2] |= {"labels": labels, "candidates": ["i1", "i2", "i3", "i4"]}
+    pl.DataFrame(rows, schema_overrides={"labels": pl.List(pl.Float64)}).write_parquet(folder / "slates.parquet")
+    with pytest.raises(InputError, match=message):
+        run(config(folder))
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "field, text, message",
+    [
+        ("training_log", '{"step": 1}\n{"reward": 2}\n', "row 1, column 'step'"),
+        ("training_log", "nonsense\n", "row 0: expected a JSON object"),
+        ("traces", '{"slate_id": "s1"}\n', "row 0, column 'mode'"),
+        ("slates_report", '{"splits": {"test": {"positions": 1}}}', "splits.test.missed"),
+        ("slates_report", "[]", "'splits'"),
+    ],
+)
+def test_broken_background_is_refused_before_anything_is_written(folder, field, text, message):
+    (folder / "broken").write_text(text)
+    path = str(folder / "broken")
+    with pytest.raises(InputError, match=message):
+        run(config(folder, **{field: [path] if field == "traces" else path}))
+    assert not (folder / "out").exists()
+
+
+def test_one_user_has_figures_but_no_interval(folder):
+    slates = pl.read_parquet(folder / "slates.parquet").with_columns(user_id=pl.lit("u"))
+    slates.write_parquet(folder / "slates.parquet")
+    found = results(folder)
+    assert found["comparisons"][0]["ci_low"] is None and found["intervals"]["good"]["ndcg@5"] == [None, None]
+    assert "cannot be judged" in (folder / "out" / "report.html").read_text()
