@@ -1,8 +1,10 @@
 """YAML file + command line -> the dataclass of a stage. The command line wins; an unknown key is an error.
 
-YAML values are turned into command-line words before parsing, so both are checked by the same types.
+YAML values are turned into command-line words before parsing, so both are checked by the same types. Options can be
+read without the dataclass, and so without its heavy imports: that is all `gr2 run` needs to skip a finished stage.
 """
 
+import argparse
 import dataclasses
 import difflib
 import json
@@ -19,49 +21,81 @@ def arg(default: Any = dataclasses.MISSING, help: str = "") -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
 
 
-def parse(stage: str, config_class: type, words: list[str], about: str) -> Any:
-    """Parses `--config FILE --key value ...` into an instance of `config_class`.
-
-    Raises InputError for an unreadable file or an unknown key; argparse itself exits with 2 on a value of the
-    wrong type.
-    """
-    from transformers import HfArgumentParser  # 0.6 s
-
-    parser = HfArgumentParser(config_class, prog=f"gr2 {stage}", description=about, allow_abbrev=False)
-    parser.add_argument("--config", help="YAML file whose keys are the options below; the command line wins")
+def read_options(words: list[str]) -> dict[str, list[str]]:
+    """`--config FILE --key value ...` -> option: its words, the file's options first, the command line's over them."""
+    options: dict[str, list[str]] = {}
     words = list(words)
-    from_file: list[str] = []
     if "--config" in words:
         at = words.index("--config")
         if at + 1 == len(words):
             raise InputError("--config: expected a file name after it")
-        from_file = yaml_words(Path(words[at + 1]), config_class)
+        options = mapping_options(read_yaml(Path(words[at + 1])))
         del words[at : at + 2]
-    config, *_, unknown = parser.parse_args_into_dataclasses(from_file + words, return_remaining_strings=True)
-    if unknown:
-        raise InputError(_unknown(unknown[0].lstrip("-"), "the command line", config_class))
+    key = None
+    for word in words:
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            key = name.replace("-", "_")
+            options[key] = [value] if value else []
+        elif key is None:
+            raise InputError(f"'{word}': expected options, --key value")
+        else:
+            options[key].append(word)
+    return options
+
+
+def mapping_options(values: dict) -> dict[str, list[str]]:
+    """A YAML mapping as options; null leaves the default."""
+
+    def word(value: Any) -> str:
+        return json.dumps(value) if isinstance(value, dict) else str(value)
+
+    return {
+        str(key): [word(entry) for entry in value] if isinstance(value, list) else [word(value)]
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def parse(stage: str, config_class: type, options: dict[str, list[str]]) -> Any:
+    """An instance of a stage's dataclass; InputError on an unknown or missing option or a value of the wrong type."""
+    from transformers import HfArgumentParser  # 0.6 s
+
+    names = [field.name for field in dataclasses.fields(config_class) if field.init]
+    for key in options:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            raise InputError(f"{stage}: unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+    required = {field.name for field in dataclasses.fields(config_class) if field.init and is_required(field)}
+    for key in sorted(required | {"output_dir"}):
+        if key not in options:
+            raise InputError(f"{stage}: --{key} is required")
+    parser = HfArgumentParser(config_class, allow_abbrev=False, exit_on_error=False)
+    words = [word for key, values in options.items() for word in (f"--{key}", *values)]
+    try:
+        (config,) = parser.parse_args_into_dataclasses(words)
+    except (argparse.ArgumentError, ValueError) as error:
+        raise InputError(f"{stage}: {error}") from None
     return config
 
 
-def yaml_words(path: Path, config_class: type) -> list[str]:
-    """The keys of a YAML file as command-line words; InputError on an unknown key."""
-    return mapping_words(read_yaml(path), str(path), config_class)
+def describe_options(stage: str, config_class: type, about: str) -> str:
+    """The help text of a stage: its own options. Those it takes over from a library's argument class are only named."""
+    own = [field for field in dataclasses.fields(config_class) if field.name in config_class.__annotations__]
+    lines = [f"usage: gr2 {stage} [--config FILE] [--key value ...]", "", about.strip(), ""]
+    lines += ["YAML keys of FILE are the options below; the command line wins.", ""]
+    for field in own:
+        default = "required" if is_required(field) else f"default {field.default}" if field.default is not None else "optional"
+        lines.append(f"  --{field.name:20} {field.metadata.get('help', '')} ({default})")
+    parent = config_class.__mro__[1]
+    if dataclasses.is_dataclass(parent):
+        lines += ["", f"and every option of {parent.__module__.split('.')[0]}.{parent.__name__}: output_dir, learning_rate,",
+                  "per_device_train_batch_size, max_steps, save_steps, ... (its documentation lists them)."]  # fmt: skip
+    return "\n".join(lines)
 
 
-def mapping_words(values: dict, where: str, config_class: type) -> list[str]:
-    names = {field.name for field in dataclasses.fields(config_class) if field.init}
-    words: list[str] = []
-    for key, value in values.items():
-        if key not in names:
-            raise InputError(_unknown(key, where, config_class))
-        if value is None:
-            continue
-        words.append(f"--{key}")
-        if isinstance(value, list):
-            words.extend(str(entry) for entry in value)
-        else:
-            words.append(json.dumps(value) if isinstance(value, dict) else str(value))
-    return words
+def is_required(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def read_yaml(path: Path) -> dict:
@@ -76,9 +110,3 @@ def read_yaml(path: Path) -> dict:
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a YAML mapping of option: value")
     return values
-
-
-def _unknown(key: str, where: str, config_class: type) -> str:
-    names = [field.name for field in dataclasses.fields(config_class)]
-    near = difflib.get_close_matches(str(key), names, n=1)
-    return f"{where}: unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from gr2.cli import STAGES
-from gr2.config import mapping_words, parse, read_yaml
+from gr2.config import mapping_options, parse, read_options, read_yaml
 from gr2.errors import InputError
 from gr2.stage import is_current
 
@@ -23,39 +23,52 @@ def main(words: list[str]) -> None:
     parser.add_argument("--until", help="stop after the stage that writes to this folder name, e.g. slates")
     options = parser.parse_args(words)
     plan = read_pipeline(Path(options.config))
-    folders = [Path(config.output_dir).name for _, _, config in plan]
+    folders = [Path(*stage_options["output_dir"]).name for _, _, stage_options in plan]
     if options.until and options.until not in folders:
         raise InputError(f"--until {options.until}: expected one of {', '.join(folders)}")
-    started = time.monotonic()
-    for number, (stage, stage_words, config) in enumerate(plan, start=1):
-        label = f"[{number}/{len(plan)}] {stage} -> {config.output_dir}"
-        if is_current(stage, config):
+    started, checked = time.monotonic(), False
+    for number, (stage, stage_words, stage_options) in enumerate(plan, start=1):
+        label = f"[{number}/{len(plan)}] {stage} -> {stage_options['output_dir'][0]}"
+        if is_current(stage, stage_options):
             print(f"{label}: unchanged, skipped", flush=True)
         else:
+            if not checked:  # a typing error in the last stage shows before the first one runs for an hour
+                check(plan)
+                checked = True
             print(label, flush=True)
             status = subprocess.run([sys.executable, "-m", "gr2", stage, *stage_words]).returncode
             if status:
                 print(f"gr2 run: stage {stage} ended with {status}; the same command goes on from here", file=sys.stderr)
                 sys.exit(status if status > 0 else 1)
-        if Path(config.output_dir).name == options.until:
+        if folders[number - 1] == options.until:
             break
     print(f"gr2 run: {options.config} done in {time.monotonic() - started:.1f} s", flush=True)
 
 
-def read_pipeline(path: Path) -> list[tuple[str, list[str], object]]:
-    """[(stage, its command-line words, its parsed config)]; every stage is parsed before the first one runs."""
+def read_pipeline(path: Path) -> list[tuple[str, list[str], dict[str, list[str]]]]:
+    """[(stage, its command-line words, its options)] of a recipe."""
     recipe = read_yaml(path)
     if set(recipe) != {"stages"} or not isinstance(recipe["stages"], list):
         raise InputError(f"{path}: expected one key, 'stages', with a list of 'STAGE: FILE or mapping'")
     plan = []
     for number, entry in enumerate(recipe["stages"], start=1):
+        where = f"{path}, stages entry {number}"
         if not isinstance(entry, dict) or len(entry) != 1 or next(iter(entry)) not in STAGES:
-            raise InputError(f"{path}: stages entry {number}: expected 'STAGE: FILE or mapping', found {entry!r}")
+            raise InputError(f"{where}: expected 'STAGE: FILE or mapping', found {entry!r}")
         ((stage, source),) = entry.items()
-        module = importlib.import_module(STAGES[stage][0])
         if isinstance(source, dict):
-            words = mapping_words(source, f"{path}, stages entry {number}", module.Config)
+            options = mapping_options(source)
+            words = [word for key, values in options.items() for word in (f"--{key}", *values)]
         else:
             words = ["--config", str(path.parent / source)]
-        plan.append((stage, words, parse(stage, module.Config, words, module.__doc__)))
+            options = read_options(words)
+        if len(options.get("output_dir", [])) != 1:
+            raise InputError(f"{where}: stage {stage}: expected one output_dir")
+        plan.append((stage, words, options))
     return plan
+
+
+def check(plan: list[tuple[str, list[str], dict[str, list[str]]]]) -> None:
+    """Parses every stage's options; InputError on the first that is wrong."""
+    for stage, _, options in plan:
+        parse(stage, importlib.import_module(STAGES[stage][0]).Config, options)

@@ -15,7 +15,7 @@ from typing import Any
 
 from gr2 import artifacts, environment
 from gr2.cli import STAGES
-from gr2.config import parse
+from gr2.config import describe_options, parse, read_options
 from gr2.errors import InputError
 
 # Fields that name a file or folder another stage wrote, or the user brought (`name=file` for rankings).
@@ -23,20 +23,22 @@ INPUT_FIELDS = (
     "items", "interactions", "embeddings", "semantic_ids", "slates", "traces", "rankings", "prompt",
     "model_name_or_path", "reranker", "training_log", "slates_report",
 )  # fmt: skip
-# Fields of the Hugging Face argument classes that differ from machine to machine, not from run to run.
-IGNORED_FIELDS = ("local_rank", "logging_dir", "hub_token", "deepspeed_plugin", "distributed_state", "accelerator_config")
 
 
 def run_stage(stage: str, words: list[str]) -> None:
     """Parses `words`, runs the stage, writes the manifest and prints one line with time and peak memory."""
     module = importlib.import_module(STAGES[stage][0])
-    config = parse(stage, module.Config, words, module.__doc__)
+    if "-h" in words or "--help" in words:
+        print(describe_options(stage, module.Config, module.__doc__))
+        return
+    options = read_options(words)
+    config = parse(stage, module.Config, options)
     started = time.monotonic()
     output_dir = Path(config.output_dir)
     main_process = int(os.environ.get("RANK", "0")) == 0
     fresh = not (output_dir / "stage.json").exists()
     if main_process:
-        plan = describe(stage, config)
+        plan = describe(stage, options, config)
         claim(output_dir, plan)
     try:
         module.run(config)
@@ -48,20 +50,20 @@ def run_stage(stage: str, words: list[str]) -> None:
         finish(output_dir, plan, config, time.monotonic() - started)
 
 
-def describe(stage: str, config: Any) -> dict:
-    """What determines a stage's output: stage, config, sha256 of every input file. Checks inputs by their manifests."""
+def describe(stage: str, options: dict, config: Any) -> dict:
+    """What determines a stage's output: stage, options, sha256 of every input file. Checks inputs by their manifests."""
     inputs = {}
     for path in input_paths(config):
         for file in artifacts.files_below(path):
             inputs[str(file)] = artifacts.sha256(file)
             artifacts.check_against_manifest(file, inputs[str(file)])
-    return {"stage": stage, "config": plain(config), "inputs": inputs}
+    return {"stage": stage, "options": options, "inputs": inputs}
 
 
 def plain(config: Any) -> dict:
     """A config's fields as JSON values."""
-    fields = {f.name: vars(config)[f.name] for f in dataclasses.fields(config) if f.init and f.name not in IGNORED_FIELDS}
-    return {name: value if isinstance(value, str | int | float | bool | list | dict | None) else str(value)
+    fields = {f.name: vars(config)[f.name] for f in dataclasses.fields(config) if f.init}
+    return {name: value if isinstance(value, str | int | float | bool | list | None) else str(value)
             for name, value in fields.items()}  # fmt: skip
 
 
@@ -71,7 +73,7 @@ def input_paths(config: Any) -> list[Path]:
     for name in INPUT_FIELDS:
         value = vars(config).get(name)
         for entry in value if isinstance(value, list) else [value]:
-            path = Path(str(entry).split("=")[-1]) if entry else None
+            path = Path(str(entry).partition("=")[2] if name == "rankings" else str(entry)) if entry else None
             if path and path.exists():
                 paths.append(path)
     return paths
@@ -102,6 +104,7 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
     outputs = {str(file.relative_to(output_dir)): artifacts.sha256(file) for file in artifacts.files_below(output_dir)}
     manifest = {
         **plan,
+        "config": plain(config),
         "command": shlex.join(["gr2", *sys.argv[1:]]),
         "code": environment.code_version(),
         "git_commit": environment.git_commit(),
@@ -118,21 +121,23 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
     print(f"gr2 {plan['stage']}: {output_dir} in {seconds:.1f} s, peak memory {memory / 2**30:.2f} GiB", flush=True)
 
 
-def is_current(stage: str, config: Any) -> bool:
-    """True if the output folder is finished and was made from this config, these inputs and this code.
+def is_current(stage: str, options: dict[str, list[str]]) -> bool:
+    """True if the output folder is finished and was made from these options, the same inputs and this code.
 
     Raises InputError if a finished output no longer has the sha256 that its manifest recorded.
     """
-    output_dir = Path(config.output_dir)
+    output_dir = Path(*options.get("output_dir", []))
     if not (output_dir / artifacts.MANIFEST).exists() or (output_dir / "stage.json").exists():
         return False
     manifest = artifacts.read_json(output_dir / artifacts.MANIFEST)
-    plan = describe(stage, config)
-    if any(manifest.get(key) != plan[key] for key in plan) or manifest.get("code") != environment.code_version():
+    made_of = (manifest.get("stage"), manifest.get("options"), manifest.get("code"))
+    if made_of != (stage, options, environment.code_version()):
         return False
-    for name, recorded in manifest["outputs"].items():
+    for name, recorded in manifest["inputs"].items():
+        if not Path(name).exists() or artifacts.sha256(name) != recorded:
+            return False
+    for name in manifest["outputs"]:
         if not (output_dir / name).exists():
             return False
-        if artifacts.sha256(output_dir / name) != recorded:
-            artifacts.check_against_manifest(output_dir / name, artifacts.sha256(output_dir / name))
+        artifacts.check_against_manifest(output_dir / name, artifacts.sha256(output_dir / name))
     return True

@@ -120,7 +120,7 @@ def read_slates(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataF
     """`slate_id`, `user_id`, `history`, `candidates`, `labels`, optional `scores`, `split`; lists are ordered."""
     frame = read_table(path)
     require_columns(frame, path, ("slate_id", "user_id", "history", "candidates", "labels", "split"))
-    frame = frame.with_columns(as_id(frame, path, "slate_id").alias("slate_id"), pl.col("labels").cast(pl.List(pl.Float64)))
+    frame = frame.with_columns(as_id(frame, path, "slate_id").alias("slate_id"), *list_casts(frame, path))
     refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "unique slate ids", frame["slate_id"])
     refuse_rows(frame["history"].list.len() == 0, path, "history", "at least one item", frame["history"])
     candidates, sizes = frame["candidates"], frame["candidates"].list.len()
@@ -139,10 +139,23 @@ def read_slates(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataF
     return frame
 
 
+def list_casts(frame: pl.DataFrame, path: str | Path) -> list[pl.Expr]:
+    """The list columns of slates in their types; InputError for a column that holds no lists."""
+    types = {"history": pl.String, "candidates": pl.String, "labels": pl.Float64, "scores": pl.Float64}
+    casts = []
+    for name in types.keys() & set(frame.columns):
+        if not isinstance(frame[name].dtype, pl.List):
+            raise InputError(f"{path}: column '{name}': expected lists, found {frame[name].dtype}")
+        casts.append(pl.col(name).cast(pl.List(types[name])))
+    return casts
+
+
 def read_rankings(path: str | Path, slates: pl.DataFrame) -> pl.DataFrame:
     """`slate_id`, `ranking`, `valid`, ... in the order of `slates`; each ranking must permute its slate's candidates."""
     frame = read_table(path)
     require_columns(frame, path, ("slate_id", "ranking", "valid"))
+    ids = pl.List(pl.String)
+    frame = frame.with_columns(as_id(frame, path, "slate_id").alias("slate_id"), pl.col("ranking").cast(ids))
     refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "one row per slate", frame["slate_id"])
     missing = set(slates["slate_id"]) - set(frame["slate_id"])
     if missing:

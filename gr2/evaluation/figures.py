@@ -46,12 +46,13 @@ def metric_bars(systems: dict[str, dict], intervals: dict[str, dict]) -> str:
         figure = Figure(figsize=(10, 1.5 + 0.46 * len(names)), layout="constrained")
         for axes, metric in zip(figure.subplots(2, 3, sharey=True).flat, MAIN, strict=True):
             values = [systems[name][metric] for name in names]
-            axes.barh(_short(names), values, color=[COLORS.get(name, BLUE) for name in names], height=0.68)
+            axes.barh(range(len(names)), values, color=[COLORS.get(name, BLUE) for name in names], height=0.68)
             for row, name in enumerate(names):
                 low, high = intervals[name][metric]
                 if low is not None:
                     axes.plot([low, high], [row, row], color="#22262b", linewidth=1.1)
             axes.axvline(systems["input_order"][metric], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+            axes.set_yticks(range(len(names)), _short(names))
             axes.set_title(metric, loc="left")
             axes.set_xlim(0, 1.02)
             axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])

@@ -31,6 +31,7 @@ class Background:
 def render(results: dict, changes: dict[str, np.ndarray], shown: dict | None, background: Background) -> str:
     """The page. `results`: the content of metrics.json; `changes`: rank change [n] by system; `shown`: an `example`."""
     import jinja2
+    from markupsafe import Markup
 
     from gr2.evaluation import figures
 
@@ -38,7 +39,7 @@ def render(results: dict, changes: dict[str, np.ndarray], shown: dict | None, ba
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"fixed": fixed, "signed": signed, "p_value": p_value, "gain": gain}
+    environment.filters |= {"fixed": fixed, "signed": signed, "p_value": p_value}
     names = list(results["systems"])
     pictures = {
         "bars": figures.metric_bars(results["systems"], results["intervals"]),
@@ -53,7 +54,7 @@ def render(results: dict, changes: dict[str, np.ndarray], shown: dict | None, ba
         best={metric: max(results["systems"][name][metric] for name in names if name != "oracle") for metric in MAIN},
         baselines=[name for name in ("input_order", "blend") if name in names],
         compared={(row["system"], row["baseline"], row["metric"]): row for row in results["comparisons"]},
-        pictures={name: svg and jinja2.utils.markupsafe.Markup(svg) for name, svg in pictures.items()},
+        pictures={name: svg and Markup(svg) for name, svg in pictures.items()},
         example=shown,
         background=background,
     )

@@ -1,0 +1,89 @@
+"""A tiny world, made once a session: films of four genres, users who each like one of them."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+GENRES = ("Comedy", "Drama", "Horror", "Western")
+ITEMS, USERS, EVENTS = 48, 40, 24
+
+
+@dataclass(frozen=True)
+class World:
+    """Folders of finished stages; `raw_items` and `raw_interactions` are what a user would bring."""
+
+    root: Path
+
+    def __getattr__(self, name: str) -> str:
+        files = {
+            "raw_items": "raw/items.csv",
+            "raw_interactions": "raw/interactions.csv",
+            "items": "prepare/items.parquet",
+            "interactions": "prepare/interactions.parquet",
+            "embeddings": "embed/embeddings.safetensors",
+            "semantic_ids": "sids/semantic_ids.parquet",
+            "slates": "slates/slates.parquet",
+            "midtrain": "midtrain",
+            "traces": "traces/traces.jsonl",
+            "sft": "sft",
+        }
+        if name not in files:
+            raise AttributeError(name)
+        return str(self.root / files[name])
+
+
+def gr2(*words: str | Path, expect: int = 0, cwd: Path | None = None, env: dict | None = None) -> subprocess.CompletedProcess:
+    """`gr2 WORDS` in a process of its own, as a user runs it."""
+    done = subprocess.run([sys.executable, "-m", "gr2", *map(str, words)], capture_output=True, text=True, cwd=cwd, env=env)
+    assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done
+
+
+def raw_tables(seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Items, and events in which a user walks through the films of the genre that they like, in order of item id."""
+    rng = np.random.default_rng(seed)
+    items = pl.DataFrame({
+        "item_id": [f"film{number:02d}" for number in range(ITEMS)],
+        "title": [f"{GENRES[number % 4]} number {number}" for number in range(ITEMS)],
+        "categories": [GENRES[number % 4] for number in range(ITEMS)],
+    })  # fmt: skip
+    rows = []
+    for user in range(USERS):
+        at, genre = int(rng.integers(12)), user % 4
+        for event in range(EVENTS):
+            number = (at + event) % 12 * 4 + genre if rng.random() < 0.9 else int(rng.integers(ITEMS))
+            rows.append((f"user{user:02d}", f"film{number:02d}", 1_000_000 + 60 * event))
+    return items, pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> World:
+    """Everything up to slates (by popularity) and template traces; trained models come from `midtrained` and `tuned`."""
+    from safetensors.numpy import save_file
+
+    from gr2.data import prepare
+    from gr2.prerank import slates
+    from gr2.semantic_ids import sids
+    from gr2.semantic_ids.embed import order_digest
+
+    made = World(tmp_path_factory.mktemp("world"))
+    items, interactions = raw_tables()
+    for folder in ("raw", "embed"):
+        (made.root / folder).mkdir()
+    items.write_csv(made.raw_items)
+    interactions.write_csv(made.raw_interactions)
+    prepare.run(prepare.Config(items=made.raw_items, interactions=made.raw_interactions, output_dir=str(made.root / "prepare")))
+    item_ids = pl.read_parquet(made.items)["item_id"]
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(4, 16))
+    vectors = np.stack([centres[int(name[4:]) % 4] + 0.3 * rng.normal(size=16) for name in item_ids]).astype(np.float32)
+    save_file({"embeddings": vectors}, made.embeddings, {"items": order_digest(item_ids)})
+    sids.run(sids.Config(items=made.items, embeddings=made.embeddings, output_dir=str(made.root / "sids"), levels=3, codes=8))
+    slates.run(slates.Config(items=made.items, interactions=made.interactions, semantic_ids=made.semantic_ids,
+                             output_dir=str(made.root / "slates"), pre_ranker="popularity", exclude_seen=False))  # fmt: skip
+    return made
