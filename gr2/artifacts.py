@@ -88,7 +88,8 @@ def read_appended(path: str | Path) -> list[dict]:
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         os.truncate(path, whole)
-    return [json.loads(line) for line in content[:whole].decode("utf-8").splitlines()]
+    # Not splitlines(): a string in JSON may hold U+2028 and other characters that Python takes for line ends.
+    return [json.loads(line) for line in content[:whole].decode("utf-8").split("\n")[:-1]]
 
 
 def sha256(path: str | Path) -> str:

@@ -54,7 +54,9 @@ def load_prompt(path: str | Path) -> Prompt:
     if set(values) != FIELDS:
         raise InputError(f"{path}: expected the fields {', '.join(sorted(FIELDS))} and optional max_history, "
                          f"found {', '.join(map(str, values))}")  # fmt: skip
-    environment = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.sandbox.SandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     try:
         system, user = (environment.from_string(values[name].strip()) for name in ("system", "user"))
     except jinja2.TemplateSyntaxError as error:
@@ -70,17 +72,24 @@ def render(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None
     """
 
     def item(item_id: str) -> dict[str, str]:
-        return {"sid": catalogue.sid[item_id], "title": catalogue.title[item_id], "category": catalogue.category[item_id]}
+        return {
+            "sid": catalogue.sid[item_id],
+            "title": catalogue.title[item_id],
+            "category": catalogue.category[item_id],
+        }
 
     values = {
         "history": [item(item_id) for item_id in slate["history"][-prompt.max_history :]],
         "candidates": [item(item_id) for item_id in slate["candidates"]],
         "target": item(target) if target else None,
     }
-    return [
-        {"role": "system", "content": prompt.system.render(values)},
-        {"role": "user", "content": prompt.user.render(values)},
-    ]
+    try:
+        return [
+            {"role": "system", "content": prompt.system.render(values)},
+            {"role": "user", "content": prompt.user.render(values)},
+        ]
+    except jinja2.TemplateError as error:  # an unknown name, or a target where there is none
+        raise InputError(f"prompt {prompt.name}: {error.message}") from None
 
 
 def answer_schema(prompt: Prompt, slate: dict, catalogue: Catalogue) -> dict:

@@ -21,7 +21,7 @@ from gr2.errors import InputError
 # Fields that name a file or folder another stage wrote, or the user brought (`name=file` for rankings).
 INPUT_FIELDS = (
     "items", "interactions", "embeddings", "semantic_ids", "slates", "traces", "rankings", "prompt",
-    "model_name_or_path", "reranker", "training_log", "slates_report",
+    "model_name_or_path", "reranker", "training_log", "slates_report", "top_k",
 )  # fmt: skip
 
 
@@ -36,10 +36,9 @@ def run_stage(stage: str, words: list[str]) -> None:
     started = time.monotonic()
     output_dir = Path(config.output_dir)
     main_process = int(os.environ.get("RANK", "0")) == 0
-    fresh = not (output_dir / "stage.json").exists()
     if main_process:
         plan = describe(stage, options, config)
-        claim(output_dir, plan)
+        fresh = claim(output_dir, plan)
     try:
         module.run(config)
     except InputError:
@@ -73,16 +72,23 @@ def input_paths(config: Any) -> list[Path]:
     for name in INPUT_FIELDS:
         value = vars(config).get(name)
         for entry in value if isinstance(value, list) else [value]:
-            path = Path(str(entry).partition("=")[2] if name == "rankings" else str(entry)) if entry else None
-            if path and path.exists():
+            if not entry or not isinstance(entry, str):  # TRL has a top_k too, a number
+                continue
+            path = Path(entry.partition("=")[2] if name == "rankings" else entry)
+            if path.exists():
                 paths.append(path)
     return paths
 
 
-def claim(output_dir: Path, plan: dict) -> None:
-    """Marks the folder as unfinished work of this plan; unfinished work of another plan is moved aside, not lost."""
+def claim(output_dir: Path, plan: dict) -> bool:
+    """Marks the folder as unfinished work of this plan; unfinished work of another plan is moved aside, not lost.
+
+    False where it was unfinished work of this very plan, which now resumes.
+    """
     state = output_dir / "stage.json"
-    if state.exists() and artifacts.read_json(state) != plan:
+    if state.exists():
+        if artifacts.read_json(state) == plan:
+            return False
         number = next(n for n in range(1, 10_000) if not output_dir.with_name(f"{output_dir.name}.old-{n}").exists())
         aside = output_dir.with_name(f"{output_dir.name}.old-{number}")
         output_dir.rename(aside)
@@ -90,6 +96,7 @@ def claim(output_dir: Path, plan: dict) -> None:
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"output_dir {output_dir}: expected a folder, found a file")
     artifacts.write_json(state, plan)
+    return True
 
 
 def release(output_dir: Path) -> None:
@@ -136,8 +143,10 @@ def is_current(stage: str, options: dict[str, list[str]]) -> bool:
     for name, recorded in manifest["inputs"].items():
         if not Path(name).exists() or artifacts.sha256(name) != recorded:
             return False
-    for name in manifest["outputs"]:
+    for name, recorded in manifest["outputs"].items():
         if not (output_dir / name).exists():
             return False
-        artifacts.check_against_manifest(output_dir / name, artifacts.sha256(output_dir / name))
+        if artifacts.sha256(output_dir / name) != recorded:
+            artifacts.check_against_manifest(output_dir / name, artifacts.sha256(output_dir / name))
+            return False  # in a subfolder, which has no manifest of its own
     return True

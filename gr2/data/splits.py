@@ -29,20 +29,21 @@ def in_order(interactions: pl.DataFrame, seed: int) -> pl.DataFrame:
 def with_splits(ordered: pl.DataFrame, train: float, valid: float, test: float) -> pl.DataFrame:
     """Adds `split`: per user, the oldest positions are `pretrain`, then `train`, `valid`, `test`.
 
-    `train`, `valid` and `test` are shares of a user's events, rounded, at least one event each; share 0 everywhere
-    is leave-one-out. `pretrain` events are the only ones that the mid-trained model and the pre-ranker see as
-    targets; slates are made at the others. A user with fewer than four events is all `pretrain`.
+    `train`, `valid` and `test` are shares of a user's events, rounded; every split, `pretrain` too, gets at least one
+    event. Share 0 everywhere is leave-one-out. `pretrain` events are the only ones that the mid-trained model and the
+    pre-ranker see as targets; slates are made at the others. A user with fewer than four events is all `pretrain`.
     """
-    events, from_end = pl.len().over("user_id"), pl.len().over("user_id") - pl.col("position")
+    events = pl.len().over("user_id").cast(pl.Int64)
+    from_end = events - pl.col("position")
 
     def share(fraction: float) -> pl.Expr:
         return (events * fraction).round().cast(pl.Int64).clip(lower_bound=1)
 
-    tests = share(test)
-    valids = tests + share(valid)
-    trains = valids + share(train)
+    tests = pl.min_horizontal(share(test), events - 3)
+    valids = pl.min_horizontal(tests + share(valid), events - 2)
+    trains = pl.min_horizontal(valids + share(train), events - 1)
     split = (
-        pl.when((events < 4) | (from_end > trains) | (pl.col("position") == 0))
+        pl.when((events < 4) | (from_end > trains))
         .then(pl.lit("pretrain"))
         .when(from_end > valids)
         .then(pl.lit("train"))

@@ -3,6 +3,7 @@
 Every reader raises InputError with file, row (counted from 0), column and expectation. Ids are strings.
 """
 
+import functools
 from pathlib import Path
 
 import polars as pl
@@ -12,12 +13,16 @@ from gr2.errors import InputError
 
 SPLITS = ("pretrain", "train", "valid", "test")  # of interactions; slates have the last three
 SLATE_SPLITS = SPLITS[1:]
+CSV_TEXTS = ("user_id", "item_id", "slate_id", "title", "description", "categories")  # else `007` would be read as 7
 
 
 def read_table(path: str | Path) -> pl.DataFrame:
     """Reads parquet, JSON lines or CSV by the file's ending; InputError where it cannot be read."""
     path = Path(path)
-    readers = {".parquet": pl.read_parquet, ".jsonl": pl.read_ndjson, ".ndjson": pl.read_ndjson, ".csv": pl.read_csv}
+    whole = {"infer_schema_length": None}  # types are inferred from all rows
+    ndjson = functools.partial(pl.read_ndjson, **whole)
+    csv = functools.partial(pl.read_csv, schema_overrides=dict.fromkeys(CSV_TEXTS, pl.String), **whole)
+    readers = {".parquet": pl.read_parquet, ".jsonl": ndjson, ".ndjson": ndjson, ".csv": csv}
     if path.suffix not in readers:
         raise InputError(f"{path}: expected a file ending in {', '.join(readers)}")
     if not path.is_file():
@@ -69,7 +74,8 @@ def read_items(path: str | Path) -> pl.DataFrame:
         frame = frame.with_columns(pl.col("categories").str.split("|"))
     if not isinstance(frame["categories"].dtype, pl.List):
         raise InputError(f"{path}: column 'categories': expected lists of strings, found {frame['categories'].dtype}")
-    return frame.with_columns(pl.col("categories").cast(pl.List(pl.String)).fill_null([]).list.drop_nulls())
+    named = pl.col("categories").cast(pl.List(pl.String)).fill_null([]).list.eval(pl.element().filter(pl.element() != ""))
+    return frame.with_columns(named.alias("categories"))
 
 
 def read_interactions(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
@@ -96,17 +102,21 @@ def whole_numbers(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series
     values = frame[name]
     if not values.dtype.is_numeric():
         raise InputError(f"{path}: column '{name}': expected whole numbers, found {values.dtype}")
-    bad = values.is_null()
+    whole = values.cast(pl.Int64, strict=False)
+    bad = whole.is_null()
     if values.dtype.is_float():
         bad = bad | ~values.is_finite() | (values != values.floor())
     refuse_rows(bad, path, name, "a whole number", values)
-    return values.cast(pl.Int64)
+    return whole
 
 
 def read_semantic_ids(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
     """`item_id`, `codes` (list of int, one per level), `sid` (token string); IDs must be unique and of one length."""
     frame = read_table(path)
     require_columns(frame, path, ("item_id", "codes", "sid"))
+    if not isinstance(frame["codes"].dtype, pl.List) or frame.is_empty():
+        raise InputError(f"{path}: column 'codes': expected a list of whole numbers for each item")
+    frame = frame.with_columns(as_id(frame, path, "item_id").alias("item_id"))
     lengths = frame["codes"].list.len()
     refuse_rows(lengths != lengths[0], path, "codes", f"{lengths[0]} codes", frame["codes"])
     refuse_rows(~frame["sid"].is_first_distinct(), path, "sid", "unique semantic IDs", frame["sid"])
@@ -120,7 +130,8 @@ def read_slates(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataF
     """`slate_id`, `user_id`, `history`, `candidates`, `labels`, optional `scores`, `split`; lists are ordered."""
     frame = read_table(path)
     require_columns(frame, path, ("slate_id", "user_id", "history", "candidates", "labels", "split"))
-    frame = frame.with_columns(as_id(frame, path, "slate_id").alias("slate_id"), *list_casts(frame, path))
+    ids = [as_id(frame, path, name).alias(name) for name in ("slate_id", "user_id")]
+    frame = frame.with_columns(*ids, *list_casts(frame, path))
     refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "unique slate ids", frame["slate_id"])
     refuse_rows(frame["history"].list.len() == 0, path, "history", "at least one item", frame["history"])
     candidates, sizes = frame["candidates"], frame["candidates"].list.len()
@@ -131,9 +142,13 @@ def read_slates(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataF
     if "scores" in frame.columns:
         lengths = frame["scores"].list.len()
         refuse_rows((lengths != sizes) & (lengths != 0), path, "scores", "one score per candidate", frame["scores"])
+    for name in sorted({"labels", "scores"} & set(frame.columns)):
+        finite = frame[name].list.eval(pl.element().is_finite().fill_null(False)).list.all()
+        refuse_rows(~finite, path, name, "finite numbers", frame[name])
     refuse_rows(~frame["split"].is_in(list(SLATE_SPLITS)), path, "split", f"one of {', '.join(SLATE_SPLITS)}", frame["split"])
-    if item_ids is not None:
-        for name in ("history", "candidates"):
+    for name in ("history", "candidates"):
+        refuse_rows(frame[name].list.eval(pl.element().is_null()).list.any(), path, name, "no missing item", frame[name])
+        if item_ids is not None:
             unknown = ~frame[name].list.eval(pl.element().is_in(item_ids.implode())).list.all()
             refuse_rows(unknown, path, name, "items of the items file", frame[name])
     return frame
@@ -143,10 +158,10 @@ def list_casts(frame: pl.DataFrame, path: str | Path) -> list[pl.Expr]:
     """The list columns of slates in their types; InputError for a column that holds no lists."""
     types = {"history": pl.String, "candidates": pl.String, "labels": pl.Float64, "scores": pl.Float64}
     casts = []
-    for name in types.keys() & set(frame.columns):
+    for name in sorted(types.keys() & set(frame.columns)):
         if not isinstance(frame[name].dtype, pl.List):
             raise InputError(f"{path}: column '{name}': expected lists, found {frame[name].dtype}")
-        casts.append(pl.col(name).cast(pl.List(types[name])))
+        casts.append(pl.col(name).cast(pl.List(types[name]), strict=False))
     return casts
 
 
@@ -154,6 +169,8 @@ def read_rankings(path: str | Path, slates: pl.DataFrame) -> pl.DataFrame:
     """`slate_id`, `ranking`, `valid`, ... in the order of `slates`; each ranking must permute its slate's candidates."""
     frame = read_table(path)
     require_columns(frame, path, ("slate_id", "ranking", "valid"))
+    if not isinstance(frame["ranking"].dtype, pl.List):
+        raise InputError(f"{path}: column 'ranking': expected lists, found {frame['ranking'].dtype}")
     ids = pl.List(pl.String)
     frame = frame.with_columns(as_id(frame, path, "slate_id").alias("slate_id"), pl.col("ranking").cast(ids))
     refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "one row per slate", frame["slate_id"])
@@ -161,10 +178,11 @@ def read_rankings(path: str | Path, slates: pl.DataFrame) -> pl.DataFrame:
     if missing:
         raise InputError(f"{path}: column 'slate_id': expected a row for every slate; {len(missing)} are missing, "
                          f"'{min(missing)}' among them")  # fmt: skip
-    frame = frame.with_row_index("row").join(slates.select("slate_id", "candidates"), on="slate_id")
-    wrong = frame["ranking"].list.sort() != frame["candidates"].list.sort()
-    refuse_rows(wrong, path, "ranking", "a permutation of the slate's candidates", frame["ranking"])
-    return slates.select("slate_id").join(frame.drop("row", "candidates"), on="slate_id", maintain_order="left")
+    asked = frame.select("slate_id").join(slates.select("slate_id", "candidates"), on="slate_id", how="left",
+                                          maintain_order="left")["candidates"]  # fmt: skip
+    wrong = (frame["ranking"].list.sort() != asked.list.sort()).fill_null(True)
+    refuse_rows(wrong & asked.is_not_null(), path, "ranking", "a permutation of the slate's candidates", frame["ranking"])
+    return slates.select("slate_id").join(frame, on="slate_id", maintain_order="left")
 
 
 def _shown(value: object) -> str:

@@ -4,8 +4,16 @@ import html
 import re
 import unicodedata
 
-# `<|im_end|>`, `<s_a_12>`, `</s>`, `<think>`, `<start_of_turn>`, `<unk>`, and Mistral's `[INST]`.
-TOKEN_LOOK_ALIKE = re.compile(r"<(/?[A-Za-z|][^<>\n]{0,60})>|\[(/?(?:INST|SYS|TOOL_CALLS|AVAILABLE_TOOLS))\]")
+# `<|im_end|>`, `<s_a_12>`, `</s>`, `<think>`, `<start_of_turn>`, `<unk>`; DeepSeek's `<｜User｜>` with its wide bars;
+# and in square brackets Mistral's, BERT's and GLM's words, and EXAONE's `[|user|]`.
+IN_BRACKETS = (
+    "INST", "SYS", "SYSTEM_PROMPT", "AVAILABLE_TOOLS", "TOOL_CALLS", "TOOL_RESULTS", "TOOL_CONTENT", "CALL_ID", "ARGS",
+    "IMG", "IMG_BREAK", "IMG_END", "AUDIO", "BEGIN_AUDIO", "THINK", "PREFIX", "MIDDLE", "SUFFIX",
+    "CLS", "SEP", "MASK", "gMASK", "sMASK", "PAD", "UNK", "BOS", "EOS",
+)  # fmt: skip
+TOKEN_LOOK_ALIKE = re.compile(
+    rf"<(/?[A-Za-z|｜][^<>\n]{{0,60}})>|\[(/?(?:{'|'.join(IN_BRACKETS)})|\|[^\[\]\n]{{0,60}}\|)\]"
+)
 
 
 def clean(text: str) -> str:

@@ -32,6 +32,8 @@ class VllmSampler:
             dtype="bfloat16" if on_cpu else "auto",
             enforce_eager=on_cpu,
             enable_prefix_caching=True,
+            # A prompt cut into chunks rewinds its request's generator, which on a CPU cannot be done.
+            enable_chunked_prefill=not on_cpu,
             generation_config="vllm",  # nothing from the model's generation_config.json is merged into our settings
             structured_outputs_config={"backend": "guidance"},
         )

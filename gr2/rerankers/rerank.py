@@ -11,7 +11,7 @@ import polars as pl
 
 from gr2.config import arg
 from gr2.data.splits import popularity
-from gr2.data.tables import read_interactions, read_items, read_rankings, read_slates, write_parquet
+from gr2.data.tables import read_interactions, read_items, read_rankings, read_slates, require_columns, write_parquet
 from gr2.errors import InputError
 from gr2.rerankers import simple
 
@@ -64,7 +64,9 @@ def by_rule(config: Config, slates: list[dict]) -> list[dict]:
     if config.reranker == "popularity":
         if not config.interactions:
             raise InputError("reranker popularity: expected --interactions")
-        counts = popularity(read_interactions(config.interactions))
+        events = read_interactions(config.interactions)
+        require_columns(events, config.interactions, ("split",))
+        counts = popularity(events)
     rankings = simple.rank(config.reranker, slates, counts, config.seed)
     return [{"slate_id": slate["slate_id"], "ranking": ranking, "valid": True}
             for slate, ranking in zip(slates, rankings, strict=True)]  # fmt: skip

@@ -1,0 +1,67 @@
+"""`traces.jsonl`: read, and written so that an interrupted run goes on where it stopped.
+
+While a teacher is asked, each step (one request to it, many slates) is one line of `traces.partial`, appended and
+fsynced. A kill can tear only the last line, and with it one whole step, so no sample is ever lost or doubled.
+"""
+
+import json
+from pathlib import Path
+
+from gr2.artifacts import append_lines, read_appended, write_text
+from gr2.errors import InputError
+
+TRACES, PARTIAL = "traces.jsonl", "traces.partial"
+COLUMNS = (
+    "slate_id", "mode", "sample", "messages", "completion", "reasoning", "ranking", "accepted", "reason",
+    "finish_reason", "prompt_tokens", "completion_tokens", "teacher",
+)  # fmt: skip
+
+
+def read_traces(path: str | Path) -> list[dict]:
+    """The rows of a traces file; InputError names the row that is not one."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}: row {number}: expected a JSON object, but {error}") from None
+        missing = [name for name in COLUMNS if not isinstance(row, dict) or name not in row]
+        if missing:
+            raise InputError(f"{path}: row {number}, column '{missing[0]}': is missing")
+        rows.append(row)
+    return rows
+
+
+def accepted_slates(paths: list[str]) -> set[str]:
+    """The ids of the slates that have an accepted trace in any of the files."""
+    return {row["slate_id"] for path in paths for row in read_traces(path) if row["accepted"]}
+
+
+class Steps:
+    """The steps of a run: those that an interrupted run left, then new ones."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / PARTIAL
+        self.done = [line["rows"] for line in read_appended(self.path)]
+
+    def next(self, expected: list[tuple[str, int]]) -> list[dict] | None:
+        """The next step that was already asked, or None; InputError if it is not of these (slate_id, sample) pairs."""
+        if not self.done:
+            return None
+        rows = self.done.pop(0)
+        if [(row["slate_id"], row["sample"]) for row in rows] != expected:
+            raise InputError(f"{self.path}: holds other samples than this run asks for; delete it to start anew")
+        return rows
+
+    def append(self, rows: list[dict]) -> None:
+        append_lines(self.path, [json.dumps({"rows": rows}, ensure_ascii=False)])
+
+
+def write_traces(folder: Path, rows: list[dict]) -> None:
+    """Writes `traces.jsonl` whole and drops the partial file."""
+    lines = [json.dumps({name: row[name] for name in COLUMNS}, ensure_ascii=False) + "\n" for row in rows]
+    write_text(folder / TRACES, "".join(lines))
+    (folder / PARTIAL).unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+"""Asks a teacher for reranked slates and judges what it answers."""
+
+import hashlib
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gr2.data.catalogue import Catalogue
+from gr2.errors import InputError
+from gr2.language_model.samplers import Sample, open_sampler
+from gr2.prompts import Prompt, answer_schema, parse, render
+from gr2.semantic_ids.tokens import sid_string
+from gr2.traces.accept import judge
+
+if TYPE_CHECKING:
+    from gr2.traces.sample import Config
+
+
+class Teacher:
+    """A language model with a prompt. The model is loaded at the first question: a finished run resumes without it."""
+
+    def __init__(self, config: "Config", prompt: Prompt, catalogue: Catalogue):
+        self.config = config
+        self.prompt = prompt
+        self.levels = catalogue.levels
+        self.shown = short_catalogue(catalogue) if config.short_ids else catalogue
+        self.sampler = None
+
+    def ask(self, slates: list[dict], attempt: int) -> list[dict]:
+        """One sample per slate, as rows of traces.jsonl, in order; each has its own seed, the same in a resumed run."""
+        config = self.config
+        conversations = [self.messages(slate) for slate in slates]
+        schemas = [answer_schema(self.prompt, slate, self.shown) for slate in slates] if config.structured else None
+        if self.sampler is None:
+            self.sampler = open_sampler(
+                config.engine, config.model_name_or_path, max_model_len=config.max_model_len, base_url=config.base_url
+            )
+        samples = self.sampler.sample(
+            conversations,
+            temperature=config.temperature + attempt * config.temperature_step,
+            top_p=config.top_p,
+            max_tokens=config.max_tokens,
+            seeds=[sample_seed(config.seed, slate["slate_id"], attempt) for slate in slates],
+            schemas=schemas,
+        )
+        return [self.row(*entry, attempt) for entry in zip(slates, conversations, samples, strict=True)]
+
+    def messages(self, slate: dict) -> list[dict[str, str]]:
+        """The relevant item is shown in targeted mode alone."""
+        target = slate["relevant"][0] if self.config.mode == "targeted" else None
+        return render(self.prompt, slate, self.shown, target)
+
+    def row(self, slate: dict, messages: list[dict[str, str]], sample: Sample, attempt: int) -> dict:
+        answer = parse(sample.text, slate["candidates"], self.shown.sid, self.prompt.has_trace)
+        seen = "\n".join(message["content"] for message in messages)
+        if self.config.short_ids:
+            answer = replace(answer, reasoning=long_ids(answer.reasoning, self.levels))
+            seen = long_ids(seen, self.levels)
+        reason = judge(answer, seen, set(slate["relevant"]), self.prompt.has_trace)
+        return {
+            "slate_id": slate["slate_id"],
+            "mode": self.config.mode,
+            "sample": attempt,
+            "messages": messages,
+            "completion": sample.text,
+            "reasoning": answer.reasoning,
+            "ranking": answer.ranking,
+            "accepted": reason is None,
+            "reason": reason,
+            "finish_reason": sample.finish_reason,
+            "prompt_tokens": sample.prompt_tokens,
+            "completion_tokens": sample.completion_tokens,
+            "teacher": self.config.model_name_or_path,
+        }
+
+
+def sample_seed(seed: int, slate_id: str, attempt: int) -> int:
+    """31 bits that depend on all three and on nothing else."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{attempt}/{slate_id}".encode()).digest()[:4]) >> 1
+
+
+def short_catalogue(catalogue: Catalogue) -> Catalogue:
+    """The catalogue with `57-7-23` in place of `<|sid_begin|><s_a_57><s_b_7><s_c_23><|sid_end|>`."""
+    if catalogue.levels < 2:
+        raise InputError("short_ids: expected semantic IDs of at least two levels; one number alone can mean anything")
+    return replace(catalogue, sid={item_id: "-".join(map(str, codes)) for item_id, codes in catalogue.codes.items()})
+
+
+def long_ids(text: str, levels: int) -> str:
+    """Writes every short ID of a text, known or invented, as the semantic ID that it stands for."""
+    short = re.compile(rf"(?<![\d-])\d+(?:-\d+){{{levels - 1}}}(?![\d-])")
+    return short.sub(lambda match: sid_string([int(code) for code in match[0].split("-")]), text)

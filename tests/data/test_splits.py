@@ -1,0 +1,134 @@
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gr2.data.splits import in_order, k_core, popularity, with_splits
+
+pairs = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=60)
+small = st.integers(1, 4)
+
+
+def frame(rows):
+    return pl.DataFrame(
+        {"user_id": [f"u{user}" for user, _ in rows], "item_id": [f"i{item}" for _, item in rows]},
+        schema={"user_id": pl.String, "item_id": pl.String},
+    )
+
+
+def core_by_hand(rows, user_events, item_events):
+    """Removes one user or item at a time; whatever the order, what is left is the largest subset."""
+    rows = list(rows)
+    while True:
+        users, items = Counter(user for user, _ in rows), Counter(item for _, item in rows)
+        few = [("user", user) for user, n in users.items() if n < user_events]
+        few += [("item", item) for item, n in items.items() if n < item_events]
+        if not few:
+            return rows
+        kind, name = few[0]
+        rows = [row for row in rows if row[kind == "item"] != name]
+
+
+@given(pairs, small, small)
+def test_k_core_is_the_largest_subset_with_enough_events(rows, user_events, item_events):
+    kept = k_core(frame(rows), user_events, item_events)
+    assert all(n >= user_events for n in Counter(kept["user_id"]).values())
+    assert all(n >= item_events for n in Counter(kept["item_id"]).values())
+    expected = frame(core_by_hand(rows, user_events, item_events))
+    assert kept.equals(expected)  # the same events, and still in the file's order
+
+
+timed = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 3)), max_size=40, unique=True
+)  # many share a timestamp
+
+
+@given(timed, st.randoms(use_true_random=False), st.sampled_from(["timestamp", "position"]), st.integers(0, 3))
+def test_order_does_not_depend_on_the_order_of_the_file(rows, rng, column, seed):
+    schema = {"user_id": pl.Int64, "item_id": pl.Int64, column: pl.Int64}
+    events = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("user_id", "item_id").cast(pl.String))
+    ordered = in_order(events, seed)
+    shuffled = list(range(len(events)))
+    rng.shuffle(shuffled)
+    assert in_order(events[shuffled], seed).equals(ordered)
+    for (_,), own in ordered.group_by("user_id", maintain_order=True):
+        assert own["position"].to_list() == list(range(len(own)))
+        if column == "timestamp":
+            assert own["timestamp"].is_sorted()
+    assert sorted(ordered.select("user_id", "item_id").rows()) == sorted(events.select("user_id", "item_id").rows())
+
+
+def test_a_given_position_is_followed_and_counted_anew():
+    events = pl.DataFrame({"user_id": ["u"] * 3, "item_id": ["a", "b", "c"], "position": [70, 5, 9], "timestamp": [1, 2, 3]})
+    ordered = in_order(events, 0)
+    assert ordered.select("item_id", "position").rows() == [("b", 0), ("c", 1), ("a", 2)]
+
+
+def tied_events(users=200, items=10):
+    rows = [(f"user{user:03d}", f"item{item:02d}", 7) for user in range(users) for item in range(items)]
+    return pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
+
+
+def test_ties_come_in_random_order():
+    """A file lists ties by item id; the order that stages see must tell nothing about the id."""
+    ordered = in_order(tied_events(), seed=0)
+    ranks = ordered.with_columns(pl.col("item_id").str.slice(4).cast(pl.Int64).alias("number"))
+    correlation = np.corrcoef(ranks["number"], ranks["position"])[0, 1]
+    assert abs(correlation) < 0.1  # 2,000 events: a standard deviation is 0.022
+    last = ordered.group_by("user_id").agg(pl.col("item_id").last())["item_id"].value_counts()["count"]
+    assert len(last) == 10 and last.max() < 45  # of 200 users, 20 expected for each item
+    orders = ordered.group_by("user_id").agg("item_id")["item_id"]
+    assert len({tuple(order) for order in orders.to_list()}) == 200  # users do not share one order
+
+
+def test_the_seed_decides_ties_and_nothing_else():
+    events = tied_events(users=5)
+    assert in_order(events, 0).equals(in_order(events, 0))
+    assert not in_order(events, 0).equals(in_order(events, 1))
+    without_ties = events.with_columns(pl.int_range(pl.len()).alias("timestamp"))
+    assert in_order(without_ties, 0).equals(in_order(without_ties, 1))
+
+
+def ordered_users(lengths):
+    rows = [(f"u{user}", f"i{at}", at) for user, length in enumerate(lengths) for at in range(length)]
+    return pl.DataFrame(rows, schema={"user_id": pl.String, "item_id": pl.String, "position": pl.Int64}, orient="row")
+
+
+share = st.floats(0, 0.33)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=5), share, share, share)
+def test_every_user_goes_through_pretrain_train_valid_test(lengths, train, valid, test):
+    split = with_splits(ordered_users(lengths), train, valid, test)
+    for user, length in enumerate(lengths):
+        own = split.filter(pl.col("user_id") == f"u{user}")["split"].to_list()
+        if length < 4:
+            assert own == ["pretrain"] * length
+            continue
+        counts = Counter(own)
+        assert own == [name for name in ("pretrain", "train", "valid", "test") for _ in range(counts[name])]
+        assert min(counts[name] for name in ("pretrain", "train", "valid", "test")) >= 1
+
+
+@pytest.mark.parametrize("shares", [(0, 0, 0.9), (0, 0.9, 0), (0.9, 0, 0), (0.04, 0.45, 0.5), (0.33, 0.33, 0.33)])
+def test_large_shares_leave_an_event_for_every_split(shares):
+    split = with_splits(ordered_users(range(4, 30)), *shares)
+    assert split.group_by("user_id").agg(pl.col("split").n_unique())["split"].unique().to_list() == [4]
+
+
+def test_shares_zero_are_leave_one_out():
+    split = with_splits(ordered_users([4, 10]), 0, 0, 0)["split"].to_list()
+    assert split == ["pretrain", "train", "valid", "test"] + ["pretrain"] * 7 + ["train", "valid", "test"]
+
+
+def test_shares_by_hand():
+    split = with_splits(ordered_users([20]), 0.2, 0.05, 0.15)["split"].to_list()
+    assert split == ["pretrain"] * 12 + ["train"] * 4 + ["valid"] + ["test"] * 3
+
+
+def test_popularity_counts_pretrain_events_only():
+    events = pl.DataFrame({"item_id": ["a", "a", "b", "c"], "split": ["pretrain", "pretrain", "pretrain", "test"]})
+    assert popularity(events) == {"a": 2, "b": 1}

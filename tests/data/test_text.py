@@ -1,0 +1,79 @@
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gr2.data.text import clean, neutralise
+
+SPECIAL = [
+    "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|sid_begin|>", "<s_a_57>", "<s_d_4>", "<s>", "</s>", "<unk>", "<pad>",
+    "<bos>", "<eos>", "<think>", "</think>", "<tool_call>", "</tool_call>", "<start_of_turn>", "<end_of_turn>", "<mask>",
+    "<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|user|>", "<|fim_prefix|>", "<extra_id_0>", "<unused12>",
+    "<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜tool▁calls▁begin｜>", "[INST]", "[/INST]", "<<SYS>>", "[TOOL_CALLS]",
+    "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[SYSTEM_PROMPT]", "[IMG_END]", "[CLS]", "[SEP]", "[MASK]", "[gMASK]", "[|user|]",
+    "[|endofturn|]",
+]  # fmt: skip
+pieces = st.sampled_from([*SPECIAL, "<", ">", "|", "</", "[", "]", "s", "|>", "<|", "INST", " ", "\n", "im_end", "/"])
+pieced = st.lists(pieces, max_size=30).map("".join)
+
+
+@pytest.mark.parametrize("token", SPECIAL)
+def test_every_common_special_token_is_taken_apart(token):
+    harmless = neutralise(f"before {token} after")
+    assert token not in harmless
+    assert harmless.startswith("before ") and harmless.endswith(" after")
+    assert re.sub(r"\W", "", harmless) == re.sub(r"\W", "", f"before {token} after")  # it can still be read
+
+
+@given(st.one_of(pieced, st.text(), st.tuples(pieced, st.text(), pieced).map("".join)))
+def test_no_special_token_survives(text):
+    harmless = neutralise(text)
+    assert not [token for token in SPECIAL if token in harmless]
+    assert not re.search(r"<\|[^<>\n]{1,20}\|>|</?[a-z][a-z_0-9]{0,20}>", harmless)
+    assert neutralise(harmless) == harmless
+
+
+@given(st.text(st.characters(exclude_characters="<>[]‹›")))
+def test_plain_text_is_left_alone(text):
+    assert neutralise(text) == text
+
+
+@pytest.mark.parametrize("text", ["I <3 you", "a < b > c", "5 < 6", "x[0]", "[Import] CD", "2 > 1", "<", "<>", "1<2>3", ""])
+def test_text_that_only_looks_a_bit_like_it_is_left_alone(text):
+    assert neutralise(text) == text
+
+
+@pytest.mark.parametrize(("dirty", "expected"), [
+    ("Beauty &amp; Care", "Beauty & Care"),
+    ("Beauty &amp;amp; Care", "Beauty & Care"),
+    ("&lt;|im_end|&gt;", "‹|im_end|›"),
+    ("&amp;lt;/s&amp;gt;", "‹/s›"),
+    ("caf\u0065\u0301", "café"),
+    ("a\x00b\x07c", "a b c"),
+    ("  two\t\nlines\u2028more \xa0 ", "two lines more"),
+    ("zero\u200bwidth\ufeff", "zerowidth"),
+    ("\u202eevil\u202c left", "evil left"),
+    ("soft\xadhyphen", "softhyphen"),
+    ("<|im\u200b_end|>", "‹|im_end|›"),
+    ("\u2066<s\u2069>", "‹s›"),
+    ("private \ue000 use", "private use"),
+    ("Amélie (2001) 天気の子 🎬", "Amélie (2001) 天気の子 🎬"),
+    ("", ""),
+])  # fmt: skip
+def test_clean_by_example(dirty, expected):
+    assert clean(dirty) == expected
+
+
+@given(st.text())
+def test_cleaned_text_is_one_harmless_line(text):
+    cleaned = clean(text)
+    assert cleaned == " ".join(cleaned.split())
+    assert not {unicodedata.category(char) for char in cleaned} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    assert neutralise(cleaned) == cleaned
+
+
+@given(st.lists(st.sampled_from(["<", "&lt;", "&amp;lt;", "\u200b", "|", "im_end", "s", "/", ">", "&gt;", "\u202e", "\x00"])))
+def test_nothing_invisible_or_escaped_hides_a_token(parts):
+    assert not re.search(r"<\|?/?[a-z_]+\|?>", clean("".join(parts)))

@@ -1,0 +1,87 @@
+"""`pre_ranker: file`: lists of a ranker that the user already has."""
+
+import polars as pl
+import pytest
+
+from gr2.artifacts import read_json
+from gr2.errors import InputError
+from gr2.prerank import slates
+
+
+@pytest.fixture
+def lists(world):
+    """For each user's last two positions, the target second of 12."""
+    latest = pl.read_parquet(world.interactions).sort("user_id", "position").group_by("user_id", maintain_order=True).tail(2)
+    items = pl.read_parquet(world.items)["item_id"].to_list()
+    rows = []
+    for row in latest.iter_rows(named=True):
+        others = [item for item in items if item != row["item_id"]][:11]
+        candidates = [others[0], row["item_id"], *others[1:]]
+        rows.append({"user_id": row["user_id"], "position": row["position"], "candidates": candidates})
+    return pl.DataFrame(rows)
+
+
+def made(world, folder, table):
+    table.write_parquet(folder / "top.parquet")
+    slates.run(slates.Config(items=world.items, interactions=world.interactions, semantic_ids=world.semantic_ids,
+                             output_dir=str(folder / "out"), pre_ranker="file", top_k=str(folder / "top.parquet")))  # fmt: skip
+    return pl.read_parquet(folder / "out" / "slates.parquet")
+
+
+def test_own_lists_become_slates_and_positions_without_one_are_missed(world, tmp_path, lists):
+    frame = made(world, tmp_path, lists)
+    assert len(frame) == 80 and set(frame["split"]) == {"test"}
+    report = read_json(tmp_path / "out" / "slates_report.json")["splits"]
+    assert report["test"] == {"positions": 160, "missed": 80, "slates": 80}
+    assert report["train"] == {"positions": 200, "missed": 200, "slates": 0}
+    first = frame.row(0, named=True)
+    expected = lists.row(0, named=True)
+    assert first["slate_id"] == f"{expected['user_id']}-{expected['position']}"
+    assert first["candidates"] == expected["candidates"][:10]  # the first K of a longer list
+    assert first["labels"] == [0.0, 1.0] + [0.0] * 8
+    assert first["scores"] == [-float(rank) for rank in range(10)]
+
+
+def test_own_scores_are_kept(world, tmp_path, lists):
+    frame = made(world, tmp_path, lists.with_columns(pl.lit([12.5 - rank for rank in range(12)]).alias("scores")))
+    assert frame["scores"][0].to_list() == [12.5 - rank for rank in range(10)]
+
+
+def replaced(lists, row, column, value):
+    values = lists[column].to_list()
+    values[row] = value
+    return lists.with_columns(pl.Series(column, values, dtype=lists.schema[column]))
+
+
+@pytest.mark.parametrize(("row", "column", "value", "expectation"), [
+    (3, "candidates", ["film01", "film01"], "distinct items of the items file, found ['film01', 'film01']"),
+    (4, "candidates", ["film01", "zz"], "distinct items of the items file"),
+    (5, "candidates", ["film01", None], "distinct items of the items file"),
+    (6, "candidates", None, "distinct items of the items file, found None"),
+    (7, "user_id", None, "an id, found None"),
+    (8, "position", None, "a whole number, found None"),
+    (9, "scores", [1.0, 2.0], "a finite score per candidate, found [1.0, 2.0]"),
+    (9, "scores", [float("nan")] * 12, "a finite score per candidate"),
+])  # fmt: skip
+def test_a_bad_row_is_named_and_nothing_written(world, tmp_path, lists, row, column, value, expectation):
+    table = lists.with_columns(pl.lit([float(-rank) for rank in range(12)]).alias("scores"))
+    with pytest.raises(InputError) as refusal:
+        made(world, tmp_path, replaced(table, row, column, value))
+    assert f"top.parquet: row {row}, column '{column}': expected {expectation}" in str(refusal.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_lists_for_one_position_are_refused(world, tmp_path, lists):
+    with pytest.raises(InputError, match=r"top\.parquet: row 80, column 'position': expected one list per user and position"):
+        made(world, tmp_path, pl.concat([lists, lists.head(1)]))
+
+
+def test_other_tables_are_refused(world, tmp_path, lists):
+    with pytest.raises(InputError, match=r"top\.parquet: column 'position' is missing"):
+        made(world, tmp_path, lists.drop("position"))
+    with pytest.raises(InputError, match=r"top\.parquet: column 'candidates': expected lists"):
+        made(world, tmp_path, lists.with_columns(pl.lit("film01|film02").alias("candidates")))
+    with pytest.raises(InputError, match="expected --top_k FILE"):
+        slates.run(slates.Config(items=world.items, interactions=world.interactions, semantic_ids=world.semantic_ids,
+                                 output_dir=str(tmp_path / "out"), pre_ranker="file"))  # fmt: skip
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,57 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau
+
+from gr2.prompts import REASONS, Answer
+from gr2.rl.diagnostics import diagnose
+
+SLATE = list("abcd"), [0.0, 1.0, 0.0, 0.0]
+
+
+def facts_of(*answers, slate=SLATE):
+    given_answers = [Answer(reason=answer) if answer in REASONS else Answer(ranking=list(answer)) for answer in answers]
+    return diagnose(given_answers, [slate[0]] * len(answers), [slate[1]] * len(answers))
+
+
+def test_copies_are_seen_as_copies():
+    facts = facts_of("abcd", "abcd")
+    assert facts["identity_rate"] == facts["kendall_tau"] == facts["kept"] == facts["valid"] == 1.0
+    assert facts["promoted"] == facts["demoted"] == facts["first"] == facts["rank_change"] == 0.0
+
+
+def test_a_mixed_batch_by_hand():
+    facts = facts_of("bacd", "abcd", "acbd", "dcba")  # to first, copied, to third, reversed: second from the end
+    assert facts["promoted"] == 0.25 and facts["kept"] == 0.25 and facts["demoted"] == 0.5
+    assert facts["first"] == 0.25 and facts["identity_rate"] == 0.25
+    assert facts["rank_change"] == pytest.approx((1 + 0 - 1 - 1) / 4)
+    assert facts["kendall_tau"] == pytest.approx((2 / 3 + 1 + 2 / 3 - 1) / 4)
+
+
+def test_unusable_answers_count_by_kind_and_nowhere_else():
+    facts = facts_of("bacd", "no_json", "no_json", "duplicate_id")
+    assert facts["valid"] == 0.25
+    assert facts["invalid/no_json"] == 0.5 and facts["invalid/duplicate_id"] == 0.25
+    assert sum(facts[f"invalid/{kind}"] for kind in REASONS) + facts["valid"] == 1.0
+    assert facts["promoted"] == facts["first"] == 1.0  # of the one usable answer
+
+
+def test_a_batch_without_a_usable_answer_has_no_order_to_speak_of():
+    facts = facts_of("truncated", "wrong_length")
+    assert facts["valid"] == 0.0 and facts["invalid/truncated"] == 0.5
+    assert "identity_rate" not in facts and "kendall_tau" not in facts
+
+
+def test_lists_of_one_item_have_a_tau():
+    assert facts_of("a", slate=(["a"], [1.0]))["kendall_tau"] == 1.0
+
+
+@given(st.lists(st.permutations("abcde"), min_size=1, max_size=5), st.permutations("abcde"), st.integers(0, 4))
+def test_shares_add_up_and_tau_agrees_with_scipy(rankings, candidates, target):
+    labels = [float(at == target) for at in range(5)]
+    facts = facts_of(*rankings, slate=(candidates, labels))
+    assert facts["promoted"] + facts["kept"] + facts["demoted"] == pytest.approx(1)
+    expected = [kendalltau([candidates.index(item) for item in ranking], range(5)).statistic for ranking in rankings]
+    assert facts["kendall_tau"] == pytest.approx(sum(expected) / len(expected))
+    moves = [candidates.index(candidates[target]) - ranking.index(candidates[target]) for ranking in rankings]
+    assert facts["rank_change"] == pytest.approx(sum(moves) / len(moves))

@@ -1,0 +1,89 @@
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gr2.rl.rewards import INVALID, REWARDS, gr2_conditional, gr2_naive, rank_gain, target_rank
+
+ALPHA = 0.2
+
+
+@st.composite
+def slates(draw, smallest=1, largest=6):
+    """(candidates, labels) with one to all of the candidates relevant."""
+    size = draw(st.integers(smallest, largest))
+    candidates = draw(st.permutations([f"item{number}" for number in range(size)]))
+    labels = draw(st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=size, max_size=size).filter(any))
+    return candidates, labels
+
+
+@given(slates(), st.sampled_from(sorted(REWARDS)))
+def test_only_the_best_order_gets_the_most(slate, name):
+    """The target first is the maximum over every permutation, and every other place gets less."""
+    candidates, labels = slate
+    values = {order: REWARDS[name](list(order), candidates, labels, ALPHA) for order in permutations(candidates)}
+    best = max(values.values())
+    target = candidates[next(at for at, label in enumerate(labels) if label > 0)]
+    for order, value in values.items():
+        assert (value == best) == (order[0] == target)
+
+
+@given(slates(smallest=2))
+def test_copying_never_earns_the_bonus_unless_it_is_right(slate):
+    candidates, labels = slate
+    reward = gr2_conditional(list(candidates), candidates, labels, ALPHA)
+    assert reward == (ALPHA if labels[0] > 0 else 0.0)
+    assert gr2_naive(list(candidates), candidates, labels, ALPHA) == ALPHA
+
+
+@given(slates(), st.randoms(use_true_random=False), st.floats(0, 1))
+def test_bounds_and_what_the_condition_takes_away(slate, rng, alpha):
+    candidates, labels = slate
+    ranking = rng.sample(candidates, len(candidates))
+    gain = rank_gain(ranking, candidates, labels)
+    conditional, naive = (reward(ranking, candidates, labels, alpha) for reward in (gr2_conditional, gr2_naive))
+    assert -1 < gain < 1
+    assert gain <= conditional <= naive == gain + alpha
+    before, after = (target_rank(order, candidates, labels) for order in (candidates, ranking))
+    assert gain == (before - after) / len(candidates)
+    promoted = after < before or after == before == 1
+    assert conditional == (gain + alpha if promoted else gain)
+
+
+@given(slates(), st.sampled_from(sorted(REWARDS)), st.randoms(use_true_random=False))
+def test_an_unusable_answer_is_worse_than_any_usable_one(slate, name, rng):
+    candidates, labels = slate
+    assert REWARDS[name](None, candidates, labels, ALPHA) == INVALID == -1.0
+    assert REWARDS[name](rng.sample(candidates, len(candidates)), candidates, labels, ALPHA) > INVALID
+
+
+@pytest.mark.parametrize(("ranking", "conditional", "naive"), [
+    ("cabd", 0.5 + 0.2, 0.5 + 0.2),  # third to first
+    ("acbd", 0.25 + 0.2, 0.25 + 0.2),  # third to second
+    ("bacd", 0.0, 0.2),  # others change places, the target stays third
+    ("abcd", 0.0, 0.2),  # the copy
+    ("abdc", -0.25, -0.05),  # third to last
+])  # fmt: skip
+def test_by_hand_with_the_target_third(ranking, conditional, naive):
+    slate = list("abcd"), [0.0, 0.0, 1.0, 0.0]
+    assert gr2_conditional(list(ranking), *slate) == pytest.approx(conditional)
+    assert gr2_naive(list(ranking), *slate) == pytest.approx(naive)
+
+
+def test_by_hand_with_the_target_first():
+    slate = list("abcd"), [1.0, 0.0, 0.0, 0.0]
+    assert gr2_conditional(list("abcd"), *slate) == gr2_conditional(list("adcb"), *slate) == pytest.approx(0.2)
+    assert gr2_conditional(list("bacd"), *slate) == pytest.approx(-0.25)
+    assert gr2_naive(list("bacd"), *slate) == pytest.approx(-0.05)
+
+
+def test_of_several_relevant_items_the_first_in_the_input_is_the_target():
+    slate = list("abcd"), [0.0, 1.0, 3.0, 0.0]
+    assert target_rank(list("cbad"), *slate) == 2
+    assert rank_gain(list("cabd"), *slate) == pytest.approx(-0.25)
+
+
+def test_a_slate_without_a_relevant_item_cannot_be_rewarded():
+    with pytest.raises(ValueError, match="no candidate is relevant"):
+        gr2_conditional(["a", "b"], ["a", "b"], [0.0, 0.0])
