@@ -85,7 +85,8 @@ def describe_options(stage: str, config_class: type, about: str) -> str:
     lines = [f"usage: gr2 {stage} [--config FILE] [--key value ...]", "", about.strip(), ""]
     lines += ["YAML keys of FILE are the options below; the command line wins.", ""]
     for field in own:
-        default = "required" if is_required(field) else f"default {field.default}" if field.default is not None else "optional"
+        value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        default = "required" if is_required(field) else f"default {value}" if value is not None else "optional"
         lines.append(f"  --{field.name:20} {field.metadata.get('help', '')} ({default})")
     parent = config_class.__mro__[1]
     if dataclasses.is_dataclass(parent):

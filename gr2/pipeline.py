@@ -56,6 +56,8 @@ def read_pipeline(path: Path) -> list[tuple[str, list[str], dict[str, list[str]]
         if not isinstance(entry, dict) or len(entry) != 1 or next(iter(entry)) not in STAGES:
             raise InputError(f"{where}: expected 'STAGE: FILE or mapping', found {entry!r}")
         ((stage, source),) = entry.items()
+        if not isinstance(source, str | dict):
+            raise InputError(f"{where}: expected 'STAGE: FILE or mapping', found {entry!r}")
         if isinstance(source, dict):
             options = mapping_options(source)
             words = [word for key, values in options.items() for word in (f"--{key}", *values)]

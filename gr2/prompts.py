@@ -2,10 +2,13 @@
 
 A prompt file holds `version`, `system`, `user` (Jinja2, sandboxed), `answer` (the JSON schema of the answer) and
 optional `max_history`. The answer is one JSON object, `{"explanation": str, "recommendations": [semantic ID, ...]}`;
-a prompt whose schema has no `explanation` asks for the ranking alone.
+a prompt whose schema has no `explanation` asks for the ranking alone. The schema's `explanation` may have a `pattern`,
+a regular expression to decode the explanation under, which is a template as well (its filter `regex` escapes text).
 """
 
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +32,7 @@ class Prompt:
     version: int
     system: jinja2.Template
     user: jinja2.Template
+    pattern: jinja2.Template | None
     answer: dict
     max_history: int
 
@@ -57,32 +61,24 @@ def load_prompt(path: str | Path) -> Prompt:
     environment = jinja2.sandbox.SandboxedEnvironment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    try:
-        system, user = (environment.from_string(values[name].strip()) for name in ("system", "user"))
-    except jinja2.TemplateSyntaxError as error:
-        raise InputError(f"{path}: not a Jinja2 template, line {error.lineno}: {error.message}") from None
+    environment.filters["regex"] = re.escape
     if "recommendations" not in values["answer"].get("properties", {}):
         raise InputError(f"{path}: answer.properties: expected 'recommendations'")
-    return Prompt(path.stem, values["version"], system, user, values["answer"], max_history)
+    pattern = values["answer"]["properties"].get("explanation", {}).get("pattern")
+    try:
+        system, user = (environment.from_string(values[name].strip()) for name in ("system", "user"))
+        pattern = environment.from_string(pattern) if pattern else None
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError(f"{path}: not a Jinja2 template, line {error.lineno}: {error.message}") from None
+    return Prompt(path.stem, values["version"], system, user, pattern, values["answer"], max_history)
 
 
 def render(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None = None) -> list[dict[str, str]]:
     """A slate's chat messages. The templates see `history` and `candidates` (lists of `sid`, `title`, `category`),
-    and `target` (the same, or None): the relevant item, for prompts that have it explained.
+    `categories` (the history's, most frequent first) and `target` (an item or None): the relevant one, for prompts that
+    have it explained.
     """
-
-    def item(item_id: str) -> dict[str, str]:
-        return {
-            "sid": catalogue.sid[item_id],
-            "title": catalogue.title[item_id],
-            "category": catalogue.category[item_id],
-        }
-
-    values = {
-        "history": [item(item_id) for item_id in slate["history"][-prompt.max_history :]],
-        "candidates": [item(item_id) for item_id in slate["candidates"]],
-        "target": item(target) if target else None,
-    }
+    values = _values(prompt, slate, catalogue, target)
     try:
         return [
             {"role": "system", "content": prompt.system.render(values)},
@@ -93,8 +89,12 @@ def render(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None
 
 
 def answer_schema(prompt: Prompt, slate: dict, catalogue: Catalogue) -> dict:
-    """The prompt's JSON schema, narrowed to this slate: exactly its candidates, as many as there are."""
+    """The prompt's JSON schema, narrowed to this slate: exactly its candidates, each once."""
     schema = json.loads(json.dumps(prompt.answer))
+    if prompt.pattern:
+        schema["properties"]["explanation"]["pattern"] = prompt.pattern.render(
+            _values(prompt, slate, catalogue)
+        ).strip()
     schema["properties"]["recommendations"] |= {
         "items": {"enum": [catalogue.sid[item_id] for item_id in slate["candidates"]]},
         "minItems": len(slate["candidates"]),
@@ -102,6 +102,27 @@ def answer_schema(prompt: Prompt, slate: dict, catalogue: Catalogue) -> dict:
         "uniqueItems": True,
     }
     return schema
+
+
+def _values(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None = None) -> dict:
+    """What the templates see."""
+
+    def shown(item_id: str) -> dict[str, str]:
+        return {
+            "sid": catalogue.sid[item_id],
+            "title": catalogue.title[item_id],
+            "category": catalogue.category[item_id],
+        }
+
+    history = [shown(item_id) for item_id in slate["history"][-prompt.max_history :]]
+    candidates = [shown(item_id) for item_id in slate["candidates"]]
+    categories = Counter(category for item in history for category in item["category"].split(" > ") if category)
+    return {
+        "history": history,
+        "candidates": candidates,
+        "categories": [category for category, _ in categories.most_common()],
+        "target": shown(target) if target else None,
+    }
 
 
 def write_answer(reasoning: str | None, ranking: Sequence[str], catalogue: Catalogue) -> str:

@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import settings
+
+settings.register_profile("gr2", deadline=None, derandomize=True)  # the same examples every time, however slow the machine
+settings.load_profile("gr2")
 
 GENRES = ("Comedy", "Drama", "Horror", "Western")
 ITEMS, USERS, EVENTS = 48, 40, 24
@@ -87,3 +91,38 @@ def world(tmp_path_factory) -> World:
     slates.run(slates.Config(items=made.items, interactions=made.interactions, semantic_ids=made.semantic_ids,
                              output_dir=str(made.root / "slates"), pre_ranker="popularity", exclude_seen=False))  # fmt: skip
     return made
+
+
+TINY = ["--per_device_train_batch_size", "8", "--logging_steps", "5", "--save_strategy", "no", "--disable_tqdm", "true"]
+
+
+@pytest.fixture(scope="session")
+def midtrained(world) -> str:
+    """A model of 60,000 parameters that learned the world's sequences from scratch."""
+    folder = world.root / "midtrain"
+    gr2("midtrain", "--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
+        "--output_dir", folder, "--hidden_size", "64", "--layers", "2", "--heads", "2", "--vocab_size", "400",
+        "--block_length", "128", "--passes", "40", "--caption_share", "0.2", "--learning_rate", "4e-3", *TINY)  # fmt: skip
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def traced(world, midtrained) -> World:
+    """The world with slates by the mid-trained model's beam search, and template traces for them."""
+    beam = World(world.root / "by_beam")
+    gr2("slates", "--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
+        "--model_name_or_path", midtrained, "--output_dir", beam.root / "slates", "--exclude_seen", "false",
+        "--candidates", "6", "--history", "8", "--window", "16")  # fmt: skip
+    gr2("traces", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", beam.slates,
+        "--prompt", "prompts/rejection.yaml", "--mode", "template", "--output_dir", beam.root / "traces")  # fmt: skip
+    return beam
+
+
+@pytest.fixture(scope="session")
+def tuned(world, midtrained, traced) -> str:
+    """The mid-trained model after SFT on the template traces: it answers in the right form."""
+    folder = world.root / "sft"
+    gr2("sft", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
+        "--traces", traced.traces, "--model_name_or_path", midtrained, "--output_dir", folder, "--bf16", "false",
+        "--num_train_epochs", "12", "--learning_rate", "3e-3", *TINY)  # fmt: skip
+    return str(folder)

@@ -87,7 +87,7 @@ def test_a_torn_last_line_is_cut_off(tmp_path):
     assert [row["a"] for row in artifacts.read_appended(file)] == [1, 2, 4]
 
 
-@pytest.mark.parametrize("text", ["line\u2028separator", "next\x85line", "tab\x0bfeed\x0c", "quote\\\"\r\n"])
+@pytest.mark.parametrize("text", ["line\u2028separator", "next\x85line", "tab\x0bfeed\x0c", 'quote\\"\r\n'])
 def test_an_appended_line_may_hold_any_text(tmp_path, text):
     artifacts.append_lines(tmp_path / "log", [json.dumps({"text": text}, ensure_ascii=False), '{"text": "next"}'])
     assert artifacts.read_appended(tmp_path / "log") == [{"text": text}, {"text": "next"}]

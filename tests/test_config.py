@@ -31,7 +31,9 @@ NEEDED = "items: i.parquet\noutput_dir: out\n"
 
 
 def test_yaml_alone(tmp_path):
-    config = parsed(tmp_path, NEEDED + "kind: large\nlearning_rate: 5e-7\nsteps: 3\nnames: [x]\nlimit: 4\nshuffle: false\n")
+    config = parsed(
+        tmp_path, NEEDED + "kind: large\nlearning_rate: 5e-7\nsteps: 3\nnames: [x]\nlimit: 4\nshuffle: false\n"
+    )
     assert config == Config("i.parquet", "out", "large", 5e-7, 3, ["x"], 4, False)
 
 
@@ -50,8 +52,21 @@ def test_the_command_line_wins(tmp_path, place):
 
 
 def test_no_file_is_needed():
-    words = ["--items", "a b.parquet", "--output-dir=out", "--names", "p", "q", "r", "--learning_rate=1e-3", "--limit", "5"]
-    assert parse("demo", Config, read_options(words)) == Config("a b.parquet", "out", "small", 1e-3, 10, ["p", "q", "r"], 5)
+    words = [
+        "--items",
+        "a b.parquet",
+        "--output-dir=out",
+        "--names",
+        "p",
+        "q",
+        "r",
+        "--learning_rate=1e-3",
+        "--limit",
+        "5",
+    ]
+    assert parse("demo", Config, read_options(words)) == Config(
+        "a b.parquet", "out", "small", 1e-3, 10, ["p", "q", "r"], 5
+    )
 
 
 def test_a_value_may_look_like_an_assignment():
@@ -95,7 +110,7 @@ def test_a_file_that_is_not_there():
 
 @pytest.mark.parametrize(("changed", "complaint"), [
     ({"codes": "many"}, "sids: argument --codes: invalid int value: 'many'"),
-    ({"levels": 3}, "sids: unknown key 'levels'; did you mean 'levels'?"),
+    ({"level": 3}, "sids: unknown key 'level'; did you mean 'levels'?"),
     ({"items": None}, "sids: --items is required"),
 ])  # fmt: skip
 def test_the_command_line_ends_with_2(tmp_path, world, capsys, changed, complaint):
@@ -114,4 +129,4 @@ def test_help_names_every_option_its_default_and_what_is_required():
     lines = {line.split()[0]: line for line in text.splitlines() if line.startswith("  --")}
     assert set(lines) == {f"--{name}" for name in Config.__annotations__}
     assert "a file (required)" in lines["--items"] and "(default 0.5)" in lines["--learning_rate"]
-    assert "(optional)" in lines["--limit"]
+    assert "(optional)" in lines["--limit"] and "(default ['a', 'b'])" in lines["--names"]

@@ -1,7 +1,8 @@
 """The texts of mid-training, as (text, learned) pieces: only pieces marked as learned count in the loss.
 
 Tasks after OneRec-Think (2510.11639) and GR2 (2602.07774): sequential preference (history of IDs -> next ID) and
-itemic captioning (ID -> text, and text -> ID).
+itemic captioning (ID -> text, and text -> ID). Ours: listing (a list of IDs -> the same IDs, one of them moved to the
+front, written as an answer): a pretrained model can copy from its prompt, a model from scratch has to learn it.
 """
 
 import random
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 
 from gr2.data.catalogue import Catalogue
 from gr2.language_model.sequences import HISTORY
+from gr2.prompts import write_answer
 
 Pieces = list[tuple[str, bool]]
 
@@ -31,12 +33,28 @@ def captions(item_ids: list[str], catalogue: Catalogue) -> Iterator[Pieces]:
         yield [(f"The item {text} is ", False), (catalogue.sid[item_id], True)]
 
 
+def listings(count: int, catalogue: Catalogue, rng: random.Random) -> Iterator[Pieces]:
+    """Random items; the answer lists them all, one at random first and the others in the order given."""
+    item_ids = list(catalogue.sid)
+    for _ in range(count):
+        given = rng.sample(item_ids, rng.randint(2, 12))
+        first = rng.choice(given)
+        answer = write_answer(None, [first, *(item_id for item_id in given if item_id != first)], catalogue)
+        yield [("".join(catalogue.sid[item_id] + "\n" for item_id in given), False), (answer, True)]
+
+
 def one_pass(
-    histories: list[list[str]], catalogue: Catalogue, window: int, caption_share: float, rng: random.Random
+    histories: list[list[str]],
+    catalogue: Catalogue,
+    window: int,
+    caption_share: float,
+    listing_count: int,
+    rng: random.Random,
 ) -> list[Pieces]:
-    """One pass over all histories and a random share of the captions, shuffled."""
+    """One pass over all histories, a random share of the captions and new listings, shuffled."""
     documents = list(sequential(histories, catalogue, window, rng))
     item_ids = list(catalogue.sid)
     documents += captions(rng.sample(item_ids, round(caption_share * len(item_ids))), catalogue)
+    documents += listings(listing_count, catalogue, rng)
     rng.shuffle(documents)
     return documents

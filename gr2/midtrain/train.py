@@ -4,8 +4,10 @@ Without --model_name_or_path it starts from scratch: a small Qwen3-architecture 
 the catalogue. Every option of transformers' TrainingArguments is an option here.
 """
 
+import dataclasses
 import random
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 from transformers import TrainingArguments
@@ -13,6 +15,8 @@ from transformers import TrainingArguments
 from gr2.config import arg
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.tables import read_interactions, require_columns
+from gr2.errors import InputError
+from gr2.semantic_ids.tokens import SID
 
 
 @dataclass(kw_only=True)
@@ -23,9 +27,11 @@ class Config(TrainingArguments):
     model_name_or_path: str | None = arg(None, "base model: folder, hub id or packaged:NAME; none: from scratch")
     window: int = arg(40, "items of a history in one training document")
     caption_share: float = arg(0.3, "share of the catalogue whose captions are in each pass")
+    listings: int = arg(0, "copying exercises in each pass, for models from scratch")
     passes: int = arg(8, "passes over the histories, each cut into other windows")
     block_length: int = arg(256, "tokens a training example; documents are packed")
     vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs")
+    bpe_files: list[str] = arg([], "from scratch: texts that the BPE learns beside the catalogue, each counted 100 times")
     hidden_size: int = arg(128, "from scratch: width")
     layers: int = arg(3, "from scratch: layers")
     heads: int = arg(4, "from scratch: query heads")
@@ -48,7 +54,7 @@ def run(config: Config) -> None:
     rng = random.Random(config.seed)
     blocks = []
     for _ in range(config.passes):
-        documents = one_pass(histories, catalogue, config.window, config.caption_share, rng)
+        documents = one_pass(histories, catalogue, config.window, config.caption_share, config.listings, rng)
         blocks += pack((encode(document, tokenizer) for document in documents), config.block_length)
     print(f"{model.num_parameters():,} parameters, {len(blocks)} blocks of {config.block_length} tokens", flush=True)
     train(Trainer(model, config, train_dataset=blocks, processing_class=tokenizer, data_collator=default_data_collator))
@@ -72,16 +78,21 @@ def base_model(config: Config, catalogue: Catalogue):
     if config.model_name_or_path:
         model, tokenizer = load_model(config.model_name_or_path), load_tokenizer(config.model_name_or_path)
     else:
-        tokenizer = train_tokenizer(catalogue_texts(catalogue), config.vocab_size)
+        tokenizer = train_tokenizer(bpe_texts(catalogue, config.bpe_files), config.vocab_size)
         model = small_model(tokenizer, config.hidden_size, config.layers, config.heads, config.context, config.seed)
     codes = 1 + max(max(item) for item in catalogue.codes.values())
     expand(model, tokenizer, vocabulary(catalogue.levels, codes), config.seed)
     return model, tokenizer
 
 
-def catalogue_texts(catalogue: Catalogue) -> list[str]:
-    """What the BPE of a from-scratch model is trained on: captions, and the words around answers."""
+def bpe_texts(catalogue: Catalogue, files: list[str]) -> list[str]:
+    """Captions without their IDs, and the words of prompts and answers."""
     from gr2.midtrain.tasks import captions
 
-    plain = Catalogue(catalogue.item_ids, catalogue.title, catalogue.category, dict.fromkeys(catalogue.sid, ""), catalogue.codes)
-    return ["".join(text for text, _ in document) for document in captions(list(catalogue.title), plain)]
+    no_sids = dataclasses.replace(catalogue, sid=dict.fromkeys(catalogue.sid, ""))
+    texts = ["".join(text for text, _ in document) for document in captions(list(catalogue.title), no_sids)]
+    for file in files:
+        if not Path(file).is_file():
+            raise InputError(f"bpe_files {file}: no such file")
+        texts += 100 * [SID.sub("", Path(file).read_text(encoding="utf-8"))]
+    return texts

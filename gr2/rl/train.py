@@ -6,6 +6,7 @@ gr2/rl/rewards.py. Every option of TRL's GRPOConfig is an option here.
 
 from dataclasses import dataclass
 
+import torch
 from trl import GRPOConfig
 
 from gr2.config import arg
@@ -27,6 +28,11 @@ class Config(GRPOConfig):
     epsilon_high: float = arg(0.28, "DAPO's clip-higher; the lower bound is epsilon, 0.2")
     mask_truncated_completions: bool = arg(False, "an answer that is cut off is invalid, and counts")
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
+
+    def __post_init__(self) -> None:
+        if self.bf16 is None and not torch.accelerator.is_available():
+            self.bf16 = False  # TRL would set it, and transformers then refuse
+        super().__post_init__()
 
 
 def run(config: Config) -> None:

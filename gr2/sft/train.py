@@ -6,6 +6,7 @@ prompt the teacher saw. Every option of TRL's SFTConfig is an option here.
 
 from dataclasses import dataclass
 
+import torch
 from trl import SFTConfig
 
 from gr2.artifacts import read_appended
@@ -24,6 +25,11 @@ class Config(SFTConfig):
     model_name_or_path: str = arg(help="the mid-trained model")
     prompt: str = arg("prompts/student.yaml", "the student's prompt, the same in rl and rerank")
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
+
+    def __post_init__(self) -> None:
+        if self.bf16 is None and not torch.accelerator.is_available():
+            self.bf16 = False  # TRL would set it, and transformers then refuse
+        super().__post_init__()
 
 
 def run(config: Config) -> None:

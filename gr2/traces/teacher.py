@@ -23,6 +23,7 @@ class Teacher:
         self.config = config
         self.prompt = prompt
         self.levels = catalogue.levels
+        self.sids = catalogue.sid
         self.shown = short_catalogue(catalogue) if config.short_ids else catalogue
         self.sampler = None
 
@@ -56,7 +57,7 @@ class Teacher:
         if self.config.short_ids:
             answer = replace(answer, reasoning=long_ids(answer.reasoning, self.levels))
             seen = long_ids(seen, self.levels)
-        reason = judge(answer, seen, set(slate["relevant"]), self.prompt.has_trace)
+        reason = judge(answer, seen, slate, self.sids, self.prompt.has_trace)
         return {
             "slate_id": slate["slate_id"],
             "mode": self.config.mode,

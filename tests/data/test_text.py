@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from gr2.data.text import clean, neutralise
 
 SPECIAL = [
-    "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|sid_begin|>", "<s_a_57>", "<s_d_4>", "<s>", "</s>", "<unk>", "<pad>",
-    "<bos>", "<eos>", "<think>", "</think>", "<tool_call>", "</tool_call>", "<start_of_turn>", "<end_of_turn>", "<mask>",
-    "<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|user|>", "<|fim_prefix|>", "<extra_id_0>", "<unused12>",
-    "<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜tool▁calls▁begin｜>", "[INST]", "[/INST]", "<<SYS>>", "[TOOL_CALLS]",
-    "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[SYSTEM_PROMPT]", "[IMG_END]", "[CLS]", "[SEP]", "[MASK]", "[gMASK]", "[|user|]",
-    "[|endofturn|]",
+    "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|sid_begin|>", "<s_a_57>", "<s_d_4>", "<s>", "</s>", "<unk>",
+    "<pad>", "<bos>", "<eos>", "<think>", "</think>", "<tool_call>", "</tool_call>", "<start_of_turn>",
+    "<end_of_turn>", "<mask>", "<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|user|>", "<|fim_prefix|>",
+    "<extra_id_0>", "<unused12>", "<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜tool▁calls▁begin｜>",
+    "[INST]", "[/INST]", "<<SYS>>", "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[SYSTEM_PROMPT]",
+    "[IMG_END]", "[CLS]", "[SEP]", "[MASK]", "[gMASK]", "[|user|]", "[|endofturn|]",
 ]  # fmt: skip
 pieces = st.sampled_from([*SPECIAL, "<", ">", "|", "</", "[", "]", "s", "|>", "<|", "INST", " ", "\n", "im_end", "/"])
 pieced = st.lists(pieces, max_size=30).map("".join)
@@ -40,7 +40,9 @@ def test_plain_text_is_left_alone(text):
     assert neutralise(text) == text
 
 
-@pytest.mark.parametrize("text", ["I <3 you", "a < b > c", "5 < 6", "x[0]", "[Import] CD", "2 > 1", "<", "<>", "1<2>3", ""])
+@pytest.mark.parametrize(
+    "text", ["I <3 you", "a < b > c", "5 < 6", "x[0]", "[Import] CD", "2 > 1", "<", "<>", "1<2>3", ""]
+)
 def test_text_that_only_looks_a_bit_like_it_is_left_alone(text):
     assert neutralise(text) == text
 
@@ -74,6 +76,10 @@ def test_cleaned_text_is_one_harmless_line(text):
     assert neutralise(cleaned) == cleaned
 
 
-@given(st.lists(st.sampled_from(["<", "&lt;", "&amp;lt;", "\u200b", "|", "im_end", "s", "/", ">", "&gt;", "\u202e", "\x00"])))
+@given(
+    st.lists(
+        st.sampled_from(["<", "&lt;", "&amp;lt;", "\u200b", "|", "im_end", "s", "/", ">", "&gt;", "\u202e", "\x00"])
+    )
+)
 def test_nothing_invisible_or_escaped_hides_a_token(parts):
     assert not re.search(r"<\|?/?[a-z_]+\|?>", clean("".join(parts)))

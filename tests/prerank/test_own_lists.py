@@ -11,7 +11,9 @@ from gr2.prerank import slates
 @pytest.fixture
 def lists(world):
     """For each user's last two positions, the target second of 12."""
-    latest = pl.read_parquet(world.interactions).sort("user_id", "position").group_by("user_id", maintain_order=True).tail(2)
+    latest = (
+        pl.read_parquet(world.interactions).sort("user_id", "position").group_by("user_id", maintain_order=True).tail(2)
+    )
     items = pl.read_parquet(world.items)["item_id"].to_list()
     rows = []
     for row in latest.iter_rows(named=True):
@@ -23,8 +25,16 @@ def lists(world):
 
 def made(world, folder, table):
     table.write_parquet(folder / "top.parquet")
-    slates.run(slates.Config(items=world.items, interactions=world.interactions, semantic_ids=world.semantic_ids,
-                             output_dir=str(folder / "out"), pre_ranker="file", top_k=str(folder / "top.parquet")))  # fmt: skip
+    slates.run(
+        slates.Config(
+            items=world.items,
+            interactions=world.interactions,
+            semantic_ids=world.semantic_ids,
+            output_dir=str(folder / "out"),
+            pre_ranker="file",
+            top_k=str(folder / "top.parquet"),
+        )
+    )
     return pl.read_parquet(folder / "out" / "slates.parquet")
 
 
@@ -72,7 +82,9 @@ def test_a_bad_row_is_named_and_nothing_written(world, tmp_path, lists, row, col
 
 
 def test_two_lists_for_one_position_are_refused(world, tmp_path, lists):
-    with pytest.raises(InputError, match=r"top\.parquet: row 80, column 'position': expected one list per user and position"):
+    with pytest.raises(
+        InputError, match=r"top\.parquet: row 80, column 'position': expected one list per user and position"
+    ):
         made(world, tmp_path, pl.concat([lists, lists.head(1)]))
 
 

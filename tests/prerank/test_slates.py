@@ -7,7 +7,7 @@ from gr2.data.splits import popularity
 from gr2.data.tables import SLATE_SPLITS, read_interactions
 from gr2.midtrain.train import pretrain_histories
 from gr2.prerank import slates
-from gr2.prerank.rankers import popularity_ranker
+from gr2.prerank.rankers import Query, popularity_ranker
 
 
 def made(world, folder, **changed):
@@ -31,7 +31,9 @@ def every_slate(world, tmp_path_factory):
 def test_no_slate_asks_for_an_event_that_anything_was_trained_on(world, every_slate, split):
     events = pl.read_parquet(world.interactions)
     position = {(row["user_id"], row["position"]): row for row in events.iter_rows(named=True)}
-    learned = {(row["user_id"], row["position"]) for row in events.filter(pl.col("split") == "pretrain").iter_rows(named=True)}
+    learned = {
+        (row["user_id"], row["position"]) for row in events.filter(pl.col("split") == "pretrain").iter_rows(named=True)
+    }
     frame = every_slate[0].filter(pl.col("split") == split)
     assert len(frame) == (events["split"] == split).sum() > 0
     for row, target in zip(frame.iter_rows(named=True), targets(frame), strict=True):
@@ -83,11 +85,19 @@ def test_what_happens_after_pretraining_does_not_change_the_candidates(world, tm
     tops = []
     for file in (world.interactions, str(tmp_path / "permuted.parquet")):
         own = read_interactions(file)
-        first = slates.slate_positions(own, None).unique("user_id", keep="first", maintain_order=True)  # the past is pretrain
-        tops.append(list(popularity_ranker(first["past"].to_list(), popularity(own), 10)))
+        first = slates.slate_positions(own, None).unique(
+            "user_id", keep="first", maintain_order=True
+        )  # all before is pretrain
+        queries = [Query(items, [rank]) for items, rank in first.select("items", "rank").iter_rows()]
+        tops.append(list(popularity_ranker(queries, popularity(own), 10, exclude_seen=True)))
     assert tops[0] == tops[1] and len(tops[0]) == 40
-    before, after = made(world, tmp_path / "a")[0], made(world, tmp_path / "b", interactions=str(tmp_path / "permuted.parquet"))[0]
-    assert before["candidates"].to_list()[0] == after["candidates"].to_list()[0]  # nothing seen is dropped: one list for all
+    before, after = (
+        made(world, tmp_path / "a")[0],
+        made(world, tmp_path / "b", interactions=str(tmp_path / "permuted.parquet"))[0],
+    )
+    assert (
+        before["candidates"].to_list()[0] == after["candidates"].to_list()[0]
+    )  # nothing seen is dropped: one list for all
     assert before["candidates"].n_unique() == after["candidates"].n_unique() == 1
     histories = [pretrain_histories(file, read_catalogue(world.items, world.semantic_ids))
                  for file in (world.interactions, str(tmp_path / "permuted.parquet"))]  # fmt: skip
@@ -120,7 +130,9 @@ def test_items_of_the_whole_past_are_dropped_if_asked(world, tmp_path):
     events = pl.read_parquet(world.interactions).sort("user_id", "timestamp")
     assert frame["history"].list.len().unique().to_list() == [2]
     for row in frame.iter_rows(named=True):
-        past = events.filter(pl.col("user_id") == row["user_id"])["item_id"].to_list()[: int(row["slate_id"].rpartition("-")[2])]
+        past = events.filter(pl.col("user_id") == row["user_id"])["item_id"].to_list()[
+            : int(row["slate_id"].rpartition("-")[2])
+        ]
         assert not set(row["candidates"]) & set(past)
 
 
@@ -128,8 +140,3 @@ def test_a_short_list_is_not_a_slate(world, tmp_path):
     with pytest.raises(ValueError, match="found no target"):
         made(world, tmp_path, exclude_seen=True, candidates=48)  # fewer than 48 are unseen
     assert not any(tmp_path.iterdir())
-
-
-def test_popularity_by_hand():
-    tops = list(popularity_ranker([["a"], [], ["zz", "a", "b"]], {"b": 2, "a": 5, "c": 2, "d": 1}, 2))
-    assert tops == [(["b", "c"], [2.0, 2.0]), (["a", "b"], [5.0, 2.0]), (["c", "d"], [2.0, 1.0])]

@@ -15,8 +15,17 @@ from gr2.rerankers.features import NAMES, Features
 def every_slate(world, tmp_path_factory):
     """Slates of all 48 items: popularity knows nothing of a user's genre, the vectors do."""
     folder = tmp_path_factory.mktemp("every")
-    slates_stage.run(slates_stage.Config(items=world.items, interactions=world.interactions, semantic_ids=world.semantic_ids,
-                                         output_dir=str(folder), pre_ranker="popularity", exclude_seen=False, candidates=48))  # fmt: skip
+    slates_stage.run(
+        slates_stage.Config(
+            items=world.items,
+            interactions=world.interactions,
+            semantic_ids=world.semantic_ids,
+            output_dir=str(folder),
+            pre_ranker="popularity",
+            exclude_seen=False,
+            candidates=48,
+        )
+    )
     return str(folder / "slates.parquet")
 
 
@@ -88,8 +97,15 @@ def test_the_file_is_all_there_is_and_the_same_every_time(world, every_slate, tm
     assert list(model["weights"]) == list(NAMES) and len(model["mean"]) == len(model["scale"]) == len(NAMES)
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "blend.json").write_text(json.dumps(model))
-    features = fit.load_features(fit.Config(items=world.items, interactions=world.interactions, embeddings=world.embeddings,
-                                            slates=every_slate, output_dir="unused"))  # fmt: skip
+    features = fit.load_features(
+        fit.Config(
+            items=world.items,
+            interactions=world.interactions,
+            embeddings=world.embeddings,
+            slates=every_slate,
+            output_dir="unused",
+        )
+    )
     test = pl.read_parquet(every_slate).filter(pl.col("split") == "test").head(5).to_dicts()
     for one, other in zip(*(blend.score(test, features, folder) for folder in (first, tmp_path / "copy")), strict=True):
         assert (one == other).all()
@@ -99,18 +115,24 @@ def test_later_events_change_nothing(world, every_slate, tmp_path):
     events = pl.read_parquet(world.interactions)
     later = events.filter(pl.col("split") != "pretrain")
     changed = later.with_columns(later["item_id"].reverse(), pl.col("timestamp") * 7)
-    pl.concat([events.filter(pl.col("split") == "pretrain"), changed, changed]).write_parquet(tmp_path / "later.parquet")
+    pl.concat([events.filter(pl.col("split") == "pretrain"), changed, changed]).write_parquet(
+        tmp_path / "later.parquet"
+    )
     first = fitted(world, every_slate, tmp_path / "a")
     other = fitted(world, every_slate, tmp_path / "b", interactions=str(tmp_path / "later.parquet"))
     assert (first / "blend.json").read_bytes() == (other / "blend.json").read_bytes()
-    earlier = events.with_columns(pl.when(pl.col("position") < 3).then(pl.lit("film00")).otherwise("item_id").alias("item_id"))
+    earlier = events.with_columns(
+        pl.when(pl.col("position") < 3).then(pl.lit("film00")).otherwise("item_id").alias("item_id")
+    )
     earlier.write_parquet(tmp_path / "earlier.parquet")
     other = fitted(world, every_slate, tmp_path / "c", interactions=str(tmp_path / "earlier.parquet"))
     assert (first / "blend.json").read_bytes() != (other / "blend.json").read_bytes()  # pretrain events do matter
 
 
 def test_features_by_hand():
-    events = pl.DataFrame({"item_id": ["a", "a", "b", "c"], "timestamp": [1, 3, 9, 2], "split": ["pretrain"] * 3 + ["test"]})
+    events = pl.DataFrame(
+        {"item_id": ["a", "a", "b", "c"], "timestamp": [1, 3, 9, 2], "split": ["pretrain"] * 3 + ["test"]}
+    )
     features = Features(events, pl.Series(["a", "b", "c"]), np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
     rows = features.of({"candidates": ["c", "a", "b"], "history": ["b", "a"], "scores": [3.0, 2.0, 1.0]})
     columns = dict(zip(NAMES, rows.T.tolist(), strict=True))

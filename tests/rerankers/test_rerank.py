@@ -46,7 +46,7 @@ def test_the_seed_and_the_number_of_slates_are_obeyed(world, tmp_path):
 
 
 @pytest.mark.parametrize(("changed", "complaint"), [
-    ({"reranker": "inputorder"}, "reranker 'inputorder': expected input_order, random, oracle, popularity, or a folder"),
+    ({"reranker": "inputorder"}, "reranker 'inputorder': expected input_order, random, oracle, popularity, or a"),
     ({"reranker": "random", "split": "pretrain"}, "no slate has split 'pretrain'"),
     ({"reranker": "popularity"}, "reranker popularity: expected --interactions"),
     ({"reranker": "random", "slates": "absent.parquet"}, "absent.parquet: no such file"),
@@ -71,7 +71,13 @@ def test_the_blend_needs_what_its_features_are_made_of(world, tmp_path, capsys):
           "--slates", world.slates, "--output_dir", str(tmp_path / "blend")])  # fmt: skip
     error = refused(world, tmp_path / "out", capsys, reranker=tmp_path / "blend", interactions=world.interactions)
     assert "reranker blend: expected --interactions and --embeddings" in error
-    rerank(world, tmp_path / "out", reranker=tmp_path / "blend", interactions=world.interactions, embeddings=world.embeddings)
+    rerank(
+        world,
+        tmp_path / "out",
+        reranker=tmp_path / "blend",
+        interactions=world.interactions,
+        embeddings=world.embeddings,
+    )
 
 
 def test_slates_without_labels_can_be_answered_but_not_by_the_oracle(world, tmp_path, capsys):

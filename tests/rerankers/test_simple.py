@@ -20,7 +20,11 @@ def test_rules_by_hand():
 
 slates = st.lists(st.integers(1, 8), min_size=1, max_size=5).map(
     lambda sizes: [
-        {"slate_id": f"s{at}", "candidates": [f"i{number}" for number in range(size)], "labels": [1.0] + [0.0] * (size - 1)}
+        {
+            "slate_id": f"s{at}",
+            "candidates": [f"i{number}" for number in range(size)],
+            "labels": [1.0] + [0.0] * (size - 1),
+        }
         for at, size in enumerate(sizes)
     ]
 )

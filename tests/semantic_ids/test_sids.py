@@ -51,7 +51,9 @@ def test_codes_decode_to_something_near_the_vectors(world, tmp_path):
     error = ((vectors - rkmeans.decode(codes, codebooks)) ** 2).sum() / (vectors**2).sum()
     assert error == pytest.approx(read_json(folder / "quality.json")["reconstruction_error"], rel=1e-4)
     assert error < 0.1
-    genre = np.arange(48) % 4  # films of a genre are near each other: their first codes agree, those of two genres do not
+    genre = (
+        np.arange(48) % 4
+    )  # films of a genre are near each other: their first codes agree, those of two genres do not
     owners = [set(genre[codes[:, 0] == code]) for code in np.unique(codes[:, 0])]
     assert all(len(owner) == 1 for owner in owners)
 
@@ -99,10 +101,14 @@ def test_files_that_are_no_embeddings_are_refused(world, tmp_path, content):
     path = tmp_path / "file.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"file\.safetensors: expected a safetensors file with the tensor 'embeddings'"):
+    with pytest.raises(
+        InputError, match=r"file\.safetensors: expected a safetensors file with the tensor 'embeddings'"
+    ):
         read_embeddings(path, item_ids(world))
     save_file({"other": np.ones((48, 4), np.float32)}, path)
-    with pytest.raises(InputError, match=r"file\.safetensors: expected a safetensors file with the tensor 'embeddings'"):
+    with pytest.raises(
+        InputError, match=r"file\.safetensors: expected a safetensors file with the tensor 'embeddings'"
+    ):
         read_embeddings(path, item_ids(world))
 
 

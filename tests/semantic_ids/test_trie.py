@@ -27,7 +27,9 @@ def test_children_are_those_that_the_catalogue_goes_on_with(assigned):
     assert trie.levels == assigned.shape[1]
     for level in range(trie.levels):
         nodes, below = prefixes(assigned, level), prefixes(assigned, level + 1)
-        expected = [[below.index((*node, code)) if (*node, code) in below else -1 for code in range(CODES)] for node in nodes]
+        expected = [
+            [below.index((*node, code)) if (*node, code) in below else -1 for code in range(CODES)] for node in nodes
+        ]
         assert trie.children(level, torch.arange(len(nodes))).tolist() == expected
 
 

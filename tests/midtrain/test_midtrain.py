@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.conftest import TINY, gr2
+
+pytestmark = pytest.mark.slow
+
+
+def recall(slates_report: Path, split: str) -> float:
+    counts = json.loads(slates_report.read_text())["splits"][split]
+    return counts["slates"] / counts["positions"]
+
+
+def test_loss_falls_and_the_next_item_is_found_more_often_than_by_popularity(world, midtrained, traced):
+    log = [json.loads(line) for line in (Path(midtrained) / "training_log.jsonl").read_text().splitlines()]
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    assert losses[-1] < 0.5 * losses[0]
+    by_popularity = recall(world.root / "slates/slates_report.json", "test")  # ten candidates
+    assert recall(traced.root / "slates/slates_report.json", "test") > by_popularity + 0.2  # six candidates
+
+
+def test_the_checkpoint_is_plain_and_complete(midtrained):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    files = {file.name for file in Path(midtrained).iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "manifest.json"} <= files
+    assert not any(name.endswith((".bin", ".pt", ".pkl")) or name.startswith("checkpoint-") for name in files)
+    model = AutoModelForCausalLM.from_pretrained(midtrained)
+    tokenizer = AutoTokenizer.from_pretrained(midtrained)
+    assert tokenizer.chat_template and model.get_input_embeddings().num_embeddings % 64 == 0
+    assert len(tokenizer.encode("<s_a_0><s_b_1>", add_special_tokens=False)) == 2
+
+
+def test_only_pretrain_events_are_read(world, midtrained, tmp_path):
+    """Another future, the same model: the bytes may depend on pretrain events alone."""
+    events = pl.read_parquet(world.interactions)
+    item_ids = events["item_id"].to_list()
+    changed = [
+        name if split == "pretrain" else item_ids[(at * 7) % len(item_ids)]
+        for at, (name, split) in enumerate(zip(item_ids, events["split"], strict=True))
+    ]
+    events.with_columns(pl.Series("item_id", changed)).write_parquet(tmp_path / "interactions.parquet")
+    words = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--hidden_size", "32", "--layers", "1",
+             "--heads", "1", "--vocab_size", "300", "--block_length", "64", "--passes", "1", *TINY]  # fmt: skip
+    gr2("midtrain", "--interactions", world.interactions, "--output_dir", tmp_path / "a", *words)
+    gr2("midtrain", "--interactions", tmp_path / "interactions.parquet", "--output_dir", tmp_path / "b", *words)
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+def test_resumed_training_gives_the_same_bytes(world, tmp_path):
+    """Stopped after a checkpoint and started again: the model is that of an undisturbed run."""
+    import shutil
+
+    from gr2.training import last_checkpoint
+
+    words = ["--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
+             "--hidden_size", "32", "--layers", "1", "--heads", "1", "--vocab_size", "300", "--block_length", "64",
+             "--passes", "2", "--per_device_train_batch_size", "4", "--save_steps", "5", "--disable_tqdm", "true"]  # fmt: skip
+    gr2("midtrain", "--output_dir", tmp_path / "whole", *words)
+    # An interrupted run: train to the end with checkpoints kept aside, then put back what a kill would have left.
+    killed = tmp_path / "killed"
+    run_and_kill_after_checkpoint(killed, words)
+    kept = last_checkpoint(killed)
+    assert kept is not None and not (killed / "model.safetensors").exists()
+    torn = killed / "checkpoint-99999"  # and a checkpoint that the kill cut short
+    shutil.copytree(kept, torn)
+    (torn / "trainer_state.json").unlink()
+    done = gr2("midtrain", "--output_dir", killed, *words)
+    assert "resuming from" in done.stdout
+    assert (killed / "model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+
+
+def run_and_kill_after_checkpoint(folder: Path, words: list[str]) -> None:
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    process = subprocess.Popen([sys.executable, "-m", "gr2", "midtrain", "--output_dir", str(folder), *words],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    while process.poll() is None and not list(folder.glob("checkpoint-*/trainer_state.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"

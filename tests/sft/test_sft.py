@@ -1,0 +1,51 @@
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from gr2.artifacts import read_appended
+from tests.conftest import TINY, gr2
+
+pytestmark = pytest.mark.slow
+
+
+def test_sft_teaches_the_answer_format(world, traced, tuned, tmp_path):
+    gr2("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
+        "--reranker", tuned, "--output_dir", tmp_path / "ranked")  # fmt: skip
+    ranked = pl.read_parquet(tmp_path / "ranked/rankings.parquet")
+    assert ranked["valid"].mean() > 0.8
+    told = ranked.filter(pl.col("valid"))["reasoning"].str.len_chars()
+    assert told.min() > 20
+
+
+def test_every_parameter_changed(midtrained, tuned):
+    from safetensors.torch import load_file
+
+    before, after = (load_file(Path(folder) / "model.safetensors") for folder in (midtrained, tuned))
+    assert before.keys() == after.keys()
+    assert all((before[name] != after[name]).any() for name in before)
+
+
+def test_accepted_traces_count_once_and_the_first_file_wins(world, traced, tmp_path):
+    from gr2.data.catalogue import read_catalogue
+    from gr2.sft.train import Config, examples
+
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    rows = read_appended(traced.traces)
+    better = rows[0] | {"reasoning": "a better explanation"}
+    refused = rows[1] | {"reasoning": "never to be seen", "accepted": False, "reason": "unknown_id"}
+    (tmp_path / "first.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (better, refused)))
+    config = Config(items=world.items, semantic_ids=world.semantic_ids, slates=traced.slates, bf16=False,
+                    traces=[str(tmp_path / "first.jsonl"), traced.traces], model_name_or_path="-",
+                    output_dir=str(tmp_path / "out"))  # fmt: skip
+    texts = [row["completion"][0]["content"] for row in examples(config, catalogue)]
+    assert len(texts) == len(rows)
+    assert "a better explanation" in texts[0] and not any("never to be seen" in text for text in texts)
+
+
+def test_an_example_longer_than_max_length_is_refused_not_cut(world, midtrained, traced, tmp_path):
+    done = gr2("sft", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
+               "--traces", traced.traces, "--model_name_or_path", midtrained, "--output_dir", tmp_path / "out",
+               "--bf16", "false", "--max_length", "50", *TINY, expect=2)  # fmt: skip
+    assert "max_length 50" in done.stderr and not (tmp_path / "out").exists()
