@@ -143,7 +143,7 @@ def parse(completion: str, candidates: Sequence[str], sids: dict[str, str], has_
     explanation, listed = answer.get("explanation", ""), answer["recommendations"]
     if not isinstance(explanation, str) or not isinstance(listed, list):
         return Answer(reason="wrong_fields")
-    reasoning = explanation.strip()
+    reasoning = explanation.strip().encode("utf-8", "replace").decode()  # `\ud800` is JSON, but half a character
     if has_trace and not reasoning:
         return Answer(reason="empty_explanation")
     by_sid = {sids[item_id]: item_id for item_id in candidates}

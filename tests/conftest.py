@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-settings.register_profile("gr2", deadline=None, derandomize=True)  # the same examples every time, however slow the machine
+settings.register_profile("gr2", deadline=None, derandomize=True)  # the same examples every time
 settings.load_profile("gr2")
 
 GENRES = ("Comedy", "Drama", "Horror", "Western")

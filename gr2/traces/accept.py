@@ -2,13 +2,13 @@
 
 import re
 
+from gr2.data.text import TOKEN_LOOK_ALIKE
 from gr2.prompts import REASONS as UNUSABLE
 from gr2.prompts import Answer
 from gr2.semantic_ids.tokens import SID
 
 LEAST_WORDS = 5
 RUN = 8  # as many words in a row count as copied when the prompt has them too
-PIECE = re.compile(r"<s_[a-z]_|<\|sid_")
 SID_OR_WORD = re.compile(SID.pattern + r"|\w+")
 WORD = re.compile(r"[^\W\d_]{2,}")
 # Why an answer is not accepted: unusable as a ranking, or usable and no good example.
@@ -17,6 +17,7 @@ REASONS = (
     "relevant_not_first",
     "short_explanation",
     "invented_id",
+    "stray_token",
     "cites_another",
     "repeats_itself",
     "copied_prompt",
@@ -43,8 +44,10 @@ def judge_explanation(answer: Answer, prompt: str, slate: dict, sids: dict[str, 
     text = SID.sub(" ", answer.reasoning)
     if len(WORD.findall(text)) < LEAST_WORDS:
         return "short_explanation"
-    if not cited <= history | candidates or PIECE.search(text):
+    if not cited <= history | candidates:
         return "invented_id"
+    if TOKEN_LOOK_ALIKE.search(text):  # half a semantic ID, or a special token to the student's tokenizer
+        return "stray_token"
     if cited & candidates and sids[answer.ranking[0]] not in cited:
         return "cites_another"
     if repeats(answer.reasoning):

