@@ -21,7 +21,7 @@ from gr2.errors import InputError
 # Fields that name a file or folder another stage wrote, or the user brought (`name=file` for rankings).
 INPUT_FIELDS = (
     "items", "interactions", "embeddings", "semantic_ids", "slates", "traces", "rankings", "prompt",
-    "model_name_or_path", "reranker", "training_log", "slates_report", "top_k", "bpe_files",
+    "model_name_or_path", "reranker", "training_log", "slates_report", "top_k", "bpe_files", "skip_accepted",
 )  # fmt: skip
 
 
@@ -39,6 +39,10 @@ def run_stage(stage: str, words: list[str]) -> None:
     if main_process:
         plan = describe(stage, options, config)
         fresh = claim(output_dir, plan)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # nobody looks for checkpoints before the folder is claimed
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
     try:
         module.run(config)
     except InputError:

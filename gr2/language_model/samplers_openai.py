@@ -41,17 +41,20 @@ class OpenaiSampler:
 
     async def _all(self, requests: list[dict]) -> list[Sample]:
         import openai
-        from tqdm.asyncio import tqdm
+        from tqdm import tqdm
 
         key = os.environ.get("OPENAI_API_KEY", "EMPTY")
         slots = asyncio.Semaphore(self.concurrency)
-        async with openai.AsyncOpenAI(base_url=self.base_url, api_key=key, max_retries=5, timeout=600) as client:
+        with tqdm(total=len(requests), desc="sampling", disable=not self.progress) as bar:
+            async with openai.AsyncOpenAI(base_url=self.base_url, api_key=key, max_retries=5, timeout=600) as client:
 
-            async def one(request: dict) -> Sample:
-                async with slots:
-                    return await _ask(client, request)
+                async def one(request: dict) -> Sample:
+                    async with slots:
+                        sample = await _ask(client, request)
+                    bar.update()
+                    return sample
 
-            return await tqdm.gather(*map(one, requests), desc="sampling", disable=not self.progress)
+                return await asyncio.gather(*map(one, requests))
 
 
 async def _ask(client, request: dict) -> Sample:

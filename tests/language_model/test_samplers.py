@@ -16,8 +16,8 @@ from gr2.semantic_ids.tokens import sid_string, vocabulary
 
 CONTEXT = 96
 CONVERSATIONS = [
-    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "word " * length}]
-    for length in (9, 1, 14, 3, 7, 2, 11)
+    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
+    for text in ("word", "the user", "a word and another word", "system", "for the", "word " * 14, "no, 1, 2, 3, 4")
 ]
 SEEDS = list(range(len(CONVERSATIONS)))
 
@@ -30,7 +30,7 @@ def model(tmp_path_factory) -> str:
     tokenizer.add_tokens(vocabulary(3, 4))
     net = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=CONTEXT, seed=0)
     with torch.no_grad():
-        net.model.embed_tokens.weight *= 20  # peaked enough for greedy not to hang on rounding
+        net.model.embed_tokens.weight *= 4  # peaked enough for greedy not to hang on rounding
     save_model(net, tokenizer, folder)
     generation = json.loads((folder / "generation_config.json").read_text())
     greedy = generation | {"do_sample": False, "top_k": 1, "temperature": 0.01}
@@ -70,7 +70,7 @@ def test_an_answer_ends_at_its_stop_token(sampler):
     samples = [one for seed in range(30) for one in sample(sampler, seeds=[seed] * 7, temperature=3.0, max_tokens=40)]
     assert {one.finish_reason for one in samples} == {"stop", "length"}
     for one in samples:
-        assert "<|im_end|>" not in one.text and "<|endoftext|>" not in one.text.removesuffix("<|endoftext|>")
+        assert "<|im_end|>" not in one.text
         assert (one.completion_tokens == 40) or one.finish_reason == "stop"
 
 

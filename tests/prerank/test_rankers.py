@@ -1,13 +1,18 @@
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.data.catalogue import read_catalogue
-from gr2.language_model.loading import save_model
+from gr2.language_model.beam import search
+from gr2.language_model.loading import load_model, load_tokenizer, save_model
 from gr2.language_model.scratch import small_model, train_tokenizer
+from gr2.language_model.sequences import code_token_ids, next_item_prompt
 from gr2.language_model.vocabulary import expand
 from gr2.prerank.rankers import Query, beam_ranker, chunks, popularity_ranker
 from gr2.semantic_ids.tokens import vocabulary
+from gr2.semantic_ids.trie import build_trie
 
 
 def test_popularity_by_hand():
@@ -72,6 +77,19 @@ def test_answers_come_query_by_query_whatever_the_batches(world, model):
     assert len({tuple(items) for items, _ in whole}) > 1  # the answer does depend on the history
     for items, scores in whole:
         assert len(items) == len(set(items)) == 10 and scores == sorted(scores, reverse=True)
+
+
+def test_an_answer_is_that_of_the_history_before_its_position(world, model):
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    network, tokenizer = load_model(model).eval(), load_tokenizer(model)
+    trie = build_trie(np.array([catalogue.codes[name] for name in catalogue.item_ids]), 8)
+    code_ids = torch.tensor(code_token_ids(tokenizer, 3))
+    for at, (items, scores) in zip((1, 4, 10), answers(world, model, [Query(ITEMS, [1, 4, 10])]), strict=True):
+        prompt = next_item_prompt([catalogue.sid[name] for name in ITEMS[:at]])
+        ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        rows, expected = search(network, ids, torch.tensor([[ids.shape[1] - 1]]), trie, code_ids, 48)
+        assert items == [catalogue.item_ids[row] for row in rows[0, 0, :10].tolist()]
+        assert scores == pytest.approx(expected[0, 0, :10].tolist(), abs=1e-4)
 
 
 def test_what_comes_later_changes_nothing(world, model):
