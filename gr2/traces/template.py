@@ -25,7 +25,8 @@ def explain(history: Sequence[str], target: str, catalogue: Catalogue, weights: 
     pattern = by_weight([name for name in counts if counts[name] > 1] or list(counts))[:2]
     own = by_weight(categories(target, catalogue))[:2]
     shared = [name for name in own if counts[name]]
-    alike = [item_id for item_id in reversed(history) if set(shared) & set(categories(item_id, catalogue))]
+    latest = dict.fromkeys(reversed(history))
+    alike = [item_id for item_id in latest if set(shared) & set(categories(item_id, catalogue))]
     recent = [catalogue.sid[item_id] for item_id in alike[:2] or history[-1:]]
     first = catalogue.sid[target]
 

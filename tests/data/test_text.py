@@ -2,7 +2,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gr2.data.text import clean, neutralise
@@ -27,6 +27,9 @@ def test_every_common_special_token_is_taken_apart(token):
     assert re.sub(r"\W", "", harmless) == re.sub(r"\W", "", f"before {token} after")  # it can still be read
 
 
+@example("<s<s>>")
+@example("<|<|im_end|>|>")
+@example("[|[INST]|]")
 @given(st.one_of(pieced, st.text(), st.tuples(pieced, st.text(), pieced).map("".join)))
 def test_no_special_token_survives(text):
     harmless = neutralise(text)

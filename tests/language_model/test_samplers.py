@@ -30,7 +30,8 @@ def model(tmp_path_factory) -> str:
     tokenizer.add_tokens(vocabulary(3, 4))
     net = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=CONTEXT, seed=0)
     with torch.no_grad():
-        net.model.embed_tokens.weight *= 4  # peaked enough for greedy not to hang on rounding
+        for weight in net.model.layers.parameters():
+            weight *= 10 if weight.dim() == 2 else 1  # otherwise it repeats its last token
     save_model(net, tokenizer, folder)
     generation = json.loads((folder / "generation_config.json").read_text())
     greedy = generation | {"do_sample": False, "top_k": 1, "temperature": 0.01}
@@ -66,8 +67,9 @@ def test_nothing_is_merged_in_from_the_generation_config(sampler):
     assert len(texts) == 8, "top_k 1 or greedy was taken from generation_config.json"
 
 
-def test_an_answer_ends_at_its_stop_token(sampler):
-    samples = [one for seed in range(30) for one in sample(sampler, seeds=[seed] * 7, temperature=3.0, max_tokens=40)]
+def test_an_answer_ends_at_its_stop_token(model):
+    sampler = open_sampler("transformers", model, batch_size=100, progress=False)
+    samples = sample(sampler, CONVERSATIONS * 14, list(range(98)), temperature=3.0, max_tokens=40)
     assert {one.finish_reason for one in samples} == {"stop", "length"}
     for one in samples:
         assert "<|im_end|>" not in one.text
@@ -177,8 +179,8 @@ def test_openai_names_what_the_server_refuses():
         FakeServer(lambda request: (400, "maximum context length is 96 tokens")) as server,
         pytest.raises(InputError, match="maximum context length is 96"),
     ):
-        ask(server, CONVERSATIONS[:2])
-    assert len(server.requests) <= 2, "a refusal is not tried again"
+        ask(server, CONVERSATIONS[:1])
+    assert len(server.requests) == 1, "a refusal is not tried again"
 
 
 @pytest.fixture(scope="module")

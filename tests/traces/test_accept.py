@@ -1,0 +1,77 @@
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gr2.prompts import Answer
+from gr2.semantic_ids.tokens import sid_string
+from gr2.traces.accept import REASONS, copies, judge, repeats
+
+IDS = list("abcdef")
+SIDS = {item_id: sid_string([number, 2, 3]) for number, item_id in enumerate(IDS)}
+SLATE = {"history": ["a", "b"], "candidates": ["c", "d", "e"], "relevant": ["d", "e"]}
+PROMPT = "Candidates: some films of some kind with a long enough description of what they are. History: more of them."
+GOOD = f"The user likes drama, lately {SIDS['b']}, and {SIDS['d']} is another drama."
+
+
+def judged(reasoning: str = GOOD, ranking: str = "dce", **changes) -> str | None:
+    return judge(Answer(reasoning, list(ranking)), PROMPT, SLATE | changes, SIDS)
+
+
+def test_a_good_answer_is_accepted():
+    assert judged() is None
+    assert judged(GOOD.replace(SIDS["d"], "it")) is None, "citing no candidate is allowed"
+    assert judged(GOOD.replace(SIDS["d"], SIDS["e"]), "edc") is None, "any relevant item may come first"
+
+
+@pytest.mark.parametrize("ranking", ["cde", "ced"])
+def test_a_relevant_item_must_come_first(ranking):
+    assert judged(ranking=ranking) == "relevant_not_first"
+
+
+def test_an_unusable_answer_keeps_its_reason():
+    for reason in ("no_json", "truncated", "duplicate_id"):
+        assert judge(Answer(reason=reason), PROMPT, SLATE, SIDS) == reason
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "reason"),
+    [
+        ("It is a drama.", "short_explanation"),
+        (f"Drama: {SIDS['a']} {SIDS['b']} {SIDS['c']} {SIDS['d']}", "short_explanation"),
+        (GOOD + f" Unlike {SIDS['f']}.", "invented_id"),  # in the catalogue, not in the slate
+        (GOOD + f" Unlike {sid_string([9, 9, 9])}.", "invented_id"),
+        (GOOD + " Unlike <s_a_1>.", "stray_token"),
+        (GOOD + "<|im_end|>", "stray_token"),
+        (GOOD.replace(SIDS["d"], SIDS["e"]), "cites_another"),
+        (GOOD + " " + GOOD, "repeats_itself"),
+        ("The user likes drama. " + "The next item is the next item. " * 6, "repeats_itself"),
+        (PROMPT[12:80], "copied_prompt"),
+    ],
+)
+def test_every_poor_explanation_has_its_name(reasoning, reason):
+    assert judged(reasoning) == reason
+    assert reason in REASONS
+
+
+def test_without_a_trace_only_the_ranking_counts():
+    assert judge(Answer("", list("dce")), PROMPT, SLATE, SIDS, has_trace=False) is None
+    assert judge(Answer("", list("cde")), PROMPT, SLATE, SIDS, has_trace=False) == "relevant_not_first"
+
+
+@given(st.text(), st.permutations(SLATE["candidates"]))
+def test_nothing_is_accepted_unless_a_relevant_item_is_first(reasoning, ranking):
+    reason = judge(Answer(reasoning, ranking), PROMPT, SLATE, SIDS)
+    assert reason is None or reason in REASONS
+    assert reason is not None or ranking[0] in SLATE["relevant"]
+
+
+def test_copying_is_measured_in_runs_of_words():
+    assert copies("some films of some kind with a long enough description", PROMPT)
+    assert not copies("some films of a kind that has a long enough description here", PROMPT)
+    assert not copies("their own words entirely, and many of them", PROMPT)
+    assert not repeats("the same words, the same words, but never eight of them in a row") and not repeats("")
+
+
+def test_reasons_are_distinct():
+    assert pl.Series(REASONS).is_unique().all()
