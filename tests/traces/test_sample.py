@@ -38,6 +38,10 @@ def tables(tmp_path_factory) -> dict[str, str]:
     return {name: str(folder / f"{name}.parquet") for name in ("items", "semantic_ids", "slates")}
 
 
+def answer(explanation: str, ids: list[str]) -> str:
+    return json.dumps({"explanation": explanation, "recommendations": ids})
+
+
 class FakeSampler:
     """No model: shuffles the candidates it finds in the schema by the seed, and now and then answers nonsense."""
 
@@ -55,11 +59,8 @@ class FakeSampler:
     def _answer(self, seed: int, schema: dict) -> Sample:
         rng = random.Random(seed)
         ids = rng.sample(schema["properties"]["recommendations"]["items"]["enum"], 4)
-        text = json.dumps(
-            {"explanation": f"This user likes drama best, so {ids[0]} \u2028 comes next.", "recommendations": ids}
-        )
-        text = text if rng.random() < 0.8 else text[:50]
-        return Sample(text, "stop", 100, 20)
+        text = answer(f"This user likes drama best, so {ids[0]} \u2028 comes next.", ids)
+        return Sample(text if rng.random() < 0.8 else text[:50], "stop", 100, 20)
 
 
 @pytest.fixture
@@ -162,12 +163,10 @@ def test_short_ids_are_shown_and_written_back_long(tables, tmp_path, fake):
 
 def test_the_template_fills_in_what_the_teacher_left(tables, tmp_path, fake):
     asked = run(tables, tmp_path / "teacher")
-    rows = run(
-        tables, tmp_path / "template", mode="template", skip_accepted=[str(tmp_path / "teacher" / "traces.jsonl")]
-    )
-    assert {row["slate_id"] for row in rows} == {r["slate_id"] for r in asked} - {
-        r["slate_id"] for r in asked if r["accepted"]
-    }
+    skip = [str(tmp_path / "teacher" / "traces.jsonl")]
+    rows = run(tables, tmp_path / "template", mode="template", skip_accepted=skip)
+    helped = {row["slate_id"] for row in asked if row["accepted"]}
+    assert helped and {row["slate_id"] for row in rows} == {row["slate_id"] for row in asked} - helped
     for row in rows:
         first = relevant(tables)[row["slate_id"]][0]
         assert row["accepted"] and row["ranking"][0] == first and row["teacher"] == "template"
@@ -216,14 +215,12 @@ def test_a_broken_traces_file_names_its_row(tmp_path):
 def test_the_command_line_asks_a_server(tables, tmp_path):
     def reply(request: dict) -> str:
         ids = request["response_format"]["json_schema"]["schema"]["properties"]["recommendations"]["items"]["enum"]
-        return json.dumps(
-            {"explanation": f"The user likes this kind of film, so {ids[0]} fits.", "recommendations": ids}
-        )
+        return answer(f"The user likes this kind of film, so {ids[0]} fits.", ids)
 
     words = [word for name, value in tables.items() for word in (f"--{name}", value)]
     with FakeServer(reply) as server:
-        done = gr2("traces", *words, "--prompt", "prompts/rejection.yaml", "--engine", "openai", "--base_url", server.url,
-                   "--model_name_or_path", "fake-teacher", "--output_dir", tmp_path)  # fmt: skip
+        words += ["--engine", "openai", "--base_url", server.url, "--model_name_or_path", "fake-teacher"]
+        done = gr2("traces", *words, "--prompt", "prompts/rejection.yaml", "--output_dir", tmp_path)
     rows = read_traces(tmp_path / "traces.jsonl")
     assert len(rows) == len(server.requests) == 19 and {row["teacher"] for row in rows} == {"fake-teacher"}
     accepted = sum(row["accepted"] for row in rows)
