@@ -23,14 +23,8 @@ def arg(default: Any = dataclasses.MISSING, help: str = "") -> Any:
 
 def read_options(words: list[str]) -> dict[str, list[str]]:
     """`--config FILE --key value ...` -> option: its words, the file's options first, the command line's over them."""
-    options: dict[str, list[str]] = {}
-    words = list(words)
-    if "--config" in words:
-        at = words.index("--config")
-        if at + 1 == len(words):
-            raise InputError("--config: expected a file name after it")
-        options = mapping_options(read_yaml(Path(words[at + 1])))
-        del words[at : at + 2]
+    file, words = config_file(words)
+    options = mapping_options(read_yaml(file)) if file else {}
     key = None
     for word in words:
         if word.startswith("--"):
@@ -42,6 +36,17 @@ def read_options(words: list[str]) -> dict[str, list[str]]:
         else:
             options[key].append(word)
     return options
+
+
+def config_file(words: list[str]) -> tuple[Path | None, list[str]]:
+    """The file of `--config FILE` or `--config=FILE`, if any, and the other words."""
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
+    if "--config" not in words:
+        return None, words
+    at = words.index("--config")
+    if at + 1 == len(words):
+        raise InputError("--config: expected a file name after it")
+    return Path(words[at + 1]), words[:at] + words[at + 2 :]
 
 
 def mapping_options(values: dict) -> dict[str, list[str]]:
@@ -57,15 +62,19 @@ def mapping_options(values: dict) -> dict[str, list[str]]:
     }
 
 
-def parse(stage: str, config_class: type, options: dict[str, list[str]]) -> Any:
-    """An instance of a stage's dataclass; InputError on an unknown or missing option or a value of the wrong type."""
+def parse(stage: str, config_class: type, options: dict[str, list[str]], source: Path | None = None) -> Any:
+    """An instance of a stage's dataclass; InputError on an unknown or missing option or a value of the wrong type.
+
+    `source` is the file to name where a key is unknown.
+    """
     from transformers import HfArgumentParser  # 0.6 s
 
     names = [field.name for field in dataclasses.fields(config_class) if field.init]
     for key in options:
         if key not in names:
             near = difflib.get_close_matches(key, names, n=1)
-            raise InputError(f"{stage}: unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise InputError(f"{stage}: unknown key '{key}'{hint}" + (f" ({source} or command line)" if source else ""))
     required = {field.name for field in dataclasses.fields(config_class) if field.init and is_required(field)}
     for key in sorted(required | {"output_dir"}):
         if key not in options:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from gr2.cli import STAGES
-from gr2.config import mapping_options, parse, read_options, read_yaml
+from gr2.config import config_file, mapping_options, parse, read_options, read_yaml
 from gr2.errors import InputError
 from gr2.stage import is_current
 
@@ -72,5 +72,5 @@ def read_pipeline(path: Path) -> list[tuple[str, list[str], dict[str, list[str]]
 
 def check(plan: list[tuple[str, list[str], dict[str, list[str]]]]) -> None:
     """Parses every stage's options; InputError on the first that is wrong."""
-    for stage, _, options in plan:
-        parse(stage, importlib.import_module(STAGES[stage][0]).Config, options)
+    for stage, words, options in plan:
+        parse(stage, importlib.import_module(STAGES[stage][0]).Config, options, config_file(words)[0])

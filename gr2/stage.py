@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import os
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from gr2 import artifacts, environment
 from gr2.cli import STAGES
-from gr2.config import describe_options, parse, read_options
+from gr2.config import config_file, describe_options, parse, read_options
 from gr2.errors import InputError
 
 # Fields that name a file or folder another stage wrote, or the user brought (`name=file` for rankings).
@@ -32,7 +33,7 @@ def run_stage(stage: str, words: list[str]) -> None:
         print(describe_options(stage, module.Config, module.__doc__))
         return
     options = read_options(words)
-    config = parse(stage, module.Config, options)
+    config = parse(stage, module.Config, options, config_file(words)[0])
     started = time.monotonic()
     output_dir = Path(config.output_dir)
     main_process = int(os.environ.get("RANK", "0")) == 0
@@ -89,6 +90,8 @@ def claim(output_dir: Path, plan: dict) -> bool:
 
     False where it was unfinished work of this very plan, which now resumes.
     """
+    for torn in output_dir.glob(".*.partial"):  # what a kill left of a file that was being written
+        shutil.rmtree(torn) if torn.is_dir() else torn.unlink()
     state = output_dir / "stage.json"
     if state.exists():
         if artifacts.read_json(state) == plan:
