@@ -9,7 +9,10 @@ STAGES = {
     "prepare": ("gr2.data.prepare", "a source -> items.parquet, interactions.parquet (cleaned, k-core, split)"),
     "embed": ("gr2.semantic_ids.embed", "items -> embeddings.safetensors"),
     "sids": ("gr2.semantic_ids.sids", "embeddings -> semantic_ids.parquet, codebooks, quality.json"),
-    "midtrain": ("gr2.midtrain.train", "items, interactions, semantic IDs, a base model -> a model that speaks the IDs"),
+    "midtrain": (
+        "gr2.midtrain.train",
+        "items, interactions, semantic IDs, a base model -> a model that speaks the IDs",
+    ),
     "slates": ("gr2.prerank.slates", "interactions + a pre-ranker -> slates.parquet (lists to rerank)"),
     "traces": ("gr2.traces.sample", "slates + a teacher -> traces.jsonl (reasoning traces, accepted or not)"),
     "sft": ("gr2.sft.train", "accepted traces + a model -> a model that reasons and reranks"),
@@ -19,7 +22,10 @@ STAGES = {
     "evaluate": ("gr2.evaluation.evaluate", "slates + rankings -> metrics.json, report.html"),
 }
 OTHER = {
-    "run": ("gr2.pipeline", "a pipeline recipe: its stages in order; finished ones are skipped, interrupted ones resume"),
+    "run": (
+        "gr2.pipeline",
+        "a pipeline recipe: its stages in order; finished ones are skipped, interrupted ones resume",
+    ),
     "env": ("gr2.environment", "versions and hardware, for a bug report"),
 }
 

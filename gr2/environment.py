@@ -34,7 +34,9 @@ def hardware() -> dict:
     facts = {"cpu": platform.processor() or platform.machine(), "cores": _cores(), "memory_gib": _memory_gib()}
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        models = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
         facts["cpu"] = models[0] if models else facts["cpu"]
     try:
         query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]

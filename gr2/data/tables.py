@@ -74,7 +74,9 @@ def read_items(path: str | Path) -> pl.DataFrame:
         frame = frame.with_columns(pl.col("categories").str.split("|"))
     if not isinstance(frame["categories"].dtype, pl.List):
         raise InputError(f"{path}: column 'categories': expected lists of strings, found {frame['categories'].dtype}")
-    named = pl.col("categories").cast(pl.List(pl.String)).fill_null([]).list.eval(pl.element().filter(pl.element() != ""))
+    named = (
+        pl.col("categories").cast(pl.List(pl.String)).fill_null([]).list.eval(pl.element().filter(pl.element() != ""))
+    )
     return frame.with_columns(named.alias("categories"))
 
 
@@ -87,8 +89,12 @@ def read_interactions(path: str | Path, item_ids: pl.Series | None = None) -> pl
     require_columns(frame, path, ("user_id", "item_id"))
     order = next((name for name in ("position", "timestamp") if name in frame.columns), None)
     if order is None:
-        raise InputError(f"{path}: expected a column 'timestamp' (seconds) or 'position'; it has {', '.join(frame.columns)}")
-    frame = frame.with_columns(as_id(frame, path, "user_id").alias("user_id"), as_id(frame, path, "item_id").alias("item_id"))
+        raise InputError(
+            f"{path}: expected a column 'timestamp' (seconds) or 'position'; it has {', '.join(frame.columns)}"
+        )
+    frame = frame.with_columns(
+        as_id(frame, path, "user_id").alias("user_id"), as_id(frame, path, "item_id").alias("item_id")
+    )
     for name in {"timestamp", "position"} & set(frame.columns):
         frame = frame.with_columns(whole_numbers(frame, path, name).alias(name))
     if item_ids is not None:
@@ -138,16 +144,22 @@ def read_slates(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataF
     refuse_rows(sizes == 0, path, "candidates", "at least one item", candidates)
     refuse_rows(candidates.list.n_unique() != sizes, path, "candidates", "no item twice", candidates)
     lengths = frame["labels"].list.len()
-    refuse_rows((lengths != sizes) & (lengths != 0), path, "labels", "one label per candidate, or none", frame["labels"])
+    refuse_rows(
+        (lengths != sizes) & (lengths != 0), path, "labels", "one label per candidate, or none", frame["labels"]
+    )
     if "scores" in frame.columns:
         lengths = frame["scores"].list.len()
         refuse_rows((lengths != sizes) & (lengths != 0), path, "scores", "one score per candidate", frame["scores"])
     for name in sorted({"labels", "scores"} & set(frame.columns)):
         finite = frame[name].list.eval(pl.element().is_finite().fill_null(False)).list.all()
         refuse_rows(~finite, path, name, "finite numbers", frame[name])
-    refuse_rows(~frame["split"].is_in(list(SLATE_SPLITS)), path, "split", f"one of {', '.join(SLATE_SPLITS)}", frame["split"])
+    refuse_rows(
+        ~frame["split"].is_in(list(SLATE_SPLITS)), path, "split", f"one of {', '.join(SLATE_SPLITS)}", frame["split"]
+    )
     for name in ("history", "candidates"):
-        refuse_rows(frame[name].list.eval(pl.element().is_null()).list.any(), path, name, "no missing item", frame[name])
+        refuse_rows(
+            frame[name].list.eval(pl.element().is_null()).list.any(), path, name, "no missing item", frame[name]
+        )
         if item_ids is not None:
             unknown = ~frame[name].list.eval(pl.element().is_in(item_ids.implode())).list.all()
             refuse_rows(unknown, path, name, "items of the items file", frame[name])
@@ -181,7 +193,9 @@ def read_rankings(path: str | Path, slates: pl.DataFrame) -> pl.DataFrame:
     asked = frame.select("slate_id").join(slates.select("slate_id", "candidates"), on="slate_id", how="left",
                                           maintain_order="left")["candidates"]  # fmt: skip
     wrong = (frame["ranking"].list.sort() != asked.list.sort()).fill_null(True)
-    refuse_rows(wrong & asked.is_not_null(), path, "ranking", "a permutation of the slate's candidates", frame["ranking"])
+    refuse_rows(
+        wrong & asked.is_not_null(), path, "ranking", "a permutation of the slate's candidates", frame["ranking"]
+    )
     return slates.select("slate_id").join(frame, on="slate_id", maintain_order="left")
 
 

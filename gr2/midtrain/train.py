@@ -31,7 +31,9 @@ class Config(TrainingArguments):
     passes: int = arg(8, "passes over the histories, each cut into other windows")
     block_length: int = arg(256, "tokens a training example; documents are packed")
     vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs")
-    bpe_files: list[str] = arg([], "from scratch: texts that the BPE learns beside the catalogue, each counted 100 times")
+    bpe_files: list[str] = arg(
+        [], "from scratch: texts that the BPE learns beside the catalogue, each counted 100 times"
+    )
     hidden_size: int = arg(128, "from scratch: width")
     layers: int = arg(3, "from scratch: layers")
     heads: int = arg(4, "from scratch: query heads")

@@ -22,13 +22,17 @@ class Query:
     positions: list[int]
 
 
-def popularity_ranker(queries: list[Query], counts: dict[str, int], candidates: int, exclude_seen: bool) -> Iterator[Top]:
+def popularity_ranker(
+    queries: list[Query], counts: dict[str, int], candidates: int, exclude_seen: bool
+) -> Iterator[Top]:
     """The most popular items; ties by item id. One answer per position, query by query."""
     ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     for query in queries:
         for position in query.positions:
             seen = set(query.items[:position]) if exclude_seen else set()
-            top = [(item_id, float(count)) for item_id, count in ranked[: candidates + len(seen)] if item_id not in seen]
+            top = [
+                (item_id, float(count)) for item_id, count in ranked[: candidates + len(seen)] if item_id not in seen
+            ]
             yield [item_id for item_id, _ in top[:candidates]], [score for _, score in top[:candidates]]
 
 
@@ -92,8 +96,12 @@ def beam_ranker(
         batch = rows[first : first + batch_size]
         prompts = [next_item_prompt([catalogue.sid[name] for name in queries[q].items[start : positions[-1]]])
                    for q, start, positions in batch]  # fmt: skip
-        input_ids = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)["input_ids"].to(device)
-        anchors = torch.zeros(len(batch), max(len(positions) for *_, positions in batch), dtype=torch.long, device=device)
+        input_ids = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)["input_ids"].to(
+            device
+        )
+        anchors = torch.zeros(
+            len(batch), max(len(positions) for *_, positions in batch), dtype=torch.long, device=device
+        )
         for row, (_, start, positions) in enumerate(batch):
             opened = (input_ids[row] == begin).nonzero()[:, 0]  # the BEGIN of item `start + i` is opened[i]
             anchors[row, : len(positions)] = opened[torch.tensor(positions, device=device) - start]

@@ -16,8 +16,16 @@ from gr2.config import arg
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.splits import popularity
 from gr2.data.tables import (
-    SLATE_SPLITS, as_id, list_casts, read_interactions, read_slates, read_table, refuse_rows, require_columns,
-    whole_numbers, write_parquet,
+    SLATE_SPLITS,
+    as_id,
+    list_casts,
+    read_interactions,
+    read_slates,
+    read_table,
+    refuse_rows,
+    require_columns,
+    whole_numbers,
+    write_parquet,
 )  # fmt: skip
 from gr2.errors import InputError
 from gr2.prerank.rankers import Query, beam_ranker, popularity_ranker
@@ -29,13 +37,17 @@ class Config:
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`")
     semantic_ids: str = arg(help="semantic_ids.parquet")
     output_dir: str = arg(help="folder for slates.parquet and slates_report.json")
-    pre_ranker: Literal["beam", "popularity", "file"] = arg("beam", "who makes the lists; `file`: your own ranker's, see --top_k")
+    pre_ranker: Literal["beam", "popularity", "file"] = arg(
+        "beam", "who makes the lists; `file`: your own ranker's, see --top_k"
+    )
     model_name_or_path: str | None = arg(None, "beam: the mid-trained model")
     top_k: str | None = arg(None, "file: a table with user_id, position, candidates and optional scores")
     candidates: int = arg(10, "items a slate holds (GR2: 10)")
     beams: int = arg(20, "beam: width of the search; more than `candidates` leaves room for dropped items")
     history: int = arg(20, "most recent items of the user that a slate holds")
-    exclude_seen: bool = arg(True, "drop items that the user's whole past holds; turn off where users come back to items")
+    exclude_seen: bool = arg(
+        True, "drop items that the user's whole past holds; turn off where users come back to items"
+    )
     window: int = arg(40, "beam: at most so many past items are read, at least `history`; as in mid-training")
     batch_size: int = arg(16, "beam: stretches of `window` items a batch")
     max_positions: int | None = arg(None, "at most so many positions a split and user, the latest; none: all")
@@ -74,7 +86,9 @@ def run(config: Config) -> None:
                {"pre_ranker": config.pre_ranker, "candidates": config.candidates, "exclude_seen": config.exclude_seen,
                 "splits": report})  # fmt: skip
     for name, counts in report.items():
-        print(f"{name}: {counts['slates']} slates; the target was missed at {counts['missed']} of {counts['positions']} positions")
+        print(
+            f"{name}: {counts['slates']} slates; the target was missed at {counts['missed']} of {counts['positions']} positions"
+        )
 
 
 def slate_positions(events: pl.DataFrame, max_positions: int | None) -> pl.DataFrame:
@@ -114,9 +128,7 @@ def pre_rank(
     )
 
 
-def own_top_k(
-    config: Config, positions: pl.DataFrame, catalogue: Catalogue
-) -> list[tuple[list[str], list[float]]]:
+def own_top_k(config: Config, positions: pl.DataFrame, catalogue: Catalogue) -> list[tuple[list[str], list[float]]]:
     """An existing ranker's lists, by user_id and position; a position without a list counts as missed."""
     if not config.top_k:
         raise InputError("pre_ranker file: expected --top_k FILE with user_id, position, candidates")
@@ -133,10 +145,14 @@ def own_top_k(
     lists = table.select("user_id", "position", "candidates").rows()
     scores = [[-float(rank) for rank in range(size)] for size in sizes]
     if "scores" in table.columns:
-        fits = (table["scores"].list.len() == sizes) & table["scores"].list.eval(pl.element().is_finite().fill_null(False)).list.all()
+        fits = (table["scores"].list.len() == sizes) & table["scores"].list.eval(
+            pl.element().is_finite().fill_null(False)
+        ).list.all()
         refuse_rows(~fits, path, "scores", "a finite score per candidate", table["scores"])
         scores = table["scores"].to_list()
     kept = config.candidates
-    by_position = {(user, at): (items[:kept], values[:kept]) for (user, at, items), values in zip(lists, scores, strict=True)}
+    by_position = {
+        (user, at): (items[:kept], values[:kept]) for (user, at, items), values in zip(lists, scores, strict=True)
+    }
     wanted = positions.select("user_id", "position").iter_rows()
     return [by_position.get(key, ([], [])) for key in wanted]

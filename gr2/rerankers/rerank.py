@@ -83,7 +83,9 @@ def by_blend(config: Config, slates: list[dict]) -> list[dict]:
     for slate, values in zip(slates, scores, strict=True):
         order = (-values).argsort(kind="stable")
         ranking = [slate["candidates"][at] for at in order]
-        rows.append({"slate_id": slate["slate_id"], "ranking": ranking, "valid": True, "scores": values[order].tolist()})
+        rows.append(
+            {"slate_id": slate["slate_id"], "ranking": ranking, "valid": True, "scores": values[order].tolist()}
+        )
     return rows
 
 
@@ -96,7 +98,9 @@ def by_language_model(config: Config, slates: list[dict], output: Path) -> list[
     if not config.semantic_ids:
         raise InputError("reranker is a language model: expected --semantic_ids")
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    sampler = open_sampler(config.engine, config.reranker, base_url=config.base_url, batch_size=config.batch_size, progress=False)
+    sampler = open_sampler(
+        config.engine, config.reranker, base_url=config.base_url, batch_size=config.batch_size, progress=False
+    )
     return llm.rank(
         slates,
         catalogue,

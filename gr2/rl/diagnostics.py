@@ -8,18 +8,25 @@ from gr2.prompts import REASONS, Answer
 from gr2.rl.rewards import target_rank
 
 
-def diagnose(answers: Sequence[Answer], candidates: Sequence[list[str]], labels: Sequence[list[float]]) -> dict[str, float]:
+def diagnose(
+    answers: Sequence[Answer], candidates: Sequence[list[str]], labels: Sequence[list[float]]
+) -> dict[str, float]:
     """Shares over a batch, by name. `valid` and `invalid/KIND` are of all answers, the rest of the valid ones.
 
     identity_rate: the input order was copied. kendall_tau: to the input order. promoted / kept / demoted: the
     target's rank got better, stayed, got worse. first: the target is first.
     """
-    valid = [(answer.ranking, *slate) for answer, *slate in zip(answers, candidates, labels, strict=True) if answer.ranking]
+    valid = [
+        (answer.ranking, *slate) for answer, *slate in zip(answers, candidates, labels, strict=True) if answer.ranking
+    ]
     facts = {"valid": len(valid) / len(answers)}
     facts |= {f"invalid/{kind}": sum(answer.reason == kind for answer in answers) / len(answers) for kind in REASONS}
     if not valid:
         return facts
-    moves = [(target_rank(given, given, relevant), target_rank(ranking, given, relevant)) for ranking, given, relevant in valid]
+    moves = [
+        (target_rank(given, given, relevant), target_rank(ranking, given, relevant))
+        for ranking, given, relevant in valid
+    ]
     position = [{item: rank for rank, item in enumerate(given)} for _, given, _ in valid]
     taus = [
         kendalltau([at[item] for item in ranking], range(len(ranking))).statistic if len(ranking) > 1 else 1.0

@@ -65,11 +65,16 @@ def slate_rows(config: Config, catalogue: Catalogue, prompt) -> list[dict]:
     from gr2.prompts import render
 
     slates = read_slates(config.slates, catalogue.item_ids)
-    train_slates = [slate for slate in slates.iter_rows(named=True) if slate["split"] == "train" and any(slate["labels"])]
+    train_slates = [
+        slate for slate in slates.iter_rows(named=True) if slate["split"] == "train" and any(slate["labels"])
+    ]
     if not train_slates:
         raise InputError(f"{config.slates}: no train slate has a relevant candidate")
     return [
-        {"prompt": render(prompt, slate, catalogue), **{name: slate[name] for name in ("slate_id", "candidates", "labels")}}
+        {
+            "prompt": render(prompt, slate, catalogue),
+            **{name: slate[name] for name in ("slate_id", "candidates", "labels")},
+        }
         for slate in train_slates[: config.max_slates]
     ]
 

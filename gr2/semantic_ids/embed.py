@@ -17,7 +17,9 @@ from gr2.errors import InputError
 class Config:
     items: str = arg(help="items.parquet")
     output_dir: str = arg(help="folder for embeddings.safetensors")
-    model_name_or_path: str = arg("packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME")
+    model_name_or_path: str = arg(
+        "packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME"
+    )
     batch_size: int = arg(64, "items a batch")
 
 

@@ -44,7 +44,11 @@ def run(config: Config) -> None:
     with write_whole(output / "codebooks.safetensors") as aside:
         save_file({"codebooks": codebooks}, aside)
     write_json(output / "quality.json", facts)
-    columns = {"item_id": items["item_id"], "codes": final.tolist(), "sid": [sid_string(codes) for codes in final.tolist()]}
+    columns = {
+        "item_id": items["item_id"],
+        "codes": final.tolist(),
+        "sid": [sid_string(codes) for codes in final.tolist()],
+    }
     write_parquet(pl.DataFrame(columns), output / "semantic_ids.parquet")
     print(f"{len(final)} unique IDs ({facts['uniqueness_before_assignment']:.1%} before the assignment), "
           f"relative error {facts['reconstruction_error']:.3f}")  # fmt: skip

@@ -58,13 +58,17 @@ def examples(config: Config, catalogue: Catalogue) -> list[dict]:
     from gr2.prompts import load_prompt, render, write_answer
 
     prompt = load_prompt(config.prompt)
-    slates = {slate["slate_id"]: slate for slate in read_slates(config.slates, catalogue.item_ids).iter_rows(named=True)}
+    slates = {
+        slate["slate_id"]: slate for slate in read_slates(config.slates, catalogue.item_ids).iter_rows(named=True)
+    }
     rows: dict[str, dict] = {}
     for path in config.traces:
         for line, trace in enumerate(read_appended(path)):
             slate = slates.get(trace["slate_id"])
             if slate is None or slate["split"] != "train":
-                raise InputError(f"{path}: row {line}, slate_id '{trace['slate_id']}': expected a train slate of {config.slates}")
+                raise InputError(
+                    f"{path}: row {line}, slate_id '{trace['slate_id']}': expected a train slate of {config.slates}"
+                )
             if not trace["accepted"] or trace["slate_id"] in rows:
                 continue
             answer = write_answer(trace["reasoning"] if prompt.has_trace else None, trace["ranking"], catalogue)
@@ -80,7 +84,8 @@ def examples(config: Config, catalogue: Catalogue) -> list[dict]:
 def refuse_long(rows: list[dict], tokenizer, max_length: int | None) -> None:
     """TRL would cut a long example and with it the answer; raises InputError instead."""
     lengths = [
-        len(tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=True, return_dict=False)) for row in rows
+        len(tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=True, return_dict=False))
+        for row in rows
     ]
     print(f"tokens an example: median {sorted(lengths)[len(lengths) // 2]}, longest {max(lengths)}", flush=True)
     if max_length is not None and max(lengths) > max_length:
