@@ -37,7 +37,7 @@ def listings(count: int, catalogue: Catalogue, rng: random.Random) -> Iterator[P
     """Random items; the answer lists them all, one at random first and the others in the order given."""
     item_ids = list(catalogue.sid)
     for _ in range(count):
-        given = rng.sample(item_ids, rng.randint(2, 12))
+        given = rng.sample(item_ids, rng.randint(2, 10))
         first = rng.choice(given)
         answer = write_answer(None, [first, *(item_id for item_id in given if item_id != first)], catalogue)
         yield [("".join(catalogue.sid[item_id] + "\n" for item_id in given), False), (answer, True)]

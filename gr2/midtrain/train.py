@@ -28,6 +28,8 @@ class Config(TrainingArguments):
     window: int = arg(40, "items of a history in one training document")
     caption_share: float = arg(0.3, "share of the catalogue whose captions are in each pass")
     listings: int = arg(0, "copying exercises in each pass, for models from scratch")
+    sequential: bool = arg(True, "learn histories; without them a first run can learn copying alone")
+    packing: bool = arg(True, "fill every example to block_length; without it a document is an example")
     passes: int = arg(8, "passes over the histories, each cut into other windows")
     block_length: int = arg(256, "tokens a training example; documents are packed")
     vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs")
@@ -43,23 +45,26 @@ class Config(TrainingArguments):
 
 
 def run(config: Config) -> None:
-    from transformers import Trainer, default_data_collator, set_seed
+    from transformers import Trainer, set_seed
 
-    from gr2.midtrain.packing import encode, pack
+    from gr2.midtrain.packing import collate, encode, one_by_one, pack
     from gr2.midtrain.tasks import one_pass
     from gr2.training import train
 
     set_seed(config.seed)
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    histories = pretrain_histories(config.interactions, catalogue)
+    histories = pretrain_histories(config.interactions, catalogue) if config.sequential else []
     model, tokenizer = base_model(config, catalogue)
     rng = random.Random(config.seed)
-    blocks = []
+    examples = []
     for _ in range(config.passes):
         documents = one_pass(histories, catalogue, config.window, config.caption_share, config.listings, rng)
-        blocks += pack((encode(document, tokenizer) for document in documents), config.block_length)
-    print(f"{model.num_parameters():,} parameters, {len(blocks)} blocks of {config.block_length} tokens", flush=True)
-    train(Trainer(model, config, train_dataset=blocks, processing_class=tokenizer, data_collator=default_data_collator))
+        encoded = (encode(document, tokenizer) for document in documents)
+        examples += pack(encoded, config.block_length) if config.packing else one_by_one(encoded, config.block_length)
+    if not examples:
+        raise InputError(f"nothing to learn: {len(histories)} histories make not one example of {config.block_length} tokens")
+    print(f"{model.num_parameters():,} parameters, {len(examples)} examples", flush=True)
+    train(Trainer(model, config, train_dataset=examples, processing_class=tokenizer, data_collator=collate))
 
 
 def pretrain_histories(interactions: str, catalogue: Catalogue) -> list[list[str]]:

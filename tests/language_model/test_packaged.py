@@ -84,8 +84,9 @@ def test_smollm2_becomes_a_plain_folder_that_speaks_english(monkeypatch, tmp_pat
     )
     text = "In 1999 it's “naïve”, <s_a_57>  \n日本"
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
-    question = [{"role": "user", "content": "What is the capital of France?"}]
+    question = [{"role": "user", "content": "What is 2+2?"}]
     inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     assert tokenizer.decode(inputs["input_ids"][0]).endswith("<|im_end|>\n<|im_start|>assistant\n")
     output = model.generate(**inputs, max_new_tokens=20, do_sample=False)
-    assert tokenizer.decode(output[0, inputs["input_ids"].shape[1] :]) == "The capital of France is Paris.<|im_end|>"
+    answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :])
+    assert answer.endswith("4.<|im_end|>"), answer

@@ -206,8 +206,8 @@ def test_vllm_samples_permutations(vllm_sampler):
 @pytest.mark.vllm
 @pytest.mark.slow
 def test_vllm_writes_english_follows_seeds_and_refuses_long_prompts(vllm_sampler):
-    question = [[{"role": "user", "content": "What is the capital of France?"}]]
-    assert "Paris" in sample(vllm_sampler, question, [0], max_tokens=20)[0].text
+    question = [[{"role": "user", "content": "What is 2+2?"}]]
+    assert "4" in sample(vllm_sampler, question, [0], max_tokens=20)[0].text
     hot = [sample(vllm_sampler, question, [seed], temperature=1.5, max_tokens=20)[0].text for seed in (1, 1, 2)]
     assert hot[0] == hot[1] != hot[2] and "<|im_end|>" not in "".join(hot)
     with pytest.raises(InputError, match="context of 512"):
