@@ -47,5 +47,6 @@ def test_sft(world, midtrained, traced, tmp_path):
 def test_rl(world, traced, tuned, tmp_path):
     manifest = launch("rl.py", tmp_path / "out", "--items", world.items, "--semantic_ids", world.semantic_ids,
                       "--slates", traced.slates, "--model_name_or_path", tuned, "--num_generations", "4",
-                      "--max_completion_length", "100", "--learning_rate", "1e-3")  # fmt: skip
+                      "--prompt", "prompts/student_no_trace.yaml", "--max_completion_length", "48",
+                      "--learning_rate", "1e-3")  # fmt: skip
     assert manifest["processes"] == 2 and changed(tuned, tmp_path / "out")

@@ -27,12 +27,12 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module")
 def checkpoints(world, traced, tuned) -> dict[str, str]:
     """The folders of `gr2 sft` and of a short `gr2 rl`."""
-    from tests.conftest import gr2
+    from conftest import gr2
 
     folder = world.root / "rl_served"
     gr2("rl", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
         "--model_name_or_path", tuned, "--output_dir", folder, "--max_steps", "1", "--bf16", "false",
-        "--per_device_train_batch_size", "8", "--num_generations", "8", "--max_completion_length", "60",
+        "--per_device_train_batch_size", "8", "--num_generations", "8", "--max_completion_length", "48", "--prompt", "prompts/student_no_trace.yaml",
         "--save_strategy", "no", "--disable_tqdm", "true")  # fmt: skip
     return {"sft": tuned, "rl": str(folder)}
 

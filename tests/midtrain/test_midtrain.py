@@ -4,7 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.conftest import TINY, gr2
+from conftest import TINY, gr2
 
 pytestmark = pytest.mark.slow
 

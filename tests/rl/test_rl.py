@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import gr2
+from conftest import gr2
 
 pytestmark = pytest.mark.slow
 
 SHORT = ["--bf16", "false", "--disable_tqdm", "true", "--save_strategy", "no", "--logging_steps", "1",
-         "--per_device_train_batch_size", "16", "--num_generations", "8", "--max_completion_length", "120"]  # fmt: skip
+         "--per_device_train_batch_size", "16", "--num_generations", "8", "--max_completion_length", "48",
+         "--prompt", "prompts/student_no_trace.yaml"]  # fmt: skip
 
 
 def log_of(folder: Path) -> list[dict]:

