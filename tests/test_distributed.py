@@ -17,7 +17,7 @@ COMMON = ["--bf16", "false", "--disable_tqdm", "true", "--save_strategy", "no", 
 def launch(script: str, output: Path, *words: str) -> dict:
     """Runs a script in two processes; returns its manifest."""
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0",
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
                str(ROOT / "scripts" / script), "--output_dir", str(output), *words, *COMMON]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]

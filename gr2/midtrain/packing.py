@@ -50,4 +50,8 @@ def collate(examples: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
         return torch.tensor([row + [filler] * (longest - len(row)) for row in (example[name] for example in examples)])
 
     mask = [[1] * len(example["input_ids"]) + [0] * (longest - len(example["input_ids"])) for example in examples]
-    return {"input_ids": padded("input_ids", 0), "labels": padded("labels", IGNORED), "attention_mask": torch.tensor(mask)}
+    return {
+        "input_ids": padded("input_ids", 0),
+        "labels": padded("labels", IGNORED),
+        "attention_mask": torch.tensor(mask),
+    }

@@ -62,7 +62,9 @@ def run(config: Config) -> None:
         encoded = (encode(document, tokenizer) for document in documents)
         examples += pack(encoded, config.block_length) if config.packing else one_by_one(encoded, config.block_length)
     if not examples:
-        raise InputError(f"nothing to learn: {len(histories)} histories make not one example of {config.block_length} tokens")
+        raise InputError(
+            f"nothing to learn: {len(histories)} histories make not one example of {config.block_length} tokens"
+        )
     print(f"{model.num_parameters():,} parameters, {len(examples)} examples", flush=True)
     train(Trainer(model, config, train_dataset=examples, processing_class=tokenizer, data_collator=collate))
 

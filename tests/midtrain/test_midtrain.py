@@ -3,7 +3,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-
 from conftest import TINY, gr2
 
 pytestmark = pytest.mark.slow

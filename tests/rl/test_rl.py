@@ -2,7 +2,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from conftest import gr2
 
 pytestmark = pytest.mark.slow

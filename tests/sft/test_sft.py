@@ -3,9 +3,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from conftest import TINY, gr2
 
 from gr2.artifacts import read_appended
-from conftest import TINY, gr2
 
 pytestmark = pytest.mark.slow
 
