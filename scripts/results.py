@@ -49,6 +49,8 @@ def read() -> list[dict]:
 
 def table(rows: list[dict]) -> str:
     """An experiment's rows as Markdown: systems x metrics, and the paired difference to the input order on NDCG@5."""
+    if not rows:
+        return "Not measured yet."
     value = {(row["system"], row["metric"], row["baseline"]): row for row in rows}
     systems = list(dict.fromkeys(row["system"] for row in rows))
     lines = ["| system | R@1 | R@3 | R@5 | N@5 [95 % interval] | N@5 against the input order | copied | invalid |",
