@@ -90,18 +90,18 @@ def claim(output_dir: Path, plan: dict) -> bool:
 
     False where it was unfinished work of this very plan, which now resumes.
     """
-    for torn in output_dir.glob(".*.partial"):  # what a kill left of a file that was being written
-        shutil.rmtree(torn) if torn.is_dir() else torn.unlink()
     state = output_dir / "stage.json"
-    if state.exists():
-        if artifacts.read_json(state) == plan:
-            return False
+    if state.exists() and artifacts.read_json(state) != plan:
         number = next(n for n in range(1, 10_000) if not output_dir.with_name(f"{output_dir.name}.old-{n}").exists())
         aside = output_dir.with_name(f"{output_dir.name}.old-{number}")
         output_dir.rename(aside)
         print(f"gr2: {output_dir} held unfinished work of another configuration; it is now {aside}", file=sys.stderr)
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"output_dir {output_dir}: expected a folder, found a file")
+    for torn in output_dir.glob(".*.partial"):  # what a kill left of a file that was being written
+        shutil.rmtree(torn) if torn.is_dir() else torn.unlink()
+    if state.exists():
+        return False
     artifacts.write_json(state, plan)
     return True
 

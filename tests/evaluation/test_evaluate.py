@@ -204,8 +204,8 @@ def test_slates_without_a_relevant_item_are_counted_and_left_out(folder):
     "labels, message",
     [
         ([], "row 2, column 'labels': expected labels"),
-        ([float("nan"), 1.0, 0.0, 0.0], "row 2, column 'labels': expected finite labels"),
-        ([-1.0, 1.0, 0.0, 0.0], "row 2, column 'labels': expected finite labels"),
+        ([float("nan"), 1.0, 0.0, 0.0], "row 2, column 'labels': expected finite"),
+        ([-1.0, 1.0, 0.0, 0.0], "row 2, column 'labels': expected finite"),
     ],
 )
 def test_unlabelled_or_broken_slates_are_refused(folder, labels, message):
