@@ -71,6 +71,25 @@ def read_json(path: str | Path) -> dict:
         raise InputError(f"{path}: expected a JSON file, but {error}") from None
 
 
+def read_lines(path: str | Path, needed: tuple[str, ...]) -> list[dict]:
+    """The objects of a finished JSON-lines file, which is only read; InputError names the row that lacks a key."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    rows = []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, text in enumerate(file):
+            try:
+                row = json.loads(text)
+            except json.JSONDecodeError as error:
+                raise InputError(f"{path}: row {number}: expected a JSON object, but {error}") from None
+            missing = [name for name in needed if not isinstance(row, dict) or name not in row]
+            if missing:
+                raise InputError(f"{path}: row {number}, column '{missing[0]}': expected a value, found none")
+            rows.append(row)
+    return rows
+
+
 def append_lines(path: str | Path, lines: list[str]) -> None:
     """Appends lines and fsyncs. A kill may tear the last line; `read_appended` drops it."""
     with open(path, "a", encoding="utf-8") as file:

@@ -1,15 +1,13 @@
 """Measures rankings against the input order, with intervals and tests clustered by user; writes a report."""
 
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from gr2.artifacts import read_json, write_json, write_text
+from gr2.artifacts import read_json, read_lines, write_json, write_text
 from gr2.config import arg
 from gr2.data.tables import SLATE_SPLITS, as_id, read_items, read_rankings, read_semantic_ids, read_slates, refuse_rows
 from gr2.errors import InputError
@@ -53,7 +51,7 @@ def run(config: Config) -> None:
         titles=titles,
         sids=dict(zip(sids["item_id"], sids["sid"], strict=True)) if sids is not None else {},
         slates_report=read_slates_report(config.slates_report) if config.slates_report else None,
-        training_log=list(read_lines(config.training_log, ("step",))) if config.training_log else [],
+        training_log=read_lines(config.training_log, ("step",)) if config.training_log else [],
         traces=report.trace_table(
             line for file in config.traces or [] for line in read_lines(file, report.TRACE_COLUMNS)
         ),
@@ -106,22 +104,6 @@ def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.Da
     if usable.is_empty():
         raise InputError(f"{path}: column 'labels': expected a relevant item in some slate of '{split}', found none")
     return usable, int(chosen.sum()) - len(usable)
-
-
-def read_lines(path: str, needed: tuple[str, ...]) -> Iterator[dict]:
-    """The lines of a JSON-lines file as dicts, which must all have the `needed` keys."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for row, text in enumerate(file):
-            try:
-                line = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}: row {row}: expected a JSON object, but {error}") from None
-            missing = [key for key in needed if not isinstance(line, dict) or key not in line]
-            if missing:
-                raise InputError(f"{path}: row {row}, column '{missing[0]}': expected a value, found none")
-            yield line
 
 
 def read_slates_report(path: str) -> dict:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import torch
 from trl import SFTConfig
 
-from gr2.artifacts import read_appended
+from gr2.artifacts import read_lines
 from gr2.config import arg
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.tables import read_slates
 from gr2.errors import InputError
+
+TRACE_COLUMNS = ("slate_id", "accepted", "reasoning", "ranking")
 
 
 @dataclass(kw_only=True)
@@ -63,7 +65,7 @@ def examples(config: Config, catalogue: Catalogue) -> list[dict]:
     }
     rows: dict[str, dict] = {}
     for path in config.traces:
-        for line, trace in enumerate(read_appended(path)):
+        for line, trace in enumerate(read_lines(path, TRACE_COLUMNS)):
             slate = slates.get(trace["slate_id"])
             if slate is None or slate["split"] != "train":
                 raise InputError(

@@ -7,7 +7,7 @@ fsynced. A kill can tear only the last line, and with it one whole step, so no s
 import json
 from pathlib import Path
 
-from gr2.artifacts import append_lines, read_appended, write_text
+from gr2.artifacts import append_lines, read_appended, read_lines, write_text
 from gr2.errors import InputError
 
 TRACES, PARTIAL = "traces.jsonl", "traces.partial"
@@ -17,27 +17,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def read_traces(path: str | Path) -> list[dict]:
-    """The rows of a traces file; InputError names the row that is not one."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}: row {number}: expected a JSON object, but {error}") from None
-        missing = [name for name in COLUMNS if not isinstance(row, dict) or name not in row]
-        if missing:
-            raise InputError(f"{path}: row {number}, column '{missing[0]}': is missing")
-        rows.append(row)
-    return rows
-
-
 def accepted_slates(paths: list[str]) -> set[str]:
     """The ids of the slates that have an accepted trace in any of the files."""
-    return {row["slate_id"] for path in paths for row in read_traces(path) if row["accepted"]}
+    return {row["slate_id"] for path in paths for row in read_lines(path, COLUMNS) if row["accepted"]}
 
 
 class Steps:

@@ -48,3 +48,19 @@ def test_an_example_longer_than_max_length_is_refused_not_cut(world, midtrained,
                "--traces", traced.traces, "--model_name_or_path", midtrained, "--output_dir", tmp_path / "out",
                "--bf16", "false", "--max_length", "50", *TINY, expect=2)  # fmt: skip
     assert "max_length 50" in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_torn_or_missing_traces_file_is_refused_and_left_as_it_is(world, traced, tmp_path):
+    from gr2.data.catalogue import read_catalogue
+    from gr2.errors import InputError
+    from gr2.sft.train import Config, examples
+
+    torn = tmp_path / "torn.jsonl"
+    torn.write_text(Path(traced.traces).read_text()[:-40])
+    before = torn.read_bytes()
+    for path, expected in ((torn, "expected a JSON object"), (tmp_path / "none.jsonl", "no such file")):
+        config = Config(items=world.items, semantic_ids=world.semantic_ids, slates=traced.slates, traces=[str(path)],
+                        model_name_or_path="-", output_dir=str(tmp_path / "out"))  # fmt: skip
+        with pytest.raises(InputError, match=expected):
+            examples(config, read_catalogue(world.items, world.semantic_ids))
+    assert torn.read_bytes() == before

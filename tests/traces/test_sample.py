@@ -7,11 +7,12 @@ import pytest
 from conftest import gr2
 from fake_openai import FakeServer
 
+from gr2.artifacts import read_lines
 from gr2.errors import InputError
 from gr2.language_model.samplers import Sample
 from gr2.semantic_ids.tokens import SID, sid_string
 from gr2.traces import sample, store, teacher
-from gr2.traces.store import COLUMNS, read_traces
+from gr2.traces.store import COLUMNS
 
 GENRES = ("Comedy", "Drama", "Horror")
 ITEMS = [f"film{number}" for number in range(12)]
@@ -77,7 +78,7 @@ def config(tables, folder: Path, **changes) -> sample.Config:
 
 def run(tables, folder: Path, **changes) -> list[dict]:
     sample.run(config(tables, folder, **changes))
-    return read_traces(folder / "traces.jsonl")
+    return read_lines(folder / "traces.jsonl", COLUMNS)
 
 
 def relevant(tables) -> dict[str, list[str]]:
@@ -209,7 +210,7 @@ def test_wrong_input_is_named(tables, tmp_path, fake, changes, message):
 def test_a_broken_traces_file_names_its_row(tmp_path):
     (tmp_path / "t.jsonl").write_text(json.dumps(dict.fromkeys(COLUMNS)) + "\n{}\n")
     with pytest.raises(InputError, match="row 1, column 'slate_id'"):
-        read_traces(tmp_path / "t.jsonl")
+        read_lines(tmp_path / "t.jsonl", COLUMNS)
 
 
 def test_the_command_line_asks_a_server(tables, tmp_path):
@@ -221,7 +222,7 @@ def test_the_command_line_asks_a_server(tables, tmp_path):
     with FakeServer(reply) as server:
         words += ["--engine", "openai", "--base_url", server.url, "--model_name_or_path", "fake-teacher"]
         done = gr2("traces", *words, "--prompt", "prompts/rejection.yaml", "--output_dir", tmp_path)
-    rows = read_traces(tmp_path / "traces.jsonl")
+    rows = read_lines(tmp_path / "traces.jsonl", COLUMNS)
     assert len(rows) == len(server.requests) == 19 and {row["teacher"] for row in rows} == {"fake-teacher"}
     accepted = sum(row["accepted"] for row in rows)
     assert f"{accepted} of 19 samples accepted" in done.stdout and 0 < accepted < 19
