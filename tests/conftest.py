@@ -1,5 +1,6 @@
 """A tiny world, made once a session: films of four genres, users who each like one of them."""
 
+import faulthandler
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +13,12 @@ from hypothesis import settings
 
 settings.register_profile("gr2", deadline=None, derandomize=True)  # the same examples every time
 settings.load_profile("gr2")
+
+
+def pytest_unconfigure() -> None:
+    """A process that hangs at its exit says where, and fails."""
+    faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
+
 
 GENRES = ("Comedy", "Drama", "Horror", "Western")
 ITEMS, USERS, EVENTS = 48, 40, 24

@@ -93,6 +93,9 @@ def headline(results: dict, baseline: str) -> dict[str, str]:
     )
     if row["ci_low"] is not None:
         text += f", 95 % interval {signed(row['ci_low'])} to {signed(row['ci_high'])}, {p_value(row['p_value'])}"
+    invalid = systems[best]["invalid_rate"]
+    if invalid > 0 and baseline == "input_order":
+        text += f". {100 * invalid:.0f} % of its answers were unusable; there the input order stands"
     if len(learned) > 1 and baseline == "input_order":
         text += f". It is the best of {len(learned)} systems on these very slates, which flatters it a little"
     return {"tone": tone, "text": text + "."}
@@ -160,8 +163,8 @@ def print_table(results: dict) -> None:
     from rich.table import Table
 
     table = Table(title=f"{results['slates']} {results['split']} slates of {results['users']} users", box=None)
-    table.add_column("system", overflow="ellipsis", max_width=22)
-    for column in ("R@1", "R@3", "R@5", "N@5", "copied", "N@5 gain, 95 % interval"):
+    table.add_column("system", overflow="ellipsis", max_width=16)
+    for column in ("R@1", "R@3", "R@5", "N@5", "copied", "invalid", "N@5 gain, 95 % interval"):
         table.add_column(column, justify="right", no_wrap=True)
     gains = {
         row["system"]: f"{signed(row['delta'])} [{signed(row['ci_low'])}, {signed(row['ci_high'])}]"
@@ -170,7 +173,8 @@ def print_table(results: dict) -> None:
     }
     for name, system in results["systems"].items():
         shown = [fixed(system[metric]) for metric in ("recall@1", "recall@3", "recall@5", HEADLINE)]
-        table.add_row(escape(name), *shown, fixed(system["identity_rate"], 2), escape(gains.get(name, "")))
+        shares = [fixed(system[metric], 2) for metric in ("identity_rate", "invalid_rate")]
+        table.add_row(escape(name), *shown, *shares, escape(gains.get(name, "")))
     console = Console(highlight=False)
     console.print(table)
     for line in headlines(results):

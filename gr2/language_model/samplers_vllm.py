@@ -1,5 +1,6 @@
 """Samples with vLLM in this process's own engine: the teacher's engine, on CUDA and on a CPU."""
 
+import atexit
 import json
 import os
 from collections.abc import Sequence
@@ -37,8 +38,15 @@ class VllmSampler:
             generation_config="vllm",  # nothing from the model's generation_config.json is merged into our settings
             structured_outputs_config={"backend": "guidance"},
         )
+        # Python waits at exit for vLLM's processes, and may do so before vLLM tells them to end.
+        atexit.register(self.close)
         self.context = self.llm.llm_engine.model_config.max_model_len
         self.progress = progress
+
+    def close(self) -> None:
+        """Ends the engine's processes and frees their memory; the sampler is of no use afterwards."""
+        self.llm.llm_engine.engine_core.shutdown()
+        atexit.unregister(self.close)
 
     def sample(
         self,

