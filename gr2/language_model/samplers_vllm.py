@@ -45,7 +45,7 @@ class VllmSampler:
 
     def close(self) -> None:
         """Ends the engine's processes and frees their memory; the sampler is of no use afterwards."""
-        self.llm.llm_engine.engine_core.shutdown()
+        self.llm.llm_engine.engine_core.shutdown(timeout=30)
         atexit.unregister(self.close)
 
     def sample(
