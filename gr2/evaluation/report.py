@@ -164,7 +164,7 @@ def print_table(results: dict) -> None:
 
     table = Table(title=f"{results['slates']} {results['split']} slates of {results['users']} users", box=None)
     table.add_column("system", overflow="ellipsis", max_width=16)
-    for column in ("R@1", "R@3", "R@5", "N@5", "copied", "invalid", "N@5 gain, 95 % interval"):
+    for column in ("R@1", "R@3", "R@5", "N@5", "copied", "invalid", "N@5 gain [95 %]"):
         table.add_column(column, justify="right", no_wrap=True)
     gains = {
         row["system"]: f"{signed(row['delta'])} [{signed(row['ci_low'])}, {signed(row['ci_high'])}]"

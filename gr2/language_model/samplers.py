@@ -35,7 +35,7 @@ class Sampler(Protocol):
         """One sample per conversation, in order; temperature 0 is greedy.
 
         A conversation's sample depends on its own seed, with transformers on the whole batch's. `schemas` are JSON
-        schemas, one per conversation: vllm and openai decode under them, transformers ignores them.
+        schemas, one per conversation, to decode under.
         Raises InputError where a prompt and its answer do not fit into the model's context.
         """
 
@@ -96,10 +96,3 @@ def stop_token_ids(name_or_path: str, tokenizer) -> list[int]:
         configured = None
     configured = configured if isinstance(configured, list) else [configured]
     return sorted({*configured, tokenizer.eos_token_id} - {None})
-
-
-def without_unique_items(schema: dict) -> dict:
-    """The schema for the engines that refuse `uniqueItems`; they may then repeat an item."""
-    properties = schema["properties"].items()
-    relaxed = {name: {k: v for k, v in value.items() if k != "uniqueItems"} for name, value in properties}
-    return schema | {"properties": relaxed}

@@ -5,7 +5,8 @@ import os
 from collections.abc import Sequence
 
 from gr2.errors import InputError
-from gr2.language_model.samplers import Sample, without_unique_items
+from gr2.language_model.grammar import without_unique_items
+from gr2.language_model.samplers import Sample
 
 
 class OpenaiSampler:

@@ -37,9 +37,11 @@ class TransformersSampler:
         seeds: Sequence[int],
         schemas: Sequence[dict] | None = None,
     ) -> list[Sample]:
-        """See `Sampler.sample`; `schemas` are ignored, and a batch draws from one generator seeded by all its seeds."""
+        """See `Sampler.sample`; a batch draws from one generator seeded by all its seeds."""
         from tqdm import tqdm
         from transformers import GenerationConfig
+
+        from gr2.language_model.grammar_processor import GrammarProcessor
 
         generation = GenerationConfig(
             do_sample=temperature > 0,
@@ -56,13 +58,16 @@ class TransformersSampler:
         with tqdm(total=len(prompts), desc="sampling", disable=not self.progress or len(prompts) <= 1) as bar:
             for start in range(0, len(by_length), self.batch_size):
                 batch = by_length[start : start + self.batch_size]
-                completions = self._generate([prompts[i] for i in batch], [seeds[i] for i in batch], generation)
+                processors = [GrammarProcessor(self.tokenizer, [schemas[i] for i in batch])] if schemas else []
+                completions = self._generate(
+                    [prompts[i] for i in batch], [seeds[i] for i in batch], generation, processors
+                )
                 for number, completion in zip(batch, completions, strict=True):
                     samples[number] = self._sample(len(prompts[number]), completion)
                 bar.update(len(batch))
         return [samples[number] for number in range(len(prompts))]
 
-    def _generate(self, prompts: list[list[int]], seeds: list[int], generation) -> list[list[int]]:
+    def _generate(self, prompts: list[list[int]], seeds: list[int], generation, processors: list) -> list[list[int]]:
         import torch
 
         batch = self.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(
@@ -70,7 +75,7 @@ class TransformersSampler:
         )
         torch.manual_seed(int.from_bytes(hashlib.sha256(repr(seeds).encode()).digest()[:7]))
         with torch.inference_mode():
-            output = self.model.generate(**batch, generation_config=generation)
+            output = self.model.generate(**batch, generation_config=generation, logits_processor=processors)
         return output[:, batch["input_ids"].shape[1] :].tolist()
 
     def _sample(self, prompt_tokens: int, completion: list[int]) -> Sample:

@@ -1,16 +1,14 @@
 """Samples with vLLM in this process's own engine: the teacher's engine, on CUDA and on a CPU."""
 
 import atexit
-import json
 import os
 from collections.abc import Sequence
 
 from gr2.errors import InputError
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.packaged import resolve
-from gr2.language_model.samplers import Sample, prompt_ids, stop_token_ids, without_unique_items
-
-MOST_CHOICES = 64  # a rule of an llguidance grammar carries 64 bits
+from gr2.language_model.samplers import Sample, prompt_ids, stop_token_ids
+from gr2.language_model.grammar import has_grammar, permutation_grammar, without_unique_items
 
 
 class VllmSampler:
@@ -62,6 +60,7 @@ class VllmSampler:
         from vllm import SamplingParams
 
         prompts = prompt_ids(self.tokenizer, conversations, max_tokens, self.context)
+        vocabulary = self.tokenizer.get_added_vocab()
         settings = [
             SamplingParams(
                 temperature=temperature,
@@ -70,7 +69,7 @@ class VllmSampler:
                 seed=seed,
                 stop_token_ids=self.stop_ids,
                 skip_special_tokens=False,  # semantic IDs survive where a tokenizer holds them as special tokens
-                structured_outputs=structured(schema) if schema else None,
+                structured_outputs=structured(schema, vocabulary) if schema else None,
             )
             for seed, schema in zip(seeds, schemas or [None] * len(prompts), strict=True)
         ]
@@ -87,39 +86,13 @@ class VllmSampler:
         ]
 
 
-def structured(schema: dict):
+def structured(schema: dict, vocabulary: dict[str, int]):
     """vLLM's structured-output setting for a JSON schema; `uniqueItems`, which no backend knows, by a grammar."""
     from vllm.sampling_params import StructuredOutputsParams
 
-    lists = [value for value in schema["properties"].values() if value.get("uniqueItems")]
-    if all(len(value["items"]["enum"]) <= MOST_CHOICES for value in lists) and lists:
-        return StructuredOutputsParams(grammar=permutation_grammar(schema))
+    if has_grammar(schema):
+        return StructuredOutputsParams(grammar=permutation_grammar(schema, vocabulary))
     return StructuredOutputsParams(json=without_unique_items(schema))
-
-
-def permutation_grammar(schema: dict) -> str:
-    """An llguidance grammar for an object schema, in which an array with `uniqueItems` is a permutation of its enum.
-
-    A grammar rule may carry a bit set (llguidance, docs/parametric.md): here, the choices already written. The teacher
-    still orders the list by its own probabilities; it can only not write an item twice.
-    """
-    fields, rules = [], []
-    for name, value in schema["properties"].items():
-        key = json.dumps(json.dumps(name) + ": ")
-        if not value.get("uniqueItems"):
-            fields.append(f"{key} {name}")
-            rules.append(f"{name}: %json {json.dumps(value)}")
-            continue
-        fields.append(f'{key} "[" {name} "]"')
-        choices = [json.dumps(choice) for choice in value["items"]["enum"]]
-        first = [f"{json.dumps(choice)} {name}_rest::{1 << bit:#x}" for bit, choice in enumerate(choices)]
-        later = [
-            f"{json.dumps(', ' + choice)} {name}_rest::set_bit({bit}) %if bit_clear({bit})"
-            for bit, choice in enumerate(choices)
-        ]
-        done = f'"" %if is_ones([0:{len(choices)}])'
-        rules += [f"{name}: " + " | ".join(first), f"{name}_rest::_: " + " | ".join([done, *later])]
-    return "\n".join(['start: "{" ' + ' ", " '.join(fields) + ' "}"', *rules])
 
 
 def _set_environment() -> None:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from gr2.artifacts import append_lines, read_appended
 from gr2.data.catalogue import Catalogue
 from gr2.language_model.samplers import Sampler
-from gr2.prompts import Prompt, parse, render
+from gr2.prompts import Prompt, answer_schema, parse, render
 
 
 def rank(
@@ -18,6 +18,7 @@ def rank(
     prompt: Prompt,
     sampler: Sampler,
     *,
+    structured: bool,
     temperature: float,
     max_tokens: int,
     round_size: int,
@@ -40,6 +41,7 @@ def rank(
             top_p=1.0,
             max_tokens=max_tokens,
             seeds=[seed] * len(batch),
+            schemas=[answer_schema(prompt, slate, catalogue) for slate in batch] if structured else None,
         )
         latency = 1000 * (time.monotonic() - started) / len(batch)
         rows = []

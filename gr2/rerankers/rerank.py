@@ -29,6 +29,7 @@ class Config:
     base_url: str | None = arg(None, "engine openai: the server, e.g. http://127.0.0.1:8000/v1")
     batch_size: int = arg(128, "language model: slates a batch")
     max_tokens: int = arg(256, "language model: longest answer")
+    structured: bool = arg(False, "language model: decode under the answer's grammar, which admits only permutations")
     temperature: float = arg(0.0, "language model: 0 is greedy")
     interactions: str | None = arg(None, "popularity, blend: interactions.parquet")
     embeddings: str | None = arg(None, "blend: embeddings.safetensors")
@@ -106,6 +107,7 @@ def by_language_model(config: Config, slates: list[dict], output: Path) -> list[
         catalogue,
         load_prompt(config.prompt),
         sampler,
+        structured=config.structured,
         temperature=config.temperature,
         max_tokens=config.max_tokens,
         round_size=config.batch_size,

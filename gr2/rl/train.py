@@ -4,6 +4,7 @@ TRL's GRPOTrainer with DAPO's settings (2503.14476): clip-higher, token-level me
 gr2/rl/rewards.py. Every option of TRL's GRPOConfig is an option here.
 """
 
+import json
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,7 @@ class Config(GRPOConfig):
     prompt: str = arg("prompts/student.yaml", "the same prompt file as in sft and rerank")
     reward: str = arg("gr2_conditional", "gr2_conditional, or gr2_naive to watch it being hacked")
     alpha: float = arg(0.2, "weight of the format reward (GR2: 0.2)")
+    structured: bool = arg(False, "decode rollouts under the answer's grammar, for models that cannot yet copy IDs")
     max_slates: int | None = arg(None, "learn from at most so many slates")
     epsilon_high: float = arg(0.28, "DAPO's clip-higher; the lower bound is epsilon, 0.2")
     mask_truncated_completions: bool = arg(False, "an answer that is cut off is invalid, and counts")
@@ -42,15 +44,19 @@ def run(config: Config) -> None:
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.prompts import load_prompt
     from gr2.rl.rewards import REWARDS
+    from gr2.rl.structured import StructuredGRPOTrainer
     from gr2.training import train
 
     if config.reward not in REWARDS:
         raise InputError(f"reward '{config.reward}': expected one of {', '.join(REWARDS)}")
+    if config.structured and config.use_vllm:
+        raise InputError("structured: expected use_vllm false; TRL's vLLM takes no grammar of each slate's own")
     prompt = load_prompt(config.prompt)
     catalogue = read_catalogue(config.items, config.semantic_ids)
     rows = slate_rows(config, catalogue, prompt)
     print(f"{len(rows)} slates, {config.num_generations} answers each, reward {config.reward}", flush=True)
-    trainer = GRPOTrainer(
+    trainer_class = StructuredGRPOTrainer if config.structured else GRPOTrainer
+    trainer = trainer_class(
         model=load_model(config.model_name_or_path),
         reward_funcs=reward_function(config, catalogue, prompt.has_trace),
         args=config,
@@ -61,8 +67,10 @@ def run(config: Config) -> None:
 
 
 def slate_rows(config: Config, catalogue: Catalogue, prompt) -> list[dict]:
-    """The train slates with a relevant candidate, as rows with the chat prompt and what the reward needs, by name."""
-    from gr2.prompts import render
+    """The train slates with a relevant candidate, as rows with the chat prompt, the answer's schema (JSON text) and what
+    the reward needs, by name.
+    """
+    from gr2.prompts import answer_schema, render
 
     slates = read_slates(config.slates, catalogue.item_ids)
     train_slates = [
@@ -73,6 +81,7 @@ def slate_rows(config: Config, catalogue: Catalogue, prompt) -> list[dict]:
     return [
         {
             "prompt": render(prompt, slate, catalogue),
+            "schema": json.dumps(answer_schema(prompt, slate, catalogue)),
             **{name: slate[name] for name in ("slate_id", "candidates", "labels")},
         }
         for slate in train_slates[: config.max_slates]

@@ -11,7 +11,7 @@ from fake_openai import FakeServer
 from gr2.errors import InputError
 from gr2.language_model.loading import save_model
 from gr2.language_model.samplers import open_sampler
-from gr2.language_model.samplers_vllm import permutation_grammar
+from gr2.language_model.grammar import permutation_grammar
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.semantic_ids.tokens import sid_string, vocabulary
 
@@ -115,7 +115,7 @@ def test_the_grammar_admits_permutations_and_nothing_else(size):
     choices = [sid_string([number, number % 7, 3]) for number in range(size)]
     texts = [bytes([number]).decode("latin1") for number in range(128)]
     tokenizer = llguidance.LLTokenizer("byte")
-    grammar = llguidance.grammar_from("grammar", permutation_grammar(schema(choices)))
+    grammar = llguidance.grammar_from("grammar", permutation_grammar(schema(choices), {}))
     rng = random.Random(0)
     seen = set()
     for _ in range(4):
