@@ -12,13 +12,14 @@ from gr2.language_model.grammar import has_grammar, permutation_grammar, without
 class GrammarProcessor(LogitsProcessor):
     """Admits, row by row, the tokens that keep each answer within its own schema; a new one for every `generate`.
 
+    `masks` keeps what was admitted, one int32 [batch, words] a step (see `unpacked`).
     Raises ValueError for a token that the grammar does not admit (another processor or a beam search is in the way).
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, schemas: Sequence[dict]):
         from llguidance import LLExecutor, LLMatcher
         from llguidance.hf import from_tokenizer
-        from llguidance.numpy import allocate_token_bitmask
+        from llguidance.numpy import get_bitmask_shape
 
         wrapped, vocabulary = from_tokenizer(tokenizer), tokenizer.get_added_vocab()
         self.matchers = [
@@ -31,28 +32,33 @@ class GrammarProcessor(LogitsProcessor):
             for schema in schemas
         ]
         self.executor = LLExecutor()
-        self.mask = allocate_token_bitmask(len(schemas), wrapped.vocab_size)
+        self.shape = get_bitmask_shape(len(schemas), wrapped.vocab_size)
         self.end = tokenizer.eos_token_id
-        self.started = False
+        self.masks: list[np.ndarray] = []
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """input_ids [batch, length], scores [batch, vocabulary] -> scores with -inf for what is not admitted."""
         from llguidance.numpy import fill_next_token_bitmask_par
 
-        if self.started:
+        if self.masks:
             for row, token in enumerate(input_ids[:, -1].tolist()):
                 matcher = self.matchers[row]
                 if not matcher.is_stopped() and not matcher.consume_token(token):
                     raise ValueError(f"row {row}: token {token} is not admitted: {matcher.get_error()}")
-        self.started = True
         open_rows = [(matcher, row) for row, matcher in enumerate(self.matchers) if not matcher.is_stopped()]
+        mask = np.zeros(self.shape, dtype=np.int32)
         if open_rows:
-            fill_next_token_bitmask_par(self.executor, open_rows, self.mask)
-        bits = np.unpackbits(self.mask.view(np.uint8), axis=1, bitorder="little")[:, : scores.shape[1]]
-        admitted = np.zeros(scores.shape, dtype=bool)
-        admitted[:, : bits.shape[1]] = bits
+            fill_next_token_bitmask_par(self.executor, open_rows, mask)
         for row, matcher in enumerate(self.matchers):
             if matcher.is_stopped():  # complete; `generate` pads it after this token
-                admitted[row] = False
-                admitted[row, self.end] = True
-        return scores.masked_fill(~torch.from_numpy(admitted).to(scores.device), -torch.inf)
+                mask[row, self.end // 32] = 1 << self.end % 32
+        self.masks.append(mask)
+        admitted = unpacked(torch.from_numpy(mask).to(scores.device), scores.shape[-1])
+        return scores.masked_fill(~admitted, -torch.inf)
+
+
+def unpacked(mask: torch.Tensor, width: int) -> torch.Tensor:
+    """int32 [..., words], 32 tokens a word -> bool [..., width]; tokens beyond the words are not admitted."""
+    bits = (mask.unsqueeze(-1) >> torch.arange(32, device=mask.device)) & 1
+    bits = bits.flatten(-2)[..., :width].bool()
+    return torch.nn.functional.pad(bits, (0, width - bits.shape[-1]))
