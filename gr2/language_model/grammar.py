@@ -6,7 +6,7 @@ One grammar serves two engines: vLLM takes it as a structured-output setting, tr
 
 import json
 
-from gr2.semantic_ids.tokens import BEGIN, END, LETTERS, SID, TOKEN, code_token
+from gr2.semantic_ids.tokens import BEGIN, END, LETTERS, TOKEN, code_token
 
 MOST_CHOICES = 64  # a rule of an llguidance grammar carries 64 bits
 
@@ -23,7 +23,9 @@ def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
         key = json.dumps(json.dumps(name) + ": ")
         if not value.get("uniqueItems"):
             fields.append(f"{key} {name}")
-            rules += free_text(name, vocabulary) if value == {"type": "string"} else [f"{name}: %json {json.dumps(value)}"]
+            rules += (
+                free_text(name, vocabulary) if value == {"type": "string"} else [f"{name}: %json {json.dumps(value)}"]
+            )
             continue
         fields.append(f'{key} "[" {name} "]"')
         choices = [json.dumps(choice) for choice in value["items"]["enum"]]

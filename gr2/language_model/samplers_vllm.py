@@ -5,10 +5,10 @@ import os
 from collections.abc import Sequence
 
 from gr2.errors import InputError
+from gr2.language_model.grammar import has_grammar, permutation_grammar, without_unique_items
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.packaged import resolve
 from gr2.language_model.samplers import Sample, prompt_ids, stop_token_ids
-from gr2.language_model.grammar import has_grammar, permutation_grammar, without_unique_items
 
 
 class VllmSampler:

@@ -1,4 +1,4 @@
-"""Tokenised documents: packed one after another into blocks of fixed length, or one by one."""
+"""Tokenised documents, packed one after another into blocks of fixed length."""
 
 from collections.abc import Iterable, Iterator
 
@@ -35,23 +35,6 @@ def pack(documents: Iterable[tuple[list[int], list[int]]], length: int) -> Itera
             ids, labels = ids[length:], labels[length:]
 
 
-def one_by_one(documents: Iterable[tuple[list[int], list[int]]], length: int) -> Iterator[dict[str, list[int]]]:
-    """Every document of at most `length` tokens as an example of its own."""
-    for ids, labels in documents:
-        if len(ids) <= length:
-            yield {"input_ids": ids, "labels": labels}
-
-
 def collate(examples: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-    """[batch, longest], padded on the right; padding is neither looked at nor learned."""
-    longest = max(len(example["input_ids"]) for example in examples)
-
-    def padded(name: str, filler: int) -> torch.Tensor:
-        return torch.tensor([row + [filler] * (longest - len(row)) for row in (example[name] for example in examples)])
-
-    mask = [[1] * len(example["input_ids"]) + [0] * (longest - len(example["input_ids"])) for example in examples]
-    return {
-        "input_ids": padded("input_ids", 0),
-        "labels": padded("labels", IGNORED),
-        "attention_mask": torch.tensor(mask),
-    }
+    """[batch, length] of blocks, which are all as long."""
+    return {name: torch.tensor([example[name] for example in examples]) for name in ("input_ids", "labels")}

@@ -1,8 +1,7 @@
 """The texts of mid-training, as (text, learned) pieces: only pieces marked as learned count in the loss.
 
 Tasks after OneRec-Think (2510.11639) and GR2 (2602.07774): sequential preference (history of IDs -> next ID) and
-itemic captioning (ID -> text, and text -> ID). Ours: listing (a list of IDs -> the same IDs, one of them moved to the
-front, written as an answer): a pretrained model can copy from its prompt, a model from scratch has to learn it.
+itemic captioning (ID -> text, and text -> ID).
 """
 
 import random
@@ -10,7 +9,6 @@ from collections.abc import Iterator
 
 from gr2.data.catalogue import Catalogue
 from gr2.language_model.sequences import HISTORY
-from gr2.prompts import write_answer
 
 Pieces = list[tuple[str, bool]]
 
@@ -33,28 +31,16 @@ def captions(item_ids: list[str], catalogue: Catalogue) -> Iterator[Pieces]:
         yield [(f"The item {text} is ", False), (catalogue.sid[item_id], True)]
 
 
-def listings(count: int, catalogue: Catalogue, rng: random.Random) -> Iterator[Pieces]:
-    """Random items; the answer lists them all, one at random first and the others in the order given."""
-    item_ids = list(catalogue.sid)
-    for _ in range(count):
-        given = rng.sample(item_ids, rng.randint(2, 10))
-        first = rng.choice(given)
-        answer = write_answer(None, [first, *(item_id for item_id in given if item_id != first)], catalogue)
-        yield [("".join(catalogue.sid[item_id] + "\n" for item_id in given), False), (answer, True)]
-
-
 def one_pass(
     histories: list[list[str]],
     catalogue: Catalogue,
     window: int,
     caption_share: float,
-    listing_count: int,
     rng: random.Random,
 ) -> list[Pieces]:
-    """One pass over all histories, a random share of the captions and new listings, shuffled."""
+    """One pass over all histories, and a random share of the captions, shuffled."""
     documents = list(sequential(histories, catalogue, window, rng))
     item_ids = list(catalogue.sid)
     documents += captions(rng.sample(item_ids, round(caption_share * len(item_ids))), catalogue)
-    documents += listings(listing_count, catalogue, rng)
     rng.shuffle(documents)
     return documents

@@ -27,9 +27,6 @@ class Config(TrainingArguments):
     model_name_or_path: str | None = arg(None, "base model: folder, hub id or packaged:NAME; none: from scratch")
     window: int = arg(40, "items of a history in one training document")
     caption_share: float = arg(0.3, "share of the catalogue whose captions are in each pass")
-    listings: int = arg(0, "copying exercises in each pass, for models from scratch")
-    sequential: bool = arg(True, "learn histories; without them a first run can learn copying alone")
-    packing: bool = arg(True, "fill every example to block_length; without it a document is an example")
     passes: int = arg(8, "passes over the histories, each cut into other windows")
     block_length: int = arg(256, "tokens a training example; documents are packed")
     vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs")
@@ -47,20 +44,19 @@ class Config(TrainingArguments):
 def run(config: Config) -> None:
     from transformers import Trainer, set_seed
 
-    from gr2.midtrain.packing import collate, encode, one_by_one, pack
+    from gr2.midtrain.packing import collate, encode, pack
     from gr2.midtrain.tasks import one_pass
     from gr2.training import train
 
     set_seed(config.seed)
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    histories = pretrain_histories(config.interactions, catalogue) if config.sequential else []
+    histories = pretrain_histories(config.interactions, catalogue)
     model, tokenizer = base_model(config, catalogue)
     rng = random.Random(config.seed)
     examples = []
     for _ in range(config.passes):
-        documents = one_pass(histories, catalogue, config.window, config.caption_share, config.listings, rng)
-        encoded = (encode(document, tokenizer) for document in documents)
-        examples += pack(encoded, config.block_length) if config.packing else one_by_one(encoded, config.block_length)
+        documents = one_pass(histories, catalogue, config.window, config.caption_share, rng)
+        examples += pack((encode(document, tokenizer) for document in documents), config.block_length)
     if not examples:
         raise InputError(
             f"nothing to learn: {len(histories)} histories make not one example of {config.block_length} tokens"

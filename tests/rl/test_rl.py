@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import gr2
@@ -43,6 +44,45 @@ def test_the_policy_moved(tuned, reinforced):
 
     before, after = (load_file(Path(folder) / "model.safetensors") for folder in (tuned, reinforced))
     assert all((before[name] != after[name]).any() for name in before)
+
+
+def test_under_the_grammar_a_model_without_sft_answers_and_learns(world, traced, midtrained, tmp_path):
+    """The mid-trained model never saw an answer; two gradients per rollout, so that old log-probabilities are needed."""
+    gr2("rl", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates, "--structured", "true",
+        "--model_name_or_path", midtrained, "--output_dir", tmp_path / "rl", "--max_steps", "24", "--learning_rate", "1e-3",
+        "--num_iterations", "2", *SHORT)  # fmt: skip
+    log = log_of(tmp_path / "rl")
+    assert all(entry["valid"] == 1 for entry in log)
+    assert sum(entry["reward"] for entry in log[-8:]) > sum(entry["reward"] for entry in log[:8])
+    first_use = log[0]
+    assert first_use["clip_ratio/region_mean"] == 0, "the log-probabilities are not those of the sampled policy"
+
+
+def test_log_probabilities_are_among_the_admitted_tokens():
+    import torch
+    from accelerate import Accelerator
+
+    from gr2.language_model.scratch import small_model, train_tokenizer
+    from gr2.rl.structured import StructuredGRPOTrainer
+
+    model = small_model(train_tokenizer(["a b"], 300), 32, 1, 2, 64, seed=0)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    policy = SimpleNamespace(accelerator=Accelerator(cpu=True), temperature=2.0)
+    words = torch.zeros(1, 2, 10, dtype=torch.int32)
+    words[0, 0, 0] = 1 << 7  # token 7 is forced
+    words[0, 1, 0] = 1 << 8 | 1 << 9  # 8 or 9
+    policy.admitted = words
+    logps, entropies, _ = StructuredGRPOTrainer._get_per_token_logps_and_entropies(policy, model, ids, ids > 0, 2)
+    pair = (model(ids).logits[0, 2, [8, 9]] / 2).log_softmax(-1)
+    assert torch.allclose(logps, torch.stack([torch.zeros(()), pair[0]])[None], atol=1e-5)
+    assert torch.allclose(entropies, torch.stack([torch.zeros(()), -(pair.exp() * pair).sum()])[None], atol=1e-5)
+
+
+def test_a_grammar_and_vllm_rollouts_exclude_each_other(world, traced, tuned, tmp_path):
+    done = gr2("rl", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
+               "--model_name_or_path", tuned, "--output_dir", tmp_path / "out", "--structured", "true", "--use_vllm", "true",
+               *SHORT, expect=2)  # fmt: skip
+    assert "use_vllm" in done.stderr and not (tmp_path / "out").exists()
 
 
 def test_an_unknown_reward_is_refused(world, traced, tuned, tmp_path):
