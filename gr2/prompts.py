@@ -89,12 +89,18 @@ def render(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None
 
 
 def answer_schema(prompt: Prompt, slate: dict, catalogue: Catalogue) -> dict:
-    """The prompt's JSON schema, narrowed to this slate: exactly its candidates, each once."""
+    """The prompt's JSON schema, narrowed to this slate: exactly its candidates, each once, and no other item cited.
+
+    `uniqueItems` and `cites` are understood by gr2/language_model/grammar.py.
+    """
     schema = json.loads(json.dumps(prompt.answer))
     if prompt.pattern:
         schema["properties"]["explanation"]["pattern"] = prompt.pattern.render(
             _values(prompt, slate, catalogue)
         ).strip()
+    elif prompt.has_trace:
+        shown = dict.fromkeys([*slate["history"][-prompt.max_history :], *slate["candidates"]])
+        schema["properties"]["explanation"]["cites"] = [catalogue.sid[item_id] for item_id in shown]
     schema["properties"]["recommendations"] |= {
         "items": {"enum": [catalogue.sid[item_id] for item_id in slate["candidates"]]},
         "minItems": len(slate["candidates"]),

@@ -6,26 +6,24 @@ One grammar serves two engines: vLLM takes it as a structured-output setting, tr
 
 import json
 
-from gr2.semantic_ids.tokens import BEGIN, END, LETTERS, TOKEN, code_token
+from gr2.semantic_ids.tokens import BEGIN, TOKEN
 
 MOST_CHOICES = 64  # a rule of an llguidance grammar carries 64 bits
 
 
 def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
-    """An llguidance grammar for an object schema, in which an array with `uniqueItems` is a permutation of its enum.
+    """An llguidance grammar for an object schema with two keywords that no engine knows.
 
-    A grammar rule may carry a bit set (llguidance, docs/parametric.md): here, the choices already written. Semantic IDs
-    are written in their own tokens where `vocabulary` (added token -> id) has them, which strings of a plain JSON
-    schema may not hold, and as text elsewhere.
+    An array with `uniqueItems` is a permutation of its enum: a grammar rule may carry a bit set (llguidance,
+    docs/parametric.md), here the choices already written. A string with `cites` is any text in which only those semantic
+    IDs occur. IDs are written in their own tokens where `vocabulary` (added token -> id) has them, and as text elsewhere.
     """
     fields, rules = [], []
     for name, value in schema["properties"].items():
         key = json.dumps(json.dumps(name) + ": ")
         if not value.get("uniqueItems"):
             fields.append(f"{key} {name}")
-            rules += (
-                free_text(name, vocabulary) if value == {"type": "string"} else [f"{name}: %json {json.dumps(value)}"]
-            )
+            rules += free_text(name, value, vocabulary)
             continue
         fields.append(f'{key} "[" {name} "]"')
         choices = [json.dumps(choice) for choice in value["items"]["enum"]]
@@ -39,17 +37,14 @@ def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
     return "\n".join(['start: "{" ' + ' ", " '.join(fields) + ' "}"', *rules])
 
 
-def free_text(name: str, vocabulary: dict[str, int]) -> list[str]:
-    """Rules for a JSON string of any text, with well-formed semantic IDs in it where the vocabulary has their tokens."""
-    levels = [[vocabulary[token] for code in range(len(vocabulary)) if (token := code_token(level, code)) in vocabulary]
-              for level in range(len(LETTERS))]  # fmt: skip
-    levels = [f"<[{min(ids)}-{max(ids)}]>" for ids in levels if ids]
-    if not levels:
-        return [f'{name}: %json {{"type": "string"}}']
+def free_text(name: str, value: dict, vocabulary: dict[str, int]) -> list[str]:
+    """The rules of a property that is no permutation; a plain JSON schema's strings may not hold the tokens of IDs."""
+    if BEGIN not in vocabulary or "cites" not in value:
+        return [f"{name}: %json {json.dumps({key: kept for key, kept in value.items() if key != 'cites'})}"]
     return [
-        f'{name}: "\\"" (TEXT | sid)+ "\\""',
+        f'{name}: "\\"" (TEXT | cited)+ "\\""',
         r'TEXT: /([^"\\\x00-\x1f]|\\["\\\/bfnrt])+/',
-        f"sid: {BEGIN} {' '.join(levels)} {END}",
+        "cited: " + " | ".join(spelled(sid, vocabulary) for sid in value["cites"]),
     ]
 
 
@@ -59,10 +54,12 @@ def spelled(text: str, vocabulary: dict[str, int]) -> str:
     return " ".join(piece if piece in vocabulary else json.dumps(piece) for piece in pieces if piece)
 
 
-def without_unique_items(schema: dict) -> dict:
-    """The schema for the engines that refuse `uniqueItems`; they may then repeat an item."""
+def plain_json(schema: dict) -> dict:
+    """The schema without our two keywords, for engines that know plain JSON schemas: an item may then be repeated."""
     properties = schema["properties"].items()
-    relaxed = {name: {k: v for k, v in value.items() if k != "uniqueItems"} for name, value in properties}
+    relaxed = {
+        name: {k: v for k, v in value.items() if k not in ("uniqueItems", "cites")} for name, value in properties
+    }
     return schema | {"properties": relaxed}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
-from gr2.language_model.grammar import has_grammar, permutation_grammar, without_unique_items
+from gr2.language_model.grammar import has_grammar, permutation_grammar, plain_json
 
 
 class GrammarProcessor(LogitsProcessor):
@@ -27,7 +27,7 @@ class GrammarProcessor(LogitsProcessor):
                 wrapped,
                 LLMatcher.grammar_from_lark(permutation_grammar(schema, vocabulary))
                 if has_grammar(schema)
-                else LLMatcher.grammar_from_json_schema(without_unique_items(schema)),
+                else LLMatcher.grammar_from_json_schema(plain_json(schema)),
             )
             for schema in schemas
         ]

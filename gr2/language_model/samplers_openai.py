@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 
 from gr2.errors import InputError
-from gr2.language_model.grammar import without_unique_items
+from gr2.language_model.grammar import plain_json
 from gr2.language_model.samplers import Sample
 
 
@@ -75,5 +75,5 @@ def _response_format(schema: dict | None) -> dict:
     """JSON-schema decoding."""
     if schema is None:
         return {}
-    answer = {"name": "answer", "strict": True, "schema": without_unique_items(schema)}
+    answer = {"name": "answer", "strict": True, "schema": plain_json(schema)}
     return {"response_format": {"type": "json_schema", "json_schema": answer}}

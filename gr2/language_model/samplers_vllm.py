@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 
 from gr2.errors import InputError
-from gr2.language_model.grammar import has_grammar, permutation_grammar, without_unique_items
+from gr2.language_model.grammar import has_grammar, permutation_grammar, plain_json
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.packaged import resolve
 from gr2.language_model.samplers import Sample, prompt_ids, stop_token_ids
@@ -92,7 +92,7 @@ def structured(schema: dict, vocabulary: dict[str, int]):
 
     if has_grammar(schema):
         return StructuredOutputsParams(grammar=permutation_grammar(schema, vocabulary))
-    return StructuredOutputsParams(json=without_unique_items(schema))
+    return StructuredOutputsParams(json=plain_json(schema))
 
 
 def _set_environment() -> None:

@@ -60,7 +60,8 @@ def admitted(tokenizer, text: str) -> bool:
     llguidance = pytest.importorskip("llguidance")
     hf = pytest.importorskip("llguidance.hf")
     choices = [sid_string([1, 2]), sid_string([1, 3])]
-    grammar = permutation_grammar(schema(choices, {"type": "string"}), tokenizer.get_added_vocab())
+    explanation = {"type": "string", "cites": [*choices, sid_string([7, 0])]}
+    grammar = permutation_grammar(schema(choices, explanation), tokenizer.get_added_vocab())
     matcher = llguidance.LLMatcher(hf.from_tokenizer(tokenizer), llguidance.LLMatcher.grammar_from_lark(grammar))
     ids = tokenizer.encode(text, add_special_tokens=False)
     return matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting()
@@ -79,10 +80,11 @@ def test_ids_are_written_in_their_own_tokens(tokenizer):
     assert not admitted(tokenizer, answer("Comedy.", (1, 2), (1, 4)))
 
 
-def test_an_explanation_may_cite_whole_ids_and_is_not_empty(tokenizer):
+def test_an_explanation_may_cite_what_was_shown_and_is_not_empty(tokenizer):
     assert admitted(tokenizer, answer(f'Like {sid_string([7, 0])}, a "Comedy".', (1, 2), (1, 3)))
     assert not admitted(tokenizer, answer("Like <|sid_begin|><s_b_1><s_a_7><|sid_end|>.", (1, 2), (1, 3)))
     assert not admitted(tokenizer, answer("Like <s_a_7>.", (1, 2), (1, 3)))
+    assert not admitted(tokenizer, answer(f"Like {sid_string([7, 1])}.", (1, 2), (1, 3)))
     assert not admitted(tokenizer, answer("", (1, 2), (1, 3)))
 
 
