@@ -1,4 +1,4 @@
-"""Tokenised documents, packed one after another into blocks of fixed length."""
+"""Tokenised documents, packed one after another into blocks of fixed length; and the batches of a training."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,8 +11,8 @@ IGNORED = -100
 
 
 def encode(document: Pieces, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """Token ids and labels of a document, closed by the end-of-text token; labels are exact to the token, since
-    pieces are tokenised apart.
+    """Token ids and labels of a document, closed by the end token; labels are exact to the token, since pieces are
+    tokenised apart.
     """
     ids: list[int] = []
     labels: list[int] = []
@@ -36,5 +36,15 @@ def pack(documents: Iterable[tuple[list[int], list[int]]], length: int) -> Itera
 
 
 def collate(examples: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-    """[batch, length] of blocks, which are all as long."""
-    return {name: torch.tensor([example[name] for example in examples]) for name in ("input_ids", "labels")}
+    """[batch, longest], padded on the right; padding is neither looked at nor learned."""
+    longest = max(len(example["input_ids"]) for example in examples)
+
+    def padded(name: str, filler: int) -> torch.Tensor:
+        return torch.tensor([row + [filler] * (longest - len(row)) for row in (example[name] for example in examples)])
+
+    mask = [[1] * len(example["input_ids"]) + [0] * (longest - len(example["input_ids"])) for example in examples]
+    return {
+        "input_ids": padded("input_ids", 0),
+        "labels": padded("labels", IGNORED),
+        "attention_mask": torch.tensor(mask),
+    }

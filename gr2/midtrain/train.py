@@ -27,6 +27,8 @@ class Config(TrainingArguments):
     model_name_or_path: str | None = arg(None, "base model: folder, hub id or packaged:NAME; none: from scratch")
     window: int = arg(40, "items of a history in one training document")
     caption_share: float = arg(0.3, "share of the catalogue whose captions are in each pass")
+    exercises: int = arg(0, "so many reranking exercises in the place of histories and captions")
+    prompt: str = arg("prompts/student.yaml", "exercises: the student's prompt, the same as in sft")
     passes: int = arg(8, "passes over the histories, each cut into other windows")
     block_length: int = arg(256, "tokens a training example; documents are packed")
     vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs")
@@ -44,25 +46,47 @@ class Config(TrainingArguments):
 def run(config: Config) -> None:
     from transformers import Trainer, set_seed
 
-    from gr2.midtrain.packing import collate, encode, pack
-    from gr2.midtrain.tasks import one_pass
+    from gr2.midtrain.packing import collate
     from gr2.training import train
 
     set_seed(config.seed)
     catalogue = read_catalogue(config.items, config.semantic_ids)
     histories = pretrain_histories(config.interactions, catalogue)
     model, tokenizer = base_model(config, catalogue)
-    rng = random.Random(config.seed)
-    examples = []
-    for _ in range(config.passes):
-        documents = one_pass(histories, catalogue, config.window, config.caption_share, rng)
-        examples += pack((encode(document, tokenizer) for document in documents), config.block_length)
+    make = exercise_examples if config.exercises else packed_examples
+    examples = make(config, histories, catalogue, tokenizer)
     if not examples:
         raise InputError(
             f"nothing to learn: {len(histories)} histories make not one example of {config.block_length} tokens"
         )
     print(f"{model.num_parameters():,} parameters, {len(examples)} examples", flush=True)
     train(Trainer(model, config, train_dataset=examples, processing_class=tokenizer, data_collator=collate))
+
+
+def packed_examples(config: Config, histories: list[list[str]], catalogue: Catalogue, tokenizer) -> list[dict]:
+    """Histories and captions, `passes` times, each time cut and shuffled anew."""
+    from gr2.midtrain.packing import encode, pack
+    from gr2.midtrain.tasks import one_pass
+
+    rng = random.Random(config.seed)
+    examples = []
+    for _ in range(config.passes):
+        documents = one_pass(histories, catalogue, config.window, config.caption_share, rng)
+        examples += pack((encode(document, tokenizer) for document in documents), config.block_length)
+    return examples
+
+
+def exercise_examples(config: Config, histories: list[list[str]], catalogue: Catalogue, tokenizer) -> list[dict]:
+    """Each exercise an example of its own: what stands before it would be looked at for its answer."""
+    from gr2.midtrain.exercises import exercises
+    from gr2.midtrain.packing import encode
+    from gr2.prompts import load_prompt
+
+    made = exercises(config.exercises, histories, config.window, load_prompt(config.prompt), catalogue, tokenizer,
+                     random.Random(config.seed))  # fmt: skip
+    encoded = (encode(pieces, tokenizer) for pieces in made)
+    # The end token closes the answer here, and is learned.
+    return [{"input_ids": ids, "labels": [*labels[:-1], ids[-1]]} for ids, labels in encoded]
 
 
 def pretrain_histories(interactions: str, catalogue: Catalogue) -> list[list[str]]:

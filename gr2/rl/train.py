@@ -5,6 +5,7 @@ gr2/rl/rewards.py. Every option of TRL's GRPOConfig is an option here.
 """
 
 import json
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,8 @@ from gr2.config import arg
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.tables import read_slates
 from gr2.errors import InputError
+
+LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
 
 
 @dataclass(kw_only=True)
@@ -55,6 +58,10 @@ def run(config: Config) -> None:
     catalogue = read_catalogue(config.items, config.semantic_ids)
     rows = slate_rows(config, catalogue, prompt)
     print(f"{len(rows)} slates, {config.num_generations} answers each, reward {config.reward}", flush=True)
+    if config.num_generations < LEAST_GROUP:
+        warnings.warn(
+            f"num_generations {config.num_generations}: groups below {LEAST_GROUP} give noisy advantages", stacklevel=2
+        )
     trainer_class = StructuredGRPOTrainer if config.structured else GRPOTrainer
     trainer = trainer_class(
         model=load_model(config.model_name_or_path),
@@ -99,8 +106,12 @@ def reward_function(config: Config, catalogue: Catalogue, has_trace: bool):
     def ranking_reward(completions, candidates, labels, log_metric, **_) -> list[float]:
         texts = [completion[0]["content"] for completion in completions]
         answers = [parse(text, given, catalogue.sid, has_trace) for text, given in zip(texts, candidates, strict=True)]
-        for name, value in diagnose(answers, candidates, labels).items():
+        facts = diagnose(answers, candidates, labels)
+        for name, value in facts.items():
             log_metric(name, value)
+        if facts["valid"] == 0:
+            warnings.warn("a whole batch of unusable answers: nothing can be learned from it (more SFT, or structured: true)",
+                          stacklevel=2)  # fmt: skip
         return [
             reward(answer.ranking, given, relevant, config.alpha)
             for answer, given, relevant in zip(answers, candidates, labels, strict=True)

@@ -1,12 +1,16 @@
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.data.catalogue import read_catalogue
+from gr2.errors import InputError
 from gr2.language_model.scratch import train_tokenizer
+from gr2.midtrain.exercises import exercises
 from gr2.midtrain.packing import IGNORED, encode, pack
 from gr2.midtrain.tasks import captions, one_pass, sequential
+from gr2.prompts import load_prompt, parse
 from gr2.semantic_ids.tokens import SID
 
 
@@ -41,6 +45,31 @@ def test_captions_go_both_ways(world):
     to_text, to_id = captions([name], catalogue)
     assert catalogue.sid[name] in to_text[0][0] and catalogue.title[name] in to_text[1][0]
     assert catalogue.title[name] in to_id[0][0] and to_id[1] == (catalogue.sid[name], True)
+
+
+@pytest.mark.parametrize("name", ["student", "student_no_trace"])
+def test_an_exercise_is_a_slate_and_its_best_answer(world, name):
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    history = catalogue.item_ids.to_list()[:30]
+    prompt, tokenizer = load_prompt(f"prompts/{name}.yaml"), train_tokenizer(["word"] * 3, 300)
+    made = exercises(20, [history, history[:1]], 5, prompt, catalogue, tokenizer, random.Random(0))
+    by_sid = {sid: item_id for item_id, sid in catalogue.sid.items()}
+    for (question, asked), (text, learned) in made:
+        shown = [by_sid[match[0]] for match in SID.finditer(question)]
+        candidates, past = shown[:10], shown[10:]
+        ranking = parse(text, candidates, catalogue.sid, prompt.has_trace).ranking
+        at = history.index(ranking[0])
+        assert past == history[max(0, at - 5) : at] and past, "only what came before"
+        assert ranking[1:] == [item_id for item_id in candidates if item_id != ranking[0]]
+        assert not asked and learned and question.endswith("assistant\n")
+
+
+def test_exercises_need_ten_items(world):
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    made = exercises(1, [catalogue.item_ids.to_list()[:9]], 5, load_prompt("prompts/student.yaml"), catalogue,
+                     train_tokenizer(["word"] * 3, 300), random.Random(0))  # fmt: skip
+    with pytest.raises(InputError, match="found 9"):
+        list(made)
 
 
 def test_labels_are_exact_to_the_token():

@@ -85,6 +85,13 @@ def test_a_grammar_and_vllm_rollouts_exclude_each_other(world, traced, tuned, tm
     assert "use_vllm" in done.stderr and not (tmp_path / "out").exists()
 
 
+def test_nothing_to_learn_from_is_said_aloud(world, traced, midtrained, tmp_path):
+    done = gr2("rl", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
+               "--model_name_or_path", midtrained, "--output_dir", tmp_path / "rl", "--max_steps", "1", *SHORT,
+               "--num_generations", "4")  # fmt: skip
+    assert "unusable answers" in done.stderr and "num_generations 4" in done.stderr
+
+
 def test_an_unknown_reward_is_refused(world, traced, tuned, tmp_path):
     done = gr2("rl", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
                "--model_name_or_path", tuned, "--output_dir", tmp_path / "out", "--reward", "gr3", *SHORT, expect=2)  # fmt: skip
