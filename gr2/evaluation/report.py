@@ -162,7 +162,12 @@ def print_table(results: dict) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{results['slates']} {results['split']} slates of {results['users']} users", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(
+        title=f"{results['slates']} {results['split']} slates of {results['users']} users",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     table.add_column("system", overflow="ellipsis", max_width=16)
     for column in ("R@1", "R@3", "R@5", "N@5", "copied", "invalid", "N@5 gain [95 %]"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -5,6 +5,7 @@ import pytest
 
 from gr2.data import tables
 from gr2.errors import InputError
+from gr2.semantic_ids.tokens import sid_string
 
 ITEMS = {
     "item_id": ["a", "b", "c"],
@@ -18,7 +19,7 @@ SLATES = {
     "candidates": [["b", "c"], ["c", "a"]], "labels": [[0.0, 1.0], []], "scores": [[2.0, 1.0], [0.5, 0.1]],
     "split": ["train", "test"],
 }  # fmt: skip
-SIDS = {"item_id": ["a", "b"], "codes": [[0, 1], [0, 2]], "sid": ["<0><1>", "<0><2>"]}
+SIDS = {"item_id": ["a", "b"], "codes": [[0, 1], [0, 2]], "sid": [sid_string([0, 1]), sid_string([0, 2])]}
 RANKINGS = {"slate_id": ["s1", "s0"], "ranking": [["a", "c"], ["b", "c"]], "valid": [True, False]}
 IDS = pl.Series(["a", "b", "c"])
 
@@ -75,7 +76,8 @@ REFUSED = [
     ("slates", {"scores": [[1.0, None], []]}, 0, "scores", "finite numbers"),
     ("slates", {"split": ["train", "pretrain"]}, 1, "split", "one of train, valid, test, found 'pretrain'"),
     ("sids", {"codes": [[0, 1], [0]]}, 1, "codes", "2 codes, found [0]"),
-    ("sids", {"sid": ["<0><1>", "<0><1>"]}, 1, "sid", "unique semantic IDs"),
+    ("sids", {"sid": [sid_string([0, 1]), sid_string([2, 0])]}, 1, "sid", "the codes of its row as tokens"),
+    ("sids", {"sid": [sid_string([0, 1])] * 2, "codes": [[0, 1], [0, 1]]}, 1, "sid", "unique semantic IDs"),
     ("sids", {"item_id": ["a", "a"]}, 1, "item_id", "unique item ids"),
     ("rankings", {"slate_id": ["s1", "s1"]}, 1, "slate_id", "one row per slate"),
     ("rankings", {"ranking": [["a", "c"], ["b", "b"]]}, 1, "ranking", "a permutation of the slate's candidates"),
