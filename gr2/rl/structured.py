@@ -37,6 +37,7 @@ class StructuredGRPOTrainer(GRPOTrainer):
                 generation_kwargs=self.generation_kwargs,
             ) as model,
             torch.no_grad(),
+            self._dist.summon_full_params(self.model_wrapped, recurse=False),
         ):
             output = model.generate(
                 **batch, generation_config=self.generation_config, logits_processor=LogitsProcessorList([processor])
