@@ -125,7 +125,9 @@ def read_semantic_ids(path: str | Path, item_ids: pl.Series | None = None) -> pl
         raise InputError(f"{path}: column 'codes': expected a list of whole numbers for each item")
     frame = frame.with_columns(as_id(frame, path, "item_id").alias("item_id"))
     lengths = frame["codes"].list.len()
-    refuse_rows(lengths.ne_missing(lengths[0]) | lengths.is_null(), path, "codes", f"{lengths[0]} codes", frame["codes"])
+    refuse_rows(
+        lengths.ne_missing(lengths[0]) | lengths.is_null(), path, "codes", f"{lengths[0]} codes", frame["codes"]
+    )
     spelled = pl.Series([sid_string(codes) for codes in frame["codes"]], dtype=pl.String)
     refuse_rows(frame["sid"].ne_missing(spelled), path, "sid", "the codes of its row as tokens", frame["sid"])
     refuse_rows(~frame["sid"].is_first_distinct(), path, "sid", "unique semantic IDs", frame["sid"])

@@ -143,12 +143,14 @@ def input_positions(slates: pl.DataFrame, ranking: pl.DataFrame) -> np.ndarray:
 
 
 def summary(values: dict[str, np.ndarray], ranking: pl.DataFrame | None) -> dict[str, float | None]:
-    """A system's means, its share of unusable answers and, where the file tells, what an answer cost."""
+    """A system's means, its share of unusable answers and, where the file tells, what an answer cost in tokens.
+
+    No wall-clock time: the same slates and answers give the same bytes.
+    """
     means = {name: number(np.nanmean(value)) if not np.isnan(value).all() else None for name, value in values.items()}
     means["invalid_rate"] = 0.0 if ranking is None else number(1 - ranking["valid"].mean())
-    for name in ("completion_tokens", "latency_ms"):
-        if ranking is not None and name in ranking.columns and ranking[name].count():
-            means[f"mean_{name}"] = number(ranking[name].mean())
+    if ranking is not None and "completion_tokens" in ranking.columns and ranking["completion_tokens"].count():
+        means["mean_completion_tokens"] = number(ranking["completion_tokens"].mean())
     return means
 
 

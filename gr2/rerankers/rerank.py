@@ -58,6 +58,8 @@ def run(config: Config) -> None:
     (output / "answers.partial").unlink(missing_ok=True)
     print(f"{len(rows)} slates, {sum(not row['valid'] for row in rows)} unusable answers "
           f"{dict(Counter(row['reason'] for row in rows if row.get('reason')))}")  # fmt: skip
+    if "latency_ms" in rows[0]:
+        print(f"{sum(row['latency_ms'] for row in rows) / len(rows):.0f} ms a slate in batches of {config.batch_size}")
 
 
 def by_rule(config: Config, slates: list[dict]) -> list[dict]:
