@@ -45,9 +45,10 @@ def test_sft(world, midtrained, traced, tmp_path):
 
 
 @pytest.mark.parametrize("structured", ["false", "true"])
-def test_rl(world, traced, tuned, tmp_path, structured):
+def test_rl(world, traced, midtrained, tuned, tmp_path, structured):
+    model = midtrained if structured == "true" else tuned  # under the grammar the tuned one gives equal answers
     manifest = launch("rl.py", tmp_path / "out", "--items", world.items, "--semantic_ids", world.semantic_ids,
-                      "--slates", traced.slates, "--model_name_or_path", tuned, "--num_generations", "4",
+                      "--slates", traced.slates, "--model_name_or_path", model, "--num_generations", "4",
                       "--prompt", "prompts/student_no_trace.yaml", "--max_completion_length", "48",
                       "--learning_rate", "1e-3", "--structured", structured)  # fmt: skip
-    assert manifest["processes"] == 2 and changed(tuned, tmp_path / "out")
+    assert manifest["processes"] == 2 and changed(model, tmp_path / "out")
