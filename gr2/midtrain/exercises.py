@@ -35,6 +35,8 @@ def exercises(
     if len(set(chosen)) < CANDIDATES:
         raise InputError(f"exercises: expected {CANDIDATES} different items in the histories, found {len(set(chosen))}")
     longer = [history for history in histories if len(history) > 1]
+    if not longer:
+        raise InputError("exercises: expected histories of two items or more")
     for _ in range(count):
         history = rng.choice(longer)
         at = rng.randrange(1, len(history))

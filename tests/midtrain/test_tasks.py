@@ -70,6 +70,11 @@ def test_exercises_need_ten_items(world):
                      train_tokenizer(["word"] * 3, 300), random.Random(0))  # fmt: skip
     with pytest.raises(InputError, match="found 9"):
         list(made)
+    lone = [[item_id] for item_id in catalogue.item_ids]
+    made = exercises(1, lone, 5, load_prompt("prompts/student.yaml"), catalogue, train_tokenizer(["word"] * 3, 300),
+                     random.Random(0))  # fmt: skip
+    with pytest.raises(InputError, match="two items"):
+        list(made)
 
 
 def test_labels_are_exact_to_the_token():
