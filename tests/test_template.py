@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from gr2.data.catalogue import Catalogue
 from gr2.prompts import Answer
 from gr2.semantic_ids.tokens import SID, sid_string
+from gr2.template import category_weights, explain
 from gr2.traces.accept import judge
-from gr2.traces.template import category_weights, explain
 
 CATEGORIES = {
     "a": "Books > Novels", "b": "Books > Novels > Crime", "c": "Books > Cooking", "d": "Books > Novels > Crime",

@@ -22,15 +22,15 @@ class GrammarProcessor(LogitsProcessor):
         from llguidance.numpy import get_bitmask_shape
 
         wrapped, vocabulary = from_tokenizer(tokenizer), tokenizer.get_added_vocab()
-        self.matchers = [
-            LLMatcher(
-                wrapped,
-                LLMatcher.grammar_from_lark(permutation_grammar(schema, vocabulary))
-                if has_grammar(schema)
-                else LLMatcher.grammar_from_json_schema(plain_json(schema)),
-            )
-            for schema in schemas
-        ]
+
+        def grammar(schema: dict) -> str:
+            if has_grammar(schema):
+                return LLMatcher.grammar_from_lark(permutation_grammar(schema, vocabulary))
+            return LLMatcher.grammar_from_json_schema(plain_json(schema))
+
+        grammars = [grammar(schema) for schema in schemas]
+        compiled = {text: LLMatcher(wrapped, text) for text in dict.fromkeys(grammars)}  # a group shares its slate's
+        self.matchers = [compiled[text].deep_copy() for text in grammars]
         self.executor = LLExecutor()
         self.shape = get_bitmask_shape(len(schemas), wrapped.vocab_size)
         self.end = tokenizer.eos_token_id

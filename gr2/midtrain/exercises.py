@@ -1,7 +1,7 @@
 """Reranking exercises: the student's own prompt and answer, at positions that the model may learn from.
 
-A pretrained model can follow an instruction and look up what stands in its prompt; a model from scratch has to learn it, from
-more examples than there are slates. Ours; docs/results/README.md has what it is worth.
+To look up what stands in its prompt a model from scratch has to learn, from more examples than there are slates. Ours;
+docs/results/README.md has what it is worth.
 """
 
 import random
@@ -13,7 +13,7 @@ from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.midtrain.tasks import Pieces
 from gr2.prompts import Prompt, render, write_answer
-from gr2.traces.template import category_weights, explain
+from gr2.template import category_weights, explain
 
 CANDIDATES = 10
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 BEGIN, END = "<|sid_begin|>", "<|sid_end|>"
 SID = re.compile(re.escape(BEGIN) + r"((?:<s_[a-z]_\d+>)+)" + re.escape(END))
-TOKEN = re.compile(r"(<\|sid_begin\|>|<s_[a-z]_\d+>|<\|sid_end\|>)")
+TOKEN = re.compile(rf"({re.escape(BEGIN)}|<s_[a-z]_\d+>|{re.escape(END)})")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 

@@ -10,13 +10,14 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from gr2 import template
 from gr2.artifacts import write_json
 from gr2.config import arg, read_yaml
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.tables import read_slates
 from gr2.errors import InputError
 from gr2.prompts import Prompt, load_prompt, render, write_answer
-from gr2.traces import store, template
+from gr2.traces import store
 from gr2.traces.teacher import Teacher
 
 MODES = ("targeted", "rejection", "template")
