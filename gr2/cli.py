@@ -8,7 +8,10 @@ from gr2.errors import InputError
 STAGES = {
     "prepare": ("gr2.data.prepare", "a source -> items.parquet, interactions.parquet (cleaned, k-core, split)"),
     "embed": ("gr2.semantic_ids.embed", "items -> embeddings.safetensors"),
-    "sids": ("gr2.semantic_ids.sids", "embeddings -> semantic_ids.parquet, codebooks, quality.json"),
+    "sids": ("gr2.semantic_ids.sids", "embeddings -> semantic_ids.parquet, quantizer, quality.json, quality.html"),
+    "sids-ablate": ("gr2.semantic_ids.ablate", "every combination of an RQ-VAE's switches -> what each is worth"),
+    "embed-shards": ("gr2.semantic_ids.embed_shards", "item shards -> embedding shards, by Ray (large catalogues)"),
+    "assign-shards": ("gr2.semantic_ids.assign_shards", "embedding shards + a quantizer -> semantic ID shards, by Ray"),
     "midtrain": (
         "gr2.midtrain.train",
         "items, interactions, semantic IDs, a base model -> a model that speaks the IDs",
@@ -32,9 +35,9 @@ OTHER = {
 
 def usage() -> str:
     lines = ["usage: gr2 STAGE --config FILE [--key value ...]", "", "Stages, in the order in which data flows:", ""]
-    lines += [f"  {name:9} {about}" for name, (_, about) in STAGES.items()]
+    lines += [f"  {name:13} {about}" for name, (_, about) in STAGES.items()]
     lines += ["", "Around them:", ""]
-    lines += [f"  {name:9} {about}" for name, (_, about) in OTHER.items()]
+    lines += [f"  {name:13} {about}" for name, (_, about) in OTHER.items()]
     lines += [
         "",
         "`gr2 STAGE --help` lists a stage's options. YAML keys are the same options; the command line wins.",

@@ -90,14 +90,16 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
 
 def describe_options(stage: str, config_class: type, about: str) -> str:
     """The help text of a stage: its own options. Those it takes over from a library's argument class are only named."""
-    own = [field for field in dataclasses.fields(config_class) if field.name in config_class.__annotations__]
+    ours = [cls for cls in config_class.__mro__ if cls.__module__.startswith("gr2.")]
+    named = {field.name: field for field in dataclasses.fields(config_class)}
+    own = [named[name] for cls in ours for name in cls.__annotations__]
     lines = [f"usage: gr2 {stage} [--config FILE] [--key value ...]", "", about.strip(), ""]
     lines += ["YAML keys of FILE are the options below; the command line wins.", ""]
     for field in own:
         value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         default = "required" if is_required(field) else f"default {value}" if value is not None else "optional"
         lines.append(f"  --{field.name:20} {field.metadata.get('help', '')} ({default})")
-    parent = config_class.__mro__[1]
+    parent = config_class.__mro__[len(ours)]
     if dataclasses.is_dataclass(parent):
         lines += ["", f"and every option of {parent.__module__.split('.')[0]}.{parent.__name__}: output_dir, learning_rate,",
                   "per_device_train_batch_size, max_steps, save_steps, ... (its documentation lists them)."]  # fmt: skip

@@ -22,7 +22,8 @@ from gr2.errors import InputError
 # Fields that name a file or folder another stage wrote, or the user brought (`name=file` for rankings).
 INPUT_FIELDS = (
     "items", "interactions", "embeddings", "semantic_ids", "slates", "traces", "rankings", "prompt",
-    "model_name_or_path", "reranker", "training_log", "slates_report", "top_k", "bpe_files", "skip_accepted",
+    "model_name_or_path", "reranker", "training_log", "slates_report", "top_k", "bpe_files", "skip_accepted", "append",
+    "sids",
 )  # fmt: skip
 
 

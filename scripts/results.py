@@ -2,12 +2,17 @@
 
 python scripts/results.py record --experiment demo --dataset movielens-latest-small --run runs/demo/evaluate \\
     --command "make demo" --date 2026-11-22      # adds an evaluation's figures; a row = value with interval
+python scripts/results.py record-sids --experiment beauty-sids --dataset beauty --command "gr2 sids --config ..." \\
+    --runs gr2=runs/beauty/sids_gr2-0 gr2=runs/beauty/sids_gr2-1 --date 2026-11-22   # a system = a name, its runs = seeds
+python scripts/results.py record-ablation --experiment beauty-sids-ablation --dataset beauty --run runs/beauty/sids_ablate ...
 python scripts/results.py render                 # writes the tables between the marker lines
 """
 
 import argparse
 import json
 from pathlib import Path
+
+import results_sids
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs/results/results.jsonl"
@@ -18,17 +23,7 @@ def record(options: argparse.Namespace) -> None:
     """One row per system and metric, and one per comparison with the input order or the blend."""
     folder = Path(options.run)
     metrics = json.loads((folder / "metrics.json").read_text())
-    manifest = json.loads((folder / "manifest.json").read_text())
-    machine = manifest["hardware"]
-    common = {
-        "seeds": options.seeds,
-        "n": metrics["slates"],
-        "hardware": ", ".join(machine["gpus"])
-        or f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
-        "commit": manifest["git_commit"],
-        "command": options.command,
-        "date": options.date,
-    }
+    common = provenance(options, folder, metrics["slates"], options.seeds)
     rows = []
     for system, values in metrics["systems"].items():
         for metric in METRICS:
@@ -38,8 +33,39 @@ def record(options: argparse.Namespace) -> None:
     for entry in metrics["comparisons"]:
         found = {name: entry[name] for name in ("system", "metric", "ci_low", "ci_high", "baseline")}
         rows.append(found | {"value": entry["delta"], "p_value": entry["p_value"]})
+    replace(options, [row | common for row in rows])
+
+
+def record_sids(options: argparse.Namespace) -> None:
+    """One row per system and figure of quality.json: mean, lowest and highest over its runs, one run a seed."""
+    rows = []
+    for name in dict.fromkeys(run.partition("=")[0] for run in options.runs):
+        folders = [Path(run.partition("=")[2]) for run in options.runs if run.partition("=")[0] == name]
+        found, seeds, items = results_sids.measured(folders)
+        rows += [{"system": name, **row, **provenance(options, folders[0], items, seeds)} for row in found]
+    replace(options, rows)
+
+
+def record_ablation(options: argparse.Namespace) -> None:
+    """The means with and without each switch, and their difference with the lowest and highest of any seed."""
+    folder = Path(options.run)
+    rows, seeds, items = results_sids.ablation(folder)
+    replace(options, [row | provenance(options, folder, items, seeds) for row in rows])
+
+
+def provenance(options: argparse.Namespace, folder: Path, n: int, seeds: list[int]) -> dict:
+    """What a row says about its making, from the run's manifest."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    machine = manifest["hardware"]
+    cpu = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    return {"seeds": seeds, "n": n, "hardware": ", ".join(machine["gpus"]) or cpu, "commit": manifest["git_commit"],
+            "command": options.command, "date": options.date}  # fmt: skip
+
+
+def replace(options: argparse.Namespace, rows: list[dict]) -> None:
+    """Puts an experiment's rows in the place of its earlier ones."""
     kept = [row for row in read() if row["experiment"] != options.experiment]
-    new = [{"experiment": options.experiment, "dataset": options.dataset, **row, **common} for row in rows]
+    new = [{"experiment": options.experiment, "dataset": options.dataset, **row} for row in rows]
     RESULTS.write_text("".join(json.dumps(row) + "\n" for row in kept + new))
 
 
@@ -51,6 +77,8 @@ def table(rows: list[dict]) -> str:
     """An experiment's rows as Markdown: systems x metrics, and the paired difference to the input order on NDCG@5."""
     if not rows:
         return "Not measured yet."
+    if any(row["metric"] == "uniqueness" for row in rows):
+        return results_sids.table(rows)
     value = {(row["system"], row["metric"], row["baseline"]): row for row in rows}
     systems = list(dict.fromkeys(row["system"] for row in rows))
     lines = ["| system | R@1 | R@3 | R@5 | N@5 [95 % interval] | N@5 against the input order | copied | invalid |",
@@ -84,11 +112,19 @@ def render(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    add = commands.add_parser("record")
-    for name in ("experiment", "dataset", "run", "command", "date"):
-        add.add_argument(f"--{name}", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    for name in ("experiment", "dataset", "command", "date"):
+        common.add_argument(f"--{name}", required=True)
+    add = commands.add_parser("record", parents=[common])
+    add.add_argument("--run", required=True)
     add.add_argument("--seeds", type=int, nargs="+", default=[0])
     add.set_defaults(call=record)
+    add = commands.add_parser("record-sids", parents=[common])
+    add.add_argument("--runs", required=True, nargs="+", metavar="NAME=FOLDER")
+    add.set_defaults(call=record_sids)
+    add = commands.add_parser("record-ablation", parents=[common])
+    add.add_argument("--run", required=True)
+    add.set_defaults(call=record_ablation)
     commands.add_parser("render").set_defaults(call=render)
     options = parser.parse_args()
     options.call(options)

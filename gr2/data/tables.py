@@ -34,9 +34,9 @@ def read_table(path: str | Path) -> pl.DataFrame:
         raise InputError(f"{path}: not a readable {path.suffix[1:]} file ({str(error).splitlines()[0]})") from None
 
 
-def write_parquet(frame: pl.DataFrame, path: str | Path) -> None:
+def write_parquet(frame: pl.DataFrame, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     with write_whole(path) as aside:
-        frame.write_parquet(aside)
+        frame.write_parquet(aside, metadata=metadata)
 
 
 def require_columns(frame: pl.DataFrame, path: str | Path, names: tuple[str, ...]) -> None:

@@ -1,31 +1,15 @@
-"""The report's pictures, each an inline SVG string: no dates, fixed ids, so the same data give the same bytes."""
+"""The report's pictures, each an inline <svg> element."""
 
-import io
 import math
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from gr2.evaluation.metrics import MAIN
+from gr2.page.drawing import BLUE, DASHED, GREEN, GREY, INK, OCHRE, PALE, RED, SOFT, STYLE, panels, svg
 
-STYLE = {
-    "svg.fonttype": "none",  # text stays text: small, searchable
-    "svg.hashsalt": "gr2",
-    "text.parse_math": False,  # a system may be called `a$b`
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "figure.constrained_layout.h_pad": 0.09,
-    "figure.constrained_layout.w_pad": 0.09,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#9aa1ab",
-    "xtick.color": "#555c66",
-    "ytick.color": "#22262b",
-}
-GREY, PALE, OCHRE, BLUE, GREEN, RED = "#8a919c", "#d3d7dc", "#cf9a3d", "#3b76b5", "#3d8f5f", "#c05746"
 COLORS = {"input_order": GREY, "random": PALE, "oracle": PALE, "blend": OCHRE}  # any other system is blue
 # Keys of the training log and what a reader calls them.
 CURVES = {
@@ -39,7 +23,7 @@ CURVES = {
 }
 
 
-def metric_bars(systems: dict[str, dict], intervals: dict[str, dict]) -> str:
+def metric_bars(systems: dict[str, dict], intervals: dict[str, dict]) -> Markup:
     """Bars of the main metrics with 95 % intervals, one panel a metric; a dashed line marks the input order."""
     names = list(systems)
     with matplotlib.rc_context(STYLE):
@@ -50,39 +34,39 @@ def metric_bars(systems: dict[str, dict], intervals: dict[str, dict]) -> str:
             for row, name in enumerate(names):
                 low, high = intervals[name][metric]
                 if low is not None:
-                    axes.plot([low, high], [row, row], color="#22262b", linewidth=1.1)
-            axes.axvline(systems["input_order"][metric], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+                    axes.plot([low, high], [row, row], color=INK, linewidth=1.1)
+            axes.axvline(systems["input_order"][metric], color=GREY, linewidth=0.9, linestyle=DASHED)
             axes.set_yticks(range(len(names)), _short(names))
             axes.set_title(metric, loc="left")
             axes.set_xlim(0, 1.02)
             axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
             axes.tick_params(axis="y", length=0)
         figure.axes[0].invert_yaxis()  # shared: the first system on top, as in the table
-        return _svg(figure)
+        return svg(figure)
 
 
-def rank_change_histograms(changes: dict[str, np.ndarray]) -> str:
+def rank_change_histograms(changes: dict[str, np.ndarray]) -> Markup:
     """For each system the shares of slates by the places that the relevant item rose (green) or fell (red)."""
     furthest = max(1, *(int(np.abs(change).max()) for change in changes.values()))
     places = np.arange(-furthest, furthest + 1)
     colors = [RED if place < 0 else GREEN if place > 0 else PALE for place in places]
     with matplotlib.rc_context(STYLE):
-        figure, panels = _panels(len(changes), height=2.0, sharex=True, sharey=True)
-        for axes, (name, change) in zip(panels, changes.items(), strict=True):
+        figure, grid = panels(len(changes), height=2.0, sharex=True, sharey=True)
+        for axes, (name, change) in zip(grid, changes.items(), strict=True):
             shares = 100 * np.array([(change == place).mean() for place in places])
             axes.bar(places, shares, color=colors, width=0.85)
             axes.set_title(_short([name])[0], loc="left")
             summary = f"rose {100 * (change > 0).mean():.0f} %\nfell {100 * (change < 0).mean():.0f} %"
-            axes.text(0.98, 0.95, summary, transform=axes.transAxes, ha="right", va="top", color="#555c66")
+            axes.text(0.98, 0.95, summary, transform=axes.transAxes, ha="right", va="top", color=SOFT)
             axes.set_xlabel("places up")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.tick_params(labelbottom=True)
-        for axes in panels[::3]:
+        for axes in grid[::3]:
             axes.set_ylabel("slates, %")
-        return _svg(figure)
+        return svg(figure)
 
 
-def training_curves(log: list[dict]) -> str | None:
+def training_curves(log: list[dict]) -> Markup | None:
     """One panel for each known key of the training log, against the step; None where it has none of them.
 
     Of a step that was logged twice, as after a resume, the later line counts.
@@ -92,8 +76,8 @@ def training_curves(log: list[dict]) -> str | None:
     if not points:
         return None
     with matplotlib.rc_context(STYLE):
-        figure, panels = _panels(len(points), height=1.9)
-        for axes, (key, rows) in zip(panels, points.items(), strict=True):
+        figure, grid = panels(len(points), height=1.9)
+        for axes, (key, rows) in zip(grid, points.items(), strict=True):
             steps, values = np.array(rows, dtype=float).T
             window = max(1, len(values) // 20)
             smooth = [values[max(0, i - window + 1) : i + 1].mean() for i in range(len(values))]
@@ -101,17 +85,7 @@ def training_curves(log: list[dict]) -> str | None:
             axes.plot(steps, smooth, color=BLUE, linewidth=1.5)
             axes.set_title(CURVES[key], loc="left")
             axes.set_xlabel("step")
-        return _svg(figure)
-
-
-def _panels(count: int, height: float, **shared: bool) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels, three in a row, all of one size; the rest of the last row stays empty."""
-    rows = math.ceil(count / 3)
-    figure = Figure(figsize=(10, 0.2 + height * rows), layout="constrained")
-    panels = list(figure.subplots(rows, 3, squeeze=False, **shared).flat)
-    for axes in panels[count:]:
-        axes.set_visible(False)
-    return figure, panels[:count]
+        return svg(figure)
 
 
 def _short(names: list[str]) -> list[str]:
@@ -120,10 +94,3 @@ def _short(names: list[str]) -> list[str]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

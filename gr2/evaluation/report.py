@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from gr2.evaluation import figures
 from gr2.evaluation.metrics import KS, MAIN
+from gr2.page.render import fixed, p_value, render_page, signed
 from gr2.semantic_ids.tokens import BEGIN, END
 
 HEADLINE = "ndcg@5"
@@ -30,23 +32,14 @@ class Background:
 
 def render(results: dict, changes: dict[str, np.ndarray], shown: dict | None, background: Background) -> str:
     """The page. `results`: the content of metrics.json; `changes`: rank change [n] by system; `shown`: an `example`."""
-    import jinja2
-    from markupsafe import Markup
-
-    from gr2.evaluation import figures
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"fixed": fixed, "signed": signed, "p_value": p_value}
     names = list(results["systems"])
     pictures = {
         "bars": figures.metric_bars(results["systems"], results["intervals"]),
         "changes": figures.rank_change_histograms(changes),
         "curves": figures.training_curves(background.training_log),
     }
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        Path(__file__).with_name("report.html.j2"),
         results=results,
         headlines=headlines(results),
         main=MAIN,
@@ -54,7 +47,7 @@ def render(results: dict, changes: dict[str, np.ndarray], shown: dict | None, ba
         best={metric: max(results["systems"][name][metric] for name in names if name != "oracle") for metric in MAIN},
         baselines=[name for name in ("input_order", "blend") if name in names],
         compared={(row["system"], row["baseline"], row["metric"]): row for row in results["comparisons"]},
-        pictures={name: svg and Markup(svg) for name, svg in pictures.items()},
+        pictures=pictures,
         example=shown,
         background=background,
     )
@@ -184,18 +177,6 @@ def print_table(results: dict) -> None:
     console.print(table)
     for line in headlines(results):
         console.print(escape(line["text"]))
-
-
-def fixed(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def signed(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
-
-
-def p_value(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def gain(delta: float, base: float) -> str:

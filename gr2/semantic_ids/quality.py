@@ -1,42 +1,127 @@
-"""Quality of semantic IDs, as numbers."""
+"""Quality of semantic IDs, as numbers; `report` draws them."""
+
+from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
+from gr2.semantic_ids import residual
+from gr2.semantic_ids.assign import group_numbers, random_unused
+from gr2.semantic_ids.quantizer import CHUNK, Quantizer
 
-def quality(vectors: np.ndarray, greedy: np.ndarray, final: np.ndarray, codebooks: np.ndarray) -> dict:
-    """Facts about greedy codes and the final, unique ones (int [n, levels] each) for vectors [n, d].
+NEIGHBOURS = 10
+QUERIES = 5000  # items whose neighbours are looked up, drawn under the seed where there are more
 
-    uniqueness: items whose ID no other item has / items. usage: codes used / codes, per level. perplexity: exp of the
-    entropy of a level's codes. reconstruction_error: squared, relative to the vectors' energy.
+
+def quality(
+    vectors: np.ndarray, quantizer: Quantizer, encoded: np.ndarray, final: np.ndarray, categories: list[str] | None, seed: int
+) -> dict:  # fmt: skip
+    """Facts about the quantizer's codes and the final ones (int [n, levels] each) for vectors [n, d].
+
+    uniqueness: items whose ID no other item has / items. usage: codes used / codes, by level. entropy, in bits, and perplexity,
+    2^entropy, of a level's codes. Errors are squared and relative to the vectors' energy; added_distortion is what the assignment
+    added to the squared distance between latents and codes, relative to the latents' energy, beside that of GR2's random codes.
     """
-    levels, codes = codebooks.shape[:2]
-    histograms = [np.bincount(final[:, level], minlength=codes) for level in range(levels)]
+    levels, codes = quantizer.codebooks.shape[:2]
+    histograms = [np.bincount(column, minlength=codes) for column in final.T]
+    random = random_unused(encoded, encoded[:0], codes, seed)
+
+    def latent_error(assigned: np.ndarray) -> float:
+        return relative_error(
+            vectors, assigned, lambda part: residual.decode(part, quantizer.codebooks), quantizer.latents
+        )
+
+    before = latent_error(encoded)
     return {
         "items": len(vectors),
-        "levels": levels,
+        "levels": final.shape[1],
         "codes": codes,
         "uniqueness": uniqueness(final),
         "collisions": round(len(final) * (1 - uniqueness(final))),
-        "uniqueness_before_assignment": uniqueness(greedy),
-        "items_moved_by_assignment": int((greedy != final).any(axis=1).sum()),
+        "collision_sizes": collision_sizes(final),
+        "uniqueness_before_assignment": uniqueness(encoded),
+        "collision_sizes_before_assignment": collision_sizes(encoded),
+        "items_moved_by_assignment": int((encoded != final[:, :levels]).any(axis=1).sum()),
+        "added_distortion": latent_error(final) - before,
+        "added_distortion_of_random": latent_error(random) - before,
         "usage": [float((histogram > 0).mean()) for histogram in histograms],
-        "perplexity": [perplexity(histogram) for histogram in histograms],
-        "reconstruction_error": relative_error(vectors, final, codebooks),
-        "reconstruction_error_before_assignment": relative_error(vectors, greedy, codebooks),
+        "entropy": [entropy(histogram) for histogram in histograms],
+        "perplexity": [2 ** entropy(histogram) for histogram in histograms],
+        "reconstruction_error": relative_error(vectors, final, quantizer.decode),
+        "reconstruction_error_before_assignment": relative_error(vectors, encoded, quantizer.decode),
+        "category_purity": category_purity(final, categories, seed) if categories else None,
+        "neighbour_preservation": neighbour_preservation(vectors, final, seed),
     }
 
 
 def uniqueness(assigned: np.ndarray) -> float:
     """Share of items whose codes no other item has."""
-    counts = np.unique(assigned, axis=0, return_counts=True)[1]
-    return float((counts == 1).sum() / len(assigned))
+    return float((np.bincount(group_numbers(assigned)) == 1).sum() / len(assigned))
 
 
-def perplexity(histogram: np.ndarray) -> float:
+def collision_sizes(assigned: np.ndarray) -> dict[str, int]:
+    """Size of a group of items with the same codes -> how many such groups; groups of one left out."""
+    sizes = Counter(np.bincount(group_numbers(assigned)).tolist())
+    return {str(size): count for size, count in sorted(sizes.items()) if size > 1}
+
+
+def entropy(histogram: np.ndarray) -> float:
     share = histogram[histogram > 0] / histogram.sum()
-    return float(np.exp(-(share * np.log(share)).sum()))
+    return float(-(share * np.log2(share)).sum())
 
 
-def relative_error(vectors: np.ndarray, assigned: np.ndarray, codebooks: np.ndarray) -> float:
-    decoded = sum(codebook[assigned[:, level]] for level, codebook in enumerate(codebooks))
-    return float(((vectors - decoded) ** 2).sum() / (vectors**2).sum())
+def relative_error(
+    vectors: np.ndarray, assigned: np.ndarray, decode: Callable, encode: Callable = lambda part: part
+) -> float:
+    """sum |encode(x) - decode(codes)|^2 / sum |encode(x)|^2, in chunks."""
+    error = energy = 0.0
+    for at in range(0, len(vectors), CHUNK):
+        part = encode(vectors[at : at + CHUNK])
+        error += float(((part - decode(assigned[at : at + CHUNK])) ** 2).sum(dtype=np.float64))
+        energy += float((part**2).sum(dtype=np.float64))
+    return error / energy
+
+
+def category_purity(assigned: np.ndarray, categories: list[str], seed: int) -> list[dict]:
+    """By prefix length: share of items that have the most frequent category of their prefix, and the same with the categories
+    dealt out at random. Long prefixes hold single items, hence the second figure.
+    """
+    _, label = np.unique(categories, return_inverse=True)
+    dealt = np.random.default_rng(seed).permutation(label)
+    return [
+        {"prefix": length, "share": purity(assigned[:, :length], label), "by_chance": purity(assigned[:, :length], dealt)}
+        for length in range(1, assigned.shape[1] + 1)
+    ]  # fmt: skip
+
+
+def purity(prefixes: np.ndarray, label: np.ndarray) -> float:
+    """Items with their group's most frequent label / items."""
+    group = group_numbers(prefixes)
+    pairs, counts = np.unique(np.stack([group, label]), axis=1, return_counts=True)
+    largest = np.zeros(group.max() + 1, np.int64)
+    np.maximum.at(largest, pairs[0], counts)
+    return float(largest.sum() / len(label))
+
+
+def neighbour_preservation(vectors: np.ndarray, assigned: np.ndarray, seed: int) -> list[dict]:
+    """By prefix length 1 to 3: share of an item's 10 nearest items (by cosine) that have its prefix; by chance: of all items."""
+    import faiss
+
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    queries = np.arange(len(unit))
+    if len(unit) > QUERIES:
+        queries = np.sort(np.random.default_rng(seed).choice(len(unit), QUERIES, replace=False))
+    index = faiss.IndexFlatIP(unit.shape[1])
+    index.add(unit)
+    found = index.search(unit[queries], NEIGHBOURS + 1)[1]
+    others = (found != queries[:, None]) & (
+        found >= 0
+    )  # the item itself is among its neighbours, duplicates before it maybe
+    rows = []
+    for length in range(1, min(3, assigned.shape[1]) + 1):
+        group = group_numbers(assigned[:, :length])
+        same = (group[found] == group[queries][:, None]) & others
+        sizes = np.bincount(group).astype(float)
+        chance = (sizes * (sizes - 1)).sum() / (len(group) * max(len(group) - 1, 1))
+        rows.append({"prefix": length, "share": float(same.sum() / others.sum()), "by_chance": float(chance)})
+    return rows

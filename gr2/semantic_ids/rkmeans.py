@@ -1,21 +1,49 @@
-"""Residual k-means: level by level, cluster what the levels before left over."""
+"""Residual k-means: level by level, cluster what the levels before left over; plain, or with clusters of equal size."""
 
 import numpy as np
 
+ITERATIONS = 25
+BALANCED_ITERATIONS = 10
+PER_CODE = 10_000  # vectors that a code is trained from at most
+
 
 def train(vectors: np.ndarray, levels: int, codes: int, seed: int) -> np.ndarray:
-    """Codebooks, float32 [levels, codes, d], from vectors [n, d]; k-means by faiss, the same seed the same bytes."""
+    """Codebooks, float32 [levels, codes, d], from vectors [n, d]; k-means++ by faiss, the same seed the same bytes."""
+    rest, codebooks = vectors.copy(), np.zeros((levels, codes, vectors.shape[1]), np.float32)
+    for level in range(levels):
+        codebooks[level] = centroids(rest, codes, seed + level)
+        rest = rest - codebooks[level][nearest(rest, codebooks[level])]
+    return codebooks
+
+
+def train_balanced(vectors: np.ndarray, levels: int, codes: int, seed: int) -> np.ndarray:
+    """As `train`, but while a level is trained no code may hold more than ceil(n / codes) vectors (after OneRec, 2502.18965, where
+    the clusters take turns; here vectors go to the nearest code with room, and a full code keeps its nearest).
+
+    Only training is balanced: an item's codes are found as with every other quantizer, so that new items have codes too.
+    """
+    rest, codebooks = vectors.copy(), np.zeros((levels, codes, vectors.shape[1]), np.float32)
+    for level in range(levels):
+        codebook = centroids(rest, codes, seed + level)
+        for _ in range(BALANCED_ITERATIONS):
+            code = with_room(rest, codebook)
+            sums = np.zeros_like(codebook)
+            np.add.at(sums, code, rest)
+            counts = np.bincount(code, minlength=codes)[:, None]
+            codebook = np.where(counts > 0, sums / np.maximum(counts, 1), codebook).astype(np.float32)
+        codebooks[level] = codebook
+        rest = rest - codebook[nearest(rest, codebook)]
+    return codebooks
+
+
+def centroids(vectors: np.ndarray, codes: int, seed: int) -> np.ndarray:
+    """float32 [codes, d]."""
     import faiss
 
-    residual = vectors.copy()
-    codebooks = np.zeros((levels, codes, vectors.shape[1]), np.float32)
-    for level in range(levels):
-        kmeans = faiss.Kmeans(vectors.shape[1], codes, niter=25, seed=seed + level, min_points_per_centroid=1,
-                              max_points_per_centroid=10_000)  # fmt: skip
-        kmeans.train(residual)
-        codebooks[level] = kmeans.centroids
-        residual = residual - codebooks[level][nearest(residual, codebooks[level])]
-    return codebooks
+    kmeans = faiss.Kmeans(vectors.shape[1], codes, niter=ITERATIONS, seed=seed, min_points_per_centroid=1,
+                          max_points_per_centroid=PER_CODE, init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS)  # fmt: skip
+    kmeans.train(vectors)
+    return kmeans.centroids
 
 
 def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
@@ -27,16 +55,21 @@ def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
     return index.search(vectors, 1)[1][:, 0]
 
 
-def encode(vectors: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
-    """Greedy codes, int64 [n, levels]; collisions are possible (see `assign.unique_codes`)."""
-    residual = vectors.copy()
-    assigned = np.zeros((len(vectors), len(codebooks)), np.int64)
-    for level, codebook in enumerate(codebooks):
-        assigned[:, level] = nearest(residual, codebook)
-        residual = residual - codebook[assigned[:, level]]
-    return assigned
-
-
-def decode(assigned: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
-    """The sum of the codes: vectors [n, d] from codes [n, levels]."""
-    return sum(codebook[assigned[:, level]] for level, codebook in enumerate(codebooks))
+def with_room(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
+    """A code for each vector such that none has more than ceil(n / codes): vectors apply to their nearest code, a code with
+    too many keeps the nearest, the others apply to their next one (deferred acceptance, Gale and Shapley 1962).
+    """
+    capacity = -(-len(vectors) // len(codebook))
+    distance = (codebook**2).sum(axis=1) - 2 * vectors @ codebook.T  # up to |x|^2, which ranks a vector's codes alike
+    wishes = np.argsort(distance, axis=1, kind="stable")
+    distance = distance + (vectors**2).sum(axis=1, keepdims=True)
+    tried, code, rows = np.zeros(len(vectors), np.int64), wishes[:, 0].copy(), np.arange(len(vectors))
+    while True:
+        order = np.lexsort((distance[rows, code], code))
+        ranked = code[order]
+        place = np.arange(len(order)) - np.searchsorted(ranked, ranked)
+        refused = order[place >= capacity]
+        if not len(refused):
+            return code
+        tried[refused] += 1
+        code[refused] = wishes[refused, tried[refused]]

@@ -1,57 +1,144 @@
-"""A prefix trie over the catalogue's codes, as compact arrays: which codes may follow a prefix, for many at once."""
+"""A prefix trie over the catalogue's codes, as compact arrays: which codes may follow a prefix, for many at once.
+
+Nodes are numbered within their level in the order of their prefixes: node 0 of level 0 is the root, a node of the last
+level is an item. Near the root a node goes on with most codes, and its level is a table of all of them; further down
+it goes on with few, and its children are a run of one long list. Node numbers are int32, like the rows of the items.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+WAYS = 16  # a search in a run looks at 15 places at once: two rounds find one of 256 codes
+
+
+@dataclass(frozen=True)
+class Table:
+    """A level of nodes with many children. child: int32 [nodes, codes], -1 where no item goes on so."""
+
+    child: torch.Tensor
+
+    def children(self, nodes: torch.Tensor) -> torch.Tensor:
+        """nodes: int [n]. Returns int32 [n, codes], the child that a code leads to, or -1."""
+        return self.child.index_select(0, nodes)
+
+    def allowed(self, nodes: torch.Tensor) -> torch.Tensor:
+        """nodes: int [n]. Returns bool [n, codes]: does a code lead to a child?"""
+        return self.children(nodes) >= 0
+
+    def step(self, nodes: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+        """nodes, code: int [n]. Returns int32 [n], the children that the codes lead to, or -1."""
+        return self.child[nodes, code]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A level of nodes with few children: those of a node are first[node] up to, not with, first[node + 1].
+
+    first: int32 [nodes + 1]; code: [children], the smallest dtype that holds `codes` codes. Methods are those of Table.
+    """
+
+    first: torch.Tensor
+    code: torch.Tensor
+    codes: int
+
+    def children(self, nodes: torch.Tensor) -> torch.Tensor:
+        place, child = self.below(nodes)
+        table = torch.full((len(nodes), self.codes), -1, dtype=torch.int32, device=nodes.device)
+        table.view(-1).scatter_(0, place, child)
+        return table
+
+    def allowed(self, nodes: torch.Tensor) -> torch.Tensor:
+        place, _ = self.below(nodes)
+        mask = torch.zeros(len(nodes), self.codes, dtype=torch.bool, device=nodes.device)
+        mask.view(-1).index_fill_(0, place, True)
+        return mask
+
+    def step(self, nodes: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+        at, last = self.first.index_select(0, nodes), self.first.index_select(0, nodes + 1) - 1
+        code = code.to(self.code.dtype)  # comparing like with like is faster
+        ways = torch.arange(1, WAYS, dtype=torch.int32, device=nodes.device)[:, None]
+        reach = 1
+        while reach < self.codes:
+            reach *= WAYS
+        while reach > 1:  # the last child with a code up to the wanted one is less than `reach` away
+            reach //= WAYS
+            probes = torch.minimum(at + ways * reach, last)
+            passed = self.code.index_select(0, probes.view(-1)).view(probes.shape) <= code
+            at = torch.minimum(at + reach * passed.sum(0, dtype=torch.int32), last)
+        return torch.where(self.code.index_select(0, at) == code, at, -1)
+
+    def below(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """All children of nodes [n], one after the other: their places in a flat [n * codes], and their numbers."""
+        end = self.first.index_select(0, nodes + 1)
+        count = end - self.first.index_select(0, nodes)
+        if bool((count == 0).any()):
+            raise ValueError("a prefix without continuation is not in the trie")
+        row = torch.repeat_interleave(count)
+        shift = (end - count.cumsum(0, dtype=torch.int32)).index_select(0, row)
+        child = torch.arange(len(row), dtype=torch.int32, device=nodes.device) + shift
+        return (row * self.codes + self.code.index_select(0, child)).long(), child
+
 
 @dataclass(frozen=True)
 class Trie:
-    """Nodes are numbered within their level; node 0 of level 0 is the root; a node of the last level is an item.
+    """level: what the nodes of each level go on with; item: int32 [n_items], leaf -> row of the catalogue."""
 
-    first[level]: int64 [nodes of level + 1], node -> its first child; code[level]: int64 [nodes of level + 1 level],
-    child -> its code; item: int64 [n_items], leaf -> row of the catalogue.
-    """
-
-    first: list[torch.Tensor]
-    code: list[torch.Tensor]
+    level: list[Table | Runs]
     item: torch.Tensor
     codes: int
 
     @property
     def levels(self) -> int:
-        return len(self.code)
+        return len(self.level)
 
     def children(self, level: int, nodes: torch.Tensor) -> torch.Tensor:
-        """For nodes [n] of a level: [n, codes], the child that a code leads to, or -1 where no item goes on so."""
-        start = self.first[level][nodes]
-        count = self.first[level][nodes + 1] - start
-        if bool((count == 0).any()):
-            raise ValueError(f"level {level}: a prefix without continuation is not in the trie")
-        row = torch.repeat_interleave(torch.arange(len(nodes), device=nodes.device), count)
-        within = torch.arange(len(row), device=nodes.device) - torch.repeat_interleave(count.cumsum(0) - count, count)
-        child = start[row] + within
-        table = torch.full((len(nodes), self.codes), -1, dtype=torch.long, device=nodes.device)
-        table[row, self.code[level][child]] = child
-        return table
+        """For nodes [n] of a level: int32 [n, codes], the child that a code leads to, or -1 where no item goes on so."""
+        return self.level[level].children(nodes)
+
+    def find(self, prefixes: torch.Tensor) -> torch.Tensor:
+        """prefixes: int [n, length]. Returns their nodes, int32 [n]; ValueError for a prefix that no item has."""
+        length = prefixes.shape[1]
+        if length > self.levels or not torch.equal(prefixes, prefixes.clamp(0, self.codes - 1)):
+            raise ValueError(f"a prefix has at most {self.levels} codes from 0 to {self.codes - 1}")
+        nodes = torch.zeros(len(prefixes), dtype=torch.int32, device=prefixes.device)
+        for level, code in zip(self.level[:length], prefixes.unbind(1), strict=True):
+            nodes = level.step(nodes, code)
+            if bool((nodes < 0).any()):
+                raise ValueError("a prefix is not in the trie")
+        return nodes
+
+    def allowed(self, prefixes: torch.Tensor) -> torch.Tensor:
+        """prefixes: int [n, length < levels]. Returns bool [n, codes]: which codes may follow. ValueError as find."""
+        if prefixes.shape[1] >= self.levels:
+            raise ValueError("nothing follows a whole ID")
+        return self.level[prefixes.shape[1]].allowed(self.find(prefixes))
 
 
 def build_trie(assigned: np.ndarray, codes: int, device: str | torch.device = "cpu") -> Trie:
-    """From unique codes, int [n_items, levels]; sorting makes every prefix a contiguous run. ValueError on a duplicate."""
+    """From unique codes, int [n_items, levels]; sorting makes every prefix a run. ValueError on a duplicate."""
+    if assigned.min() < 0 or assigned.max() >= codes:
+        raise ValueError(f"codes are from 0 to {codes - 1}")
+    small = next(dtype for dtype in (np.uint8, np.int16, np.int32) if codes - 1 <= np.iinfo(dtype).max)
     order = np.lexsort(assigned.T[::-1])
-    ranked = assigned[order]
-    changes = np.zeros(len(ranked), bool)  # does the prefix up to this level differ from the row before?
+    changes = np.zeros(len(order), bool)  # does the prefix up to this level differ from the row before?
     changes[0] = True
-    parents = np.zeros(len(ranked), np.int64)  # node of the previous level, by row
-    first, code = [], []
-    for level in range(assigned.shape[1]):
-        changes[1:] |= ranked[1:, level] != ranked[:-1, level]
+    parents = np.zeros(len(order), np.int32)  # node of the previous level, by row
+    levels: list[Table | Runs] = []
+    for column in assigned.T:
+        ranked = column[order]
+        changes[1:] |= ranked[1:] != ranked[:-1]
         starts = np.flatnonzero(changes)
-        counts = np.bincount(parents[starts], minlength=parents[-1] + 1)
-        first.append(torch.from_numpy(np.concatenate([[0], counts.cumsum()])).to(device))
-        code.append(torch.from_numpy(ranked[starts, level].astype(np.int64)).to(device))
-        parents = changes.cumsum() - 1
+        parent, code, nodes = parents[starts], ranked[starts], int(parents[-1]) + 1
+        if nodes * codes <= len(order) // 4:  # a table of at most a byte an item
+            child = np.full((nodes, codes), -1, np.int32)
+            child[parent, code] = np.arange(len(starts))
+            levels.append(Table(torch.from_numpy(child).to(device)))
+        else:
+            first = torch.from_numpy(np.searchsorted(parent, np.arange(nodes + 1)).astype(np.int32)).to(device)
+            levels.append(Runs(first, torch.from_numpy(code.astype(small)).to(device), codes))
+        parents = (changes.cumsum() - 1).astype(np.int32)
     if not changes.all():
         raise ValueError("two items have the same codes")
-    return Trie(first, code, torch.from_numpy(order).to(device), codes)
+    return Trie(levels, torch.from_numpy(order.astype(np.int32)).to(device), codes)

@@ -6,9 +6,11 @@ from safetensors.numpy import load_file, save_file
 from gr2.artifacts import read_json
 from gr2.data.tables import read_semantic_ids
 from gr2.errors import InputError
-from gr2.semantic_ids import quality, rkmeans, sids
+from gr2.semantic_ids import quantizer, sids
 from gr2.semantic_ids.embed import order_digest, read_embeddings
 from gr2.semantic_ids.tokens import sid_string
+
+QUICK = {"hidden": [16], "latent": 8, "epochs": 6, "warmup_epochs": 2, "batch_size": 16}  # an RQ-VAE of seconds
 
 
 def made(world, folder, **changed):
@@ -19,6 +21,10 @@ def made(world, folder, **changed):
 
 def item_ids(world):
     return pl.read_parquet(world.items)["item_id"]
+
+
+def codes_of(folder):
+    return np.array(pl.read_parquet(folder / "semantic_ids.parquet")["codes"].to_list())
 
 
 @pytest.mark.parametrize("levels", [2, 3, 4])
@@ -32,23 +38,37 @@ def test_every_item_has_its_own_id(world, tmp_path, levels):
     assert facts["uniqueness"] == 1.0 and facts["collisions"] == 0
     assert {"usage", "perplexity", "reconstruction_error"} <= set(facts)
     assert len(facts["usage"]) == levels and all(0 < share <= 1 for share in facts["usage"])
+    assert "all with an ID of their own" in (folder / "quality.html").read_text()
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_codes(world, tmp_path):
-    files = ("semantic_ids.parquet", "codebooks.safetensors", "quality.json")
-    first, again, other = (made(world, tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+@pytest.mark.parametrize("kind", ["rkmeans", "balanced", "additive", "rqvae"])
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_codes(world, tmp_path, kind):
+    files = ("semantic_ids.parquet", "quantizer.safetensors", "quality.json", "quality.html")
+    first, again, other = (
+        made(world, tmp_path / name, seed=seed, quantizer=kind, **QUICK)
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
     for file in files:
         assert (first / file).read_bytes() == (again / file).read_bytes()
-    assert (first / files[0]).read_bytes() != (other / files[0]).read_bytes()
+    assert (codes_of(first) != codes_of(other)).any()
+    assert {file.name for file in first.iterdir()} == set(files)  # no checkpoint stays
+
+
+@pytest.mark.parametrize("kind", ["rkmeans", "balanced", "additive", "rqvae"])
+def test_the_saved_quantizer_gives_the_same_ids_again(world, tmp_path, kind):
+    folder = made(world, tmp_path, quantizer=kind, assignment="none", min_uniqueness=0.0, beam=2, **QUICK)
+    vectors = read_embeddings(world.embeddings, item_ids(world))
+    loaded = quantizer.load(folder / "quantizer.safetensors")
+    assert loaded.kind == kind and (loaded.encode(vectors) == codes_of(folder)).all()
 
 
 def test_codes_decode_to_something_near_the_vectors(world, tmp_path):
     folder = made(world, tmp_path)
     vectors = read_embeddings(world.embeddings, item_ids(world))
-    codebooks = load_file(folder / "codebooks.safetensors")["codebooks"]
-    assert codebooks.shape == (3, 8, 16)
-    codes = np.array(pl.read_parquet(folder / "semantic_ids.parquet")["codes"].to_list())
-    error = ((vectors - rkmeans.decode(codes, codebooks)) ** 2).sum() / (vectors**2).sum()
+    assert load_file(folder / "quantizer.safetensors")["codebooks"].shape == (3, 8, 16)
+    codes = codes_of(folder)
+    decoded = quantizer.load(folder / "quantizer.safetensors").decode(codes)
+    error = ((vectors - decoded) ** 2).sum() / (vectors**2).sum()
     assert error == pytest.approx(read_json(folder / "quality.json")["reconstruction_error"], rel=1e-4)
     assert error < 0.1
     genre = (
@@ -56,6 +76,63 @@ def test_codes_decode_to_something_near_the_vectors(world, tmp_path):
     )  # films of a genre are near each other: their first codes agree, those of two genres do not
     owners = [set(genre[codes[:, 0] == code]) for code in np.unique(codes[:, 0])]
     assert all(len(owner) == 1 for owner in owners)
+
+
+def test_an_extra_level_and_random_codes_are_unique_too(world, tmp_path):
+    assert codes_of(made(world, tmp_path / "level", levels=1, codes=16, assignment="level")).shape == (48, 2)
+    facts = read_json(made(world, tmp_path / "random", levels=2, codes=16, assignment="random") / "quality.json")
+    assert facts["uniqueness"] == 1.0 > facts["uniqueness_before_assignment"]
+    assert facts["added_distortion"] == facts["added_distortion_of_random"] > 0
+
+
+def test_too_many_collisions_fail_unless_they_are_allowed(world, tmp_path):
+    few = {"levels": 1, "codes": 8, "assignment": "none"}
+    with pytest.raises(
+        InputError, match=r"48 of 48 items share their ID: uniqueness 0\.0000 is below min_uniqueness 1\.0"
+    ):
+        made(world, tmp_path / "out", **few)
+    assert not (tmp_path / "out").exists()
+    facts = read_json(made(world, tmp_path / "out", min_uniqueness=0.0, **few) / "quality.json")
+    assert facts["collisions"] == 48
+    assert sum(int(size) * count for size, count in facts["collision_sizes"].items()) == 48
+
+
+def test_training_on_a_sample_still_gives_every_item_an_id(world, tmp_path):
+    sampled, whole = made(world, tmp_path / "a", train_sample=20), made(world, tmp_path / "b", train_sample=1000)
+    assert len(np.unique(codes_of(sampled), axis=0)) == 48
+    assert (whole / "quantizer.safetensors").read_bytes() == (
+        made(world, tmp_path / "c") / "quantizer.safetensors"
+    ).read_bytes()
+    assert (sampled / "quantizer.safetensors").read_bytes() != (whole / "quantizer.safetensors").read_bytes()
+
+
+def test_pairs_come_from_pretrain_events_alone(world, tmp_path):
+    items, events = pl.read_parquet(world.items), pl.read_parquet(world.interactions)
+    config = sids.Config(items=world.items, embeddings=world.embeddings, output_dir="", interactions=world.interactions)
+    pairs = sids.co_interacted(config, items, np.arange(48))
+    past = events.filter(pl.col("split") == "pretrain").sort("user_id", "position")
+    row = {item_id: number for number, item_id in enumerate(items["item_id"])}
+    expected = [
+        [row[left], row[right]]
+        for (_user,), user in past.group_by("user_id", maintain_order=True)
+        for left, right in zip(user["item_id"][:-1], user["item_id"][1:], strict=True)
+    ]
+    assert pairs.tolist() == expected
+    later = events.with_columns(
+        item_id=pl.when(pl.col("split") == "pretrain").then("item_id").otherwise(pl.lit("film00"))
+    )
+    later.write_parquet(tmp_path / "changed.parquet")
+    config.interactions = str(tmp_path / "changed.parquet")
+    assert sids.co_interacted(config, items, np.arange(48)).tolist() == expected
+    some = np.array([3, 7, 11, 15])  # a sample: both ends of a pair must be in it, under their places there
+    inside = [[some.tolist().index(a), some.tolist().index(b)] for a, b in expected if a in some and b in some]
+    assert sids.co_interacted(config, items, some).tolist() == inside
+
+
+def test_contrastive_training_needs_interactions(world, tmp_path):
+    with pytest.raises(InputError, match="contrastive: expected --interactions"):
+        made(world, tmp_path / "out", quantizer="rqvae", contrastive=0.1, **QUICK)
+    made(world, tmp_path / "out", quantizer="rqvae", contrastive=0.1, interactions=world.interactions, **QUICK)
 
 
 def broken(world, folder, change, digest=True):
@@ -113,20 +190,7 @@ def test_files_that_are_no_embeddings_are_refused(world, tmp_path, content):
 
 
 def test_fewer_items_than_codes_are_refused(world, tmp_path):
-    with pytest.raises(InputError, match="48 items are fewer than 64 codes; lower --codes"):
-        made(world, tmp_path / "out", codes=64)
+    for changed in ({}, {"quantizer": "rqvae"}, {"train_sample": 48}):
+        with pytest.raises(InputError, match="48 items to train on are fewer than 64 codes; lower --codes"):
+            made(world, tmp_path / "out", codes=64, **changed)
     assert not (tmp_path / "out").exists()
-
-
-def test_quality_by_hand():
-    codebooks = np.array([[[0.0], [10.0]], [[0.0], [1.0]]], np.float32)
-    vectors = np.array([[0.0], [0.1], [10.0], [11.0]], np.float32)
-    greedy = rkmeans.encode(vectors, codebooks)
-    assert greedy.tolist() == [[0, 0], [0, 0], [1, 0], [1, 1]]
-    final = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-    facts = quality.quality(vectors, greedy, final, codebooks)
-    assert facts["uniqueness"] == 1.0 and facts["uniqueness_before_assignment"] == 0.5
-    assert facts["collisions"] == 0 and facts["items_moved_by_assignment"] == 1
-    assert facts["usage"] == [1.0, 1.0] and facts["perplexity"] == pytest.approx([2.0, 2.0])
-    assert facts["reconstruction_error_before_assignment"] == pytest.approx(0.1**2 / (0.1**2 + 100 + 121))
-    assert facts["reconstruction_error"] == pytest.approx(0.9**2 / (0.1**2 + 100 + 121))

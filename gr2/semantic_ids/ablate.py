@@ -1,0 +1,125 @@
+"""gr2 sids-ablate: every combination of an RQ-VAE's switches, with seeds -> ablation.jsonl, ablation.json, ablation.md.
+
+GR2 (2602.07774) compares its techniques by the uniqueness of IDs with and without each, averaged over all settings of the
+others; so does this. A killed run goes on behind the last finished combination.
+"""
+
+import itertools
+import json
+import shutil
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from tqdm import tqdm
+
+from gr2.artifacts import append_lines, read_appended, write_json, write_text
+from gr2.config import arg
+from gr2.errors import InputError
+from gr2.semantic_ids.settings import Settings
+
+# What "without" means. `random_last` is not trained: the IDs take random unused last codes or keep their collisions.
+OFF = {"kmeans_init": False, "ema": False, "diversity": 0.0, "reset_after": 0, "contrastive": 0.0}
+METRICS = ("uniqueness", "reconstruction_error", "mean_usage", "purity@1", "neighbours@1")
+
+
+@dataclass(kw_only=True)
+class Config(Settings):
+    items: str = arg(help="items.parquet")
+    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file")
+    interactions: str | None = arg(None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events")
+    output_dir: str = arg(help="folder for ablation.jsonl (a line per combination and seed) and the tables")
+    switches: list[str] = arg(
+        ["ema", "random_last", "diversity", "reset_after", "contrastive"],
+        f"what is switched, out of {', '.join(OFF)}, random_last; the others keep their value",
+    )
+    seeds: list[int] = arg([0, 1, 2], "every combination is trained once with each")
+    levels: int = arg(4, "codes an ID has (GR2: 4)")
+    codes: int = arg(256, "codes a level has (GR2: 256)")
+    diversity: float = arg(0.1, "weight of the diversity loss where it is on")
+    reset_after: int = arg(50, "patience in batches of the dead-code reset where it is on")
+    contrastive: float = arg(0.1, "weight of the contrastive loss where it is on")
+
+
+def run(config: Config) -> None:
+    unknown = set(config.switches) - OFF.keys() - {"random_last"}
+    if unknown:
+        raise InputError(f"switches: expected some of {', '.join(OFF)}, random_last, found '{min(unknown)}'")
+    trained = [name for name in config.switches if name in OFF]
+    plan = list(itertools.product(config.seeds, itertools.product([True, False], repeat=len(trained))))
+    partial = Path(config.output_dir) / "ablation.partial"
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    rows = read_appended(partial)
+    done = {(row["seed"], tuple(row[name] for name in trained)) for row in rows}
+    for seed, chosen in tqdm(plan, "ablation", unit="training", disable=None):
+        if (seed, chosen) not in done:
+            new = list(measure(config, seed, dict(zip(trained, chosen, strict=True))))
+            append_lines(partial, [json.dumps(row) for row in new])
+            rows += new
+    effects = {name: effect(rows, name) for name in config.switches}
+    write_json(partial.with_name("ablation.json"), effects)
+    write_text(partial.with_name("ablation.md"), table(effects))
+    partial.replace(partial.with_name("ablation.jsonl"))
+    print(table(effects))
+
+
+def measure(config: Config, seed: int, chosen: dict[str, bool]) -> list[dict]:
+    """Trains one combination; a row for it with and, where that is a switch, without the random last level."""
+    from gr2.data.tables import read_items
+    from gr2.semantic_ids import sids
+    from gr2.semantic_ids.assign import random_unused
+    from gr2.semantic_ids.embed import read_embeddings
+
+    settings = {field.name: vars(config)[field.name] for field in fields(Settings)}
+    settings |= {name: OFF[name] for name, on in chosen.items() if not on}
+    shared = {
+        name: vars(config)[name] for name in ("items", "embeddings", "interactions", "output_dir", "levels", "codes")
+    }
+    single = sids.Config(quantizer="rqvae", seed=seed, **shared, **settings)
+    items = read_items(config.items)
+    vectors = read_embeddings(config.embeddings, items["item_id"])
+    quantizer = sids.train(single, items, vectors)
+    encoded = quantizer.encode(vectors)
+    rows = []
+    for random in [True, False] if "random_last" in config.switches else [False]:
+        final = random_unused(encoded, encoded[:0], config.codes, seed) if random else encoded
+        facts = sids.measured(
+            replace(single, assignment="random" if random else "none"), items, vectors, quantizer, encoded, final
+        )
+        rows.append({
+            "seed": seed, **chosen, "random_last": random,
+            "uniqueness": facts["uniqueness"],
+            "reconstruction_error": facts["reconstruction_error"],
+            "mean_usage": float(np.mean(facts["usage"])),
+            "purity@1": facts["category_purity"][0]["share"] if facts["category_purity"] else None,
+            "neighbours@1": facts["neighbour_preservation"][0]["share"],
+        })  # fmt: skip
+    shutil.rmtree(sids.checkpoint(single).parent, ignore_errors=True)
+    return rows
+
+
+def effect(rows: list[dict], switch: str) -> dict:
+    """By metric: the mean over all rows with and without the switch, and the lowest and highest difference of any one seed."""
+    frame, found = pl.DataFrame(rows), {}
+    for metric in METRICS:
+        if frame[metric].null_count():
+            continue
+        means = frame.group_by("seed", switch).agg(pl.col(metric).mean()).pivot(switch, index="seed", values=metric)
+        difference = means["true"] - means["false"]
+        found[metric] = {"with": means["true"].mean(), "without": means["false"].mean(),
+                         "difference": difference.mean(), "lowest": difference.min(), "highest": difference.max()}  # fmt: skip
+    return found
+
+
+def table(effects: dict[str, dict]) -> str:
+    """Markdown: a row per switch and metric."""
+    lines = [
+        "| switch | metric | with | without | difference [lowest, highest of the seeds] |",
+        "|---|---|---|---|---|",
+    ]
+    for switch, found in effects.items():
+        for metric, row in found.items():
+            lines.append(f"| {switch} | {metric} | {row['with']:.4f} | {row['without']:.4f} | {row['difference']:+.4f} "
+                         f"[{row['lowest']:+.4f}, {row['highest']:+.4f}] |")  # fmt: skip
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,56 @@
+"""`gr2 sids --append`: IDs for new items under a frozen quantizer. No ID changes, and none is ever given to a second item."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from gr2.artifacts import sha256
+from gr2.data.tables import read_semantic_ids
+from gr2.errors import InputError
+from gr2.semantic_ids.quantizer import Quantizer, load
+
+IDS, RETIRED, QUANTIZER = "semantic_ids.parquet", "retired_ids.parquet", "quantizer.safetensors"
+
+
+@dataclass(frozen=True)
+class Given:
+    """IDs that were given earlier: `codes`, int64 [m, levels], and the `item_ids` [m] that have them."""
+
+    item_ids: list[str]
+    codes: np.ndarray
+
+
+def read_earlier(folder: str | Path) -> tuple[Quantizer, Given]:
+    """The quantizer of a `gr2 sids` folder and every ID it gave, those of items that have left the catalogue among them."""
+    folder = Path(folder)
+    quantizer = load(folder / QUANTIZER)
+    frames = [read_semantic_ids(folder / name) for name in (IDS, RETIRED) if name == IDS or (folder / name).exists()]
+    recorded = pl.read_parquet_metadata(folder / IDS).get("quantizer")
+    if recorded != sha256(folder / QUANTIZER):
+        raise InputError(f"{folder / IDS}: its IDs were made with another codebook than {folder / QUANTIZER}; append to the "
+                         "folder that `gr2 sids` wrote, unchanged")  # fmt: skip
+    every = pl.concat([frame.select("item_id", "codes") for frame in frames])
+    return quantizer, Given(every["item_id"].to_list(), np.array(every["codes"].to_list(), np.int64))
+
+
+def check_fit(
+    path: str, vectors: np.ndarray, item_ids: list[str], quantizer: Quantizer, given: Given, levels: int
+) -> None:
+    """InputError where the vectors of `path` [n, d] are not of the kind that the earlier IDs were made from."""
+    if vectors.shape[1] != quantizer.width:
+        raise InputError(f"{path}: expected vectors of {quantizer.width} numbers, as the quantizer was trained on, found "
+                         f"{vectors.shape[1]}")  # fmt: skip
+    if given.codes.shape[1] != levels:
+        raise InputError(f"append: the earlier IDs have {given.codes.shape[1]} codes, this assignment gives {levels}; use the "
+                         "assignment that they were made with")  # fmt: skip
+    row_of = {item_id: row for row, item_id in enumerate(item_ids)}
+    known = [(row_of[item_id], number) for number, item_id in enumerate(given.item_ids) if item_id in row_of]
+    if not known:
+        return
+    rows, numbers = np.array(known).T
+    moved = (quantizer.encode(vectors[rows])[:, 0] != given.codes[numbers, 0]).mean()
+    if moved > 0.5:
+        raise InputError(f"{path}: {moved:.0%} of the items that have an ID would get another first code now: these "
+                         "vectors and the earlier ones come from different text encoders or texts")  # fmt: skip

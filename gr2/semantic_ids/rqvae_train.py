@@ -1,0 +1,93 @@
+"""Trains an RQ-VAE: minibatches, Adam, a cosine schedule, and checkpoints from which a killed run goes on to the same bytes."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from gr2.artifacts import write_whole
+from gr2.semantic_ids.rqvae import RQVAE, info_nce, squared
+from gr2.semantic_ids.settings import Settings
+
+CHECKPOINTS = 10  # a run writes so many
+
+
+def train(
+    vectors: np.ndarray, levels: int, codes: int, settings: Settings, seed: int,
+    pairs: np.ndarray | None = None, checkpoint: Path | None = None,
+) -> RQVAE:  # fmt: skip
+    """A trained model on the CPU, from vectors [n, d]; `pairs`, int [p, 2], are rows that users take one after the other.
+
+    Uses a GPU where there is one. With `checkpoint`, a file, it is written ten times a run and read at the start.
+    """
+    torch.manual_seed(seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    data = torch.from_numpy(vectors).to(device)
+    model = RQVAE(vectors.shape[1], levels, codes, settings).to(device)
+    optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=settings.learning_rate)
+    done = resume(model, optimizer, checkpoint) if checkpoint and checkpoint.exists() else 0
+    every = max(1, settings.epochs // CHECKPOINTS)
+    for epoch in tqdm(
+        range(done, settings.epochs), "rqvae", disable=None, initial=done, total=settings.epochs, unit="epoch"
+    ):
+        if settings.kmeans_init and epoch == settings.warmup_epochs:
+            model.start_codebooks(data, seed)
+        batches = list(minibatches(len(data), settings.batch_size, seed, epoch))
+        for number, rows in enumerate(batches):
+            share = (epoch + number / len(batches)) / settings.epochs
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * (1 + math.cos(math.pi * share)) / 2
+            batch = data[rows]
+            if epoch < settings.warmup_epochs:
+                loss = squared(model.network.decoder(model.network.encoder(batch)) - batch)
+            else:
+                loss, steps, errors = model(batch)
+                if settings.contrastive:
+                    loss = loss + settings.contrastive * attraction(
+                        model, data, pairs, len(rows), (seed, epoch, number)
+                    )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if epoch >= settings.warmup_epochs:
+                model.update_codebooks(steps, errors)
+        if checkpoint and (epoch + 1) % every == 0:
+            save(model, optimizer, epoch + 1, checkpoint)
+    return model.cpu().eval()
+
+
+def minibatches(n: int, size: int, seed: int, epoch: int) -> Iterator[torch.Tensor]:
+    """The rows 0..n-1 in an order of their own for each epoch, `size` at a time."""
+    yield from torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(n)).split(size)
+
+
+def attraction(model: RQVAE, data: torch.Tensor, pairs: np.ndarray, size: int, seed: tuple[int, ...]) -> torch.Tensor:
+    """InfoNCE over `size` random pairs: quantized latents of co-interacted items attract each other."""
+    drawn = pairs[np.random.default_rng(seed).integers(len(pairs), size=size)]
+    left, right = (model.straight_through(data[torch.from_numpy(side)])[0] for side in drawn.T)
+    return info_nce(left, right, model.settings.temperature)
+
+
+def save(model: RQVAE, optimizer: torch.optim.Adam, epochs: int, path: Path) -> None:
+    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
+    for number, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{number}.{name}": tensor.contiguous() for name, tensor in moments.items()}
+    with write_whole(path) as aside:
+        save_file(tensors | {"epochs": torch.tensor(epochs)}, aside)
+
+
+def resume(model: RQVAE, optimizer: torch.optim.Adam, path: Path) -> int:
+    """Loads what `save` wrote; returns how many epochs were done."""
+    tensors = load_file(path)
+    model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
+    moments: dict[int, dict] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("adam."):
+            _, number, key = name.split(".")
+            moments.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
+    return int(tensors["epochs"])

@@ -1,0 +1,27 @@
+"""The settings of an RQ-VAE, apart from its code: reading them costs no import of torch.
+
+GR2 (2602.07774) names the switches but neither widths, weights nor patience. The values here are ours; docs/results has the
+runs that they come from.
+"""
+
+from dataclasses import dataclass
+
+from gr2.config import arg
+
+
+@dataclass(kw_only=True)
+class Settings:
+    hidden: list[int] = arg([512], "rqvae: widths between a vector and its latent; the decoder mirrors them")
+    latent: int = arg(256, "rqvae: numbers a latent has")
+    epochs: int = arg(40, "rqvae: passes over the vectors")
+    warmup_epochs: int = arg(10, "rqvae: so many of them first without quantization, then the codebooks start")
+    batch_size: int = arg(512, "rqvae: vectors a batch")
+    learning_rate: float = arg(3e-3, "rqvae: Adam's, falling to 0 along a cosine")
+    commitment: float = arg(0.25, "rqvae: weight of the pull of latents to their codes")
+    kmeans_init: bool = arg(True, "rqvae: codebooks start as k-means++ centroids of the latents, level by level")
+    ema: bool = arg(True, "rqvae: codebooks are moving averages of their latents, not trained by gradient")
+    ema_decay: float = arg(0.95, "rqvae: how much of the moving average stays at every batch")
+    diversity: float = arg(0.0, "rqvae: weight of the loss that evens out code usage; 0: off")
+    reset_after: int = arg(0, "rqvae: a code unused for so many batches moves to the worst rebuilt vector; 0: off")
+    contrastive: float = arg(0.0, "rqvae: weight of InfoNCE on items that users take one after the other; 0: off")
+    temperature: float = arg(0.1, "rqvae: of InfoNCE's cosines")

@@ -1,0 +1,132 @@
+"""What the stages on Ray share: a folder of parquet shards, checked and read, and a folder of results that appears whole.
+
+On a cluster (RAY_ADDRESS) every node needs gr2 and sees the folders under the same paths.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from gr2.data.tables import as_id, require_columns
+from gr2.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import ray.data
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Parquet files of one schema, and how many rows they have together."""
+
+    files: list[str]
+    schema: pl.Schema
+    rows: int
+
+    def read(self, columns: list[str]) -> "ray.data.Dataset":
+        """These columns, and `path`, the file of each row."""
+        import ray.data
+
+        return ray.data.read_parquet(self.files, columns=columns, include_paths=True)
+
+
+def check(folder: str, columns: tuple[str, ...]) -> Shards:
+    """Reads the schemas and the column `item_id`, 8 bytes and the id's letters an item; InputError where there is no shard, a shard
+    lacks one of the `columns` or is unlike the first, or an id is missing or there twice.
+    """
+    files = sorted(str(file) for file in Path(folder).resolve().glob("*.parquet"))
+    if not files:
+        raise InputError(f"{folder}: expected a folder with files *.parquet, found none")
+    schemas = [read_schema(file) for file in files]
+    for file, schema in zip(files, schemas, strict=True):
+        require_columns(pl.DataFrame(schema=schema), file, columns)
+        if schema != schemas[0]:
+            raise InputError(f"{file}: expected columns and types as in {files[0]}; it has {dict(schema)}")
+    parts = [as_id(pl.read_parquet(file, columns=["item_id"]), file, "item_id") for file in files]
+    item_ids = pl.concat(parts)
+    if item_ids.is_empty():
+        raise InputError(f"{folder}: expected items, found none in {len(files)} files")
+    twice = item_ids.is_duplicated().arg_true()
+    if len(twice):
+        number = np.searchsorted(np.cumsum([len(part) for part in parts]), twice[0], side="right")
+        raise InputError(f"{files[number]}: column 'item_id': expected unique item ids in {folder}, found "
+                         f"'{item_ids[twice[0]]}' more than once")  # fmt: skip
+    return Shards(files, schemas[0], len(item_ids))
+
+
+def read_schema(file: str) -> pl.Schema:
+    try:
+        return pl.Schema(pl.read_parquet_schema(file))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{file}: not a readable parquet file ({str(error).splitlines()[0]})") from None
+
+
+def refuse(bad: pl.Series, rows: pl.DataFrame, column: str, expectation: str) -> None:
+    """InputError naming the first of `rows`, as `Shards.read` gives them, where `bad` is true."""
+    for row in bad.arg_true().head(1):
+        raise InputError(
+            f"{rows['path'][row]}: item '{rows['item_id'][row]}', column '{column}': expected {expectation}"
+        )
+
+
+def start() -> None:
+    """Takes the cluster of RAY_ADDRESS, or starts Ray on this machine; errors are raised, not printed as well."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise InputError("Ray is not installed: pip install gr2[ray]") from None
+    if not ray.is_initialized():
+        address = os.environ.get("RAY_ADDRESS", "local")
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.raise_original_map_exception = True  # an InputError stays one
+    context.use_datasource_v2 = False  # its actors take longer to start than a small catalogue to read
+    for handler in logging.getLogger("ray.data").handlers:
+        if handler.name == "console":
+            handler.setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def write_whole(folder: Path) -> Iterator[str]:
+    """Yields an empty folder beside `folder` for Ray to write to; on success it is renamed, on error removed.
+
+    An InputError that a Ray worker raised is raised as such.
+    """
+    from ray.exceptions import RayTaskError
+
+    aside = folder.with_name(f".{folder.name}.partial").resolve()
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield str(aside)
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    except RayTaskError as error:
+        if isinstance(error.cause, InputError):
+            raise InputError(str(error.cause).splitlines()[0]) from None  # Ray adds lines about retries
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def to_lists(matrix: np.ndarray) -> "pa.Array":
+    """A column of lists from a matrix [n, width]."""
+    import pyarrow as pa
+
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+    return lists.cast(pa.list_(lists.type.value_type))
+
+
+def to_matrix(column: pl.Series, width: int) -> np.ndarray:
+    """A matrix [n, width] from a column of lists of this length."""
+    return column.explode(empty_as_null=False).to_numpy(writable=True).reshape(-1, width)

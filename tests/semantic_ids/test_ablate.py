@@ -1,0 +1,52 @@
+import polars as pl
+import pytest
+from test_sids import QUICK
+
+from gr2.artifacts import read_json, read_lines
+from gr2.errors import InputError
+from gr2.semantic_ids import ablate
+
+
+def study(world, folder, **changed):
+    options = {"switches": ["ema", "random_last"], "seeds": [0, 1], "levels": 2, "codes": 8} | QUICK | changed
+    ablate.run(ablate.Config(items=world.items, embeddings=world.embeddings, interactions=world.interactions,
+                             output_dir=str(folder), **options))  # fmt: skip
+
+
+def test_every_combination_and_seed_has_a_row_and_the_table_their_means(world, tmp_path):
+    study(world, tmp_path)
+    rows = pl.DataFrame(read_lines(tmp_path / "ablation.jsonl", ("seed", "uniqueness")))
+    assert len(rows) == 8 and len(rows.select("seed", "ema", "random_last").unique()) == 8
+    found = read_json(tmp_path / "ablation.json")["ema"]["uniqueness"]
+    means = {on: rows.filter(pl.col("ema") == on)["uniqueness"].mean() for on in (True, False)}
+    assert found["with"] == pytest.approx(means[True]) and found["without"] == pytest.approx(means[False])
+    assert found["lowest"] <= found["difference"] <= found["highest"]
+    assert f"| ema | uniqueness | {means[True]:.4f} | {means[False]:.4f} |" in (tmp_path / "ablation.md").read_text()
+    random = rows.group_by("random_last").agg(pl.col("uniqueness").mean()).sort("random_last")["uniqueness"]
+    assert random[0] < random[1]
+    assert {file.name for file in tmp_path.iterdir()} == {"ablation.jsonl", "ablation.json", "ablation.md"}
+
+
+def test_a_killed_study_goes_on_behind_its_last_row(world, tmp_path, monkeypatch):
+    study(world, tmp_path / "whole")
+    measure, measured = ablate.measure, []
+
+    def killed(config, seed, chosen):
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        measured.append((seed, chosen))
+        return measure(config, seed, chosen)
+
+    monkeypatch.setattr(ablate, "measure", killed)
+    with pytest.raises(KeyboardInterrupt):
+        study(world, tmp_path / "killed")
+    monkeypatch.setattr(ablate, "measure", lambda *a: measured.append(a[1:]) or measure(*a))
+    study(world, tmp_path / "killed")
+    assert len(measured) == 4
+    for name in ("ablation.jsonl", "ablation.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_an_unknown_switch_is_refused(world, tmp_path):
+    with pytest.raises(InputError, match=r"switches: expected some of kmeans_init, ema.*found 'moon'"):
+        study(world, tmp_path, switches=["ema", "moon"])

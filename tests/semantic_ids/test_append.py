@@ -1,0 +1,105 @@
+"""`gr2 sids --append`: new items get IDs, nobody else's changes, and no ID is used twice over the years."""
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import save_file
+from test_sids import QUICK, codes_of
+
+from gr2.errors import InputError
+from gr2.semantic_ids import sids
+from gr2.semantic_ids.embed import order_digest
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    """110 items around 20 centres, so that new items collide with old ones."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(20, 8))[np.arange(110) % 20] + 0.05 * rng.normal(size=(110, 8))
+    return pl.DataFrame({"item_id": [f"item{n}" for n in range(110)], "title": "t"}), vectors.astype(np.float32)
+
+
+def tokenized(folder, catalogue, rows, append=None, **changed):
+    """Runs `gr2 sids` on some rows of the catalogue; item id -> codes."""
+    items, vectors = catalogue
+    kept = items[rows]
+    folder.mkdir(exist_ok=True)
+    kept.write_parquet(folder / "items.parquet")
+    save_file(
+        {"embeddings": vectors[rows]}, folder / "embeddings.safetensors", {"items": order_digest(kept["item_id"])}
+    )
+    options = {"levels": 2, "codes": 32, "append": str(append) if append else None} | changed
+    sids.run(sids.Config(items=str(folder / "items.parquet"), embeddings=str(folder / "embeddings.safetensors"),
+                         output_dir=str(folder / "out"), **options))  # fmt: skip
+    return dict(zip(kept["item_id"], map(tuple, codes_of(folder / "out").tolist()), strict=True))
+
+
+@pytest.mark.parametrize("changed", [
+    {}, {"assignment": "random"}, {"assignment": "level", "levels": 1}, {"quantizer": "additive", "beam": 4},
+    {"quantizer": "rqvae", **QUICK},
+])  # fmt: skip
+def test_ten_percent_new_items_change_no_id(tmp_path, catalogue, changed):
+    old = tokenized(tmp_path / "old", catalogue, list(range(100)), **changed)
+    rows = np.random.default_rng(0).permutation(110).tolist()  # old and new among each other
+    both = tokenized(tmp_path / "new", catalogue, rows, append=tmp_path / "old/out", **changed)
+    assert {name: both[name] for name in old} == old
+    assert len(set(both.values())) == 110
+    first, second = (tmp_path / name / "out/quantizer.safetensors" for name in ("old", "new"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_an_id_is_never_used_again_and_comes_back_with_its_item(tmp_path, catalogue):
+    old = tokenized(tmp_path / "a", catalogue, list(range(100)))
+    gone = tokenized(tmp_path / "b", catalogue, list(range(60)), append=tmp_path / "a/out")
+    assert set(gone) == {f"item{n}" for n in range(60)}
+    retired = pl.read_parquet(tmp_path / "b/out/retired_ids.parquet")
+    assert dict(zip(retired["item_id"], map(tuple, retired["codes"].to_list()), strict=True)) == {
+        name: codes for name, codes in old.items() if name not in gone
+    }
+    new = tokenized(tmp_path / "c", catalogue, list(range(70)) + list(range(100, 110)), append=tmp_path / "b/out")
+    assert all(new[f"item{n}"] == old[f"item{n}"] for n in range(70))  # 60 to 69 came back
+    given = set(old.values())
+    assert not given & {new[f"item{n}"] for n in range(100, 110)}
+    assert len(pl.read_parquet(tmp_path / "c/out/retired_ids.parquet")) == 30
+
+
+def test_appending_nothing_gives_the_same_file(tmp_path, catalogue):
+    tokenized(tmp_path / "a", catalogue, list(range(100)))
+    tokenized(tmp_path / "b", catalogue, list(range(100)), append=tmp_path / "a/out")
+    files = [tmp_path / name / "out/semantic_ids.parquet" for name in "ab"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert not (tmp_path / "b/out/retired_ids.parquet").exists()
+
+
+def refused(tmp_path, catalogue, complaint, **changed):
+    with pytest.raises(InputError, match=complaint):
+        tokenized(tmp_path / "new", catalogue, list(range(110)), append=tmp_path / "old/out", **changed)
+    assert not (tmp_path / "new/out").exists()
+
+
+def test_another_codebook_is_refused(tmp_path, catalogue):
+    tokenized(tmp_path / "old", catalogue, list(range(100)))
+    tokenized(tmp_path / "other", catalogue, list(range(100)), seed=1)
+    (tmp_path / "other/out/quantizer.safetensors").replace(tmp_path / "old/out/quantizer.safetensors")
+    refused(
+        tmp_path,
+        catalogue,
+        r"semantic_ids\.parquet: its IDs were made with another codebook than .*quantizer\.safetensors",
+    )
+
+
+def test_vectors_of_another_width_or_encoder_are_refused(tmp_path, catalogue):
+    tokenized(tmp_path / "old", catalogue, list(range(100)))
+    items, vectors = catalogue
+    refused(tmp_path, (items, vectors[:, :6].copy()), "expected vectors of 8 numbers.*found 6")
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0].astype(np.float32)
+    refused(tmp_path, (items, vectors @ turned), "would get another first code now.*different text encoders")
+
+
+def test_an_assignment_of_another_length_and_a_folder_without_ids_are_refused(tmp_path, catalogue):
+    tokenized(tmp_path / "old", catalogue, list(range(100)))
+    refused(tmp_path, catalogue, "the earlier IDs have 2 codes, this assignment gives 3", assignment="level")
+    (tmp_path / "old/out/semantic_ids.parquet").unlink()
+    refused(tmp_path, catalogue, r"semantic_ids\.parquet: no such file")
+    (tmp_path / "old/out/quantizer.safetensors").unlink()
+    refused(tmp_path, catalogue, r"quantizer\.safetensors: expected a quantizer")
