@@ -90,7 +90,7 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
 
 def describe_options(stage: str, config_class: type, about: str) -> str:
     """The help text of a stage: its own options. Those it takes over from a library's argument class are only named."""
-    ours = [cls for cls in config_class.__mro__ if cls.__module__.startswith("gr2.")]
+    ours = [cls for cls in config_class.__mro__ if cls is config_class or cls.__module__.startswith("gr2.")]
     named = {field.name: field for field in dataclasses.fields(config_class)}
     own = [named[name] for cls in ours for name in cls.__annotations__]
     lines = [f"usage: gr2 {stage} [--config FILE] [--key value ...]", "", about.strip(), ""]

@@ -94,7 +94,7 @@ class Trie:
         return len(self.level)
 
     def children(self, level: int, nodes: torch.Tensor) -> torch.Tensor:
-        """For nodes [n] of a level: int32 [n, codes], the child that a code leads to, or -1 where no item goes on so."""
+        """For nodes [n] of a level: int32 [n, codes], the child that a code leads to, or -1 if no item goes on so."""
         return self.level[level].children(nodes)
 
     def find(self, prefixes: torch.Tensor) -> torch.Tensor:

@@ -91,6 +91,9 @@ def test_ids_are_those_of_one_machine_whatever_the_shards(ray, catalogue, tmp_pa
         assert found["codes"].to_list() == final.tolist()
         assert found["sid"].to_list() == [sid_string(codes) for codes in final]
         assert read_json(tmp_path / name / "out/summary.json") == {"items": 2000, "unique": 2000}
+    with pytest.raises(InputError, match=r"find no ID of their own under them; use more codes or levels$"):
+        assign_shards.run(assign_shards.Config(**options | {"output_dir": str(tmp_path / "out")}, partition_levels=2))
+    assert not list((tmp_path / "out").iterdir())
 
 
 @needs_ray
