@@ -1,7 +1,7 @@
-"""gr2 assign-shards: embedding shards + a trained quantizer -> semantic_ids/*.parquet, by Ray, for catalogues beyond one machine.
+"""gr2 assign-shards: embedding shards + a trained quantizer -> semantic_ids/*.parquet, by Ray.
 
-`gr2 sids` trains the quantizer on a sample. Items with the same leading codes are given their IDs together, under those codes:
-what one machine would give them, whatever the shards.
+For catalogues beyond one machine. `gr2 sids` trains the quantizer on a sample. Items with the same leading codes are
+given their IDs together, under those codes: what one machine would give them, whatever the shards.
 """
 
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def run(config: Config) -> None:
 
 
 def encode(batch: "pa.Table", quantizer: "Quantizer", leading: int) -> "pa.Table":
-    """Item ids, vectors, codes and `group`, the number of the first `leading` codes; InputError names a broken vector."""
+    """Item ids, vectors, codes, and `group`, the number of the leading codes; InputError names a broken vector."""
     import pyarrow as pa
 
     rows = pl.from_arrow(batch)
@@ -77,7 +77,7 @@ def encode(batch: "pa.Table", quantizer: "Quantizer", leading: int) -> "pa.Table
 
 
 def sound_vectors(rows: pl.DataFrame, width: int) -> np.ndarray:
-    """float32 [n, width] of the column `embedding`; InputError where one has another width, or is not finite, or zero."""
+    """float32 [n, width] of the column `embedding`; InputError where one has another width, is not finite, or zero."""
     column = rows["embedding"].cast(pl.List(pl.Float32))
     wrong = column.list.len().ne_missing(width)
     shards.refuse(wrong, rows, "embedding", f"{width} numbers, as the quantizer was trained on")
@@ -100,8 +100,8 @@ def give_ids(batch: "pa.Table", quantizer: "Quantizer", leading: int) -> "pa.Tab
     left = (final[:, :leading] != codes[:, :leading]).any(axis=1)  # where another group may have given the same ID
     missing = left.sum() + len(final) - 1 - group_numbers(final).max()
     if missing:
-        raise InputError(f"{missing} of the {len(rows)} items with the leading codes {codes[0, :leading].tolist()} find no ID "
-                         "of their own under them; use more codes or levels")  # fmt: skip
+        raise InputError(f"{missing} of the {len(rows)} items with the leading codes {codes[0, :leading].tolist()} "
+                         "find no ID of their own under them; use more codes or levels")  # fmt: skip
     sids = [sid_string(row) for row in final.tolist()]
     item_ids = pa.array(rows["item_id"].to_list(), pa.string())
     return pa.table({"item_id": item_ids, "codes": shards.to_lists(final), "sid": pa.array(sids, pa.string())})

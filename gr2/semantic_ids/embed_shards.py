@@ -1,6 +1,7 @@
-"""gr2 embed-shards: item shards -> embeddings/*.parquet (item_id, embedding), by Ray, for catalogues beyond one machine.
+"""gr2 embed-shards: item shards -> embeddings/*.parquet (item_id, embedding), by Ray.
 
-Rows come in no particular order; embeddings are float32 and of unit length, as those of `gr2 embed`.
+For catalogues beyond one machine. Rows come in no particular order; embeddings are float32 and of unit length, as in
+`gr2 embed`.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the stages on Ray share: a folder of parquet shards, checked and read, and a folder of results that appears whole.
+"""What the stages on Ray share: a checked folder of parquet shards, and a folder of results that appears whole.
 
 On a cluster (RAY_ADDRESS) every node needs gr2 and sees the folders under the same paths.
 """
@@ -39,8 +39,8 @@ class Shards:
 
 
 def check(folder: str, columns: tuple[str, ...]) -> Shards:
-    """Reads the schemas and the column `item_id`, 8 bytes and the id's letters an item; InputError where there is no shard, a shard
-    lacks one of the `columns` or is unlike the first, or an id is missing or there twice.
+    """Reads the schemas and, into memory, the item ids. InputError where there is no shard, a shard lacks one of the
+    `columns` or is unlike the first, or an id is missing or there twice.
     """
     files = sorted(str(file) for file in Path(folder).resolve().glob("*.parquet"))
     if not files:

@@ -139,3 +139,12 @@ def test_the_contrastive_loss_gives_items_taken_together_the_same_first_code(vec
         return (first[pairs[:, 0]] == first[pairs[:, 1]]).mean()
 
     assert shared(5.0) > shared(0.0) + 0.1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("switches", [{}, {"ema": False, "reset_after": 2, "diversity": 0.1, "contrastive": 0.1}])
+def test_a_gpu_learns_as_much_and_hands_back_a_model_on_the_cpu(vectors, switches):
+    pairs = np.random.default_rng(0).integers(300, size=(200, 2))
+    model = rqvae_train.train(vectors, 2, 16, Settings(**SMALL | switches), 0, pairs)
+    assert error(model, vectors) < 0.3 and model.codebooks.device.type == "cpu"
