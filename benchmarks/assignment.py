@@ -22,6 +22,7 @@ from gr2.semantic_ids.quality import uniqueness
 from gr2.semantic_ids.quantizer import Quantizer
 
 LEVELS, CODES, SAMPLE = 4, 256, 20_000
+LATENT, CENTRES = 16, 5_000  # text vectors fill few of their dimensions, and in clusters
 
 
 def main() -> None:
@@ -52,12 +53,14 @@ def main() -> None:
 
 def measure(items: int, width: int) -> dict:
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(50_000, width)).astype(np.float32)
-    vectors = rng.standard_normal(size=(items, width), dtype=np.float32)
+    vectors = np.empty((items, width), np.float32)
+    spread = rng.standard_normal(size=(LATENT, width), dtype=np.float32)
+    centres = rng.standard_normal(size=(CENTRES, LATENT), dtype=np.float32)
     for at in range(0, items, 10_000):  # in place: no second copy that would hide what comes later
         part = vectors[at : at + 10_000]
-        part *= 0.3
-        part += centres[rng.integers(len(centres), size=len(part))]
+        taste = centres[rng.integers(CENTRES, size=len(part))]
+        taste += 0.5 * rng.standard_normal(size=taste.shape, dtype=np.float32)
+        np.matmul(taste, spread, out=part)
     quantizer = Quantizer("rkmeans", rkmeans.train(vectors[:SAMPLE], LEVELS, CODES, 0), beam=1)
     held = resident()
     start = time.perf_counter()

@@ -61,9 +61,10 @@ def table(rows: list[dict]) -> str:
 def systems_table(rows: list[dict]) -> str:
     """A row per system; where its seeds differ in what is shown, mean [lowest, highest]."""
     value = {(row["system"], row["metric"]): row for row in rows}
-    lines = ["| | " + " | ".join(title for title, _ in COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    titles = ["", "seeds", *(title for title, _ in COLUMNS.values())]
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for system in dict.fromkeys(row["system"] for row in rows):
-        cells = []
+        cells = [" ".join(map(str, value[system, "uniqueness"]["seeds"]))]
         for metric, (_, form) in COLUMNS.items():
             row = value[system, metric]
             middle, low, high = (form.format(row[key]) for key in ("value", "ci_low", "ci_high"))
@@ -85,9 +86,9 @@ def ablation_table(rows: list[dict]) -> str:
             gap = value[f"with {switch}", metric, f"without {switch}"]
             cells.append(f"{gap['value']:+.3f} [{gap['ci_low']:+.3f}, {gap['ci_high']:+.3f}]")
         lines.append(f"| {switch} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", f"{source(rows[0])} {rows[0]['n']} combinations and seeds."])
+    return "\n".join([*lines, "", f"{source(rows[0])} {rows[0]['n']} settings, seeds {rows[0]['seeds']}."])
 
 
 def source(row: dict) -> str:
-    return (f"{row['dataset']}, seeds {row['seeds']}; `{row['command']}` at {str(row['commit'])[:12]} on {row['hardware']}, "
+    return (f"{row['dataset']}; `{row['command']}` at {str(row['commit'])[:12]} on {row['hardware']}, "
             f"{row['date']}.")  # fmt: skip

@@ -14,7 +14,8 @@ from gr2.semantic_ids import residual
 from gr2.semantic_ids.quantizer import Quantizer
 
 Way = Literal["minimum", "random", "level", "none"]
-SPILL = 256  # IDs that an item without room under its own prefix is offered, nearest first
+PREFIXES = 16  # an item without room under its own prefix is offered every ID under so many near ones, nearest first
+CHUNK = 256  # such items that are looked at together
 
 
 def assign(
@@ -36,11 +37,13 @@ def minimum_distortion(quantizer: Quantizer, vectors: np.ndarray, encoded: np.nd
 
     Ours: GR2 takes random unused codes. Items that find no room at all keep their codes, and so a collision.
     """
-    result, homeless = encoded.copy(), []
+    result, homeless, last = encoded.copy(), [], quantizer.codebooks[-1].astype(np.float64)
     for rows, used in colliding_prefixes(encoded, taken):
         rest = quantizer.latents(vectors[rows]) - residual.decode(encoded[rows, :-1], quantizer.codebooks[:-1])
-        distance = ((rest[:, None].astype(np.float64) - quantizer.codebooks[-1]) ** 2).sum(axis=2)
-        free = np.setdiff1d(np.arange(quantizer.codebooks.shape[1]), used)
+        distance = (last**2).sum(axis=1) - 2 * rest.astype(
+            np.float64
+        ) @ last.T  # up to |rest|^2, the same for every code
+        free = np.setdiff1d(np.arange(len(last)), used)
         placed, at = linear_sum_assignment(distance[:, free])
         result[rows[placed], -1] = free[at]
         homeless += np.delete(rows, placed).tolist()
@@ -54,11 +57,12 @@ def spill(
 ) -> None:
     """Gives the items `homeless`, rows of `result`, one after the other the nearest ID that is still free; in place."""
     used = {codes.tobytes() for codes in np.concatenate([np.delete(result, homeless, axis=0), taken])}
-    for row in homeless:
-        latent = quantizer.latents(vectors[row : row + 1])
-        offered = residual.search(latent, quantizer.codebooks, SPILL, kept=SPILL)[0][0]
-        result[row] = next((codes for codes in offered if codes.tobytes() not in used), result[row])
-        used.add(result[row].tobytes())
+    books = quantizer.codebooks
+    for rows in np.split(homeless, range(CHUNK, len(homeless), CHUNK)):
+        offers, _ = residual.search(quantizer.latents(vectors[rows]), books, PREFIXES, kept=PREFIXES * books.shape[1])
+        for row, offered in zip(rows, offers, strict=True):
+            result[row] = next((codes for codes in offered if codes.tobytes() not in used), result[row])
+            used.add(result[row].tobytes())
 
 
 def random_unused(encoded: np.ndarray, taken: np.ndarray, codes: int, seed: int) -> np.ndarray:
