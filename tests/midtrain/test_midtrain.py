@@ -18,7 +18,7 @@ def test_loss_falls_and_the_next_item_is_found_more_often_than_by_popularity(wor
     losses = [entry["loss"] for entry in log if "loss" in entry]
     assert losses[-1] < 0.5 * losses[0]
     by_popularity = recall(world.root / "slates/slates_report.json", "test")  # ten candidates
-    assert recall(traced.root / "slates/slates_report.json", "test") > by_popularity + 0.2  # six candidates
+    assert recall(traced.root / "slates/slates_report.json", "test") > by_popularity + 0.1  # three candidates
 
 
 def test_the_checkpoint_is_plain_and_complete(midtrained):
