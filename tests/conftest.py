@@ -20,6 +20,9 @@ def pytest_unconfigure() -> None:
     faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
 
 
+# The films' codes, three of eight, as residual k-means gives them. Fixed: what the training tests learn does not hang on a quantizer.
+CODES = ("774 054 301 564 754 677 304 413 172 073 360 524 134 634 274 503 777 652 354 404 772 074 342 474 "
+         "104 600 343 433 723 064 302 573 714 675 375 553 776 002 374 462 763 644 353 574 153 664 373 505")  # fmt: skip
 GENRES = ("Comedy", "Drama", "Horror", "Western")
 ITEMS, USERS, EVENTS = 48, 40, 24
 
@@ -100,9 +103,8 @@ def world(tmp_path_factory) -> World:
     centres = rng.normal(size=(4, 16))
     vectors = np.stack([centres[int(name[4:]) % 4] + 0.3 * rng.normal(size=16) for name in item_ids]).astype(np.float32)
     save_file({"embeddings": vectors}, made.embeddings, {"items": order_digest(item_ids)})
-    sids.run(
-        sids.Config(items=made.items, embeddings=made.embeddings, output_dir=str(made.root / "sids"), levels=3, codes=8)
-    )
+    codes = np.array([[int(code) for code in word] for word in CODES.split()])
+    sids.write_ids(made.root / "sids/semantic_ids.parquet", item_ids, codes, {})
     slates.run(slates.Config(items=made.items, interactions=made.interactions, semantic_ids=made.semantic_ids,
                              output_dir=str(made.root / "slates"), pre_ranker="popularity", exclude_seen=False))  # fmt: skip
     return made
