@@ -20,7 +20,8 @@ def pytest_unconfigure() -> None:
     faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
 
 
-# The films' codes, three of eight, as residual k-means gives them. Fixed: what the training tests learn does not hang on a quantizer.
+# The films' codes, three of eight each, as residual k-means gave them; fixed, so that what the training tests learn does not
+# hang on a quantizer.
 CODES = ("774 054 301 564 754 677 304 413 172 073 360 524 134 634 274 503 777 652 354 404 772 074 342 474 "
          "104 600 343 433 723 064 302 573 714 675 375 553 776 002 374 462 763 644 353 574 153 664 373 505")  # fmt: skip
 GENRES = ("Comedy", "Drama", "Horror", "Western")
