@@ -2,7 +2,7 @@
 
 Turn by turn, beam search finds the codes for the codebooks, and least squares the codebooks for the codes. Noise on the
 codebooks, falling to 0, keeps this out of the nearest bad optimum (LSQ++, Martinez et al. 2018, SR-D). The sum of all levels
-is then a far better vector than residual k-means gives, while the first code alone says less: docs/results has both.
+is then a better vector than residual k-means gives; fewer of an item's neighbours share its first code (docs/results).
 """
 
 import numpy as np

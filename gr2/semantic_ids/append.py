@@ -9,6 +9,7 @@ import polars as pl
 from gr2.artifacts import sha256
 from gr2.data.tables import read_semantic_ids
 from gr2.errors import InputError
+from gr2.semantic_ids.assign import group_numbers
 from gr2.semantic_ids.quantizer import Quantizer, load
 
 IDS, RETIRED, QUANTIZER = "semantic_ids.parquet", "retired_ids.parquet", "quantizer.safetensors"
@@ -54,3 +55,12 @@ def check_fit(
     if moved > 0.5:
         raise InputError(f"{path}: {moved:.0%} of the items that have an ID would get another first code now: these "
                          "vectors and the earlier ones come from different text encoders or texts")  # fmt: skip
+
+
+def refuse_reuse(codes: np.ndarray, given: Given) -> None:
+    """InputError where a new item's codes [n, levels] are an ID that was given earlier, to an item that is gone maybe."""
+    number = group_numbers(np.concatenate([given.codes, codes]))
+    reused = int(np.isin(number[len(given.codes) :], number[: len(given.codes)]).sum())
+    if reused:
+        raise InputError(f"append: {reused} of {len(codes)} new items find no ID that was never given; use assignment minimum, or "
+                         "make new IDs with more codes or levels")  # fmt: skip

@@ -40,9 +40,7 @@ def minimum_distortion(quantizer: Quantizer, vectors: np.ndarray, encoded: np.nd
     result, homeless, last = encoded.copy(), [], quantizer.codebooks[-1].astype(np.float64)
     for rows, used in colliding_prefixes(encoded, taken):
         rest = quantizer.latents(vectors[rows]) - residual.decode(encoded[rows, :-1], quantizer.codebooks[:-1])
-        distance = (last**2).sum(axis=1) - 2 * rest.astype(
-            np.float64
-        ) @ last.T  # up to |rest|^2, the same for every code
+        distance = (last**2).sum(axis=1) - 2 * rest.astype(np.float64) @ last.T  # up to |rest|^2, alike for all codes
         free = np.setdiff1d(np.arange(len(last)), used)
         placed, at = linear_sum_assignment(distance[:, free])
         result[rows[placed], -1] = free[at]

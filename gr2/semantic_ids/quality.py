@@ -114,9 +114,7 @@ def neighbour_preservation(vectors: np.ndarray, assigned: np.ndarray, seed: int)
     index = faiss.IndexFlatIP(unit.shape[1])
     index.add(unit)
     found = index.search(unit[queries], NEIGHBOURS + 1)[1]
-    others = (found != queries[:, None]) & (
-        found >= 0
-    )  # the item itself is among its neighbours, duplicates before it maybe
+    others = (found != queries[:, None]) & (found >= 0)  # an item finds itself too, its duplicates before it maybe
     rows = []
     for length in range(1, min(3, assigned.shape[1]) + 1):
         group = group_numbers(assigned[:, :length])

@@ -91,7 +91,7 @@ def append(
     config: Config, items: pl.DataFrame, vectors: np.ndarray
 ) -> tuple["Quantizer", np.ndarray, np.ndarray, pl.DataFrame | None]:
     """The earlier quantizer, its codes, IDs as they were and new ones for new items; and the IDs of items that are gone."""
-    from gr2.semantic_ids.append import check_fit, read_earlier
+    from gr2.semantic_ids.append import check_fit, read_earlier, refuse_reuse
     from gr2.semantic_ids.assign import assign
 
     quantizer, given = read_earlier(config.append)
@@ -104,6 +104,7 @@ def append(
     final[old] = given.codes[[number[item_id] for item_id in item_ids if item_id in number]]
     if not old.all():
         final[~old] = assign(config.assignment, quantizer, vectors[~old], encoded[~old], given.codes, config.seed)
+    refuse_reuse(final[~old], given)
     gone = sorted(set(given.item_ids) - set(item_ids))
     retired = pl.DataFrame({"item_id": gone, "codes": given.codes[[number[item_id] for item_id in gone]].tolist()})
     return quantizer, encoded, final, retired if gone else None

@@ -103,3 +103,20 @@ def test_an_assignment_of_another_length_and_a_folder_without_ids_are_refused(tm
     refused(tmp_path, catalogue, r"semantic_ids\.parquet: no such file")
     (tmp_path / "old/out/quantizer.safetensors").unlink()
     refused(tmp_path, catalogue, r"quantizer\.safetensors: expected a quantizer")
+
+
+def test_a_new_item_never_takes_the_id_of_one_that_is_gone(tmp_path, catalogue):
+    """Without a free ID it would keep its own codes, and those are a retired item's: the catalogue alone would look unique."""
+    items, vectors = catalogue
+    twin = (items, np.concatenate([vectors[:100], vectors[:10]]))  # items 100 to 109 are copies of the first ten
+    tokenized(tmp_path / "old", twin, list(range(100)))
+    with pytest.raises(InputError, match="append: 10 of 10 new items find no ID that was never given"):
+        tokenized(
+            tmp_path / "new",
+            twin,
+            list(range(10, 110)),
+            append=tmp_path / "old/out",
+            assignment="none",
+            min_uniqueness=0,
+        )
+    assert not (tmp_path / "new/out").exists()
