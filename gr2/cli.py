@@ -16,6 +16,7 @@ STAGES = {
         "gr2.midtrain.train",
         "items, interactions, semantic IDs, a base model -> a model that speaks the IDs",
     ),
+    "sasrec": ("gr2.prerank.sasrec_train", "interactions -> a SASRec pre-ranker's folder"),
     "slates": ("gr2.prerank.slates", "interactions + a pre-ranker -> slates.parquet (lists to rerank)"),
     "traces": ("gr2.traces.sample", "slates + a teacher -> traces.jsonl (reasoning traces, accepted or not)"),
     "sft": ("gr2.sft.train", "accepted traces + a model -> a model that reasons and reranks"),

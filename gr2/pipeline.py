@@ -1,11 +1,14 @@
 """`gr2 run --config PIPELINE.yaml`: the stages of a recipe in order, each in a process of its own.
 
-A recipe is `stages:`, a list of `STAGE: FILE` (relative to the recipe) or `STAGE: {key: value, ...}`. A stage whose
-inputs, config and code are unchanged is skipped; an interrupted one resumes by itself when it is started again.
+A recipe is `stages:`, a list of `STAGE: FILE` (relative to the recipe) or `STAGE: {key: value, ...}`. Or it is another
+recipe with changes: `base: FILE`, `folder:` in the place of the folder that the base writes to, and under the name of a
+stage's own folder the options that differ. A stage whose inputs, config and code are unchanged is skipped; an interrupted
+one resumes by itself when it is started again.
 """
 
 import argparse
 import importlib
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +18,8 @@ from gr2.cli import STAGES
 from gr2.config import config_file, mapping_options, parse, read_options, read_yaml
 from gr2.errors import InputError
 from gr2.stage import is_current
+
+Plan = list[tuple[str, list[str], dict[str, list[str]]]]
 
 
 def main(words: list[str]) -> None:
@@ -47,9 +52,11 @@ def main(words: list[str]) -> None:
     print(f"gr2 run: {options.config} done in {time.monotonic() - started:.1f} s", flush=True)
 
 
-def read_pipeline(path: Path) -> list[tuple[str, list[str], dict[str, list[str]]]]:
+def read_pipeline(path: Path) -> Plan:
     """[(stage, its command-line words, its options)] of a recipe."""
     recipe = read_yaml(path)
+    if "base" in recipe:
+        return changed_pipeline(path, recipe)
     if set(recipe) != {"stages"} or not isinstance(recipe["stages"], list):
         raise InputError(f"{path}: expected one key, 'stages', with a list of 'STAGE: FILE or mapping'")
     plan = []
@@ -72,7 +79,33 @@ def read_pipeline(path: Path) -> list[tuple[str, list[str], dict[str, list[str]]
     return plan
 
 
-def check(plan: list[tuple[str, list[str], dict[str, list[str]]]]) -> None:
+def changed_pipeline(path: Path, recipe: dict) -> Plan:
+    """The base's plan, its folder exchanged, with the recipe's options over those of the base; null takes one away."""
+    base, folder = recipe.pop("base"), recipe.pop("folder", None)
+    if not isinstance(base, str) or not isinstance(folder, str):
+        raise InputError(f"{path}: expected `base: FILE`, another recipe, and `folder: FOLDER` to write to")
+    plan = read_pipeline(path.parent / base)
+    old = os.path.commonpath([os.path.dirname(*options["output_dir"]) for _, _, options in plan])
+    names = [Path(*options["output_dir"]).name for _, _, options in plan]
+    for name, changes in recipe.items():
+        if name not in names or not isinstance(changes, dict):
+            raise InputError(f"{path}: '{name}': expected the options of one of the base's folders, {', '.join(names)}")
+    changed = []
+    for name, (stage, _, options) in zip(names, plan, strict=True):
+        own = recipe.get(name, {})
+        options = {key: [moved(word, old, folder) for word in words] for key, words in options.items()}
+        options = {key: words for key, words in (options | mapping_options(own)).items() if own.get(key, 0) is not None}
+        changed.append((stage, [word for key, words in options.items() for word in (f"--{key}", *words)], options))
+    return changed
+
+
+def moved(word: str, old: str, new: str) -> str:
+    """`runs/demo/sids` -> `runs/mine/sids`, also behind `NAME=`."""
+    name, equals, value = word.rpartition("=")
+    return name + equals + new + value.removeprefix(old) if value == old or value.startswith(old + "/") else word
+
+
+def check(plan: Plan) -> None:
     """Parses every stage's options; InputError on the first that is wrong."""
     for stage, words, options in plan:
         parse(stage, importlib.import_module(STAGES[stage][0]).Config, options, config_file(words)[0])

@@ -23,7 +23,7 @@ from gr2.errors import InputError
 INPUT_FIELDS = (
     "items", "interactions", "embeddings", "semantic_ids", "slates", "traces", "rankings", "prompt",
     "model_name_or_path", "reranker", "training_log", "slates_report", "top_k", "bpe_files", "skip_accepted", "append",
-    "sids",
+    "sids", "sasrec", "folder", "general_text",
 )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def input_paths(config: Any) -> list[Path]:
         for entry in value if isinstance(value, list) else [value]:
             if not entry or not isinstance(entry, str):  # TRL has a top_k too, a number
                 continue
-            path = Path(entry.partition("=")[2] if name == "rankings" else entry)
+            path = Path(entry.partition("=")[2] if isinstance(value, list) and "=" in entry else entry)
             if path.exists():
                 paths.append(path)
     return paths

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from peft import PeftModel
 from transformers import Trainer
 
 from gr2.artifacts import write_model_whole, write_text
@@ -32,6 +33,8 @@ def train(trainer: Trainer) -> None:
     if checkpoint and trainer.is_world_process_zero():
         print(f"resuming from {checkpoint}", flush=True)
     trainer.train(resume_from_checkpoint=checkpoint)
+    if isinstance(trainer.model, PeftModel):  # what is written is a plain checkpoint
+        trainer.model = trainer.model_wrapped = trainer.model.merge_and_unload()
     save(trainer, output_dir)
     if trainer.is_world_process_zero():
         lines = [json.dumps(entry) for entry in trainer.state.log_history]

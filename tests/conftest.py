@@ -86,9 +86,9 @@ def world(tmp_path_factory) -> World:
     from safetensors.numpy import save_file
 
     from gr2.data import prepare
+    from gr2.data.catalogue import order_digest
     from gr2.prerank import slates
     from gr2.semantic_ids import sids
-    from gr2.semantic_ids.embed import order_digest
 
     made = World(tmp_path_factory.mktemp("world"))
     items, interactions = raw_tables()
@@ -107,7 +107,7 @@ def world(tmp_path_factory) -> World:
     codes = np.array([[int(code) for code in word] for word in CODES.split()])
     sids.write_ids(made.root / "sids/semantic_ids.parquet", item_ids, codes, {})
     slates.run(slates.Config(items=made.items, interactions=made.interactions, semantic_ids=made.semantic_ids,
-                             output_dir=str(made.root / "slates"), pre_ranker="popularity", exclude_seen=False))  # fmt: skip
+                             output_dir=str(made.root / "slates"), pre_ranker=["popularity"], exclude_seen=False))  # fmt: skip
     return made
 
 
@@ -120,7 +120,8 @@ def midtrained(world) -> str:
     folder = world.root / "midtrain"
     gr2("midtrain", "--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
         "--output_dir", folder, "--hidden_size", "64", "--layers", "2", "--heads", "2", "--vocab_size", "400",
-        "--block_length", "128", "--passes", "40", "--caption_share", "0.2", "--learning_rate", "4e-3", *TINY)  # fmt: skip
+        "--block_length", "128", "--passes", "40", "--mixture", "sequential=0.88", "captions=0.12",
+        "--learning_rate", "4e-3", *TINY)  # fmt: skip
     return str(folder)
 
 

@@ -157,3 +157,33 @@ def test_until_must_name_a_folder_of_the_recipe(done, capsys):
         main(["run", "--config", str(done / "pipeline.yaml"), "--until", "sldes"])
     assert stop.value.code == 2
     assert "--until sldes: expected one of prepare, slates, shuffled, evaluate" in capsys.readouterr().err
+
+
+def test_a_recipe_can_be_another_one_with_changes(world, done, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    values = {"base": str(done / "pipeline.yaml"), "folder": f"{tmp_path}/run", "shuffled": {"seed": 7, "items": None}}
+    mine.write_text(yaml.safe_dump(values))
+    base, changed = read_pipeline(done / "pipeline.yaml"), read_pipeline(mine)
+    assert [stage for stage, _, _ in base] == [stage for stage, _, _ in changed]
+    for number, ((_, _, before), (_, words, after)) in enumerate(zip(base, changed, strict=True)):
+        expected = {
+            key: [word.replace(f"{done}/run", f"{tmp_path}/run") for word in value] for key, value in before.items()
+        }
+        if STAGES[number] == "shuffled":
+            expected |= {"seed": ["7"]}
+            del expected["items"]
+        assert after == expected
+        assert words == [word for key, value in expected.items() for word in (f"--{key}", *value)]
+
+
+@pytest.mark.parametrize(("values", "complaint"), [
+    ({"folder": 3}, "expected `base: FILE`, another recipe, and `folder: FOLDER`"),
+    ({"slate": {"seed": 1}}, "'slate': expected the options of one of the base's folders, prepare, slates, shuffled, evaluate"),
+    ({"slates": "x.yaml"}, "'slates': expected the options"),
+    ({"base": "nothing.yaml"}, "no such file"),
+])  # fmt: skip
+def test_changes_that_fit_no_base_are_refused(done, tmp_path, values, complaint):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(yaml.safe_dump({"base": str(done / "pipeline.yaml"), "folder": "runs/mine"} | values))
+    with pytest.raises(InputError, match=complaint):
+        read_pipeline(mine)

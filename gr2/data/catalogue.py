@@ -1,5 +1,6 @@
 """The items as stages see them: text and semantic ID by item id."""
 
+import hashlib
 from dataclasses import dataclass
 
 import polars as pl
@@ -15,6 +16,7 @@ class Catalogue:
     item_ids: pl.Series
     title: dict[str, str]
     category: dict[str, str]  # `Books > Novels`, empty where the catalogue has none
+    description: dict[str, str]  # empty where the catalogue has none
     sid: dict[str, str]
     codes: dict[str, tuple[int, ...]]
 
@@ -29,10 +31,18 @@ def read_catalogue(items: str, semantic_ids: str) -> Catalogue:
     ids = read_semantic_ids(semantic_ids, frame["item_id"])
     names = frame["item_id"].to_list()
     categories = frame["categories"].to_list() if "categories" in frame.columns else [[]] * len(names)
+    described = "description" in frame.columns
+    descriptions = frame["description"].fill_null("").to_list() if described else [""] * len(names)
     return Catalogue(
         item_ids=frame["item_id"],
         title=dict(zip(names, map(neutralise, frame["title"]), strict=True)),
         category={name: neutralise(" > ".join(path)) for name, path in zip(names, categories, strict=True)},
+        description=dict(zip(names, map(neutralise, descriptions), strict=True)),
         sid=dict(zip(names, ids["sid"], strict=True)),
         codes={name: tuple(codes) for name, codes in zip(names, ids["codes"].to_list(), strict=True)},
     )
+
+
+def order_digest(item_ids: pl.Series) -> str:
+    """A fingerprint of the row order, kept with what has a row for each item: vectors, a pre-ranker."""
+    return hashlib.sha256("\n".join(item_ids).encode()).hexdigest()

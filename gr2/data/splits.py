@@ -30,7 +30,7 @@ def with_splits(ordered: pl.DataFrame, train: float, valid: float, test: float) 
     """Adds `split`: per user, the oldest positions are `pretrain`, then `train`, `valid`, `test`.
 
     `train`, `valid` and `test` are shares of a user's events, rounded; every split, `pretrain` too, gets at least one
-    event. Share 0 everywhere is leave-one-out. `pretrain` events are the only ones that the mid-trained model and the
+    event. `pretrain` events are the only ones that the mid-trained model and the
     pre-ranker see as targets; slates are made at the others. A user with fewer than four events is all `pretrain`.
     """
     events = pl.len().over("user_id").cast(pl.Int64)
@@ -52,6 +52,16 @@ def with_splits(ordered: pl.DataFrame, train: float, valid: float, test: float) 
         .otherwise(pl.lit("test"))
     )
     return ordered.with_columns(split.alias("split"))
+
+
+def leave_one_out(ordered: pl.DataFrame) -> pl.DataFrame:
+    """Adds `split` as the literature on next-item retrieval has it: a user's last event is `test`, the one before `valid`, all
+    others are `pretrain`. No position is left for training slates. A user with fewer than three events is all `pretrain`.
+    """
+    events = pl.len().over("user_id").cast(pl.Int64)
+    from_end = pl.when(events < 3).then(3).otherwise(events - pl.col("position"))
+    split = pl.when(from_end == 1).then(pl.lit("test")).when(from_end == 2).then(pl.lit("valid"))
+    return ordered.with_columns(split.otherwise(pl.lit("pretrain")).alias("split"))
 
 
 def popularity(events: pl.DataFrame) -> dict[str, int]:

@@ -4,6 +4,8 @@ Every reader raises InputError with file, row (counted from 0), column and expec
 """
 
 import functools
+import gzip
+import zlib
 from pathlib import Path
 
 import polars as pl
@@ -17,21 +19,32 @@ SLATE_SPLITS = SPLITS[1:]
 CSV_TEXTS = ("user_id", "item_id", "slate_id", "title", "description", "categories")  # else `007` would be read as 7
 
 
-def read_table(path: str | Path) -> pl.DataFrame:
-    """Reads parquet, JSON lines or CSV by the file's ending; InputError where it cannot be read."""
-    path = Path(path)
+def read_table(path: str | Path, names: dict[str, str] | None = None) -> pl.DataFrame:
+    """Reads parquet, JSON lines, CSV or TSV by the file's ending, `.gz` too; InputError where it cannot be read.
+
+    names: our name -> the file's own; those of its columns are renamed, where it has them, and take the place of a column
+    that already has our name.
+    """
+    path, names = Path(path), names or {}
     whole = {"infer_schema_length": None}  # types are inferred from all rows
     ndjson = functools.partial(pl.read_ndjson, **whole)
-    csv = functools.partial(pl.read_csv, schema_overrides=dict.fromkeys(CSV_TEXTS, pl.String), **whole)
-    readers = {".parquet": pl.read_parquet, ".jsonl": ndjson, ".ndjson": ndjson, ".csv": csv}
-    if path.suffix not in readers:
+    texts = dict.fromkeys((names.get(name, name) for name in CSV_TEXTS), pl.String)
+    csv = functools.partial(pl.read_csv, schema_overrides=texts, **whole)
+    tsv = functools.partial(csv, separator="\t")
+    readers = {".parquet": pl.read_parquet, ".jsonl": ndjson, ".ndjson": ndjson, ".csv": csv, ".tsv": tsv}
+    ending = Path(path.stem if path.suffix == ".gz" else path).suffix
+    if ending not in readers or (path.suffix == ".gz" and ending == ".parquet"):
         raise InputError(f"{path}: expected a file ending in {', '.join(readers)}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        return readers[path.suffix](path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: not a readable {path.suffix[1:]} file ({str(error).splitlines()[0]})") from None
+        source = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path
+        frame = readers[ending](source)
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: not a readable {ending[1:]} file ({str(error).splitlines()[0]})") from None
+    present = {ours: theirs for ours, theirs in names.items() if theirs in frame.columns}
+    others = [name for name in frame.columns if name not in {*present.keys(), *present.values()}]
+    return frame.select(*(pl.col(theirs).alias(ours) for ours, theirs in present.items()), *others)
 
 
 def write_parquet(frame: pl.DataFrame, path: str | Path, metadata: dict[str, str] | None = None) -> None:
@@ -61,9 +74,9 @@ def as_id(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
     return ids
 
 
-def read_items(path: str | Path) -> pl.DataFrame:
+def read_items(path: str | Path, names: dict[str, str] | None = None) -> pl.DataFrame:
     """`item_id`, `title`, optional `description`, `categories` (list of strings), other text columns as they are."""
-    frame = read_table(path)
+    frame = read_table(path, names)
     require_columns(frame, path, ("item_id", "title"))
     frame = frame.with_columns(as_id(frame, path, "item_id").alias("item_id"))
     refuse_rows(~frame["item_id"].is_first_distinct(), path, "item_id", "unique item ids", frame["item_id"])
@@ -81,12 +94,14 @@ def read_items(path: str | Path) -> pl.DataFrame:
     return frame.with_columns(named.alias("categories"))
 
 
-def read_interactions(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
+def read_interactions(
+    path: str | Path, item_ids: pl.Series | None = None, names: dict[str, str] | None = None
+) -> pl.DataFrame:
     """`user_id`, `item_id`, `timestamp` (int, seconds) or `position` (int), and whatever else the file holds.
 
     With `item_ids`, refuses an event whose item is not among them.
     """
-    frame = read_table(path)
+    frame = read_table(path, names)
     require_columns(frame, path, ("user_id", "item_id"))
     order = next((name for name in ("position", "timestamp") if name in frame.columns), None)
     if order is None:
@@ -96,12 +111,39 @@ def read_interactions(path: str | Path, item_ids: pl.Series | None = None) -> pl
     frame = frame.with_columns(
         as_id(frame, path, "user_id").alias("user_id"), as_id(frame, path, "item_id").alias("item_id")
     )
+    if "timestamp" in frame.columns:
+        frame = frame.with_columns(seconds(frame["timestamp"], path))
     for name in {"timestamp", "position"} & set(frame.columns):
         frame = frame.with_columns(whole_numbers(frame, path, name).alias(name))
     if item_ids is not None:
         unknown = ~frame["item_id"].is_in(item_ids.implode())
         refuse_rows(unknown, path, "item_id", "an item of the items file", frame["item_id"])
     return frame
+
+
+def seconds(times: pl.Series, path: str | Path) -> pl.Series:
+    """Dates and times, also written out (`2024-01-31 12:00:00`), as seconds since 1970; numbers, also as text, stay."""
+    if times.dtype == pl.String:
+        parsed = times.cast(pl.Int64, strict=False)
+        if parsed.is_null().all():
+            parsed = dates(times)
+        refuse_rows(
+            parsed.is_null() | ~times.str.contains(r"^(\d{4}\D|-?\d+$)"),  # 02/01/2024 is two dates
+            path,
+            "timestamp",
+            "seconds since 1970, or a date and time like 2024-01-31 12:00:00",
+            times,
+        )
+        times = parsed.alias("timestamp")
+    return times.dt.epoch("s") if times.dtype in (pl.Date, pl.Datetime) else times
+
+
+def dates(texts: pl.Series) -> pl.Series:
+    """Null where a text is not of the form that the column's first texts have."""
+    try:
+        return texts.str.to_datetime(strict=False)
+    except pl.exceptions.PolarsError:  # of no form that it knows
+        return pl.Series([None] * len(texts), dtype=pl.Datetime)
 
 
 def whole_numbers(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:

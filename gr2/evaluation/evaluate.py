@@ -1,4 +1,8 @@
-"""Measures rankings against the input order, with intervals and tests clustered by user; writes a report."""
+"""gr2 evaluate: slates + rankings, or interactions + top-K lists -> metrics.json, report.html.
+
+With --slates and --rankings it measures rerankers against the input order; with --interactions, --items and --top_k it
+measures pre-rankers over the full catalogue. Intervals and tests are clustered by user.
+"""
 
 import math
 from dataclasses import dataclass
@@ -19,11 +23,15 @@ COMPUTED = ("input_order", "random", "oracle")
 
 @dataclass
 class Config:
-    slates: str = arg(help="slates.parquet; its slates of --split must have labels")
-    rankings: list[str] = arg(help="one or more systems, each NAME=FILE with FILE a rankings.parquet")
     output_dir: str = arg(help="folder for metrics.json and report.html")
-    split: str = arg("test", "which slates to measure: train, valid or test")
-    items: str | None = arg(None, "items.parquet, to show titles in the example slate")
+    slates: str | None = arg(None, "slates.parquet; its slates of --split must have labels")
+    rankings: list[str] = arg([], "one or more rerankers, each NAME=FILE with FILE a rankings.parquet")
+    interactions: str | None = arg(None, "full catalogue: interactions.parquet of `gr2 prepare`")
+    top_k: list[str] = arg(
+        [], "full catalogue: one or more pre-rankers, each NAME=FILE with FILE the top_k.parquet of `gr2 slates`"
+    )
+    split: str = arg("test", "what to measure: train, valid or test")
+    items: str | None = arg(None, "items.parquet, to show titles in the example slate; full catalogue: the catalogue")
     semantic_ids: str | None = arg(None, "semantic_ids.parquet, to show semantic IDs in the example slate")
     slates_report: str | None = arg(None, "the slates stage's JSON report, to show how many targets were missed")
     training_log: str | None = arg(None, "the RL stage's JSON-lines log, to show its curves")
@@ -32,7 +40,13 @@ class Config:
     seed: int = arg(0, "of the resampling and of the random order")
 
     def __post_init__(self) -> None:
-        named_files(self.rankings)
+        named_files("rankings", self.rankings)
+        named_files("top_k", self.top_k)
+        reranking, retrieval = (self.slates, self.rankings), (self.interactions, self.items, self.top_k)
+        full = self.interactions or self.top_k  # `items` serves both
+        if not ((all(reranking) and not full) or (all(retrieval) and not any(reranking))):
+            raise InputError("expected --slates FILE and --rankings NAME=FILE ..., or --interactions FILE, --items FILE and "
+                             "--top_k NAME=FILE ...")  # fmt: skip
         if self.split not in SLATE_SPLITS:
             raise InputError(f"--split {self.split}: expected one of {', '.join(SLATE_SPLITS)}")
         if self.resamples < 100:
@@ -40,13 +54,34 @@ class Config:
 
 
 def run(config: Config) -> None:
+    if config.top_k:
+        evaluate_retrieval(config)
+    else:
+        evaluate_rankings(config)
+
+
+def evaluate_retrieval(config: Config) -> None:
+    from gr2.evaluation import retrieval, retrieval_report  # matplotlib, jinja2, rich
+
+    lists = named_files("top_k", config.top_k)
+    results, curves = retrieval.evaluate(
+        config.interactions, config.items, config.split, lists, config.resamples, config.seed
+    )
+    made = {name: retrieval.making(file) for name, file in lists.items()}
+    page = retrieval_report.render(results, curves, made)
+    write_json(Path(config.output_dir) / "metrics.json", results)
+    write_text(Path(config.output_dir) / "report.html", page)
+    retrieval_report.print_table(results)
+
+
+def evaluate_rankings(config: Config) -> None:
     from gr2.evaluation import report  # matplotlib, jinja2, rich
 
     titles = dict(read_items(config.items).select("item_id", "title").iter_rows()) if config.items else {}
     item_ids = pl.Series(list(titles), dtype=pl.String) if config.items else None
     sids = read_semantic_ids(config.semantic_ids, item_ids) if config.semantic_ids else None
     slates, unusable = read_split(config.slates, config.split, item_ids)
-    rankings = {name: read_rankings(file, slates) for name, file in named_files(config.rankings).items()}
+    rankings = {name: read_rankings(file, slates) for name, file in named_files("rankings", config.rankings).items()}
     background = report.Background(
         titles=titles,
         sids=dict(zip(sids["item_id"], sids["sid"], strict=True)) if sids is not None else {},
@@ -75,17 +110,17 @@ def run(config: Config) -> None:
     report.print_table(results)
 
 
-def named_files(entries: list[str]) -> dict[str, str]:
+def named_files(option: str, entries: list[str]) -> dict[str, str]:
     """["NAME=FILE", ...] -> {name: file}; InputError on another form, a repeated name or that of a computed system."""
     files: dict[str, str] = {}
     for entry in entries:
         name, equals, file = entry.partition("=")
         if not (name and equals and file):
-            raise InputError(f"--rankings {entry}: expected NAME=FILE")
-        if name in COMPUTED:
-            raise InputError(f"--rankings {entry}: '{name}' is always computed from the slates; choose another name")
+            raise InputError(f"--{option} {entry}: expected NAME=FILE")
+        if option == "rankings" and name in COMPUTED:
+            raise InputError(f"--{option} {entry}: '{name}' is always computed from the slates; choose another name")
         if name in files:
-            raise InputError(f"--rankings {entry}: the name '{name}' is given twice")
+            raise InputError(f"--{option} {entry}: the name '{name}' is given twice")
         files[name] = file
     return files
 

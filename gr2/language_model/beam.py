@@ -31,9 +31,12 @@ def search(
     """
     batch, time = input_ids.shape
     searches, device = anchors.shape[1], input_ids.device
-    output = model(input_ids=input_ids, use_cache=True)
+    kept, place = anchors.unique(
+        return_inverse=True
+    )  # with a large vocabulary the logits of all tokens would fill the memory
+    output = model(input_ids=input_ids, use_cache=True, logits_to_keep=kept)
     cache = output.past_key_values
-    logits = output.logits.gather(1, anchors[..., None].expand(-1, -1, output.logits.shape[2]))[:, :, None]
+    logits = output.logits.gather(1, place[..., None].expand(-1, -1, output.logits.shape[2]))[:, :, None]
     # What each beam may look at: [batch, searches, width, keys]. Nodes, scores: [batch, searches, width].
     visible = (torch.arange(time, device=device) <= anchors[..., None])[:, :, None]
     nodes = torch.zeros(batch, searches, 1, dtype=torch.long, device=device)

@@ -4,7 +4,7 @@ from transformers import PreTrainedTokenizerBase
 
 from gr2.semantic_ids.tokens import BEGIN, END, LETTERS, code_token
 
-HISTORY = "One user chose these items, oldest first:"
+HISTORY = "History:"
 
 
 def history_text(sids: list[str]) -> str:

@@ -1,46 +1,82 @@
 """The texts of mid-training, as (text, learned) pieces: only pieces marked as learned count in the loss.
 
-Tasks after OneRec-Think (2510.11639) and GR2 (2602.07774): sequential preference (history of IDs -> next ID) and
-itemic captioning (ID -> text, and text -> ID).
+The four tasks of OneRec-Think (2510.11639) and GR2 (2602.07774): sequential preference (history of IDs -> next ID),
+itemic dense captioning (ID -> text, and text -> ID), persona grounding (a history of IDs interleaved with text), general
+language. The wording is ours. Item text has been made harmless by `read_catalogue`, general text here.
 """
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 from gr2.data.catalogue import Catalogue
+from gr2.data.text import neutralise
+from gr2.errors import InputError
 from gr2.language_model.sequences import HISTORY
 
 Pieces = list[tuple[str, bool]]
 
+PERSONA = "Profile:"
+
 
 def sequential(histories: list[list[str]], catalogue: Catalogue, window: int, rng: random.Random) -> Iterator[Pieces]:
     """Each user's items cut into windows at a random offset; every ID of a window but its first is learned."""
+    for part in windows(histories, window, rng):
+        first, *rest = [catalogue.sid[item_id] for item_id in part]
+        if rest:
+            yield [(HISTORY, False), (first, False), *((sid, True) for sid in rest)]
+
+
+def persona(histories: list[list[str]], catalogue: Catalogue, window: int, rng: random.Random) -> Iterator[Pieces]:
+    """The same windows with each ID followed by its item's text; all is learned but the first ID."""
+    for part in windows(histories, window, rng):
+        pieces = [(PERSONA, False)]
+        for item_id in part:
+            pieces += [(catalogue.sid[item_id], len(pieces) > 1), (f" {described(item_id, catalogue)};", True)]
+        yield pieces
+
+
+def windows(histories: list[list[str]], window: int, rng: random.Random) -> Iterator[list[str]]:
+    """Every history in stretches of `window` items, the first of them cut short at random."""
     for history in histories:
         offset = rng.randrange(min(window, len(history)))
         for start in range(-offset, len(history), window):
-            first, *rest = [catalogue.sid[item_id] for item_id in history[max(0, start) : start + window]] or [""]
-            if rest:
-                yield [(HISTORY + first, False), ("".join(rest), True)]
+            part = history[max(0, start) : start + window]
+            if part:
+                yield part
 
 
 def captions(item_ids: list[str], catalogue: Catalogue) -> Iterator[Pieces]:
-    """`ID is "Title", Category > Category.` and back."""
+    """`ID is "Title", Category > Category. Description` and back."""
     for item_id in item_ids:
-        text = f'"{catalogue.title[item_id]}", {catalogue.category[item_id]}'
-        yield [(f"{catalogue.sid[item_id]} is", False), (f" {text}.", True)]
+        text, more = described(item_id, catalogue), catalogue.description.get(item_id, "")
+        yield [(catalogue.sid[item_id], False), (" is", False), (f" {text}." + (f" {more}" if more else ""), True)]
         yield [(f"The item {text} is ", False), (catalogue.sid[item_id], True)]
 
 
-def one_pass(
-    histories: list[list[str]],
-    catalogue: Catalogue,
-    window: int,
-    caption_share: float,
-    rng: random.Random,
-) -> list[Pieces]:
-    """One pass over all histories, and a random share of the captions, shuffled."""
-    documents = list(sequential(histories, catalogue, window, rng))
-    item_ids = list(catalogue.sid)
-    documents += captions(rng.sample(item_ids, round(caption_share * len(item_ids))), catalogue)
-    rng.shuffle(documents)
-    return documents
+def described(item_id: str, catalogue: Catalogue) -> str:
+    category = catalogue.category[item_id]
+    return f'"{catalogue.title[item_id]}"' + (f", {category}" if category else "")
+
+
+def general(source: str, rng: random.Random) -> Iterator[Pieces]:
+    """The paragraphs of a text file, or the `text` column of a data set's train split (folder or hub id), streamed and
+    shuffled within a buffer. InputError where there is none.
+    """
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetNotFoundError
+
+    try:
+        if Path(source).is_file():
+            rows = load_dataset("text", data_files=source, split="train", streaming=True, sample_by="paragraph")
+        else:
+            rows = load_dataset(source, split="train", streaming=True)
+    except (OSError, ValueError, DatasetNotFoundError) as error:
+        raise InputError(
+            f"general_text {source}: no text file, and no data set to be had ({str(error).splitlines()[0]})"
+        ) from None
+    for row in rows.shuffle(seed=rng.randrange(2**32), buffer_size=1000):
+        if "text" not in row:
+            raise InputError(f"general_text {source}: expected a column 'text', found {', '.join(row)}")
+        if row["text"].strip():
+            yield [(neutralise(row["text"]), True)]

@@ -8,6 +8,7 @@ import dataclasses
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 from transformers import TrainingArguments
@@ -16,6 +17,7 @@ from gr2.config import arg
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.tables import read_interactions, require_columns
 from gr2.errors import InputError
+from gr2.midtrain.mixture import mixed, read_weights, shuffled
 from gr2.semantic_ids.tokens import SID
 
 
@@ -25,12 +27,21 @@ class Config(TrainingArguments):
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`; only its pretrain events are learned")
     semantic_ids: str = arg(help="semantic_ids.parquet")
     model_name_or_path: str | None = arg(None, "base model: folder, hub id or packaged:NAME; none: from scratch")
+    trainable: Literal["all", "rows", "lora"] = arg(
+        "all",
+        "what is trained: everything; the rows of the IDs' tokens (a first phase); LoRA and those rows, merged at the end",
+    )
+    lora_rank: int = arg(32, "lora: rank")
+    lora_alpha: int = arg(64, "lora: scale, divided by the rank")
+    mixture: list[str] = arg(
+        ["sequential=0.75", "captions=0.25"], "TASK=WEIGHT, shares of tokens, of sequential, persona, captions, general"
+    )
+    general_text: str | None = arg(None, "general: a text file, or a data set with a column 'text' (folder or hub id)")
     window: int = arg(40, "items of a history in one training document")
-    caption_share: float = arg(0.3, "share of the catalogue whose captions are in each pass")
-    exercises: int = arg(0, "so many reranking exercises in the place of histories and captions")
-    prompt: str = arg("prompts/student.yaml", "exercises: the student's prompt, the same as in sft")
     passes: int = arg(8, "passes over the histories, each cut into other windows")
     block_length: int = arg(256, "tokens a training example; documents are packed")
+    exercises: int = arg(0, "so many reranking exercises in the place of the four tasks")
+    prompt: str = arg("prompts/student.yaml", "exercises: the student's prompt, the same as in sft")
     vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs")
     bpe_files: list[str] = arg(
         [], "from scratch: texts that the BPE learns beside the catalogue, each counted 100 times"
@@ -47,44 +58,65 @@ def run(config: Config) -> None:
     from transformers import Trainer, set_seed
 
     from gr2.midtrain.packing import collate
+    from gr2.midtrain.trainable import rows_only, with_lora
     from gr2.training import train
 
+    check(config)
     set_seed(config.seed)
     catalogue = read_catalogue(config.items, config.semantic_ids)
     histories = pretrain_histories(config.interactions, catalogue)
-    model, tokenizer = base_model(config, catalogue)
+    model, tokenizer, token_ids = base_model(config, catalogue)
     make = exercise_examples if config.exercises else packed_examples
     examples = make(config, histories, catalogue, tokenizer)
     if not examples:
         raise InputError(
             f"nothing to learn: {len(histories)} histories make not one example of {config.block_length} tokens"
         )
+    if config.trainable == "rows":
+        rows_only(model, token_ids)
+    if config.trainable == "lora":
+        model = with_lora(model, token_ids, config.lora_rank, config.lora_alpha)
     print(f"{model.num_parameters():,} parameters, {len(examples)} examples", flush=True)
     train(Trainer(model, config, train_dataset=examples, processing_class=tokenizer, data_collator=collate))
 
 
-def packed_examples(config: Config, histories: list[list[str]], catalogue: Catalogue, tokenizer) -> list[dict]:
-    """Histories and captions, `passes` times, each time cut and shuffled anew."""
-    from gr2.midtrain.packing import encode, pack
-    from gr2.midtrain.tasks import one_pass
+def check(config: Config) -> None:
+    """InputError for options that do not go together."""
+    weights = read_weights(config.mixture)
+    if ("general" in weights) != (config.general_text is not None):
+        raise InputError("expected both or neither of mixture general=WEIGHT and general_text")
+    if config.trainable != "all" and not config.model_name_or_path:
+        raise InputError(f"trainable {config.trainable}: expected --model_name_or_path, a base model to keep")
+    if config.trainable == "rows" and config.weight_decay:
+        raise InputError("trainable rows: expected weight_decay 0, which would shrink the rows that are to stay")
 
-    rng = random.Random(config.seed)
-    examples = []
-    for _ in range(config.passes):
-        documents = one_pass(histories, catalogue, config.window, config.caption_share, rng)
-        examples += pack((encode(document, tokenizer) for document in documents), config.block_length)
-    return examples
+
+def packed_examples(config: Config, histories: list[list[str]], catalogue: Catalogue, tokenizer) -> list[dict]:
+    """The tasks, mixed by weight, for `passes` passes over the histories, each time cut and shuffled anew."""
+    from gr2.midtrain import tasks
+    from gr2.midtrain.packing import Encoder, pack
+
+    rng, encode = random.Random(config.seed), Encoder(tokenizer)
+    item_ids = list(catalogue.sid)
+    make = {
+        "sequential": lambda: shuffled(tasks.sequential(histories, catalogue, config.window, rng), rng),
+        "persona": lambda: shuffled(tasks.persona(histories, catalogue, config.window, rng), rng),
+        "captions": lambda: shuffled(tasks.captions(item_ids, catalogue), rng),
+        "general": lambda: tasks.general(config.general_text, rng),
+    }
+    encoded = {name: (lambda one_pass=one_pass: map(encode, one_pass())) for name, one_pass in make.items()}
+    return list(pack(mixed(encoded, read_weights(config.mixture), config.passes), config.block_length))
 
 
 def exercise_examples(config: Config, histories: list[list[str]], catalogue: Catalogue, tokenizer) -> list[dict]:
     """Each exercise an example of its own: what stands before it would be looked at for its answer."""
     from gr2.midtrain.exercises import exercises
-    from gr2.midtrain.packing import encode
+    from gr2.midtrain.packing import Encoder
     from gr2.prompts import load_prompt
 
     made = exercises(config.exercises, histories, config.window, load_prompt(config.prompt), catalogue, tokenizer,
                      random.Random(config.seed))  # fmt: skip
-    encoded = (encode(pieces, tokenizer) for pieces in made)
+    encoded = map(Encoder(tokenizer), made)
     # The end token closes the answer here, and is learned.
     return [{"input_ids": ids, "labels": [*labels[:-1], ids[-1]]} for ids, labels in encoded]
 
@@ -98,7 +130,7 @@ def pretrain_histories(interactions: str, catalogue: Catalogue) -> list[list[str
 
 
 def base_model(config: Config, catalogue: Catalogue):
-    """(model, tokenizer) whose vocabulary has a token for every code of the catalogue."""
+    """(model, tokenizer) whose vocabulary has a token for every code of the catalogue, and those tokens' ids."""
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.language_model.scratch import small_model, train_tokenizer
     from gr2.language_model.vocabulary import expand
@@ -110,8 +142,7 @@ def base_model(config: Config, catalogue: Catalogue):
         tokenizer = train_tokenizer(bpe_texts(catalogue, config.bpe_files), config.vocab_size)
         model = small_model(tokenizer, config.hidden_size, config.layers, config.heads, config.context, config.seed)
     codes = 1 + max(max(item) for item in catalogue.codes.values())
-    expand(model, tokenizer, vocabulary(catalogue.levels, codes), config.seed)
-    return model, tokenizer
+    return model, tokenizer, expand(model, tokenizer, vocabulary(catalogue.levels, codes), config.seed)
 
 
 def bpe_texts(catalogue: Catalogue, files: list[str]) -> list[str]:

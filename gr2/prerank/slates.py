@@ -1,158 +1,198 @@
-"""gr2 slates: interactions + a pre-ranker -> slates.parquet, the lists to rerank.
+"""gr2 slates: interactions + pre-rankers -> slates.parquet, the lists to rerank; with --depth also top_k.parquet.
 
 A slate is made at a train, valid or test position: the history before it, the pre-ranker's top K, and which of them
-the user chose next. Slates whose target is not among the K are counted and left out (GR2 does the same).
+the user chose next. Slates whose target is not among the K are counted and left out (GR2 does the same). Lists of
+several pre-rankers are fused by reciprocal rank.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
 import polars as pl
+from tqdm import tqdm
 
 from gr2.artifacts import write_json
 from gr2.config import arg
-from gr2.data.catalogue import Catalogue, read_catalogue
-from gr2.data.splits import popularity
-from gr2.data.tables import (
-    SLATE_SPLITS,
-    as_id,
-    list_casts,
-    read_interactions,
-    read_slates,
-    read_table,
-    refuse_rows,
-    require_columns,
-    whole_numbers,
-    write_parquet,
-)  # fmt: skip
+from gr2.data.catalogue import order_digest, read_catalogue
+from gr2.data.tables import SLATE_SPLITS, read_interactions, read_items, read_slates, write_parquet
 from gr2.errors import InputError
-from gr2.prerank.rankers import Query, beam_ranker, popularity_ranker
+from gr2.prerank.positions import Positions, asked, numbered
+from gr2.prerank.queries import Ranker, Top
+
+PRE_RANKERS = ("beam", "sasrec", "popularity", "item_knn", "bm25", "file")
+CELLS = 50_000_000  # scores held at a time, 200 MB
 
 
 @dataclass
 class Config:
     items: str = arg(help="items.parquet")
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`")
-    semantic_ids: str = arg(help="semantic_ids.parquet")
     output_dir: str = arg(help="folder for slates.parquet and slates_report.json")
-    pre_ranker: Literal["beam", "popularity", "file"] = arg(
-        "beam", "who makes the lists; `file`: your own ranker's, see --top_k"
-    )
+    semantic_ids: str | None = arg(None, "beam: semantic_ids.parquet")
+    pre_ranker: list[str] = arg(["beam"], f"who makes the lists: one or more of {', '.join(PRE_RANKERS)}")
     model_name_or_path: str | None = arg(None, "beam: the mid-trained model")
-    top_k: str | None = arg(None, "file: a table with user_id, position, candidates and optional scores")
+    sasrec: str | None = arg(None, "sasrec: the folder of `gr2 sasrec`")
+    top_k: str | None = arg(
+        None, "file: your own ranker's lists, a table with user_id, position, candidates, optional scores"
+    )
     candidates: int = arg(10, "items a slate holds (GR2: 10)")
+    depth: int | None = arg(
+        None, "also write top_k.parquet, so many items at every position, for `gr2 evaluate --top_k`"
+    )
     beams: int = arg(20, "beam: width of the search; more than `candidates` leaves room for dropped items")
-    history: int = arg(20, "most recent items of the user that a slate holds")
+    history: int = arg(20, "most recent items of the user that a slate holds, and that beam, item_knn and bm25 look at")
     exclude_seen: bool = arg(
         True, "drop items that the user's whole past holds; turn off where users come back to items"
     )
     window: int = arg(40, "beam: at most so many past items are read, at least `history`; as in mid-training")
     batch_size: int = arg(16, "beam: stretches of `window` items a batch")
+    splits: list[str] = arg(list(SLATE_SPLITS), "positions of these splits")
     max_positions: int | None = arg(None, "at most so many positions a split and user, the latest; none: all")
 
 
 def run(config: Config) -> None:
-    catalogue = read_catalogue(config.items, config.semantic_ids)
-    events = read_interactions(config.interactions, catalogue.item_ids)
-    require_columns(events, config.interactions, ("split", "position"))
-    positions = slate_positions(events, config.max_positions)
-    tops = list(pre_rank(config, events, positions, catalogue))
-    rows, report = [], {name: {"positions": 0, "missed": 0, "slates": 0} for name in SLATE_SPLITS}
-    for position, (candidates, scores) in zip(positions.iter_rows(named=True), tops, strict=True):
-        counts = report[position["split"]]
-        counts["positions"] += 1
-        if position["item_id"] not in candidates or len(candidates) < config.candidates:
-            counts["missed"] += 1
-            continue
-        counts["slates"] += 1
-        rows.append({
-            "slate_id": f"{position['user_id']}-{position['position']}",
-            "user_id": position["user_id"],
-            "history": position["items"][: position["rank"]][-config.history :],
-            "candidates": candidates,
-            "labels": [float(item_id == position["item_id"]) for item_id in candidates],
-            "scores": scores,
-            "split": position["split"],
-        })  # fmt: skip
-    if not rows:
-        raise InputError(f"the pre-ranker {config.pre_ranker} found no target among its top {config.candidates} at any of "
-                         f"{len(positions)} positions; train it longer or raise --candidates")  # fmt: skip
+    if set(config.splits) - set(SLATE_SPLITS):
+        raise InputError(f"--splits {' '.join(config.splits)}: expected some of {', '.join(SLATE_SPLITS)}")
+    item_ids = read_items(config.items)["item_id"]
+    events = numbered(read_interactions(config.interactions, item_ids), config.interactions, item_ids)
+    positions = asked(events, config.splits, config.max_positions)
+    count = max(config.candidates, config.depth or 0)
+    top, scores = listed(config, events, positions, item_ids, count)
+    report, kept = hits(positions.frame, top[:, : config.candidates])
+    if not kept.any():
+        raise InputError(f"the pre-ranker {' + '.join(config.pre_ranker)} found no target among its top {config.candidates} at "
+                         f"any of {len(positions.frame)} positions; train it longer or raise --candidates")  # fmt: skip
     output = Path(config.output_dir)
-    write_parquet(pl.DataFrame(rows), output / "slates.parquet")
-    read_slates(output / "slates.parquet", catalogue.item_ids)
+    if config.depth:
+        write_parquet(
+            top_k_frame(positions.frame, top[:, : config.depth], scores[:, : config.depth], item_ids),
+            output / "top_k.parquet",
+        )
+    chosen = Positions(positions.frame.filter(kept), positions.queries.only(kept))
+    write_parquet(slates_frame(config, chosen, top[kept], scores[kept], item_ids), output / "slates.parquet")
+    read_slates(output / "slates.parquet", item_ids)
+    exclude_seen = None if "file" in config.pre_ranker else config.exclude_seen  # what is in a file is up to its maker
     write_json(output / "slates_report.json",
-               {"pre_ranker": config.pre_ranker, "candidates": config.candidates, "exclude_seen": config.exclude_seen,
-                "splits": report})  # fmt: skip
+               {"pre_ranker": " + ".join(config.pre_ranker), "candidates": config.candidates,
+                "exclude_seen": exclude_seen, "splits": report})  # fmt: skip
     for name, counts in report.items():
         print(
             f"{name}: {counts['slates']} slates; the target was missed at {counts['missed']} of {counts['positions']} positions"
         )
 
 
-def slate_positions(events: pl.DataFrame, max_positions: int | None) -> pl.DataFrame:
-    """One row per train, valid or test event that has a past, by user and position, with `items`, all items of the
-    user, oldest first, and `rank`, the event's place among them.
-    """
-    events = events.sort("user_id", "position").with_columns(pl.int_range(pl.len()).over("user_id").alias("rank"))
-    whole = events.group_by("user_id", maintain_order=True).agg(pl.col("item_id").alias("items"))
-    positions = events.filter((pl.col("split") != "pretrain") & (pl.col("rank") > 0))
-    if max_positions is not None:
-        positions = positions.filter(pl.int_range(pl.len(), 0, -1).over("user_id", "split") <= max_positions)
-    return positions.join(whole, on="user_id", maintain_order="left")
+def listed(config: Config, events: pl.DataFrame, positions: Positions, item_ids: pl.Series, count: int) -> Top:
+    """The `count` best items at every position; int32 and float32 [positions, count]."""
+    unknown = set(config.pre_ranker) - set(PRE_RANKERS)
+    if unknown or not config.pre_ranker:
+        raise InputError(
+            f"pre_ranker: expected one or more of {', '.join(PRE_RANKERS)}, found {' '.join(config.pre_ranker)}"
+        )
+    if "file" in config.pre_ranker:
+        from gr2.prerank.own import as_arrays, read_top_k
+
+        if not config.top_k or len(config.pre_ranker) > 1:
+            raise InputError(
+                "pre_ranker file: expected --top_k FILE with user_id, position, candidates, and no other pre-ranker"
+            )
+        return as_arrays(read_top_k(config.top_k, item_ids), positions.frame, item_ids, count)
+    rankers = [ranker(name, config, events, item_ids, count) for name in config.pre_ranker]
+    from gr2.prerank.simple import fused
+
+    rank = fused(rankers, count) if len(rankers) > 1 else rankers[0]
+    size = int(np.clip(CELLS // len(item_ids), 64, 4096))
+    blocks = tqdm(
+        positions.queries.blocks(size), "pre-ranking", -(-len(positions.queries) // size), unit="block", disable=None
+    )
+    tops = [rank(block) for block in blocks]
+    if not tops:
+        raise InputError(
+            f"{config.interactions}: expected positions of {', '.join(config.splits)} with a past, found none"
+        )
+    top, scores = (np.concatenate(part) for part in zip(*tops, strict=True))
+    return top, scores
 
 
-def pre_rank(
-    config: Config, events: pl.DataFrame, positions: pl.DataFrame, catalogue: Catalogue
-) -> Iterable[tuple[list[str], list[float]]]:
-    """The pre-ranker's (candidates, scores) at each position."""
-    if config.pre_ranker == "file":
-        return own_top_k(config, positions, catalogue)
-    users = positions.group_by("user_id", maintain_order=True).agg(pl.col("items").first(), "rank")
-    queries = [Query(items, ranks) for items, ranks in users.select("items", "rank").iter_rows()]
-    if config.pre_ranker == "popularity":
-        return popularity_ranker(queries, popularity(events), config.candidates, config.exclude_seen)
-    if not config.model_name_or_path:
-        raise InputError("pre_ranker beam: expected --model_name_or_path, the mid-trained model")
-    return beam_ranker(
-        queries,
-        catalogue,
-        config.model_name_or_path,
-        candidates=config.candidates,
-        beams=config.beams,
-        history=config.history,
-        window=config.window,
-        batch_size=config.batch_size,
-        exclude_seen=config.exclude_seen,
+def ranker(name: str, config: Config, events: pl.DataFrame, item_ids: pl.Series, count: int) -> Ranker:
+    """A pre-ranker by name; what it learns from are pretrain events."""
+    from gr2.prerank import simple
+
+    learned = events.filter(pl.col("split") == "pretrain")
+    if name == "popularity":
+        counts = np.bincount(learned["row"], minlength=len(item_ids))
+        return simple.popularity(counts, count, config.exclude_seen)
+    if name == "item_knn":
+        users = learned["user_id"].rle_id().to_numpy()  # events come user by user
+        return simple.item_knn(
+            users, learned["row"].to_numpy(), len(item_ids), config.history, count, config.exclude_seen
+        )
+    if name == "bm25":
+        return simple.bm25(read_items(config.items)["title"].to_list(), config.history, count, config.exclude_seen)
+    if name == "sasrec":
+        return sasrec_ranker(config, item_ids, count)
+    from gr2.prerank import beam
+
+    if not config.model_name_or_path or not config.semantic_ids:
+        raise InputError("pre_ranker beam: expected --model_name_or_path, the mid-trained model, and --semantic_ids")
+    catalogue = read_catalogue(config.items, config.semantic_ids)
+    return beam.ranker(catalogue, config.model_name_or_path, count=count, beams=max(config.beams, count), history=config.history,
+                       window=config.window, batch_size=config.batch_size, exclude_seen=config.exclude_seen)  # fmt: skip
+
+
+def sasrec_ranker(config: Config, item_ids: pl.Series, count: int) -> Ranker:
+    from gr2.prerank.sasrec import SASRec, ranker
+
+    if not config.sasrec or not (Path(config.sasrec) / "config.json").exists():
+        raise InputError(
+            f"pre_ranker sasrec: expected --sasrec FOLDER, as `gr2 sasrec` wrote it, found {config.sasrec}"
+        )
+    model = SASRec.from_pretrained(config.sasrec)
+    if model.config.items_digest != order_digest(item_ids):
+        raise InputError(f"{config.sasrec}: it was trained on other items, or another order, than {config.items}")
+    return ranker(model, count, config.exclude_seen)
+
+
+def hits(frame: pl.DataFrame, top: np.ndarray) -> tuple[dict, np.ndarray]:
+    """Counts by split, and which positions make a slate: a full list that holds the target."""
+    target = frame["row"].to_numpy()
+    held = (top == target[:, None]).any(1)
+    kept = held & (top >= 0).all(1)
+    counts = frame.select("split").with_columns(pl.Series("held", held), pl.Series("kept", kept))
+    report = {}
+    for name in SLATE_SPLITS:
+        own = counts.filter(pl.col("split") == name)
+        slates = int(own["kept"].sum())
+        report[name] = {"positions": len(own), "missed": len(own) - slates, "slates": slates}
+    return report, kept
+
+
+def slates_frame(
+    config: Config, positions: Positions, top: np.ndarray, scores: np.ndarray, item_ids: pl.Series
+) -> pl.DataFrame:
+    """The content of slates.parquet."""
+    frame, top = positions.frame, top[:, : config.candidates]
+    labels = (top == frame["row"].to_numpy()[:, None]).astype(np.float64)
+    return frame.select(
+        pl.format("{}-{}", "user_id", "position").alias("slate_id"),
+        "user_id",
+        id_lists(positions.queries.history(config.history), item_ids).alias("history"),
+        id_lists(top, item_ids).alias("candidates"),
+        pl.Series("labels", labels).arr.to_list(),
+        pl.Series("scores", scores[:, : config.candidates].astype(np.float64)).arr.to_list(),
+        "split",
     )
 
 
-def own_top_k(config: Config, positions: pl.DataFrame, catalogue: Catalogue) -> list[tuple[list[str], list[float]]]:
-    """An existing ranker's lists, by user_id and position; a position without a list counts as missed."""
-    if not config.top_k:
-        raise InputError("pre_ranker file: expected --top_k FILE with user_id, position, candidates")
-    table, path = read_table(config.top_k), config.top_k
-    require_columns(table, path, ("user_id", "position", "candidates"))
-    keys = as_id(table, path, "user_id").alias("user_id"), whole_numbers(table, path, "position").alias("position")
-    table = table.with_columns(*keys, *list_casts(table, path))
-    twice = ~table.select(pl.struct("user_id", "position").is_first_distinct()).to_series()
-    refuse_rows(twice, path, "position", "one list per user and position", table["position"])
-    candidates, sizes = table["candidates"], table["candidates"].list.len()
-    known = candidates.list.eval(pl.element().is_in(catalogue.item_ids.implode()).fill_null(False)).list.all()
-    good = known & (candidates.list.n_unique() == sizes)
-    refuse_rows(~good, path, "candidates", "distinct items of the items file", candidates)
-    lists = table.select("user_id", "position", "candidates").rows()
-    scores = [[-float(rank) for rank in range(size)] for size in sizes]
-    if "scores" in table.columns:
-        fits = (table["scores"].list.len() == sizes) & table["scores"].list.eval(
-            pl.element().is_finite().fill_null(False)
-        ).list.all()
-        refuse_rows(~fits, path, "scores", "a finite score per candidate", table["scores"])
-        scores = table["scores"].to_list()
-    kept = config.candidates
-    by_position = {
-        (user, at): (items[:kept], values[:kept]) for (user, at, items), values in zip(lists, scores, strict=True)
-    }
-    wanted = positions.select("user_id", "position").iter_rows()
-    return [by_position.get(key, ([], [])) for key in wanted]
+def top_k_frame(frame: pl.DataFrame, top: np.ndarray, scores: np.ndarray, item_ids: pl.Series) -> pl.DataFrame:
+    """The content of top_k.parquet, which `pre_ranker: file` reads too."""
+    values = pl.Series("scores", np.where(top >= 0, scores, np.nan)).arr.to_list()
+    return frame.select("user_id", "position", id_lists(top, item_ids).alias("candidates"),
+                        values.list.eval(pl.element().filter(pl.element().is_not_nan())).cast(pl.List(pl.Float64)))  # fmt: skip
+
+
+def id_lists(rows: np.ndarray, item_ids: pl.Series) -> pl.Series:
+    """Item rows [n, K] -> lists of item ids, without the -1s."""
+    flat = pl.Series(rows.ravel(), dtype=pl.Int32)
+    names = item_ids.gather(flat.set(flat < 0, None))
+    return names.reshape(rows.shape).arr.to_list().list.drop_nulls()

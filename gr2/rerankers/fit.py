@@ -34,7 +34,7 @@ def run(config: Config) -> None:
 def load_features(config):
     """Features from the items, interactions and embeddings that a config names."""
     from gr2.rerankers.features import Features
-    from gr2.semantic_ids.embed import read_embeddings
+    from gr2.semantic_ids.embeddings import read_embeddings
 
     items = read_items(config.items)
     events = read_interactions(config.interactions, items["item_id"])

@@ -69,7 +69,7 @@ def measure(config: Config, seed: int, chosen: dict[str, bool]) -> list[dict]:
     from gr2.data.tables import read_items
     from gr2.semantic_ids import sids
     from gr2.semantic_ids.assign import random_unused
-    from gr2.semantic_ids.embed import read_embeddings
+    from gr2.semantic_ids.embeddings import read_embeddings
 
     settings = {field.name: vars(config)[field.name] for field in fields(Settings)}
     settings |= {name: OFF[name] for name, on in chosen.items() if not on}

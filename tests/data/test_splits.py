@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.data.splits import in_order, k_core, popularity, with_splits
+from gr2.data.splits import in_order, k_core, leave_one_out, popularity, with_splits
 
 pairs = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=60)
 small = st.integers(1, 4)
@@ -129,6 +129,18 @@ def test_shares_zero_are_leave_one_out():
 def test_shares_by_hand():
     split = with_splits(ordered_users([20]), 0.2, 0.05, 0.15)["split"].to_list()
     assert split == ["pretrain"] * 12 + ["train"] * 4 + ["valid"] + ["test"] * 3
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_leave_one_out_keeps_the_last_two_events_of_each_user(lengths, rng):
+    ordered = ordered_users(lengths)
+    rows = list(range(len(ordered)))
+    rng.shuffle(rows)  # positions decide, not the order of the rows
+    split = leave_one_out(ordered[rows])
+    assert split.drop("split").equals(ordered[rows])
+    for user, length in enumerate(lengths):
+        own = split.filter(pl.col("user_id") == f"u{user}").sort("position")["split"].to_list()
+        assert own == (["pretrain"] * length if length < 3 else ["pretrain"] * (length - 2) + ["valid", "test"])
 
 
 def test_popularity_counts_pretrain_events_only():

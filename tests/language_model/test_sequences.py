@@ -17,7 +17,7 @@ def tokenizer_with(tokens):
 
 def test_a_prompt_is_the_history_and_an_opened_id():
     sids = [sid_string([1, 2]), sid_string([0, 3])]
-    assert next_item_prompt(sids) == "One user chose these items, oldest first:" + "".join(sids) + "<|sid_begin|>"
+    assert next_item_prompt(sids) == "History:" + "".join(sids) + "<|sid_begin|>"
     assert next_item_prompt(sids[:1]) + sids[1].removeprefix("<|sid_begin|>") == history_text(sids)
 
 

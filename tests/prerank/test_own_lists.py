@@ -29,9 +29,8 @@ def made(world, folder, table):
         slates.Config(
             items=world.items,
             interactions=world.interactions,
-            semantic_ids=world.semantic_ids,
             output_dir=str(folder / "out"),
-            pre_ranker="file",
+            pre_ranker=["file"],
             top_k=str(folder / "top.parquet"),
         )
     )
@@ -50,11 +49,31 @@ def test_own_lists_become_slates_and_positions_without_one_are_missed(world, tmp
     assert first["candidates"] == expected["candidates"][:10]  # the first K of a longer list
     assert first["labels"] == [0.0, 1.0] + [0.0] * 8
     assert first["scores"] == [-float(rank) for rank in range(10)]
+    assert read_json(tmp_path / "out" / "slates_report.json")["exclude_seen"] is None  # nobody but its maker knows
 
 
 def test_own_scores_are_kept(world, tmp_path, lists):
     frame = made(world, tmp_path, lists.with_columns(pl.lit([12.5 - rank for rank in range(12)]).alias("scores")))
     assert frame["scores"][0].to_list() == [12.5 - rank for rank in range(10)]
+
+
+def test_lists_are_found_whatever_the_order_of_the_file(world, tmp_path, lists):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    shuffled = lists.sample(fraction=1, shuffle=True, seed=0)
+    assert not shuffled.equals(lists)
+    assert made(world, tmp_path / "a", lists).equals(made(world, tmp_path / "b", shuffled))
+
+
+def test_short_and_empty_lists_are_no_slates(world, tmp_path, lists):
+    """The first list has its target, but nine items; the second none."""
+    rows = lists["candidates"].to_list()
+    rows[0], rows[1] = rows[0][:9], []
+    frame = made(world, tmp_path, lists.with_columns(pl.Series("candidates", rows)))
+    expected = lists.select(pl.format("{}-{}", "user_id", "position")).to_series().to_list()[2:]
+    assert frame["slate_id"].to_list() == expected
+    report = read_json(tmp_path / "out" / "slates_report.json")["splits"]
+    assert report["test"] == {"positions": 160, "missed": 82, "slates": 78}
 
 
 def replaced(lists, row, column, value):
@@ -93,7 +112,10 @@ def test_other_tables_are_refused(world, tmp_path, lists):
         made(world, tmp_path, lists.drop("position"))
     with pytest.raises(InputError, match=r"top\.parquet: column 'candidates': expected lists"):
         made(world, tmp_path, lists.with_columns(pl.lit("film01|film02").alias("candidates")))
+    options = {"items": world.items, "interactions": world.interactions, "output_dir": str(tmp_path / "out")}
     with pytest.raises(InputError, match="expected --top_k FILE"):
-        slates.run(slates.Config(items=world.items, interactions=world.interactions, semantic_ids=world.semantic_ids,
-                                 output_dir=str(tmp_path / "out"), pre_ranker="file"))  # fmt: skip
+        slates.run(slates.Config(**options, pre_ranker=["file"]))
+    lists.write_parquet(tmp_path / "top.parquet")
+    with pytest.raises(InputError, match="and no other pre-ranker"):
+        slates.run(slates.Config(**options, pre_ranker=["file", "bm25"], top_k=str(tmp_path / "top.parquet")))
     assert not (tmp_path / "out").exists()

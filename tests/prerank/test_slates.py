@@ -1,18 +1,20 @@
 import polars as pl
 import pytest
+import torch
+from conftest import gr2
 
 from gr2.artifacts import read_json
-from gr2.data.catalogue import read_catalogue
+from gr2.data.catalogue import order_digest, read_catalogue
 from gr2.data.splits import popularity
-from gr2.data.tables import SLATE_SPLITS, read_interactions
-from gr2.midtrain.train import pretrain_histories
+from gr2.data.tables import SLATE_SPLITS, SPLITS
+from gr2.errors import InputError
 from gr2.prerank import slates
-from gr2.prerank.rankers import Query, popularity_ranker
+from gr2.prerank.sasrec import SASRec, SASRecConfig
 
 
 def made(world, folder, **changed):
-    options = {"items": world.items, "interactions": world.interactions, "semantic_ids": world.semantic_ids,
-               "output_dir": str(folder), "pre_ranker": "popularity", "exclude_seen": False} | changed  # fmt: skip
+    options = {"items": world.items, "interactions": world.interactions, "output_dir": str(folder),
+               "pre_ranker": ["popularity"], "exclude_seen": False} | changed  # fmt: skip
     slates.run(slates.Config(**options))
     return pl.read_parquet(folder / "slates.parquet"), read_json(folder / "slates_report.json")["splits"]
 
@@ -61,6 +63,8 @@ def test_train_slates_come_before_valid_before_test(every_slate):
 
 
 def test_the_mid_trained_model_reads_pretrain_events_only(world):
+    from gr2.midtrain.train import pretrain_histories
+
     events = pl.read_parquet(world.interactions).filter(pl.col("split") == "pretrain").sort("user_id", "timestamp")
     histories = pretrain_histories(world.interactions, read_catalogue(world.items, world.semantic_ids))
     assert histories == events.group_by("user_id", maintain_order=True).agg("item_id")["item_id"].to_list()
@@ -76,32 +80,133 @@ def test_popularity_counts_pretrain_events_only(world, every_slate):
     assert first["scores"] == sorted(expected.values(), reverse=True)
 
 
-def test_what_happens_after_pretraining_does_not_change_the_candidates(world, tmp_path):
+@pytest.fixture(scope="module")
+def untrained_sasrec(world, tmp_path_factory):
+    """A SASRec whose answers depend on all it reads."""
+    folder, item_ids = tmp_path_factory.mktemp("sasrec"), pl.read_parquet(world.items)["item_id"]
+    torch.manual_seed(0)
+    model = SASRec(SASRecConfig(len(item_ids), 16, 1, 2, length=8, items_digest=order_digest(item_ids)))
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.5)
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+def top_k(world, folder, **changed):
+    """(user_id, position) -> (split, items, scores): the list of all 48 items."""
+    made(world, folder, depth=48, **changed)
+    frame = pl.read_parquet(folder / "top_k.parquet")
+    events = pl.read_parquet(changed.get("interactions", world.interactions))
+    frame = frame.join(events.select("user_id", "position", "split"), on=["user_id", "position"])
+    assert len(frame) == (events["split"] != "pretrain").sum()
+    return {(user, at): (split, items, scores) for user, at, items, scores, split in frame.iter_rows()}
+
+
+RANKERS = [["popularity"], ["item_knn"], ["bm25"], ["sasrec"], ["item_knn", "sasrec", "popularity"]]
+
+
+@pytest.mark.parametrize("pre_ranker", RANKERS, ids="+".join)
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_what_happens_after_pretraining_does_not_change_the_candidates(
+    world, tmp_path, untrained_sasrec, pre_ranker, exclude_seen
+):
+    """Other train, valid and test events: the lists at a user's first position, all of whose past is pretrain, stay.
+
+    Other test events alone: those at train and valid positions stay too, and a user's first at test.
+    """
     events = pl.read_parquet(world.interactions)
-    later = events.filter(pl.col("split") != "pretrain")
-    permuted = later.with_columns(later["item_id"].sample(fraction=1, shuffle=True, seed=0))
-    assert not permuted.equals(later)
-    pl.concat([events.filter(pl.col("split") == "pretrain"), permuted]).write_parquet(tmp_path / "permuted.parquet")
-    tops = []
-    for file in (world.interactions, str(tmp_path / "permuted.parquet")):
-        own = read_interactions(file)
-        first = slates.slate_positions(own, None).unique(
-            "user_id", keep="first", maintain_order=True
-        )  # all before is pretrain
-        queries = [Query(items, [rank]) for items, rank in first.select("items", "rank").iter_rows()]
-        tops.append(list(popularity_ranker(queries, popularity(own), 10, exclude_seen=True)))
-    assert tops[0] == tops[1] and len(tops[0]) == 40
-    before, after = (
-        made(world, tmp_path / "a")[0],
-        made(world, tmp_path / "b", interactions=str(tmp_path / "permuted.parquet"))[0],
-    )
-    assert (
-        before["candidates"].to_list()[0] == after["candidates"].to_list()[0]
-    )  # nothing seen is dropped: one list for all
-    assert before["candidates"].n_unique() == after["candidates"].n_unique() == 1
-    histories = [pretrain_histories(file, read_catalogue(world.items, world.semantic_ids))
-                 for file in (world.interactions, str(tmp_path / "permuted.parquet"))]  # fmt: skip
-    assert histories[0] == histories[1]
+    lists, options = {}, {"pre_ranker": pre_ranker, "sasrec": untrained_sasrec, "exclude_seen": exclude_seen}
+    for name, kept in (("all", SPLITS), ("pretrain", SPLITS[:1]), ("no test", SPLITS[:3])):
+        later = events.filter(~pl.col("split").is_in(kept))
+        permuted = later.with_columns(later["item_id"].sample(fraction=1, shuffle=True, seed=0))
+        pl.concat([events.filter(pl.col("split").is_in(kept)), permuted]).write_parquet(tmp_path / "events.parquet")
+        lists[name] = top_k(world, tmp_path / name, **options, interactions=str(tmp_path / "events.parquet"))
+    whole = lists["all"]
+    first = set({user: (user, at) for user, at in sorted(whole, reverse=True)}.values())
+    tests = [key for key in sorted(whole, reverse=True) if whole[key][0] == "test"]
+    first_tests = set({user: (user, at) for user, at in tests}.values())
+    assert len(first) == len(first_tests) == 40
+    for key in whole:
+        if key in first:
+            assert lists["pretrain"][key] == whole[key]
+        if key in first_tests or whole[key][0] != "test":
+            assert lists["no test"][key] == whole[key]
+    depends = pre_ranker != ["popularity"] or exclude_seen  # on the past, so that the test can fail
+    assert (lists["pretrain"] != whole) == (lists["no test"] != whole) == depends
+
+
+@pytest.mark.parametrize("pre_ranker", RANKERS, ids="+".join)
+def test_top_k_read_back_gives_the_same_slates(world, tmp_path, untrained_sasrec, pre_ranker):
+    options = {"exclude_seen": True, "candidates": 8}
+    first, report = made(world, tmp_path / "a", pre_ranker=pre_ranker, sasrec=untrained_sasrec, depth=20, **options)
+    lengths = pl.read_parquet(tmp_path / "a/top_k.parquet")["candidates"].list.len()
+    assert lengths.max() == 20 and len(lengths) == sum(counts["positions"] for counts in report.values())
+    again, other = made(world, tmp_path / "b", pre_ranker=["file"], top_k=str(tmp_path / "a/top_k.parquet"), **options)
+    assert first.equals(again) and report == other
+
+
+def test_top_k_is_as_deep_as_asked_and_holds_the_missed_positions(world, tmp_path):
+    made(world, tmp_path, depth=4)  # ten candidates
+    frame = pl.read_parquet(tmp_path / "top_k.parquet")
+    assert set(frame["candidates"].list.len()) == set(frame["scores"].list.len()) == {4}
+    assert frame.select("user_id", "position").n_unique() == len(frame) == 400
+
+
+def test_without_depth_there_are_only_slates(world, tmp_path):
+    made(world, tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"slates.parquet", "slates_report.json"}
+
+
+def test_only_the_asked_splits_have_slates(world, every_slate, tmp_path):
+    frame, report = made(world, tmp_path, candidates=48, splits=["valid", "test"])
+    assert frame.equals(every_slate[0].filter(pl.col("split") != "train"))
+    assert report["train"] == {"positions": 0, "missed": 0, "slates": 0}
+
+
+@pytest.mark.parametrize(("changed", "message"), [
+    ({"pre_ranker": ["popular"]}, "pre_ranker: expected one or more of beam, .*, found popular"),
+    ({"pre_ranker": []}, "pre_ranker: expected one or more of"),
+    ({"splits": ["pretrain", "test"]}, "--splits pretrain test: expected some of train, valid, test"),
+    ({"splits": []}, "expected positions"),
+    ({"pre_ranker": ["sasrec"]}, "expected --sasrec FOLDER, .* found None"),
+    ({"pre_ranker": ["sasrec"], "sasrec": "nowhere"}, "expected --sasrec FOLDER, .* found nowhere"),
+    ({"pre_ranker": ["bm25", "beam"]}, "pre_ranker beam: expected --model_name_or_path"),
+])  # fmt: skip
+def test_bad_options_are_refused_and_nothing_is_written(world, tmp_path, changed, message):
+    with pytest.raises(InputError, match=message):
+        made(world, tmp_path, **changed)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_sasrec_of_other_items_is_refused(world, tmp_path, untrained_sasrec):
+    pl.read_parquet(world.items).reverse().write_parquet(tmp_path / "items.parquet")
+    with pytest.raises(InputError, match="it was trained on other items, or another order"):
+        made(
+            world,
+            tmp_path / "out",
+            pre_ranker=["sasrec"],
+            sasrec=untrained_sasrec,
+            items=str(tmp_path / "items.parquet"),
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_list_that_the_catalogue_cannot_fill_is_not_a_slate(world, tmp_path):
+    """48 items are fewer than 60 candidates, whoever lists them."""
+    for pre_ranker in (["popularity"], ["item_knn"], ["bm25"], ["item_knn", "popularity"]):
+        with pytest.raises(InputError, match="found no target"):
+            made(world, tmp_path, pre_ranker=pre_ranker, candidates=60)
+
+
+def test_command_line(world, tmp_path):
+    done = gr2("slates", "--items", world.items, "--interactions", world.interactions, "--output_dir", tmp_path / "out",
+               "--pre_ranker", "item_knn", "bm25", "--depth", "12", "--exclude_seen", "false")  # fmt: skip
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "slates.parquet", "slates_report.json", "top_k.parquet", "manifest.json"
+    }  # fmt: skip
+    report = read_json(tmp_path / "out/slates_report.json")
+    assert (report["pre_ranker"], report["exclude_seen"]) == ("item_knn + bm25", False)
+    assert f"test: {report['splits']['test']['slates']} slates" in done.stdout
 
 
 @pytest.mark.parametrize("changed", [{}, {"candidates": 5}, {"exclude_seen": True}, {"max_positions": 2}])

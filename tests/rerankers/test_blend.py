@@ -21,7 +21,7 @@ def every_slate(world, tmp_path_factory):
             interactions=world.interactions,
             semantic_ids=world.semantic_ids,
             output_dir=str(folder),
-            pre_ranker="popularity",
+            pre_ranker=["popularity"],
             exclude_seen=False,
             candidates=48,
         )

@@ -6,9 +6,9 @@ import pytest
 from safetensors.numpy import save_file
 from test_sids import QUICK, codes_of
 
+from gr2.data.catalogue import order_digest
 from gr2.errors import InputError
 from gr2.semantic_ids import sids
-from gr2.semantic_ids.embed import order_digest
 
 
 @pytest.fixture(scope="module")

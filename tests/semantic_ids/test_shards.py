@@ -10,6 +10,7 @@ from gr2.artifacts import read_json
 from gr2.errors import InputError
 from gr2.semantic_ids import assign_shards, embed, embed_shards, rkmeans, shards
 from gr2.semantic_ids.assign import minimum_distortion
+from gr2.semantic_ids.embeddings import read_embeddings
 from gr2.semantic_ids.quantizer import Quantizer
 from gr2.semantic_ids.tokens import sid_string
 
@@ -63,7 +64,7 @@ def test_shards_are_embedded_as_one_file_is(ray, tmp_path):
                           "description": ["Cordless.", None, "", "Mild.", None]})  # fmt: skip
     items.write_parquet(tmp_path / "items.parquet")
     embed.run(embed.Config(items=str(tmp_path / "items.parquet"), output_dir=str(tmp_path)))
-    expected = embed.read_embeddings(tmp_path / "embeddings.safetensors", items["item_id"])
+    expected = read_embeddings(tmp_path / "embeddings.safetensors", items["item_id"])
     embed_shards.run(embed_shards.Config(items=written(items, tmp_path / "items", 3), output_dir=str(tmp_path / "out")))
     found = pl.read_parquet(tmp_path / "out/embeddings/*.parquet").sort("item_id")
     assert found.schema == {"item_id": pl.String, "embedding": pl.List(pl.Float32)}

@@ -4,10 +4,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gr2.artifacts import read_json
+from gr2.data.catalogue import order_digest
 from gr2.data.tables import read_semantic_ids
 from gr2.errors import InputError
 from gr2.semantic_ids import quantizer, sids
-from gr2.semantic_ids.embed import order_digest, read_embeddings
+from gr2.semantic_ids.embeddings import read_embeddings
 from gr2.semantic_ids.tokens import sid_string
 
 QUICK = {"hidden": [16], "latent": 8, "epochs": 6, "warmup_epochs": 2, "batch_size": 16}  # an RQ-VAE of seconds

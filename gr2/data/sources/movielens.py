@@ -1,0 +1,96 @@
+"""MovieLens folders as GroupLens publishes them: 100k, 1M and 10M, latest, 20M, 25M and 32M."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from gr2.data.sources.source import Source, chosen
+from gr2.data.tables import as_id, refuse_rows, require_columns
+from gr2.errors import InputError
+
+COLUMNS = ("user_id", "item_id", "rating", "timestamp")  # in every release's order
+GENRES_100K = ("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+               "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western")  # fmt: skip
+NONE = ("", "unknown", "(no genres listed)")
+
+
+def movielens(folder: str | None) -> Source:
+    """Which release it is shows in the folder's files."""
+    if not folder or not Path(folder).is_dir():
+        raise InputError(
+            f"source movielens: expected --folder FOLDER, an unpacked release of MovieLens, found {folder}"
+        )
+    path = Path(folder)
+    for ratings, films, read in (("u.data", "u.item", read_100k), ("ratings.dat", "movies.dat", read_dat),
+                                 ("ratings.csv", "movies.csv", read_csv)):  # fmt: skip
+        if (path / ratings).is_file() and (path / films).is_file():
+            interactions, items = read(path / ratings, path / films)
+            return Source(checked(interactions, path / ratings, items), chosen(items))
+    raise InputError(f"{path}: expected u.data and u.item, ratings.dat and movies.dat, or ratings.csv and movies.csv")
+
+
+def read_100k(ratings: Path, films: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    rows = []
+    for item_id, title, _, _, _, *flags in film_lines(films, "|", 5 + len(GENRES_100K)):
+        rows.append((item_id, title, [name for name, flag in zip(GENRES_100K, flags, strict=True) if flag == "1"]))
+    return as_text(ratings, separator="\t", has_header=False), items_frame(rows)
+
+
+def read_dat(ratings: Path, films: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`::` between fields: with `:` as separator every second column is empty."""
+    frame = as_text(ratings, separator=":", has_header=False)[:, ::2]
+    rows = [(item_id, title, genres.split("|")) for item_id, title, genres in film_lines(films, "::", 3)]
+    return frame, items_frame(rows)
+
+
+def read_csv(ratings: Path, films: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    frame, items = as_text(ratings), as_text(films)
+    require_columns(frame, ratings, ("userId", "movieId", "rating", "timestamp"))
+    require_columns(items, films, ("movieId", "title", "genres"))
+    rows = items.select(as_id(items, films, "movieId"), pl.col("title", "genres").fill_null("")).iter_rows()
+    rows = [(item_id, title, genres.split("|")) for item_id, title, genres in rows]
+    return frame.select("userId", "movieId", "rating", "timestamp"), items_frame(rows)
+
+
+def as_text(path: Path, **options) -> pl.DataFrame:
+    """Nothing is converted yet, so that a bad value can be named by its row."""
+    try:
+        return pl.read_csv(path, infer_schema=False, **options)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{path}: not a readable file of MovieLens ({str(error).splitlines()[0]})") from None
+
+
+def film_lines(path: Path, separator: str, count: int) -> Iterator[list[str]]:
+    """100k and 1M are in Latin-1, 10M is in UTF-8."""
+    raw = path.read_bytes()
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    for row, line in enumerate(text.rstrip("\r\n").split("\n")):  # str.splitlines would end a line at more than \n
+        fields = line.rstrip("\r").split(separator)
+        if len(fields) != count:
+            raise InputError(
+                f"{path}: row {row}: expected {count} fields with {separator} between, found {len(fields)}"
+            )
+        yield fields
+
+
+def checked(frame: pl.DataFrame, path: Path, items: pl.DataFrame) -> pl.DataFrame:
+    """frame: as text, in the order of COLUMNS."""
+    if frame.width != len(COLUMNS):
+        raise InputError(f"{path}: row 0: expected {', '.join(COLUMNS)}, found {frame.width} fields")
+    frame.columns = COLUMNS
+    ids = [as_id(frame, path, "user_id"), as_id(frame, path, "item_id")]
+    refuse_rows(~ids[1].is_in(items["item_id"].implode()), path, "item_id", "an item of the list of films", ids[1])
+    numbers = [frame["rating"].cast(pl.Float64, strict=False), frame["timestamp"].cast(pl.Int64, strict=False)]
+    for column in numbers:
+        refuse_rows(column.is_null(), path, column.name, "a number", frame[column.name])
+    return pl.DataFrame(ids + numbers)
+
+
+def items_frame(rows: list[tuple[str, str, list[str]]]) -> pl.DataFrame:
+    schema = {"item_id": pl.String, "title": pl.String, "categories": pl.List(pl.String)}
+    return pl.DataFrame([(item_id, title, [name for name in genres if name not in NONE]) for item_id, title, genres in rows],
+                        schema, orient="row")  # fmt: skip

@@ -1,0 +1,76 @@
+"""RecBole's atomic files, which LLMRank uses too: NAME.inter and NAME.item, tab-separated, columns named `name:type`."""
+
+import re
+from pathlib import Path
+
+import polars as pl
+
+from gr2.data.sources.source import Source, chosen
+from gr2.data.tables import as_id, refuse_rows, require_columns, whole_numbers
+from gr2.errors import InputError
+
+TITLES = ("title", "movie_title", "name", "item_name")
+CATEGORIES = ("categories", "category", "class", "genre", "genres")
+QUOTED = re.compile(r"""(['"])(.+?)\1(?=[],]|$)""")  # Python's way: "Women's" where a name has an apostrophe
+
+
+def recbole(folder: str | None) -> Source:
+    if not folder or not Path(folder).is_dir():
+        raise InputError(f"source recbole: expected --folder FOLDER with one .inter and one .item file, found {folder}")
+    path, item_path = the_one(Path(folder), ".inter"), the_one(Path(folder), ".item")
+    events, catalogue = read_atomic(path), items_frame(read_atomic(item_path), item_path)
+    require_columns(events, path, ("user_id", "item_id", "timestamp"))
+    columns = [as_id(events, path, "user_id"), as_id(events, path, "item_id"), whole_numbers(events, path, "timestamp")]
+    columns += [events["rating"]] if "rating" in events.columns else []
+    interactions = pl.DataFrame(columns)
+    unknown = ~interactions["item_id"].is_in(catalogue["item_id"].implode())
+    refuse_rows(unknown, path, "item_id", "an item of the .item file", interactions["item_id"])
+    return Source(interactions, chosen(catalogue))
+
+
+def the_one(folder: Path, ending: str) -> Path:
+    files = sorted(folder.glob(f"*{ending}"))
+    if len(files) != 1:
+        raise InputError(f"{folder}: expected one {ending} file, found {len(files)}")
+    return files[0]
+
+
+def read_atomic(path: Path) -> pl.DataFrame:
+    """Columns without their types; `float` as numbers, all others as text."""
+    try:
+        frame = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{path}: not a readable tab-separated file ({str(error).splitlines()[0]})") from None
+    columns = []
+    for text in frame:
+        name, _, kind = text.name.partition(":")
+        if not kind:
+            raise InputError(f"{path}: column '{text.name}': expected a name and a type, like user_id:token")
+        column = text.cast(pl.Float64, strict=False) if kind == "float" else text
+        refuse_rows(column.is_null() & text.is_not_null(), path, text.name, "a number", text)
+        columns.append(column.alias(name))
+    return pl.DataFrame(columns)
+
+
+def items_frame(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+    require_columns(frame, path, ("item_id",))
+    title = next((name for name in TITLES if name in frame.columns), None)
+    if title is None:
+        raise InputError(
+            f"{path}: expected a column for titles, one of {', '.join(TITLES)}; it has {', '.join(frame.columns)}"
+        )
+    year = pl.format(" ({})", "release_year").fill_null("") if "release_year" in frame.columns else pl.lit("")
+    columns = [
+        as_id(frame, path, "item_id"),
+        frame.select((pl.col(title).fill_null("") + year).alias("title")).to_series(),
+    ]
+    category = next((name for name in CATEGORIES if name in frame.columns), None)
+    if category:
+        lists = [split_category(text or "") for text in frame[category]]
+        columns.append(pl.Series("categories", lists, dtype=pl.List(pl.String)))
+    return pl.DataFrame(columns).unique("item_id", keep="first", maintain_order=True)
+
+
+def split_category(text: str) -> list[str]:
+    """`Animation Comedy` -> two names; Amazon's `'Pet Supplies', 'Dogs'` too."""
+    return [name for _, name in QUOTED.findall(text)] if text[:1] in ("'", '"', "[") else text.split()

@@ -1,0 +1,67 @@
+"""The tasks of mid-training, mixed by weight: shares of tokens, kept at every point of the training."""
+
+import random
+from collections.abc import Callable, Iterator
+
+from gr2.errors import InputError
+from gr2.midtrain.packing import Document
+
+TASKS = ("sequential", "persona", "captions", "general")
+
+
+def read_weights(entries: list[str]) -> dict[str, float]:
+    """["sequential=0.7", ...] -> weights of the tasks that have one; InputError where they make no mixture."""
+    weights: dict[str, float] = {}
+    for entry in entries:
+        name, _, value = entry.partition("=")
+        try:
+            weight = float(value)
+        except ValueError:
+            weight = -1.0
+        if name not in TASKS or not 0 <= weight < float("inf") or name in weights:
+            raise InputError(
+                f"mixture {entry}: expected TASK=WEIGHT, each of {', '.join(TASKS)} at most once, weights 0 or more"
+            )
+        weights[name] = weight
+    if not weights.get("sequential"):
+        raise InputError(
+            "mixture: expected sequential=WEIGHT above 0: the passes over it are the length of the training"
+        )
+    return {name: weight for name, weight in weights.items() if weight > 0}
+
+
+def mixed(
+    passes: dict[str, Callable[[], Iterator[Document]]], weights: dict[str, float], count: int
+) -> Iterator[Document]:
+    """Documents of all tasks until `count` passes over `sequential` are done; the task furthest behind its share is next.
+
+    passes: one pass of each task, made anew each time it is called.
+    """
+    used = dict.fromkeys(weights, 0)
+    streams = {name: repeated(passes[name], count if name == "sequential" else None) for name in weights}
+    while True:
+        name = min(weights, key=lambda name: used[name] / weights[name])
+        document = next(streams[name], None)
+        if document is None:
+            return
+        used[name] += len(document[0])
+        yield document
+
+
+def repeated(make: Callable[[], Iterator[Document]], count: int | None) -> Iterator[Document]:
+    """`count` passes, or passes without end; it ends where a pass is empty."""
+    done = 0
+    while count is None or done < count:
+        nothing = True
+        for document in make():
+            nothing = False
+            yield document
+        if nothing:
+            return
+        done += 1
+
+
+def shuffled(documents: Iterator, rng: random.Random) -> list:
+    documents = list(documents)
+    rng.shuffle(documents)
+    return documents

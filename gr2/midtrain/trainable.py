@@ -1,0 +1,36 @@
+"""What a mid-training changes: everything, the rows of the IDs' tokens only (its first phase), or LoRA plus those rows."""
+
+import torch
+from transformers import PreTrainedModel
+
+TARGETS = "all-linear"  # every linear layer but the output's
+
+
+def rows_only(model: PreTrainedModel, token_ids: list[int]) -> None:
+    """Freezes all but the rows of `token_ids` in the input and output embeddings.
+
+    Frozen rows get gradient 0, which Adam without weight decay does not move.
+    """
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    kept = torch.zeros(model.get_input_embeddings().num_embeddings, 1)
+    kept[token_ids] = 1
+    tables = {
+        id(module.weight): module.weight for module in (model.get_input_embeddings(), model.get_output_embeddings())
+    }
+    for weight in tables.values():  # one where they are tied
+        weight.requires_grad_(True)
+        weight.register_hook(lambda gradient: gradient * kept.to(gradient))
+
+
+def with_lora(model: PreTrainedModel, token_ids: list[int], rank: int, alpha: int):
+    """A PEFT model: low-rank updates of every linear layer, and the rows of `token_ids`."""
+    from peft import LoraConfig, get_peft_model
+
+    names = {module: name for name, module in model.named_modules()}
+    tables = [model.get_input_embeddings()] + [model.get_output_embeddings()] * (not model.config.tie_word_embeddings)
+    rows = {names[table].rpartition(".")[2]: token_ids for table in tables}
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=TARGETS, trainable_token_indices=rows, task_type="CAUSAL_LM"
+    )
+    return get_peft_model(model, config)

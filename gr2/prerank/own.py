@@ -1,0 +1,49 @@
+"""Lists of a ranker that the user already has (`pre_ranker: file`), or that `gr2 slates --depth` wrote."""
+
+import numpy as np
+import polars as pl
+
+from gr2.data.tables import as_id, list_casts, read_table, refuse_rows, require_columns, whole_numbers
+from gr2.prerank.queries import Top
+
+
+def read_top_k(path: str, item_ids: pl.Series) -> pl.DataFrame:
+    """`user_id`, `position`, `candidates` (best first), `scores`; InputError names the row that is wrong.
+
+    Without scores in the file they are minus the rank, counted from 0.
+    """
+    table = read_table(path)
+    require_columns(table, path, ("user_id", "position", "candidates"))
+    keys = as_id(table, path, "user_id").alias("user_id"), whole_numbers(table, path, "position").alias("position")
+    table = table.with_columns(*keys, *list_casts(table, path))
+    twice = ~table.select(pl.struct("user_id", "position").is_first_distinct()).to_series()
+    refuse_rows(twice, path, "position", "one list per user and position", table["position"])
+    candidates, sizes = table["candidates"], table["candidates"].list.len()
+    known = candidates.list.eval(pl.element().is_in(item_ids.implode()).fill_null(False)).list.all()
+    good = known & (candidates.list.n_unique() == sizes)
+    refuse_rows(~good, path, "candidates", "distinct items of the items file", candidates)
+    if "scores" not in table.columns:
+        ranks = pl.int_ranges(pl.col("candidates").list.len()).cast(pl.List(pl.Float64)).list.eval(-pl.element())
+        table = table.with_columns(ranks.alias("scores"))
+    finite = table["scores"].list.eval(pl.element().is_finite().fill_null(False)).list.all()
+    fits = (table["scores"].list.len() == sizes) & finite
+    refuse_rows(~fits, path, "scores", "a finite score per candidate", table["scores"])
+    return table.select("user_id", "position", "candidates", "scores")
+
+
+def as_arrays(table: pl.DataFrame, asked: pl.DataFrame, item_ids: pl.Series, count: int) -> Top:
+    """The first `count` of each asked position's list (`user_id`, `position`), in its order; -1 where there is none."""
+    keys = asked.select("user_id", "position").with_row_index("query")
+    found = keys.join(table, on=["user_id", "position"], how="inner", maintain_order="left")
+    pairs = (
+        found.select("query", pl.col("candidates", "scores").list.head(count))
+        .explode("candidates", "scores")
+        .drop_nulls()
+    )
+    rows = pl.DataFrame({"candidates": item_ids, "row": np.arange(len(item_ids), dtype=np.int32)})
+    pairs = pairs.join(rows, on="candidates", how="left", maintain_order="left")
+    query = pairs["query"].to_numpy()
+    place = np.arange(len(query)) - np.searchsorted(query, query)
+    top, scores = np.full((len(asked), count), -1, np.int32), np.full((len(asked), count), -np.inf, np.float32)
+    top[query, place], scores[query, place] = pairs["row"].to_numpy(), pairs["scores"].to_numpy()
+    return top, scores

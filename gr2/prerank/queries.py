@@ -1,0 +1,75 @@
+"""Users' sequences as flat arrays, the positions at which a list is wanted, and what a pre-ranker is.
+
+Items are rows of the items file. A pre-ranker is a function from queries to the top items of each; an answer looks at
+what came before its position and at nothing else.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+Top = tuple[np.ndarray, np.ndarray]  # int32 items [n, K], best first, -1 where there are fewer; float32 scores [n, K]
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Query i asks what follows items[start[i]:at[i]], the user's whole past.
+
+    items: int32 [events], of all users, each user's oldest first. start, at: int64 [n], with start < at.
+    """
+
+    items: np.ndarray
+    start: np.ndarray
+    at: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def blocks(self, size: int) -> Iterator["Queries"]:
+        for first in range(0, len(self), size):
+            yield Queries(self.items, self.start[first : first + size], self.at[first : first + size])
+
+    def only(self, kept: np.ndarray) -> "Queries":
+        """Those where `kept`, bool [n]."""
+        return Queries(self.items, self.start[kept], self.at[kept])
+
+    def history(self, longest: int) -> np.ndarray:
+        """The last `longest` items before each position, oldest first: int32 [n, longest], -1 on the left where fewer."""
+        places = self.at[:, None] - np.arange(longest, 0, -1)
+        return np.where(places >= self.start[:, None], self.items[np.maximum(places, 0)], -1)
+
+    def seen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every (query, item) of the pasts, one after the other: two int arrays of equal length."""
+        lengths = self.at - self.start
+        query = np.repeat(np.arange(len(self)), lengths)
+        place = np.arange(len(query)) + np.repeat(self.start - (lengths.cumsum() - lengths), lengths)
+        return query, self.items[place]
+
+
+Ranker = Callable[[Queries], Top]
+
+
+def best(scores: np.ndarray, queries: Queries, count: int, exclude_seen: bool) -> Top:
+    """The top of dense scores, float32 [n, items], in place; items that score -inf are none; ties are arbitrary but fixed."""
+    import torch
+
+    if exclude_seen:
+        scores[queries.seen()] = -np.inf
+    values, items = torch.from_numpy(scores).topk(min(count, scores.shape[1]))
+    top, held = np.full((len(queries), count), -1, np.int32), np.full((len(queries), count), -np.inf, np.float32)
+    top[:, : items.shape[1]] = np.where(np.isneginf(values), -1, items)  # a catalogue may hold fewer than `count`
+    held[:, : items.shape[1]] = values
+    return top, held
+
+
+def drop_seen(top: np.ndarray, scores: np.ndarray, queries: Queries, count: int) -> Top:
+    """Takes the items of the pasts out of lists [n, more than count] and closes the gaps."""
+    query, item = queries.seen()
+    width = int(max(queries.items.max(initial=0), top.max(initial=0))) + 1
+    keys = np.arange(len(top))[:, None] * width + top
+    gone = (top < 0) | np.isin(keys, query * width + item)
+    order = np.argsort(gone, axis=1, kind="stable")[:, :count]
+    left = ~np.take_along_axis(gone, order, 1)
+    return (np.where(left, np.take_along_axis(top, order, 1), -1).astype(np.int32),
+            np.where(left, np.take_along_axis(scores, order, 1), -np.inf))  # fmt: skip
