@@ -16,6 +16,7 @@ from gr2.semantic_ids.tokens import sid_string
 
 SPLITS = ("pretrain", "train", "valid", "test")  # of interactions; slates have the last three
 SLATE_SPLITS = SPLITS[1:]
+TABLES = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv")  # endings of files with rows and columns
 CSV_TEXTS = ("user_id", "item_id", "slate_id", "title", "description", "categories")  # else `007` would be read as 7
 
 
@@ -31,10 +32,10 @@ def read_table(path: str | Path, names: dict[str, str] | None = None) -> pl.Data
     texts = dict.fromkeys((names.get(name, name) for name in CSV_TEXTS), pl.String)
     csv = functools.partial(pl.read_csv, schema_overrides=texts, **whole)
     tsv = functools.partial(csv, separator="\t")
-    readers = {".parquet": pl.read_parquet, ".jsonl": ndjson, ".ndjson": ndjson, ".csv": csv, ".tsv": tsv}
-    ending = Path(path.stem if path.suffix == ".gz" else path).suffix
-    if ending not in readers or (path.suffix == ".gz" and ending == ".parquet"):
-        raise InputError(f"{path}: expected a file ending in {', '.join(readers)}")
+    readers = dict(zip(TABLES, (pl.read_parquet, ndjson, ndjson, csv, tsv), strict=True))
+    ending = table_ending(path)
+    if not is_table(path) or (path.suffix == ".gz" and ending == ".parquet"):
+        raise InputError(f"{path}: expected a file ending in {', '.join(TABLES)}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
@@ -45,6 +46,15 @@ def read_table(path: str | Path, names: dict[str, str] | None = None) -> pl.Data
     present = {ours: theirs for ours, theirs in names.items() if theirs in frame.columns}
     others = [name for name in frame.columns if name not in {*present.keys(), *present.values()}]
     return frame.select(*(pl.col(theirs).alias(ours) for ours, theirs in present.items()), *others)
+
+
+def is_table(path: str | Path) -> bool:
+    return table_ending(path) in TABLES
+
+
+def table_ending(path: str | Path) -> str:
+    path = Path(path)
+    return Path(path.stem if path.suffix == ".gz" else path).suffix
 
 
 def write_parquet(frame: pl.DataFrame, path: str | Path, metadata: dict[str, str] | None = None) -> None:

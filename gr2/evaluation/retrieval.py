@@ -57,7 +57,7 @@ def evaluate(
 
 def target_ranks(file: str, positions: Positions, item_ids: pl.Series) -> np.ndarray:
     """Rank of the target, counted from 0, in each position's list: float [n], infinite where the list lacks it."""
-    table = read_top_k(file, item_ids)
+    table = read_top_k(file, item_ids, positions.frame)
     top, _ = as_arrays(table, positions.frame, item_ids, max(KS))
     if (top < 0).all():
         raise InputError(f"{file}: expected lists for positions of the split, found none of them")

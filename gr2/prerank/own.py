@@ -1,18 +1,22 @@
 """Lists of a ranker that the user already has (`pre_ranker: file`), or that `gr2 slates --depth` wrote."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 
-from gr2.data.tables import as_id, list_casts, read_table, refuse_rows, require_columns, whole_numbers
+from gr2.data.tables import as_id, is_table, list_casts, read_table, refuse_rows, require_columns, whole_numbers
+from gr2.errors import InputError
 from gr2.prerank.queries import Top
 
 
-def read_top_k(path: str, item_ids: pl.Series) -> pl.DataFrame:
+def read_top_k(path: str, item_ids: pl.Series, asked: pl.DataFrame) -> pl.DataFrame:
     """`user_id`, `position`, `candidates` (best first), `scores`; InputError names the row that is wrong.
 
-    Without scores in the file they are minus the rank, counted from 0.
+    Without scores in the file they are minus the rank, counted from 0. A file with another ending than a table's is
+    LLMRank's: `user<TAB>item item item`, for the last position asked of each user.
     """
-    table = read_table(path)
+    table = read_table(path) if is_table(path) else read_llmrank(path, asked)
     require_columns(table, path, ("user_id", "position", "candidates"))
     keys = as_id(table, path, "user_id").alias("user_id"), whole_numbers(table, path, "position").alias("position")
     table = table.with_columns(*keys, *list_casts(table, path))
@@ -29,6 +33,23 @@ def read_top_k(path: str, item_ids: pl.Series) -> pl.DataFrame:
     fits = (table["scores"].list.len() == sizes) & finite
     refuse_rows(~fits, path, "scores", "a finite score per candidate", table["scores"])
     return table.select("user_id", "position", "candidates", "scores")
+
+
+def read_llmrank(path: str, asked: pl.DataFrame) -> pl.DataFrame:
+    """Lines `user<TAB>item item ...`, as LLMRank's NAME.random and NAME.bm25 have them, as a table; other users are left out."""
+    last = dict(asked.group_by("user_id").agg(pl.col("position").max()).iter_rows())
+    rows = []
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines()):
+        user, tab, items = line.partition("\t")
+        if not (user and tab and items):
+            raise InputError(f"{path}: row {number}: expected a user, a tab and items, found {line[:80]!r}")
+        if user in last:
+            rows.append((user, last[user], items.split()))
+    return pl.DataFrame(
+        rows, {"user_id": pl.String, "position": pl.Int64, "candidates": pl.List(pl.String)}, orient="row"
+    )
 
 
 def as_arrays(table: pl.DataFrame, asked: pl.DataFrame, item_ids: pl.Series, count: int) -> Top:

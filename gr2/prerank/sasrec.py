@@ -126,7 +126,7 @@ class CatalogueLoss(torch.autograd.Function):
 
 def ranker(model: SASRec, count: int, exclude_seen: bool) -> Ranker:
     """The trained model as a pre-ranker; it reads the last `length` items."""
-    model.eval()
+    model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
     def block_top(queries: Queries) -> Top:
         history = queries.history(model.config.length)

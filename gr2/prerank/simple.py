@@ -1,8 +1,11 @@
 """Pre-rankers without a network: popularity, item-kNN, BM25 over titles; and the fusion of several lists."""
 
+import re
+
 import numpy as np
 import scipy.sparse as sp
 
+from gr2.errors import InputError
 from gr2.prerank.queries import Queries, Ranker, Top, best
 
 NEIGHBOURS = 200  # of an item that item-kNN keeps
@@ -62,6 +65,8 @@ def bm25(texts: list[str], history: int, count: int, exclude_seen: bool) -> Rank
     """Items whose text has the words of the last `history` items' texts, by BM25; texts: one an item."""
     from sklearn.feature_extraction.text import CountVectorizer
 
+    if not any(re.search(r"\w", text) for text in texts):
+        raise InputError("pre_ranker bm25: expected titles with words in them, found none")
     words = CountVectorizer(token_pattern=r"(?u)\b\w+\b", dtype=np.float32).fit_transform(texts).tocsr()
     return _by_history(words, history, count, exclude_seen, weights=bm25_weights(words).T.tocsr())
 

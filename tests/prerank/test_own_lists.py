@@ -25,13 +25,17 @@ def lists(world):
 
 def made(world, folder, table):
     table.write_parquet(folder / "top.parquet")
+    return from_file(world, folder, folder / "top.parquet")
+
+
+def from_file(world, folder, file):
     slates.run(
         slates.Config(
             items=world.items,
             interactions=world.interactions,
             output_dir=str(folder / "out"),
             pre_ranker=["file"],
-            top_k=str(folder / "top.parquet"),
+            top_k=str(file),
         )
     )
     return pl.read_parquet(folder / "out" / "slates.parquet")
@@ -119,3 +123,15 @@ def test_other_tables_are_refused(world, tmp_path, lists):
     with pytest.raises(InputError, match="and no other pre-ranker"):
         slates.run(slates.Config(**options, pre_ranker=["file", "bm25"], top_k=str(tmp_path / "top.parquet")))
     assert not (tmp_path / "out").exists()
+
+
+def test_llmranks_candidates_are_lists_for_each_users_last_position(world, tmp_path, lists):
+    last = lists.unique("user_id", keep="last", maintain_order=True)
+    lines = [f"{user}\t{' '.join(candidates)}" for user, candidates in last.select("user_id", "candidates").iter_rows()]
+    (tmp_path / "world.bm25").write_text("\n".join([*lines, "a stranger\tfilm01 film02"]) + "\n")
+    frame = from_file(world, tmp_path, tmp_path / "world.bm25")
+    last.write_parquet(tmp_path / "last.parquet")
+    assert frame.equals(from_file(world, tmp_path, tmp_path / "last.parquet")) and len(frame) == 40
+    (tmp_path / "world.bm25").write_text(lines[0] + "\nuser01 film01\n")
+    with pytest.raises(InputError, match=r"world\.bm25: row 1: expected a user, a tab and items"):
+        from_file(world, tmp_path, tmp_path / "world.bm25")

@@ -1,4 +1,7 @@
-"""RecBole's atomic files, which LLMRank uses too: NAME.inter and NAME.item, tab-separated, columns named `name:type`."""
+"""RecBole's atomic files, which LLMRank starts from too: NAME.inter and NAME.item, tab-separated, columns named `name:type`.
+
+LLMRank's candidates (NAME.random, NAME.bm25, ...) are lists of an existing ranker: `gr2 slates --pre_ranker file` reads them.
+"""
 
 import re
 from pathlib import Path

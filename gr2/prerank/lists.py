@@ -1,0 +1,96 @@
+"""The lists of the chosen pre-rankers at every position."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from tqdm import tqdm
+
+from gr2.artifacts import read_json
+from gr2.data.catalogue import order_digest, read_catalogue
+from gr2.data.tables import read_items
+from gr2.errors import InputError
+from gr2.prerank import simple
+from gr2.prerank.own import as_arrays, read_top_k
+from gr2.prerank.positions import Positions
+from gr2.prerank.queries import Ranker, Top
+from gr2.prerank.simple import fused
+
+if TYPE_CHECKING:
+    from gr2.prerank.slates import Config
+
+PRE_RANKERS = ("beam", "sasrec", "popularity", "item_knn", "bm25", "file")
+CELLS = 50_000_000  # scores held at a time, 200 MB
+FUSED = 50  # depth at least of each list that is fused
+
+
+def listed(config: "Config", events: pl.DataFrame, positions: Positions, item_ids: pl.Series, count: int) -> Top:
+    """The `count` best items at every position; int32 and float32 [positions, count]."""
+    unknown = set(config.pre_ranker) - set(PRE_RANKERS)
+    if unknown or not config.pre_ranker:
+        raise InputError(
+            f"pre_ranker: expected one or more of {', '.join(PRE_RANKERS)}, found {' '.join(config.pre_ranker)}"
+        )
+    if "file" in config.pre_ranker:
+        if not config.top_k or len(config.pre_ranker) > 1:
+            raise InputError(
+                "pre_ranker file: expected --top_k FILE with user_id, position, candidates, and no other pre-ranker"
+            )
+        return as_arrays(read_top_k(config.top_k, item_ids, positions.frame), positions.frame, item_ids, count)
+    if len(config.pre_ranker) > 1:
+        deep = max(count, FUSED)
+        rank = fused([ranker(name, config, events, item_ids, deep) for name in config.pre_ranker], count)
+    else:
+        rank = ranker(config.pre_ranker[0], config, events, item_ids, count)
+    size = int(np.clip(CELLS // len(item_ids), 64, 4096))
+    blocks = tqdm(
+        positions.queries.blocks(size), "pre-ranking", -(-len(positions.queries) // size), unit="block", disable=None
+    )
+    tops = [rank(block) for block in blocks]
+    if not tops:
+        raise InputError(
+            f"{config.interactions}: expected positions of {', '.join(config.splits)} with a past, found none"
+        )
+    top, scores = (np.concatenate(part) for part in zip(*tops, strict=True))
+    return top, scores
+
+
+def ranker(name: str, config: "Config", events: pl.DataFrame, item_ids: pl.Series, count: int) -> Ranker:
+    """A pre-ranker by name; what it learns from are pretrain events."""
+    learned = events.filter(pl.col("split") == "pretrain")
+    if learned.is_empty():
+        raise InputError(f"{config.interactions}: column 'split': expected pretrain events to learn from, found none")
+    if name == "popularity":
+        counts = np.bincount(learned["row"], minlength=len(item_ids))
+        return simple.popularity(counts, count, config.exclude_seen)
+    if name == "item_knn":
+        users = learned["user_id"].rle_id().to_numpy()  # events come user by user
+        return simple.item_knn(
+            users, learned["row"].to_numpy(), len(item_ids), config.history, count, config.exclude_seen
+        )
+    if name == "bm25":
+        return simple.bm25(read_items(config.items)["title"].to_list(), config.history, count, config.exclude_seen)
+    if name == "sasrec":
+        return sasrec_ranker(config, item_ids, count)
+    from gr2.prerank import beam
+
+    if not config.model_name_or_path or not config.semantic_ids:
+        raise InputError("pre_ranker beam: expected --model_name_or_path, the mid-trained model, and --semantic_ids")
+    catalogue = read_catalogue(config.items, config.semantic_ids)
+    return beam.ranker(catalogue, config.model_name_or_path, count=count, beams=max(config.beams, count), history=config.history,
+                       window=config.window, batch_size=config.batch_size, exclude_seen=config.exclude_seen)  # fmt: skip
+
+
+def sasrec_ranker(config: "Config", item_ids: pl.Series, count: int) -> Ranker:
+    from gr2.prerank.sasrec import SASRec, SASRecConfig, ranker
+
+    shape = Path(config.sasrec or "") / "config.json"
+    if not config.sasrec or not shape.exists() or read_json(shape).get("model_type") != SASRecConfig.model_type:
+        raise InputError(
+            f"pre_ranker sasrec: expected --sasrec FOLDER, as `gr2 sasrec` wrote it, found {config.sasrec}"
+        )
+    model = SASRec.from_pretrained(config.sasrec)
+    if model.config.items_digest != order_digest(item_ids):
+        raise InputError(f"{config.sasrec}: it was trained on other items, or another order, than {config.items}")
+    return ranker(model, count, config.exclude_seen)
