@@ -5,6 +5,7 @@ python scripts/results.py record --experiment demo --dataset movielens-latest-sm
 python scripts/results.py record-sids --experiment beauty-sids --dataset beauty --command "gr2 sids --config ..." \\
     --runs gr2=runs/beauty/sids_gr2-0 gr2=runs/beauty/sids_gr2-1 --date 2026-11-22   # a system = a name, its runs = seeds
 python scripts/results.py record-ablation --experiment beauty-sids-ablation --dataset beauty --run runs/beauty/sids_ablate ...
+python scripts/results.py record-retrieval --experiment beauty-retrieval --dataset beauty --run runs/beauty/retrieval/evaluate ...
 python scripts/results.py render                 # writes the tables between the marker lines
 """
 
@@ -12,6 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
+import results_retrieval
 import results_sids
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +55,13 @@ def record_ablation(options: argparse.Namespace) -> None:
     replace(options, [row | provenance(options, folder, items, seeds) for row in rows])
 
 
+def record_retrieval(options: argparse.Namespace) -> None:
+    """One row per system and metric of a full-catalogue evaluation, and one per comparison with its first system."""
+    folder = Path(options.run)
+    rows, positions = results_retrieval.measured(folder)
+    replace(options, [row | provenance(options, folder, positions, options.seeds) for row in rows])
+
+
 def provenance(options: argparse.Namespace, folder: Path, n: int, seeds: list[int]) -> dict:
     """What a row says about its making, from the run's manifest."""
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -79,6 +88,8 @@ def table(rows: list[dict]) -> str:
         return "Not measured yet."
     if any(row["metric"] == "uniqueness" for row in rows):
         return results_sids.table(rows)
+    if any(row["metric"] == "recall@50" for row in rows):
+        return results_retrieval.table(rows)
     value = {(row["system"], row["metric"], row["baseline"]): row for row in rows}
     systems = list(dict.fromkeys(row["system"] for row in rows))
     lines = ["| system | R@1 | R@3 | R@5 | N@5 [95 % interval] | N@5 against the input order | copied | invalid |",
@@ -125,6 +136,10 @@ def main() -> None:
     add = commands.add_parser("record-ablation", parents=[common])
     add.add_argument("--run", required=True)
     add.set_defaults(call=record_ablation)
+    add = commands.add_parser("record-retrieval", parents=[common])
+    add.add_argument("--run", required=True)
+    add.add_argument("--seeds", type=int, nargs="+", default=[0])
+    add.set_defaults(call=record_retrieval)
     commands.add_parser("render").set_defaults(call=render)
     options = parser.parse_args()
     options.call(options)

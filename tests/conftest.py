@@ -88,7 +88,7 @@ def world(tmp_path_factory) -> World:
     from gr2.data import prepare
     from gr2.data.catalogue import order_digest
     from gr2.prerank import slates
-    from gr2.semantic_ids import sids
+    from gr2.semantic_ids.files import write_ids
 
     made = World(tmp_path_factory.mktemp("world"))
     items, interactions = raw_tables()
@@ -105,7 +105,7 @@ def world(tmp_path_factory) -> World:
     vectors = np.stack([centres[int(name[4:]) % 4] + 0.3 * rng.normal(size=16) for name in item_ids]).astype(np.float32)
     save_file({"embeddings": vectors}, made.embeddings, {"items": order_digest(item_ids)})
     codes = np.array([[int(code) for code in word] for word in CODES.split()])
-    sids.write_ids(made.root / "sids/semantic_ids.parquet", item_ids, codes, {})
+    write_ids(made.root / "sids/semantic_ids.parquet", item_ids, codes, {})
     slates.run(slates.Config(items=made.items, interactions=made.interactions, semantic_ids=made.semantic_ids,
                              output_dir=str(made.root / "slates"), pre_ranker=["popularity"], exclude_seen=False))  # fmt: skip
     return made

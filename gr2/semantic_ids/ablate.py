@@ -7,7 +7,7 @@ others; so does this. A killed run goes on behind the last finished combination.
 import itertools
 import json
 import shutil
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,10 @@ from tqdm import tqdm
 
 from gr2.artifacts import append_lines, read_appended, write_json, write_text
 from gr2.config import arg
+from gr2.data.tables import read_items
 from gr2.errors import InputError
-from gr2.semantic_ids.settings import Settings
+from gr2.semantic_ids.embeddings import read_embeddings
+from gr2.semantic_ids.settings import Settings, Training
 
 # What "without" means. `random_last` is not trained: the IDs take random unused last codes or keep their collisions.
 OFF = {"kmeans_init": False, "ema": False, "diversity": 0.0, "reset_after": 0, "contrastive": 0.0}
@@ -46,6 +48,8 @@ def run(config: Config) -> None:
     unknown = set(config.switches) - OFF.keys() - {"random_last"}
     if unknown:
         raise InputError(f"switches: expected some of {', '.join(OFF)}, random_last, found '{min(unknown)}'")
+    items = read_items(config.items)
+    vectors = read_embeddings(config.embeddings, items["item_id"])
     trained = [name for name in config.switches if name in OFF]
     plan = list(itertools.product(config.seeds, itertools.product([True, False], repeat=len(trained))))
     partial = Path(config.output_dir) / "ablation.partial"
@@ -54,7 +58,7 @@ def run(config: Config) -> None:
     done = {(row["seed"], tuple(row[name] for name in trained)) for row in rows}
     for seed, chosen in tqdm(plan, "ablation", unit="training", disable=None):
         if (seed, chosen) not in done:
-            new = list(measure(config, seed, dict(zip(trained, chosen, strict=True))))
+            new = measure(config, items, vectors, seed, dict(zip(trained, chosen, strict=True)))
             append_lines(partial, [json.dumps(row) for row in new])
             rows += new
     effects = {name: effect(rows, name) for name in config.switches}
@@ -64,29 +68,21 @@ def run(config: Config) -> None:
     print(table(effects))
 
 
-def measure(config: Config, seed: int, chosen: dict[str, bool]) -> list[dict]:
+def measure(config: Config, items: pl.DataFrame, vectors: np.ndarray, seed: int, chosen: dict[str, bool]) -> list[dict]:
     """Trains one combination; a row for it with and, where that is a switch, without the random last level."""
-    from gr2.data.tables import read_items
-    from gr2.semantic_ids import sids
     from gr2.semantic_ids.assign import random_unused
-    from gr2.semantic_ids.embeddings import read_embeddings
+    from gr2.semantic_ids.fit import checkpoint, fit
+    from gr2.semantic_ids.quality import category_paths, quality
 
-    settings = {field.name: vars(config)[field.name] for field in fields(Settings)}
-    settings |= {name: OFF[name] for name, on in chosen.items() if not on}
-    shared = {
-        name: vars(config)[name] for name in ("items", "embeddings", "interactions", "output_dir", "levels", "codes")
-    }
-    single = sids.Config(quantizer="rqvae", seed=seed, **shared, **settings)
-    items = read_items(config.items)
-    vectors = read_embeddings(config.embeddings, items["item_id"])
-    quantizer = sids.train(single, items, vectors)
+    shared = {field.name: vars(config)[field.name] for field in fields(Training) if field.name in vars(config)}
+    off = {name: OFF[name] for name, on in chosen.items() if not on}
+    single = Training(**(shared | {"quantizer": "rqvae", "seed": seed} | off))
+    quantizer = fit(single, items, vectors)
     encoded = quantizer.encode(vectors)
     rows = []
     for random in [True, False] if "random_last" in config.switches else [False]:
         final = random_unused(encoded, encoded[:0], config.codes, seed) if random else encoded
-        facts = sids.measured(
-            replace(single, assignment="random" if random else "none"), items, vectors, quantizer, encoded, final
-        )
+        facts = quality(vectors, quantizer, encoded, final, category_paths(items), seed)
         rows.append({
             "seed": seed, **chosen, "random_last": random,
             "uniqueness": facts["uniqueness"],
@@ -95,7 +91,7 @@ def measure(config: Config, seed: int, chosen: dict[str, bool]) -> list[dict]:
             "purity@1": facts["category_purity"][0]["share"] if facts["category_purity"] else None,
             "neighbours@1": facts["neighbour_preservation"][0]["share"],
         })  # fmt: skip
-    shutil.rmtree(sids.checkpoint(single).parent, ignore_errors=True)
+    shutil.rmtree(checkpoint(single).parent, ignore_errors=True)
     return rows
 
 

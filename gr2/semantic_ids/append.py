@@ -9,10 +9,12 @@ import polars as pl
 from gr2.artifacts import sha256
 from gr2.data.tables import read_semantic_ids
 from gr2.errors import InputError
-from gr2.semantic_ids.assign import group_numbers
+from gr2.semantic_ids.assign import assign, group_numbers
+from gr2.semantic_ids.files import IDS, QUANTIZER, RETIRED
 from gr2.semantic_ids.quantizer import Quantizer, load
+from gr2.semantic_ids.settings import Way
 
-IDS, RETIRED, QUANTIZER = "semantic_ids.parquet", "retired_ids.parquet", "quantizer.safetensors"
+Ids = tuple[Quantizer, np.ndarray, np.ndarray, pl.DataFrame | None]
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,25 @@ class Given:
 
     item_ids: list[str]
     codes: np.ndarray
+
+
+def append(folder: str, path: str, item_ids: list[str], vectors: np.ndarray, way: Way, seed: int) -> Ids:
+    """The quantizer of `folder`, its codes for `vectors` [n, d] of the file `path`, the final ones, int64 [n, levels]: IDs as they
+    were, and new ones for new items; and the IDs of items that are gone, `item_id` and `codes`, if any.
+    """
+    quantizer, given = read_earlier(folder)
+    levels = len(quantizer.codebooks) + (way == "level")
+    check_fit(path, vectors, item_ids, quantizer, given, levels)
+    number = {item_id: n for n, item_id in enumerate(given.item_ids)}
+    old = np.array([item_id in number for item_id in item_ids])
+    encoded, final = quantizer.encode(vectors), np.zeros((len(item_ids), levels), np.int64)
+    final[old] = given.codes[[number[item_id] for item_id in item_ids if item_id in number]]
+    if not old.all():
+        final[~old] = assign(way, quantizer, vectors[~old], encoded[~old], given.codes, seed)
+    refuse_reuse(final[~old], given)
+    gone = sorted(set(given.item_ids) - set(item_ids))
+    retired = pl.DataFrame({"item_id": gone, "codes": given.codes[[number[item_id] for item_id in gone]].tolist()})
+    return quantizer, encoded, final, retired if gone else None
 
 
 def read_earlier(folder: str | Path) -> tuple[Quantizer, Given]:

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -12,8 +11,8 @@ from scipy.optimize import linear_sum_assignment
 from gr2.errors import InputError
 from gr2.semantic_ids import residual
 from gr2.semantic_ids.quantizer import Quantizer
+from gr2.semantic_ids.settings import Way
 
-Way = Literal["minimum", "random", "level", "none"]
 PREFIXES = 16  # an item without room under its own prefix is offered every ID under so many near ones, nearest first
 CHUNK = 256  # such items that are looked at together
 

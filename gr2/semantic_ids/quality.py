@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
+import polars as pl
 
 from gr2.semantic_ids import residual
 from gr2.semantic_ids.assign import group_numbers, random_unused
@@ -11,6 +12,13 @@ from gr2.semantic_ids.quantizer import CHUNK, Quantizer
 
 NEIGHBOURS = 10
 QUERIES = 5000  # items whose neighbours are looked up, drawn under the seed where there are more
+
+
+def category_paths(items: pl.DataFrame) -> list[str] | None:
+    """`Books > Novels` for each item; None where the catalogue has no categories."""
+    if "categories" not in items.columns or not items["categories"].list.len().sum():
+        return None
+    return [" > ".join(path) for path in items["categories"].to_list()]
 
 
 def quality(

@@ -1,5 +1,7 @@
 """Residual k-means: level by level, cluster what the levels before left over; plain, or with clusters of equal size."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 ITERATIONS = 25
@@ -9,11 +11,7 @@ PER_CODE = 10_000  # vectors that a code is trained from at most
 
 def train(vectors: np.ndarray, levels: int, codes: int, seed: int) -> np.ndarray:
     """Codebooks, float32 [levels, codes, d], from vectors [n, d]; k-means++ by faiss, the same seed the same bytes."""
-    rest, codebooks = vectors.copy(), np.zeros((levels, codes, vectors.shape[1]), np.float32)
-    for level in range(levels):
-        codebooks[level] = centroids(rest, codes, seed + level)
-        rest = rest - codebooks[level][nearest(rest, codebooks[level])]
-    return codebooks
+    return level_by_level(centroids, vectors, levels, codes, seed)
 
 
 def train_balanced(vectors: np.ndarray, levels: int, codes: int, seed: int) -> np.ndarray:
@@ -22,17 +20,17 @@ def train_balanced(vectors: np.ndarray, levels: int, codes: int, seed: int) -> n
 
     Only training is balanced: an item's codes are found as with every other quantizer, so that new items have codes too.
     """
+    return level_by_level(balanced_centroids, vectors, levels, codes, seed)
+
+
+def level_by_level(
+    cluster: Callable[[np.ndarray, int, int], np.ndarray], vectors: np.ndarray, levels: int, codes: int, seed: int
+) -> np.ndarray:
+    """Codebooks, float32 [levels, codes, d]: `cluster` the vectors, subtract the nearest centroids, and again."""
     rest, codebooks = vectors.copy(), np.zeros((levels, codes, vectors.shape[1]), np.float32)
     for level in range(levels):
-        codebook = centroids(rest, codes, seed + level)
-        for _ in range(BALANCED_ITERATIONS):
-            code = with_room(rest, codebook)
-            sums = np.zeros_like(codebook)
-            np.add.at(sums, code, rest)
-            counts = np.bincount(code, minlength=codes)[:, None]
-            codebook = np.where(counts > 0, sums / np.maximum(counts, 1), codebook).astype(np.float32)
-        codebooks[level] = codebook
-        rest = rest - codebook[nearest(rest, codebook)]
+        codebooks[level] = cluster(rest, codes, seed + level)
+        rest = rest - codebooks[level][nearest(rest, codebooks[level])]
     return codebooks
 
 
@@ -44,6 +42,18 @@ def centroids(vectors: np.ndarray, codes: int, seed: int) -> np.ndarray:
                           max_points_per_centroid=PER_CODE, init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS)  # fmt: skip
     kmeans.train(vectors)
     return kmeans.centroids
+
+
+def balanced_centroids(vectors: np.ndarray, codes: int, seed: int) -> np.ndarray:
+    """float32 [codes, d]; k-means' own, moved to the means of vectors that were assigned with room."""
+    codebook = centroids(vectors, codes, seed)
+    for _ in range(BALANCED_ITERATIONS):
+        code = with_room(vectors, codebook)
+        sums = np.zeros_like(codebook)
+        np.add.at(sums, code, vectors)
+        counts = np.bincount(code, minlength=codes)[:, None]
+        codebook = np.where(counts > 0, sums / np.maximum(counts, 1), codebook).astype(np.float32)
+    return codebook
 
 
 def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:

@@ -1,16 +1,21 @@
-"""The settings of an RQ-VAE, apart from its code: reading them costs no import of torch.
+"""The settings of quantizers, apart from their code: reading them costs no import of torch.
 
 GR2 (2602.07774) names the switches but neither widths, weights nor patience. The values here are ours; docs/results has the
 runs that they come from.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from gr2.config import arg
+
+Way = Literal["minimum", "random", "level", "none"]  # what happens to items with the same codes
 
 
 @dataclass(kw_only=True)
 class Settings:
+    """An RQ-VAE's."""
+
     hidden: list[int] = arg([512], "rqvae: widths between a vector and its latent; the decoder mirrors them")
     latent: int = arg(256, "rqvae: numbers a latent has")
     epochs: int = arg(40, "rqvae: passes over the vectors")
@@ -25,3 +30,21 @@ class Settings:
     reset_after: int = arg(0, "rqvae: a code unused for so many batches moves to the worst rebuilt vector; 0: off")
     contrastive: float = arg(0.0, "rqvae: weight of InfoNCE on items that users take one after the other; 0: off")
     temperature: float = arg(0.1, "rqvae: of InfoNCE's cosines")
+
+
+@dataclass(kw_only=True)
+class Training(Settings):
+    """Of any quantizer: what it is trained on, its kind and shape."""
+
+    items: str = arg(help="items.parquet")
+    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file")
+    output_dir: str = arg(help="folder for what the stage writes")
+    quantizer: Literal["rkmeans", "balanced", "additive", "rqvae"] = arg(
+        "rkmeans", "residual k-means, with clusters of equal size, with codebooks refitted together, or RQ-VAE"
+    )
+    levels: int = arg(4, "codes an ID has (GR2: 4)")
+    codes: int = arg(256, "codes a level has (GR2: 256)")
+    beam: int = arg(1, "width of the search for a vector's codes; 1: the nearest code, level by level")
+    train_sample: int | None = arg(None, "train on so many vectors, drawn under the seed; none: on all")
+    interactions: str | None = arg(None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events")
+    seed: int = arg(0, "of everything random")

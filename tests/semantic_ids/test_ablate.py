@@ -31,16 +31,16 @@ def test_a_killed_study_goes_on_behind_its_last_row(world, tmp_path, monkeypatch
     study(world, tmp_path / "whole")
     measure, measured = ablate.measure, []
 
-    def killed(config, seed, chosen):
+    def killed(config, items, vectors, seed, chosen):
         if len(measured) == 2:
             raise KeyboardInterrupt
         measured.append((seed, chosen))
-        return measure(config, seed, chosen)
+        return measure(config, items, vectors, seed, chosen)
 
     monkeypatch.setattr(ablate, "measure", killed)
     with pytest.raises(KeyboardInterrupt):
         study(world, tmp_path / "killed")
-    monkeypatch.setattr(ablate, "measure", lambda *a: measured.append(a[1:]) or measure(*a))
+    monkeypatch.setattr(ablate, "measure", lambda *a: measured.append(a[3:]) or measure(*a))
     study(world, tmp_path / "killed")
     assert len(measured) == 4
     for name in ("ablation.jsonl", "ablation.json"):

@@ -9,6 +9,7 @@ from gr2.data.tables import read_semantic_ids
 from gr2.errors import InputError
 from gr2.semantic_ids import quantizer, sids
 from gr2.semantic_ids.embeddings import read_embeddings
+from gr2.semantic_ids.fit import co_interacted
 from gr2.semantic_ids.tokens import sid_string
 
 QUICK = {"hidden": [16], "latent": 8, "epochs": 6, "warmup_epochs": 2, "batch_size": 16}  # an RQ-VAE of seconds
@@ -110,7 +111,7 @@ def test_training_on_a_sample_still_gives_every_item_an_id(world, tmp_path):
 def test_pairs_come_from_pretrain_events_alone(world, tmp_path):
     items, events = pl.read_parquet(world.items), pl.read_parquet(world.interactions)
     config = sids.Config(items=world.items, embeddings=world.embeddings, output_dir="", interactions=world.interactions)
-    pairs = sids.co_interacted(config, items, np.arange(48))
+    pairs = co_interacted(config, items, np.arange(48))
     past = events.filter(pl.col("split") == "pretrain").sort("user_id", "position")
     row = {item_id: number for number, item_id in enumerate(items["item_id"])}
     expected = [
@@ -124,10 +125,10 @@ def test_pairs_come_from_pretrain_events_alone(world, tmp_path):
     )
     later.write_parquet(tmp_path / "changed.parquet")
     config.interactions = str(tmp_path / "changed.parquet")
-    assert sids.co_interacted(config, items, np.arange(48)).tolist() == expected
+    assert co_interacted(config, items, np.arange(48)).tolist() == expected
     some = np.array([3, 7, 11, 15])  # a sample: both ends of a pair must be in it, under their places there
     inside = [[some.tolist().index(a), some.tolist().index(b)] for a, b in expected if a in some and b in some]
-    assert sids.co_interacted(config, items, some).tolist() == inside
+    assert co_interacted(config, items, some).tolist() == inside
 
 
 def test_contrastive_training_needs_interactions(world, tmp_path):
