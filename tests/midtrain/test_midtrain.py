@@ -57,7 +57,8 @@ def test_resumed_training_gives_the_same_bytes(world, tmp_path):
 
     words = ["--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
              "--hidden_size", "32", "--layers", "1", "--heads", "1", "--vocab_size", "300", "--block_length", "64",
-             "--passes", "2", "--per_device_train_batch_size", "4", "--save_steps", "5", "--disable_tqdm", "true"]  # fmt: skip
+             "--passes", "2", "--per_device_train_batch_size", "4", "--save_steps", "5", "--logging_steps", "1",
+             "--disable_tqdm", "true"]  # fmt: skip
     gr2("midtrain", "--output_dir", tmp_path / "whole", *words)
     # An interrupted run: train to the end with checkpoints kept aside, then put back what a kill would have left.
     killed = tmp_path / "killed"
@@ -70,6 +71,12 @@ def test_resumed_training_gives_the_same_bytes(world, tmp_path):
     done = gr2("midtrain", "--output_dir", killed, *words)
     assert "resuming from" in done.stdout
     assert (killed / "model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+    assert loss_curve(killed) == loss_curve(tmp_path / "whole")
+
+
+def loss_curve(folder: Path) -> list[tuple[int, float]]:
+    log = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
+    return [(entry["step"], entry["loss"]) for entry in log if "loss" in entry]
 
 
 def run_and_kill_after_checkpoint(folder: Path, words: list[str]) -> None:
