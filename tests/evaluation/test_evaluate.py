@@ -185,7 +185,7 @@ def test_report_shows_the_background_and_escapes_item_text(folder):
     run(config(folder, items=str(folder / "items.parquet"), slates_report=str(folder / "report.json"),
                training_log=str(folder / "log.jsonl"), traces=[str(folder / "traces.jsonl")]))  # fmt: skip
     page = (folder / "out" / "report.html").read_text()
-    for shown in ("151", "71.6", "mean reward", "some/teacher", "wrong_length: 3", "1 (25.0 %)", "An example: good"):
+    for shown in ("151", "0.284", "mean reward", "some/teacher", "wrong_length: 3", "1 (25.0 %)", "An example: good"):
         assert shown in page, shown
     assert "<script" not in page and "&lt;script&gt;" in page and "<b>shampoo" not in page
     assert "http://" not in page.replace("http://www.w3.org/", "") and "https://" not in page
