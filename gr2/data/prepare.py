@@ -11,9 +11,9 @@ import polars as pl
 
 from gr2.artifacts import write_json, write_whole
 from gr2.config import arg
+from gr2.data.columns import write_parquet
 from gr2.data.sources.source import Source
 from gr2.data.splits import in_order, k_core, leave_one_out, with_splits
-from gr2.data.tables import write_parquet
 from gr2.data.text import clean
 from gr2.errors import InputError
 

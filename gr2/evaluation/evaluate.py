@@ -13,7 +13,8 @@ import polars as pl
 
 from gr2.artifacts import read_json, read_lines, write_json, write_text
 from gr2.config import arg
-from gr2.data.tables import SLATE_SPLITS, as_id, read_items, read_rankings, read_semantic_ids, read_slates, refuse_rows
+from gr2.data.columns import as_id, refuse_rows
+from gr2.data.tables import SLATE_SPLITS, read_items, read_rankings, read_semantic_ids, read_slates
 from gr2.errors import InputError
 from gr2.evaluation import metrics
 from gr2.evaluation.significance import compare, mean_interval

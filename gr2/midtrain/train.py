@@ -15,7 +15,8 @@ from transformers import TrainingArguments
 
 from gr2.config import arg
 from gr2.data.catalogue import Catalogue, read_catalogue
-from gr2.data.tables import read_interactions, require_columns
+from gr2.data.columns import require_columns
+from gr2.data.tables import read_interactions
 from gr2.errors import InputError
 from gr2.midtrain.mixture import mixed, read_weights, shuffled
 from gr2.semantic_ids.tokens import SID

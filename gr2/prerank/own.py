@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gr2.data.tables import as_id, is_table, list_casts, read_table, refuse_rows, require_columns, whole_numbers
+from gr2.data.columns import as_id, is_table, read_table, refuse_rows, require_columns, whole_numbers
+from gr2.data.tables import list_casts
 from gr2.errors import InputError
 from gr2.prerank.queries import Top
 

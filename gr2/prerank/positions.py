@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gr2.data.tables import SPLITS, refuse_rows, require_columns
+from gr2.data.columns import refuse_rows, require_columns
+from gr2.data.tables import SPLITS
 from gr2.prerank.queries import Queries
 
 

@@ -13,7 +13,8 @@ import polars as pl
 
 from gr2.artifacts import write_json
 from gr2.config import arg
-from gr2.data.tables import SLATE_SPLITS, read_interactions, read_items, read_slates, write_parquet
+from gr2.data.columns import write_parquet
+from gr2.data.tables import SLATE_SPLITS, read_interactions, read_items, read_slates
 from gr2.errors import InputError
 from gr2.prerank.lists import PRE_RANKERS, listed
 from gr2.prerank.positions import Positions, asked, numbered

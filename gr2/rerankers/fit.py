@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gr2.config import arg
-from gr2.data.tables import read_interactions, read_items, read_slates, require_columns
+from gr2.data.columns import require_columns
+from gr2.data.tables import read_interactions, read_items, read_slates
 from gr2.errors import InputError
 
 

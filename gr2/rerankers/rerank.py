@@ -10,8 +10,9 @@ from pathlib import Path
 import polars as pl
 
 from gr2.config import arg
+from gr2.data.columns import require_columns, write_parquet
 from gr2.data.splits import popularity
-from gr2.data.tables import read_interactions, read_items, read_rankings, read_slates, require_columns, write_parquet
+from gr2.data.tables import read_interactions, read_items, read_rankings, read_slates
 from gr2.errors import InputError
 from gr2.rerankers import simple
 

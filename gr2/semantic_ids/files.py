@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gr2.data.tables import write_parquet
+from gr2.data.columns import write_parquet
 from gr2.semantic_ids.tokens import sid_string
 
 IDS, RETIRED, QUANTIZER = "semantic_ids.parquet", "retired_ids.parquet", "quantizer.safetensors"

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gr2.data.tables import read_interactions, require_columns
+from gr2.data.columns import require_columns
+from gr2.data.tables import read_interactions
 from gr2.errors import InputError
 from gr2.semantic_ids import additive, rkmeans, rqvae_train
 from gr2.semantic_ids.quantizer import Quantizer

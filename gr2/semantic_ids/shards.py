@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from gr2.data.tables import as_id, require_columns
+from gr2.data.columns import as_id, require_columns
 from gr2.errors import InputError
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@ import json
 import polars as pl
 import pytest
 
-from gr2.data import tables
+from gr2.data import columns, tables
 from gr2.errors import InputError
 from gr2.semantic_ids.tokens import sid_string
 
@@ -182,13 +182,13 @@ def test_numbers_as_ids_become_strings(tmp_path):
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
 def test_broken_files_are_named(tmp_path, ending):
     with pytest.raises(InputError, match=r"a\.xlsx: expected a file ending in \.parquet, \.jsonl, \.ndjson, \.csv"):
-        tables.read_table(tmp_path / "a.xlsx")
+        columns.read_table(tmp_path / "a.xlsx")
     with pytest.raises(InputError, match=rf"absent\{ending}: no such file"):
-        tables.read_table(tmp_path / f"absent{ending}")
+        columns.read_table(tmp_path / f"absent{ending}")
     for content in (b"", b"\x00\xff{\n[1,2,\n3\xff4,\n"):
         (tmp_path / f"broken{ending}").write_bytes(content)
         with pytest.raises(InputError, match=rf"broken\{ending}: not a readable {ending[1:]} file"):
-            tables.read_table(tmp_path / f"broken{ending}")
+            columns.read_table(tmp_path / f"broken{ending}")
 
 
 def test_a_parquet_file_cut_anywhere_is_refused(tmp_path):

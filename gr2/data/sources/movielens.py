@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
+from gr2.data.columns import as_id, refuse_rows, require_columns
 from gr2.data.sources.source import Source, chosen
-from gr2.data.tables import as_id, refuse_rows, require_columns
 from gr2.errors import InputError
 
 COLUMNS = ("user_id", "item_id", "rating", "timestamp")  # in every release's order

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
+from gr2.data.columns import as_id, refuse_rows, require_columns, whole_numbers
 from gr2.data.sources.source import Source, chosen
-from gr2.data.tables import as_id, refuse_rows, require_columns, whole_numbers
 from gr2.errors import InputError
 
 TITLES = ("title", "movie_title", "name", "item_name")
