@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
+from tqdm import tqdm
 from transformers import TrainingArguments
 
 from gr2.config import arg
@@ -106,7 +107,8 @@ def packed_examples(config: Config, histories: list[list[str]], catalogue: Catal
         "general": lambda: tasks.general(config.general_text, rng),
     }
     encoded = {name: (lambda one_pass=one_pass: map(encode, one_pass())) for name, one_pass in make.items()}
-    return list(pack(mixed(encoded, read_weights(config.mixture), config.passes), config.block_length))
+    documents = mixed(encoded, read_weights(config.mixture), config.passes)
+    return list(pack(tqdm(documents, "packing", unit="document", disable=config.disable_tqdm), config.block_length))
 
 
 def exercise_examples(config: Config, histories: list[list[str]], catalogue: Catalogue, tokenizer) -> list[dict]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from tqdm import tqdm
 
 from gr2.errors import InputError
 
@@ -37,8 +38,13 @@ def blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
         raise InputError(f"{path}: no such file")
     first = 0
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        with (
+            open(path, "rb") as raw,
+            gzip.open(raw) if path.suffix == ".gz" else raw as file,
+            tqdm(desc=path.name, total=path.stat().st_size, unit="B", unit_scale=True, disable=None) as bar,
+        ):
             while lines := file.readlines(BLOCK):
+                bar.update(raw.tell() - bar.n)
                 yield first, lines
                 first += len(lines)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
