@@ -17,6 +17,7 @@ CATALOGUE = Catalogue(
     item_ids=pl.Series("item_id", IDS),
     title={item_id: f"Title {item_id}" for item_id in IDS},
     category={item_id: "Films > Drama" for item_id in IDS},
+    description=dict.fromkeys(IDS, ""),
     sid={item_id: sid_string([number, 1, 2]) for number, item_id in enumerate(IDS)},
     codes={item_id: (number, 1, 2) for number, item_id in enumerate(IDS)},
 )

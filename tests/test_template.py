@@ -17,6 +17,7 @@ CATALOGUE = Catalogue(
     item_ids=pl.Series("item_id", list(CATEGORIES)),
     title=dict.fromkeys(CATEGORIES, "A title"),
     category=CATEGORIES,
+    description=dict.fromkeys(CATEGORIES, ""),
     sid={item_id: sid_string([number, 0, 1]) for number, item_id in enumerate(CATEGORIES)},
     codes={item_id: (number, 0, 1) for number, item_id in enumerate(CATEGORIES)},
 )
