@@ -1,3 +1,5 @@
+import dataclasses
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -48,7 +50,7 @@ def test_the_latest_items_that_are_like_the_target_are_cited():
 
 
 def test_a_target_of_a_new_kind():
-    lone = Catalogue(CATALOGUE.item_ids, CATALOGUE.title, CATEGORIES | {"e": "Maps"}, SIDS, CATALOGUE.codes)
+    lone = dataclasses.replace(CATALOGUE, category=CATEGORIES | {"e": "Maps"})
     text = explain(["a", "b"], "e", lone, category_weights(lone))
     assert "something new: Maps" in text and "like" not in text.split("something new")[1]
 
