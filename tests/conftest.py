@@ -146,5 +146,5 @@ def tuned(world, midtrained, traced) -> str:
     folder = world.root / "sft"
     gr2("sft", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
         "--traces", traced.traces, "--model_name_or_path", midtrained, "--output_dir", folder, "--bf16", "false",
-        "--prompt", "prompts/student_no_trace.yaml", "--num_train_epochs", "20", "--learning_rate", "3e-3", *TINY)  # fmt: skip
+        "--prompt", "prompts/student_no_trace.yaml", "--num_train_epochs", "40", "--learning_rate", "3e-3", *TINY)  # fmt: skip
     return str(folder)

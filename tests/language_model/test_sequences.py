@@ -25,11 +25,11 @@ def test_a_prompt_goes_on_as_the_documents_of_mid_training_do(world):
     """Training and searching must use one format: a prompt is the beginning of a training document."""
     catalogue = read_catalogue(world.items, world.semantic_ids)
     history = ["film03", "film07", "film11"]
-    ((opening, rest),) = sequential([history], catalogue, 40, random.Random(1))
-    document = opening[0] + rest[0]
+    (pieces,) = sequential([history], catalogue, 40, random.Random(1))
+    document = "".join(text for text, _ in pieces)
     assert document == history_text([catalogue.sid[item] for item in history])
     assert document.startswith(next_item_prompt([catalogue.sid[item] for item in history[:2]]))
-    assert (opening[1], rest[1]) == (False, True)
+    assert [learned for _, learned in pieces] == [False, False, True, True]
 
 
 def test_token_ids_by_level_and_code():

@@ -21,7 +21,7 @@ def log_of(folder: Path) -> list[dict]:
 def reinforced(world, traced, tuned) -> Path:
     folder = world.root / "rl"
     gr2("rl", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
-        "--model_name_or_path", tuned, "--output_dir", folder, "--max_steps", "30", "--learning_rate", "5e-4", *SHORT)  # fmt: skip
+        "--model_name_or_path", tuned, "--output_dir", folder, "--max_steps", "30", "--learning_rate", "2e-4", *SHORT)  # fmt: skip
     return folder
 
 
