@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-from peft import PeftModel
 from transformers import Trainer
 
 from gr2.artifacts import write_model_whole, write_text
@@ -28,6 +27,8 @@ def train(trainer: Trainer) -> None:
 
     Also writes `training_log.jsonl`, one line a logged step, and removes the checkpoints. Call it on every rank.
     """
+    from peft import PeftModel  # slow to import
+
     output_dir = Path(trainer.args.output_dir)
     checkpoint = last_checkpoint(output_dir)
     if checkpoint and trainer.is_world_process_zero():

@@ -1,8 +1,11 @@
 """A tiny world, made once a session: films of four genres, users who each like one of them."""
 
 import faulthandler
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,3 +151,25 @@ def tuned(world, midtrained, traced) -> str:
         "--traces", traced.traces, "--model_name_or_path", midtrained, "--output_dir", folder, "--bf16", "false",
         "--prompt", "prompts/student_no_trace.yaml", "--num_train_epochs", "40", "--learning_rate", "3e-3", *TINY)  # fmt: skip
     return str(folder)
+
+
+def resumed_after_a_kill(stage: str, tmp_path: Path, words: list[str]) -> tuple[Path, Path]:
+    """Folders of an undisturbed training and of one that was killed after a checkpoint and started again: same model bytes."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    gr2(stage, "--output_dir", whole, *words)
+    process = subprocess.Popen([sys.executable, "-m", "gr2", stage, "--output_dir", str(killed), *map(str, words)],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    while process.poll() is None and not list(killed.glob("checkpoint-*/trainer_state.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
+    kept = sorted(killed.glob("checkpoint-*/trainer_state.json"))
+    assert kept and not (killed / "model.safetensors").exists()
+    torn = killed / "checkpoint-99999"  # and a checkpoint that the kill cut short
+    shutil.copytree(kept[0].parent, torn)
+    (torn / "trainer_state.json").unlink()
+    assert "resuming from" in gr2(stage, "--output_dir", killed, *words).stdout
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert not list(killed.glob("checkpoint-*"))
+    return whole, killed

@@ -4,7 +4,6 @@ With --slates and --rankings it measures rerankers against the input order; with
 measures pre-rankers over the full catalogue. Intervals and tests are clustered by user.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from gr2.data.columns import as_id, refuse_rows
 from gr2.data.tables import SLATE_SPLITS, read_items, read_rankings, read_semantic_ids, read_slates
 from gr2.errors import InputError
 from gr2.evaluation import metrics
-from gr2.evaluation.significance import compare, mean_interval
+from gr2.evaluation.significance import compare, mean_interval, number
 
 COMPUTED = ("input_order", "random", "oracle")
 
@@ -217,8 +216,3 @@ def significance(values: dict[str, dict[str, np.ndarray]], users: np.ndarray, re
             for j, metric in enumerate(metrics.MAIN)
         ]
     return {"intervals": intervals, "comparisons": comparisons}
-
-
-def number(value: float) -> float | None:
-    """A figure as JSON has it: six decimals, null where it is undefined."""
-    return None if math.isnan(value) else round(float(value), 6)

@@ -12,7 +12,7 @@ import polars as pl
 from gr2.artifacts import MANIFEST, read_json
 from gr2.data.tables import read_interactions, read_items
 from gr2.errors import InputError
-from gr2.evaluation.significance import compare, mean_interval
+from gr2.evaluation.significance import compare, mean_interval, number
 from gr2.prerank.own import as_arrays, read_top_k
 from gr2.prerank.positions import Positions, asked, numbered
 
@@ -123,4 +123,4 @@ def significance(values: dict[str, np.ndarray], users: np.ndarray, resamples: in
 
 
 def rounded(values) -> list[float | None]:
-    return [None if np.isnan(value) else round(float(value), 6) for value in values]
+    return [number(value) for value in values]

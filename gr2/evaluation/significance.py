@@ -5,6 +5,7 @@ Values are [n, ...], one row per slate; users [n]; results have the trailing sha
 metrics share one set of resamples. Everything is deterministic under `seed`.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,11 @@ def sign_flip_p_value(difference: np.ndarray, users: np.ndarray, resamples: int,
         batch=max(1, CELLS // (len(sizes) + len(sums))), rng=np.random.default_rng(seed),
     )  # fmt: skip
     return test.pvalue.reshape(difference.shape[1:])
+
+
+def number(value: float) -> float | None:
+    """A figure as JSON has it: six decimals, null where it is undefined."""
+    return None if math.isnan(value) else round(float(value), 6)
 
 
 def _per_user(values: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

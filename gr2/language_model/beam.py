@@ -31,9 +31,8 @@ def search(
     """
     batch, time = input_ids.shape
     searches, device = anchors.shape[1], input_ids.device
-    kept, place = anchors.unique(
-        return_inverse=True
-    )  # with a large vocabulary the logits of all tokens would fill the memory
+    # Only the anchors' logits: with a large vocabulary those of all tokens would fill the memory.
+    kept, place = anchors.unique(return_inverse=True)
     output = model(input_ids=input_ids, use_cache=True, logits_to_keep=kept)
     cache = output.past_key_values
     logits = output.logits.gather(1, place[..., None].expand(-1, -1, output.logits.shape[2]))[:, :, None]

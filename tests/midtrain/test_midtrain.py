@@ -3,7 +3,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import TINY, gr2
+from conftest import TINY, gr2, resumed_after_a_kill
 
 pytestmark = pytest.mark.slow
 
@@ -51,44 +51,14 @@ def test_only_pretrain_events_are_read(world, midtrained, tmp_path):
 
 def test_resumed_training_gives_the_same_bytes(world, tmp_path):
     """Stopped after a checkpoint and started again: the model is that of an undisturbed run."""
-    import shutil
-
-    from gr2.training import last_checkpoint
-
     words = ["--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
              "--hidden_size", "32", "--layers", "1", "--heads", "1", "--vocab_size", "300", "--block_length", "64",
              "--passes", "2", "--per_device_train_batch_size", "4", "--save_steps", "5", "--logging_steps", "1",
              "--disable_tqdm", "true"]  # fmt: skip
-    gr2("midtrain", "--output_dir", tmp_path / "whole", *words)
-    # An interrupted run: train to the end with checkpoints kept aside, then put back what a kill would have left.
-    killed = tmp_path / "killed"
-    run_and_kill_after_checkpoint(killed, words)
-    kept = last_checkpoint(killed)
-    assert kept is not None and not (killed / "model.safetensors").exists()
-    torn = killed / "checkpoint-99999"  # and a checkpoint that the kill cut short
-    shutil.copytree(kept, torn)
-    (torn / "trainer_state.json").unlink()
-    done = gr2("midtrain", "--output_dir", killed, *words)
-    assert "resuming from" in done.stdout
-    assert (killed / "model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
-    assert loss_curve(killed) == loss_curve(tmp_path / "whole")
+    whole, killed = resumed_after_a_kill("midtrain", tmp_path, words)
+    assert loss_curve(killed) == loss_curve(whole)
 
 
 def loss_curve(folder: Path) -> list[tuple[int, float]]:
     log = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
     return [(entry["step"], entry["loss"]) for entry in log if "loss" in entry]
-
-
-def run_and_kill_after_checkpoint(folder: Path, words: list[str]) -> None:
-    import signal
-    import subprocess
-    import sys
-    import time
-
-    process = subprocess.Popen([sys.executable, "-m", "gr2", "midtrain", "--output_dir", str(folder), *words],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    while process.poll() is None and not list(folder.glob("checkpoint-*/trainer_state.json")):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"

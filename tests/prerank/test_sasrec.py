@@ -1,19 +1,13 @@
 import json
 import random
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 from arrays import flat, lists
-from conftest import gr2
+from conftest import gr2, resumed_after_a_kill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +18,7 @@ from gr2.prerank import sasrec_train, slates
 from gr2.prerank.positions import numbered
 from gr2.prerank.sasrec import CHUNK, IGNORED, CatalogueLoss, SASRec, SASRecConfig, ranker
 from gr2.prerank.sasrec_train import collate, first_valid, packed, stretches
-from gr2.training import LOG, last_checkpoint
+from gr2.training import LOG
 
 N_ITEMS = 12
 
@@ -287,28 +281,7 @@ SHORT = {"num_train_epochs": 2, "hidden_size": 8, "length": 8}
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_bytes(world, tmp_path):
     options = words(world, **SHORT | {"num_train_epochs": 8})
-    gr2("sasrec", "--output_dir", tmp_path / "whole", *options)
-    killed = tmp_path / "killed"
-    run_and_kill_after_checkpoint(killed, options)
-    kept = last_checkpoint(killed)
-    assert kept is not None and not (killed / "model.safetensors").exists()
-    torn = killed / "checkpoint-99999"  # and a checkpoint that the kill cut short
-    shutil.copytree(kept, torn)
-    (torn / "trainer_state.json").unlink()
-    done = gr2("sasrec", "--output_dir", killed, *options)
-    assert "resuming from" in done.stdout
-    assert (killed / "model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
-    assert not list(killed.glob("checkpoint-*"))
-
-
-def run_and_kill_after_checkpoint(folder: Path, options: list) -> None:
-    process = subprocess.Popen([sys.executable, "-m", "gr2", "sasrec", "--output_dir", folder, *map(str, options)],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    while process.poll() is None and not list(folder.glob("checkpoint-*/trainer_state.json")):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
+    resumed_after_a_kill("sasrec", tmp_path, options)
 
 
 def bytes_of(world, folder, interactions, **changed):
