@@ -18,6 +18,7 @@ STAGES = {
     ),
     "sasrec": ("gr2.prerank.sasrec_train", "interactions -> a SASRec pre-ranker's folder"),
     "slates": ("gr2.prerank.slates", "interactions + a pre-ranker -> slates.parquet (lists to rerank)"),
+    "facts": ("gr2.data.facts", "slates -> the same with facts of each candidate that a prompt may show"),
     "traces": ("gr2.traces.sample", "slates + a teacher -> traces.jsonl (reasoning traces, accepted or not)"),
     "sft": ("gr2.sft.train", "accepted traces + a model -> a model that reasons and reranks"),
     "rl": ("gr2.rl.train", "slates + a model -> the same model after reinforcement learning (DAPO)"),

@@ -74,9 +74,11 @@ def load_prompt(path: str | Path) -> Prompt:
 
 
 def render(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None = None) -> list[dict[str, str]]:
-    """A slate's chat messages. The templates see `history` and `candidates` (lists of `sid`, `title`, `category`),
-    `categories` (the history's, most frequent first) and `target` (an item or None): the relevant one, for prompts that
-    have it explained.
+    """A slate's chat messages.
+
+    The templates see `history` and `candidates`, lists of items (`sid`, `title`, `category`; candidates also have `facts`,
+    see gr2/data/facts.py), `categories` (the history's, most frequent first) and `target`: an item, the relevant one, for
+    prompts that have it explained, or None.
     """
     values = _values(prompt, slate, catalogue, target)
     try:
@@ -121,7 +123,8 @@ def _values(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | Non
         }
 
     history = [shown(item_id) for item_id in slate["history"][-prompt.max_history :]]
-    candidates = [shown(item_id) for item_id in slate["candidates"]]
+    facts = slate.get("facts") or [{}] * len(slate["candidates"])
+    candidates = [shown(item_id) | {"facts": known} for item_id, known in zip(slate["candidates"], facts, strict=True)]
     categories = Counter(category for item in history for category in item["category"].split(" > ") if category)
     return {
         "history": history,

@@ -83,7 +83,7 @@ def read_semantic_ids(path: str | Path, item_ids: pl.Series | None = None) -> pl
 
 
 def read_slates(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
-    """`slate_id`, `user_id`, `history`, `candidates`, `labels`, optional `scores`, `split`; lists are ordered."""
+    """`slate_id`, `user_id`, `history`, `candidates`, `labels`, optional `scores` and `facts`, `split`; lists are ordered."""
     frame = read_table(path)
     require_columns(frame, path, ("slate_id", "user_id", "history", "candidates", "labels", "split"))
     ids = [as_id(frame, path, name).alias(name) for name in ("slate_id", "user_id")]
@@ -100,6 +100,10 @@ def read_slates(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataF
     if "scores" in frame.columns:
         lengths = frame["scores"].list.len()
         refuse_rows((lengths != sizes) & (lengths != 0), path, "scores", "one score per candidate", frame["scores"])
+    if "facts" in frame.columns:
+        if frame["facts"].dtype != pl.List(pl.Struct):
+            raise InputError(f"{path}: column 'facts': expected a list of mappings, found {frame['facts'].dtype}")
+        refuse_rows(frame["facts"].list.len() != sizes, path, "facts", "one mapping per candidate", frame["facts"])
     for name in sorted({"labels", "scores"} & set(frame.columns)):
         finite = frame[name].list.eval(pl.element().is_finite().fill_null(False)).list.all()
         refuse_rows(~finite, path, name, "finite numbers", frame[name])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from gr2.artifacts import read_json, write_json
-from gr2.rerankers.features import NAMES, Features
+from gr2.data.features import NAMES, Features
 
 FILE = "blend.json"
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gr2.config import arg
-from gr2.data.columns import require_columns
-from gr2.data.tables import read_interactions, read_items, read_slates
+from gr2.data.tables import read_items, read_slates
 from gr2.errors import InputError
 
 
@@ -21,23 +20,15 @@ class Config:
 
 
 def run(config: Config) -> None:
+    from gr2.data.features import load_features
     from gr2.rerankers import blend
 
     slates = read_slates(config.slates, read_items(config.items)["item_id"])
     train = [slate for slate in slates.iter_rows(named=True) if slate["split"] == "train" and any(slate["labels"])]
     if not train:
         raise InputError(f"{config.slates}: no train slate has a relevant candidate")
-    weights = blend.fit(train, load_features(config), config.output_dir, config.seed)
+    weights = blend.fit(
+        train, load_features(config.items, config.interactions, config.embeddings), config.output_dir, config.seed
+    )
     print(f"{len(train)} slates; weights of the standardised features: "
           + ", ".join(f"{name} {weight:+.2f}" for name, weight in weights.items()))  # fmt: skip
-
-
-def load_features(config):
-    """Features from the items, interactions and embeddings that a config names."""
-    from gr2.rerankers.features import Features
-    from gr2.semantic_ids.embeddings import read_embeddings
-
-    items = read_items(config.items)
-    events = read_interactions(config.interactions, items["item_id"])
-    require_columns(events, config.interactions, ("split",))
-    return Features(events, items["item_id"], read_embeddings(config.embeddings, items["item_id"]))

@@ -77,12 +77,13 @@ def by_rule(config: Config, slates: list[dict]) -> list[dict]:
 
 
 def by_blend(config: Config, slates: list[dict]) -> list[dict]:
+    from gr2.data.features import load_features
     from gr2.rerankers import blend
-    from gr2.rerankers.fit import load_features
 
     if not config.interactions or not config.embeddings:
         raise InputError("reranker blend: expected --interactions and --embeddings")
-    scores = blend.score(slates, load_features(config), config.reranker)
+    features = load_features(config.items, config.interactions, config.embeddings)
+    scores = blend.score(slates, features, config.reranker)
     rows = []
     for slate, values in zip(slates, scores, strict=True):
         order = (-values).argsort(kind="stable")

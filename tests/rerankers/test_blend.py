@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 
 from gr2.artifacts import read_json
+from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
 from gr2.prerank import slates as slates_stage
 from gr2.rerankers import blend, fit, rerank
-from gr2.rerankers.features import NAMES, Features
 
 
 @pytest.fixture(scope="module")

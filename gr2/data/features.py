@@ -1,7 +1,11 @@
-"""What a production reranker knows about a candidate beside the text: the logistic blend's features."""
+"""What a production reranker knows about a candidate beside the text: the features of the small rerankers and of prompts."""
 
 import numpy as np
 import polars as pl
+
+from gr2.data.columns import require_columns
+from gr2.data.tables import read_interactions, read_items
+from gr2.semantic_ids.embeddings import read_embeddings
 
 NAMES = ("popularity", "recency", "rank", "top", "score", "similarity_last", "similarity_max", "similarity_mean")
 
@@ -36,3 +40,11 @@ class Features:
             similarity[:, -5:].max(axis=1),
             similarity.mean(axis=1),
         ])  # fmt: skip
+
+
+def load_features(items: str, interactions: str, embeddings: str) -> Features:
+    """Features from items.parquet, interactions.parquet of `gr2 prepare` and embeddings.safetensors."""
+    item_ids = read_items(items)["item_id"]
+    events = read_interactions(interactions, item_ids)
+    require_columns(events, interactions, ("split",))
+    return Features(events, item_ids, read_embeddings(embeddings, item_ids))
