@@ -1,18 +1,22 @@
 """`gr2 run --config PIPELINE.yaml`: the stages of a recipe in order, each in a process of its own.
 
-A recipe is `stages:`, a list of `STAGE: FILE` (relative to the recipe) or `STAGE: {key: value, ...}`. Or it is another
-recipe with changes: `base: FILE`, `folder:` in the place of the folder that the base writes to, and under the name of a
-stage's own folder the options that differ. A stage whose inputs, config and code are unchanged is skipped; an interrupted
-one resumes by itself when it is started again.
+A recipe is `stages:`, a list of `STAGE: FILE` (relative to the recipe) or `STAGE: {key: value, ...}`, where `config: FILE`
+gives the options that are not named. `{for: {NAME: [value, ...], ...}, stages: [...]}` stands for its stages once for every
+combination of the values, which take the place of `{NAME}` in them. Or a recipe is another recipe with changes: `base: FILE`,
+`folder:` in the place of the folder that the base writes to, and under the name of a stage's own folder the options that
+differ. A stage whose inputs, config and code are unchanged is skipped; an interrupted one resumes by itself when it is
+started again.
 """
 
 import argparse
 import importlib
+import itertools
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from gr2.cli import STAGES
 from gr2.config import config_file, mapping_options, parse, read_options, read_yaml
@@ -59,24 +63,48 @@ def read_pipeline(path: Path) -> Plan:
         return changed_pipeline(path, recipe)
     if set(recipe) != {"stages"} or not isinstance(recipe["stages"], list):
         raise InputError(f"{path}: expected one key, 'stages', with a list of 'STAGE: FILE or mapping'")
-    plan = []
-    for number, entry in enumerate(recipe["stages"], start=1):
-        where = f"{path}, stages entry {number}"
-        if not isinstance(entry, dict) or len(entry) != 1 or next(iter(entry)) not in STAGES:
-            raise InputError(f"{where}: expected 'STAGE: FILE or mapping', found {entry!r}")
-        ((stage, source),) = entry.items()
-        if not isinstance(source, str | dict):
-            raise InputError(f"{where}: expected 'STAGE: FILE or mapping', found {entry!r}")
-        if isinstance(source, dict):
-            options = mapping_options(source)
-            words = [word for key, values in options.items() for word in (f"--{key}", *values)]
-        else:
-            words = ["--config", str(path.parent / source)]
-            options = read_options(words)
-        if len(options.get("output_dir", [])) != 1:
-            raise InputError(f"{where}: stage {stage}: expected one output_dir")
-        plan.append((stage, words, options))
-    return plan
+    entries = [entry for entry in recipe["stages"] for entry in repeated(entry, path)]
+    return [planned(entry, path, f"{path}, stages entry {number}") for number, entry in enumerate(entries, start=1)]
+
+
+def repeated(entry: Any, path: Path) -> list:
+    """A `for` entry as the entries that it stands for; any other entry as it is."""
+    if not isinstance(entry, dict) or "for" not in entry:
+        return [entry]
+    values = entry["for"]
+    lists = isinstance(values, dict) and all(isinstance(value, list) for value in values.values())
+    if set(entry) != {"for", "stages"} or not lists or not isinstance(entry["stages"], list):
+        raise InputError(f"{path}: expected `for: {{NAME: [value, ...]}}` with `stages:` beside it, found {entry!r}")
+    chosen = [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
+    return [filled(inner, names) for names in chosen for stage in entry["stages"] for inner in repeated(stage, path)]
+
+
+def filled(value: Any, names: dict) -> Any:
+    """`{seed}` -> 0 in every text of a mapping or list, where `names` has it."""
+    if isinstance(value, dict):
+        return {key: filled(entry, names) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [filled(entry, names) for entry in value]
+    for name, own in names.items() if isinstance(value, str) else ():
+        value = value.replace(f"{{{name}}}", str(own))
+    return value
+
+
+def planned(entry: Any, path: Path, where: str) -> tuple[str, list[str], dict[str, list[str]]]:
+    """(stage, its command-line words, its options) of one entry."""
+    if not isinstance(entry, dict) or len(entry) != 1 or next(iter(entry)) not in STAGES:
+        raise InputError(f"{where}: expected 'STAGE: FILE or mapping', found {entry!r}")
+    ((stage, source),) = entry.items()
+    if not isinstance(source, str | dict):
+        raise InputError(f"{where}: expected 'STAGE: FILE or mapping', found {entry!r}")
+    own = {"config": source} if isinstance(source, str) else dict(source)
+    file = own.pop("config", None)
+    words = ["--config", str(path.parent / file)] if file else []
+    words += [word for key, values in mapping_options(own).items() for word in (f"--{key}", *values)]
+    options = read_options(words)
+    if len(options.get("output_dir", [])) != 1:
+        raise InputError(f"{where}: stage {stage}: expected one output_dir")
+    return stage, words, options
 
 
 def changed_pipeline(path: Path, recipe: dict) -> Plan:

@@ -143,6 +143,9 @@ def test_a_typing_error_in_the_last_stage_shows_before_the_first_runs(world, tmp
     ("stages:\n- prepare: {output_dir: a}\n  embed: {output_dir: b}\n", "stages entry 1: expected"),
     ("stages:\n- prepare: {source: files}\n", "stages entry 1: stage prepare: expected one output_dir"),
     ("stages:\n- prepare: absent.yaml\n", r"absent\.yaml: no such file"),
+    ("stages:\n- for: [a]\n  stages: []\n", "expected `for: {NAME:"),
+    ("stages:\n- for: {a: 1}\n  stages: []\n", "expected `for: {NAME:"),
+    ("stages:\n- for: {a: [1]}\n", "expected `for: {NAME:"),
     ("stages:\n- prepare:\n", "stages entry 1: expected 'STAGE: FILE or mapping'"),
     ("stages:\n- prepare: {output_dir: a, seed: x}\n", "prepare: argument --seed: invalid int value: 'x'"),
 ])  # fmt: skip
@@ -150,6 +153,20 @@ def test_a_recipe_that_makes_no_sense_is_refused(tmp_path, text, complaint):
     (tmp_path / "pipeline.yaml").write_text(text)
     with pytest.raises(InputError, match=complaint):
         check(read_pipeline(tmp_path / "pipeline.yaml"))
+
+
+def test_a_for_entry_stands_for_its_stages_once_for_every_combination(tmp_path):
+    (tmp_path / "rl.yaml").write_text("learning_rate: 1.0e-4\nseed: 9\n")
+    inner = {"for": {"seed": [0, 1]}, "stages": [
+        {"rl": {"config": "rl.yaml", "seed": "{seed}", "output_dir": "runs/{reward}-{seed}", "reward": "{reward}"}}]}  # fmt: skip
+    entries = [{"for": {"reward": ["a", "b"]}, "stages": [inner]}]
+    (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump({"stages": entries}))
+    plan = read_pipeline(tmp_path / "pipeline.yaml")
+    assert [options["output_dir"] for _, _, options in plan] == [
+        ["runs/a-0"], ["runs/a-1"], ["runs/b-0"], ["runs/b-1"]]  # fmt: skip
+    for stage, words, options in plan:
+        assert stage == "rl" and words[:2] == ["--config", str(tmp_path / "rl.yaml")]
+        assert options["learning_rate"] == ["0.0001"] and options["seed"] == [options["output_dir"][0][-1]]
 
 
 def test_until_must_name_a_folder_of_the_recipe(done, capsys):
