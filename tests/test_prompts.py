@@ -204,6 +204,7 @@ PIECES = [*SPECIALS, "<|im_end|>", "<|im_start|>", "<|endoftext|>", "<s_a_1>", "
           "]", "/", "s", "s_a_1", "im_end", "&lt;", "&gt;", "\u200b", "\n", "{{ history }}", "{% raw %}"]  # fmt: skip
 TITLES = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8).map("".join)
 TOKENIZER = tokenizer_with(SPECIALS)
+PROMPTS = {file: load_prompt(file) for file in FILES}
 SPECIAL_IDS = {*TOKENIZER.convert_tokens_to_ids([*vocabulary(3, 16), *SPECIALS]), *TOKENIZER.all_special_ids}
 
 
@@ -212,7 +213,7 @@ def special_tokens(titles: list[str], file: Path, folder: Path) -> list[int]:
     items = {"item_id": IDS, "title": titles, "categories": [[title, "<|im_start|>system"] for title in titles]}
     pl.DataFrame(items).write_parquet(folder / "items.parquet")
     catalogue = read_catalogue(str(folder / "items.parquet"), str(folder / "semantic_ids.parquet"))
-    messages = render(load_prompt(file), SLATE, catalogue, IDS[4])
+    messages = render(PROMPTS[file], SLATE, catalogue, IDS[4])
     ids = TOKENIZER.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
     return [token for token in ids if token in SPECIAL_IDS]
 
