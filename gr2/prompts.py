@@ -1,7 +1,8 @@
-"""Renders prompts/*.yaml and parses answers: the only place that knows the answer format.
+"""Renders prompts/*.yaml: what a model sees of a slate. What it answers is read by gr2/answers.py.
 
-A prompt file holds `version`, `system`, `user` (Jinja2, sandboxed), `answer` (the JSON schema of the answer) and
-optional `max_history`. The answer is one JSON object, `{"explanation": str, "recommendations": [semantic ID, ...]}`;
+A prompt file holds `version`, `system`, `user` (Jinja2, sandboxed), `answer` (the JSON schema of the answer), optional
+`max_history`, and optional `domain`: who the model is, what users do and the domain knowledge to prime it with, all of
+which another file can replace. The answer is one JSON object, `{"explanation": str, "recommendations": [semantic ID, ...]}`;
 a prompt whose schema has no `explanation` asks for the ranking alone. The schema's `explanation` may have a `pattern`,
 a regular expression to decode the explanation under, which is a template as well (its filter `regex` escapes text).
 """
@@ -9,19 +10,20 @@ a regular expression to decode the explanation under, which is a template as wel
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2.sandbox
 
+from gr2.answers import REASONS, Answer, parse, write_answer
 from gr2.config import read_yaml
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 
+__all__ = ["REASONS", "Answer", "Prompt", "answer_schema", "load_prompt", "parse", "render", "write_answer"]
+
 FIELDS = {"version", "system", "user", "answer"}
-# Why an answer is unusable; `Answer.reason` is one of these, or None.
-REASONS = ("no_json", "truncated", "wrong_fields", "empty_explanation", "unknown_id", "duplicate_id", "wrong_length")
+DOMAIN_FIELDS = {"expert", "chose", "choose", "priming"}
 
 
 @dataclass(frozen=True)
@@ -35,29 +37,42 @@ class Prompt:
     pattern: jinja2.Template | None
     answer: dict
     max_history: int
+    domain: dict[str, str]
+    priming: str  # empty where it is switched off, or the prompt has none
 
     @property
     def has_trace(self) -> bool:
         return "explanation" in self.answer["properties"]
 
+    @property
+    def label(self) -> dict:
+        """What to write beside an output that the prompt was used for."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "domain": self.domain.get("name"),
+            "priming": bool(self.priming),
+        }
 
-@dataclass(frozen=True)
-class Answer:
-    """A parsed completion: `ranking` (item ids) is None, and `reason` says why, where it is unusable."""
 
-    reasoning: str = ""
-    ranking: list[str] | None = None
-    reason: str | None = None
+def load_prompt(path: str | Path, domain: str | Path | None = None, priming: bool = True) -> Prompt:
+    """Reads a prompt file; InputError where a field is missing, unknown or no valid template.
 
-
-def load_prompt(path: str | Path) -> Prompt:
-    """Reads a prompt file; InputError where a field is missing, unknown or no valid template."""
+    `domain`: a file of prompts/domains, for prompts with a domain. `priming=False` leaves GR2's knowledge priming out
+    (2602.07774, an ablation there).
+    """
     path = Path(path)
     values = read_yaml(path)
     max_history = values.pop("max_history", 50)
+    own = values.pop("domain", None)
     if set(values) != FIELDS:
-        raise InputError(f"{path}: expected the fields {', '.join(sorted(FIELDS))} and optional max_history, "
+        raise InputError(f"{path}: expected the fields {', '.join(sorted(FIELDS))}, optional max_history and domain, "
                          f"found {', '.join(map(str, values))}")  # fmt: skip
+    block = _domain(path, own, "general") if own is not None else {}
+    if domain is not None:
+        if not block:
+            raise InputError(f"domain {domain}: {path} has no domain that it could replace")
+        block = _domain(domain, read_yaml(Path(domain)), Path(domain).stem)
     environment = jinja2.sandbox.SandboxedEnvironment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -70,15 +85,24 @@ def load_prompt(path: str | Path) -> Prompt:
         pattern = environment.from_string(pattern) if pattern else None
     except jinja2.TemplateSyntaxError as error:
         raise InputError(f"{path}: not a Jinja2 template, line {error.lineno}: {error.message}") from None
-    return Prompt(path.stem, values["version"], system, user, pattern, values["answer"], max_history)
+    return Prompt(path.stem, values["version"], system, user, pattern, values["answer"], max_history, block,
+                  block.get("priming", "") if priming else "")  # fmt: skip
+
+
+def _domain(path: str | Path, values: object, name: str) -> dict[str, str]:
+    fields = set(values) if isinstance(values, dict) else set()
+    if fields != DOMAIN_FIELDS or not all(isinstance(text, str) for text in values.values()):
+        raise InputError(f"{path}: expected a domain with the texts {', '.join(sorted(DOMAIN_FIELDS))}, "
+                         f"found {', '.join(sorted(map(str, fields))) or 'none'}")  # fmt: skip
+    return values | {"name": name}
 
 
 def render(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None = None) -> list[dict[str, str]]:
     """A slate's chat messages.
 
     The templates see `history` and `candidates`, lists of items (`sid`, `title`, `category`; candidates also have `facts`,
-    see gr2/data/facts.py), `categories` (the history's, most frequent first) and `target`: an item, the relevant one, for
-    prompts that have it explained, or None.
+    see gr2/data/facts.py), `categories` (the history's, most frequent first), `target`: an item, the relevant one, for
+    prompts that have it explained, or None; and `domain` (`expert`, `chose`, `choose`) and `priming`, a text.
     """
     values = _values(prompt, slate, catalogue, target)
     try:
@@ -131,51 +155,6 @@ def _values(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | Non
         "candidates": candidates,
         "categories": [category for category, _ in categories.most_common()],
         "target": shown(target) if target else None,
+        "domain": prompt.domain,
+        "priming": prompt.priming,
     }
-
-
-def write_answer(reasoning: str | None, ranking: Sequence[str], catalogue: Catalogue) -> str:
-    """The completion that a perfect model would give; `reasoning=None` writes the ranking alone."""
-    answer = {} if reasoning is None else {"explanation": reasoning}
-    return json.dumps(answer | {"recommendations": [catalogue.sid[item_id] for item_id in ranking]}, ensure_ascii=False)
-
-
-def parse(completion: str, candidates: Sequence[str], sids: dict[str, str], has_trace: bool = True) -> Answer:
-    """Reads a completion strictly; never raises. `sids` maps item id -> semantic ID.
-
-    The ranking must be a permutation of the candidates. Text before the object (a `<think>` block that the chat
-    template opened, say) and after it is ignored; the last object that has `recommendations` counts.
-    """
-    answer, truncated = _last_object(completion)
-    if answer is None:
-        return Answer(reason="truncated" if truncated else "no_json")
-    explanation, listed = answer.get("explanation", ""), answer["recommendations"]
-    if not isinstance(explanation, str) or not isinstance(listed, list):
-        return Answer(reason="wrong_fields")
-    reasoning = explanation.strip().encode("utf-8", "replace").decode()  # `\ud800` is JSON, but half a character
-    if has_trace and not reasoning:
-        return Answer(reason="empty_explanation")
-    by_sid = {sids[item_id]: item_id for item_id in candidates}
-    if any(not isinstance(sid, str) or sid not in by_sid for sid in listed):
-        return Answer(reasoning, reason="unknown_id")
-    if len(set(listed)) != len(listed):
-        return Answer(reasoning, reason="duplicate_id")
-    if len(listed) != len(candidates):
-        return Answer(reasoning, reason="wrong_length")
-    return Answer(reasoning, [by_sid[sid] for sid in listed])
-
-
-def _last_object(text: str) -> tuple[dict | None, bool]:
-    """The last JSON object with `recommendations` in a text; whether an unclosed one follows or stands alone."""
-    decoder = json.JSONDecoder()
-    found, truncated, position = None, False, text.find("{")
-    while position >= 0:
-        try:
-            value, end = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError):  # ValueError: also integers of thousands of digits
-            truncated, end = True, position + 1
-        else:
-            if isinstance(value, dict) and "recommendations" in value:
-                found = value
-        position = text.find("{", end)
-    return found, truncated

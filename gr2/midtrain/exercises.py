@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 from transformers import PreTrainedTokenizerBase
 
+from gr2.answers import write_answer
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.midtrain.tasks import Pieces
-from gr2.prompts import Prompt, render, write_answer
+from gr2.prompts import Prompt, render
 from gr2.template import category_weights, explain
 
 CANDIDATES = 10

@@ -59,8 +59,8 @@ class Config(TrainingArguments):
 def run(config: Config) -> None:
     from transformers import Trainer, set_seed
 
+    from gr2.language_model.trainable import rows_only, with_lora
     from gr2.midtrain.packing import collate
-    from gr2.midtrain.trainable import rows_only, with_lora
     from gr2.training import train
 
     check(config)

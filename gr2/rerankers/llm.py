@@ -6,10 +6,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from gr2.answers import parse
 from gr2.artifacts import append_lines, read_appended
 from gr2.data.catalogue import Catalogue
 from gr2.language_model.samplers import Sampler
-from gr2.prompts import Prompt, answer_schema, parse, render
+from gr2.prompts import Prompt, answer_schema, render
 
 
 def rank(

@@ -26,6 +26,9 @@ class Config:
     split: str = arg("test", "which slates: train, valid, test")
     semantic_ids: str | None = arg(None, "language model: semantic_ids.parquet")
     prompt: str = arg("prompts/student.yaml", "language model: the prompt file it was trained with")
+    max_prompt_tokens: int | None = arg(
+        None, "language model: the oldest history items are left out until a prompt fits"
+    )
     engine: str = arg("transformers", "language model: transformers, vllm, or openai (with --base_url)")
     base_url: str | None = arg(None, "engine openai: the server, e.g. http://127.0.0.1:8000/v1")
     batch_size: int = arg(128, "language model: slates a batch")
@@ -96,20 +99,28 @@ def by_blend(config: Config, slates: list[dict]) -> list[dict]:
 
 def by_language_model(config: Config, slates: list[dict], output: Path) -> list[dict]:
     from gr2.data.catalogue import read_catalogue
+    from gr2.language_model.history import fit_history
+    from gr2.language_model.loading import load_tokenizer
     from gr2.language_model.samplers import open_sampler
-    from gr2.prompts import load_prompt
+    from gr2.prompts import load_prompt, render
     from gr2.rerankers import llm
 
     if not config.semantic_ids:
         raise InputError("reranker is a language model: expected --semantic_ids")
     catalogue = read_catalogue(config.items, config.semantic_ids)
+    prompt = load_prompt(config.prompt)
+    if config.max_prompt_tokens is not None:
+        tokenizer = load_tokenizer(config.reranker)
+        slates = fit_history(
+            slates, lambda slate: render(prompt, slate, catalogue), tokenizer, config.max_prompt_tokens
+        )
     sampler = open_sampler(
         config.engine, config.reranker, base_url=config.base_url, batch_size=config.batch_size, progress=False
     )
     return llm.rank(
         slates,
         catalogue,
-        load_prompt(config.prompt),
+        prompt,
         sampler,
         structured=config.structured,
         temperature=config.temperature,

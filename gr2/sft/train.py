@@ -1,10 +1,12 @@
 """gr2 sft: accepted traces + a model -> a model that reasons and reranks.
 
-TRL's SFTTrainer on prompt and completion; only the completion is learned. The prompt is the student's own, whatever
-prompt the teacher saw. Every option of TRL's SFTConfig is an option here.
+TRL's SFTTrainer on prompt and completion; only the completion is learned, its reasoning with less weight than its ranking.
+The prompt is the student's own, whatever prompt the teacher saw. Every option of TRL's SFTConfig is an option here.
 """
 
+import copy
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from trl import SFTConfig
@@ -12,6 +14,7 @@ from trl import SFTConfig
 from gr2.artifacts import read_lines
 from gr2.config import arg
 from gr2.data.catalogue import Catalogue, read_catalogue
+from gr2.data.slates import shuffled
 from gr2.data.tables import read_slates
 from gr2.errors import InputError
 
@@ -26,6 +29,19 @@ class Config(SFTConfig):
     traces: list[str] = arg(help="traces.jsonl files; of a slate with several accepted traces the first counts")
     model_name_or_path: str = arg(help="the mid-trained model")
     prompt: str = arg("prompts/student.yaml", "the student's prompt, the same in rl and rerank")
+    max_prompt_tokens: int | None = arg(
+        None, "the oldest history items are left out until a prompt has at most so many tokens"
+    )
+    shuffle_candidates: bool = arg(
+        False, "show the candidates in random order, each slate in num_train_epochs different ones, all in one pass"
+    )
+    lambda_reasoning: float = arg(0.3, "weight of a token of the explanation; only its ratio to lambda_ranking matters")
+    lambda_ranking: float = arg(1.0, "weight of every other token of the answer")
+    trainable: Literal["all", "lora"] = arg(
+        "all", "everything, or LoRA and the rows of the IDs' tokens, merged at the end"
+    )
+    lora_rank: int = arg(32, "lora: rank")
+    lora_alpha: int = arg(64, "lora: scale, divided by the rank")
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
 
     def __post_init__(self) -> None:
@@ -36,60 +52,116 @@ class Config(SFTConfig):
 
 def run(config: Config) -> None:
     from datasets import Dataset
-    from trl import SFTTrainer
+    from transformers import set_seed
+    from trl import pack_dataset
 
     from gr2.language_model.loading import load_model, load_tokenizer
+    from gr2.language_model.trainable import id_tokens, with_lora
+    from gr2.sft.weighting import Collator, WeightedSFTTrainer, encode
     from gr2.training import train
 
+    check(config)
+    set_seed(config.seed)
     catalogue = read_catalogue(config.items, config.semantic_ids)
     tokenizer = load_tokenizer(config.model_name_or_path)
-    rows = examples(config, catalogue)
-    refuse_long(rows, tokenizer, config.max_length)
-    print(f"{len(rows)} slates with an accepted trace", flush=True)
-    trainer = SFTTrainer(
-        model=load_model(config.model_name_or_path),
-        args=config,
-        train_dataset=Dataset.from_list(rows),
+    scale = max(config.lambda_reasoning, config.lambda_ranking)  # TRL takes a batch for one token at least
+    weights = config.lambda_reasoning / scale, config.lambda_ranking / scale
+    rows = [
+        encode(messages, answer, tokenizer, *weights) for messages, answer in examples(config, catalogue, tokenizer)
+    ]
+    refuse_long([len(row["input_ids"]) for row in rows], config.max_length)
+    dataset = Dataset.from_list(rows)
+    if config.packing:
+        dataset = pack_dataset(dataset, config.max_length, "bfd")
+        print(f"packed into {len(dataset)} blocks of at most {config.max_length} tokens", flush=True)
+    model = load_model(config.model_name_or_path)
+    if config.trainable == "lora":
+        model = with_lora(model, id_tokens(tokenizer), config.lora_rank, config.lora_alpha)
+    in_one_row = config.packing or config.padding_free
+    train(WeightedSFTTrainer(
+        model=model,
+        args=prepared(config),
+        train_dataset=dataset,
         processing_class=tokenizer,
-    )
-    train(trainer)
+        data_collator=Collator(tokenizer.pad_token_id, in_one_row, pad_to_multiple_of=config.pad_to_multiple_of),
+    ))  # fmt: skip
 
 
-def examples(config: Config, catalogue: Catalogue) -> list[dict]:
-    """One chat example per slate with an accepted trace: the student's prompt, the teacher's reasoning and ranking."""
-    from gr2.prompts import load_prompt, render, write_answer
+def check(config: Config) -> None:
+    """InputError for options that do not go together, or that the weighted loss does not know."""
+    lambdas = (config.lambda_reasoning, config.lambda_ranking)
+    if not all(0 <= weight < float("inf") for weight in lambdas) or not any(lambdas):
+        raise InputError(f"lambda_reasoning {lambdas[0]}, lambda_ranking {lambdas[1]}: expected 0 or more, one above 0")
+    if config.loss_type != "nll" or config.label_smoothing_factor:
+        raise InputError(f"loss_type {config.loss_type}, label_smoothing_factor {config.label_smoothing_factor}: expected nll "
+                         "and 0; tokens are weighted by lambda_reasoning and lambda_ranking")  # fmt: skip
+    if config.packing and (config.packing_strategy != "bfd" or config.max_length is None):
+        raise InputError(
+            "packing: expected packing_strategy bfd, which cuts no example, and max_length, a block's tokens"
+        )
+    if config.shuffle_candidates and (config.num_train_epochs < 1 or config.num_train_epochs % 1):
+        raise InputError(f"num_train_epochs {config.num_train_epochs}: expected a whole number with shuffle_candidates")
+
+
+def prepared(config: Config) -> Config:
+    """The options as the trainer needs them: what has been done to the data is not to be done again."""
+    config = copy.copy(config)
+    config.dataset_kwargs = {"skip_prepare_dataset": True}
+    config.remove_unused_columns = False  # `weights`
+    config.packing = config.padding_free = False
+    if config.shuffle_candidates:
+        config.num_train_epochs = 1
+    return config
+
+
+def examples(config: Config, catalogue: Catalogue, tokenizer) -> list[tuple[list[dict], str]]:
+    """A chat and its answer per train slate with an accepted trace, once, or in `num_train_epochs` orders of candidates.
+
+    Rows, not random transforms: a resumed training finds the same example at the same place.
+    """
+    from gr2.answers import write_answer
+    from gr2.language_model.history import fit_history
+    from gr2.prompts import load_prompt, render
 
     prompt = load_prompt(config.prompt)
-    slates = {
-        slate["slate_id"]: slate for slate in read_slates(config.slates, catalogue.item_ids).iter_rows(named=True)
-    }
-    rows: dict[str, dict] = {}
+    frame = read_slates(config.slates, catalogue.item_ids)
+    traces = accepted(config, {row["slate_id"] for row in frame.iter_rows(named=True) if row["split"] == "train"})
+    slates = [slate for slate in frame.iter_rows(named=True) if slate["slate_id"] in traces]
+    print(f"{len(slates)} slates with an accepted trace", flush=True)
+    if config.shuffle_candidates:
+        epochs = range(int(config.num_train_epochs))
+        slates = [shuffled(slate, config.seed, epoch) for epoch in epochs for slate in slates]
+    if config.max_prompt_tokens is not None:
+        slates = fit_history(
+            slates, lambda slate: render(prompt, slate, catalogue), tokenizer, config.max_prompt_tokens
+        )
+    rows = []
+    for slate in slates:
+        trace = traces[slate["slate_id"]]
+        reasoning = trace["reasoning"] if prompt.has_trace else None
+        rows.append((render(prompt, slate, catalogue), write_answer(reasoning, trace["ranking"], catalogue)))
+    return rows
+
+
+def accepted(config: Config, train_slates: set[str]) -> dict[str, dict]:
+    """The first accepted trace of each slate, by slate_id."""
+    traces: dict[str, dict] = {}
     for path in config.traces:
         for line, trace in enumerate(read_lines(path, TRACE_COLUMNS)):
-            slate = slates.get(trace["slate_id"])
-            if slate is None or slate["split"] != "train":
+            if trace["slate_id"] not in train_slates:
                 raise InputError(
                     f"{path}: row {line}, slate_id '{trace['slate_id']}': expected a train slate of {config.slates}"
                 )
-            if not trace["accepted"] or trace["slate_id"] in rows:
-                continue
-            answer = write_answer(trace["reasoning"] if prompt.has_trace else None, trace["ranking"], catalogue)
-            rows[trace["slate_id"]] = {
-                "prompt": render(prompt, slate, catalogue),
-                "completion": [{"role": "assistant", "content": answer}],
-            }
-    if not rows:
+            if trace["accepted"]:
+                traces.setdefault(trace["slate_id"], trace)
+    if not traces:
         raise InputError(f"{', '.join(config.traces)}: no accepted trace")
-    return [rows[slate_id] for slate_id in slates if slate_id in rows]
+    return traces
 
 
-def refuse_long(rows: list[dict], tokenizer, max_length: int | None) -> None:
-    """TRL would cut a long example and with it the answer; raises InputError instead."""
-    lengths = [
-        len(tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=True, return_dict=False))
-        for row in rows
-    ]
+def refuse_long(lengths: list[int], max_length: int | None) -> None:
+    """A long example would be cut, and with it the answer; raises InputError instead."""
     print(f"tokens an example: median {sorted(lengths)[len(lengths) // 2]}, longest {max(lengths)}", flush=True)
     if max_length is not None and max(lengths) > max_length:
-        raise InputError(f"max_length {max_length}: the longest example has {max(lengths)} tokens; raise max_length or lower "
-                         "max_history in the prompt file")  # fmt: skip
+        raise InputError(f"max_length {max_length}: the longest example has {max(lengths)} tokens; raise max_length, or "
+                         "shorten histories with max_prompt_tokens")  # fmt: skip

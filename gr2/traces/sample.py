@@ -30,6 +30,8 @@ class Config:
     semantic_ids: str = arg(help="semantic_ids.parquet")
     prompt: str = arg(help="prompt file, e.g. prompts/rejection.yaml")
     output_dir: str = arg(help="folder for traces.jsonl and summary.json")
+    domain: str | None = arg(None, "a file of prompts/domains in the place of the prompt's own, general one")
+    priming: bool = arg(True, "show the domain's knowledge, the steps that people take one after another")
     mode: str = arg("rejection", f"one of {', '.join(MODES)}")
     model_name_or_path: str | None = arg(None, "teacher: folder, hub id, `packaged:` name, or a server's model")
     engine: str = arg("vllm", "vllm, transformers, or openai (a server)")
@@ -53,7 +55,7 @@ def run(config: Config) -> None:
     """Writes traces.jsonl (in slate order) and summary.json; an interrupted run goes on from traces.partial."""
     check(config)
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    prompt = load_prompt(config.prompt)
+    prompt = load_prompt(config.prompt, config.domain, config.priming)
     slates, left_out = choose(config, catalogue)
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -62,7 +64,7 @@ def run(config: Config) -> None:
     else:
         rows = from_teacher(config, slates, prompt, catalogue)
     store.write_traces(output_dir, rows)
-    summary = summarise(rows) | left_out
+    summary = summarise(rows) | left_out | {"prompt": prompt.label}
     write_json(output_dir / "summary.json", summary)
     print(f"{summary['accepted']} of {summary['samples']} samples accepted, for {summary['slates_accepted']} of "
           f"{summary['slates']} slates; {summary['reasons'] or 'none refused'}")  # fmt: skip

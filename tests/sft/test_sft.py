@@ -3,11 +3,29 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import TINY, gr2
+from conftest import TINY, gr2, resumed_after_a_kill
 
 from gr2.artifacts import read_appended
+from gr2.config import parse, read_options
+from gr2.data.catalogue import read_catalogue
+from gr2.errors import InputError
+from gr2.language_model.loading import load_tokenizer
+from gr2.semantic_ids.tokens import SID
+from gr2.sft.train import Config, check, examples, run
+from gr2.sft.weighting import encode
 
 pytestmark = pytest.mark.slow
+REQUIRED = [
+    word for name in ("items", "semantic_ids", "slates", "traces", "model_name_or_path") for word in (f"--{name}", "-")
+]
+
+
+def rows_of(world, traced, tokenizer=None, **settings) -> list[tuple[list[dict], str]]:
+    given = {"traces": [traced.traces], "output_dir": "-", "bf16": False} | settings
+    config = Config(
+        items=world.items, semantic_ids=world.semantic_ids, slates=traced.slates, model_name_or_path="-", **given
+    )
+    return examples(config, read_catalogue(world.items, world.semantic_ids), tokenizer)
 
 
 def test_sft_teaches_the_answer_format(world, traced, tuned, tmp_path):
@@ -27,18 +45,11 @@ def test_every_parameter_changed(midtrained, tuned):
 
 
 def test_accepted_traces_count_once_and_the_first_file_wins(world, traced, tmp_path):
-    from gr2.data.catalogue import read_catalogue
-    from gr2.sft.train import Config, examples
-
-    catalogue = read_catalogue(world.items, world.semantic_ids)
     rows = read_appended(traced.traces)
     better = rows[0] | {"reasoning": "a better explanation"}
     refused = rows[1] | {"reasoning": "never to be seen", "accepted": False, "reason": "unknown_id"}
     (tmp_path / "first.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (better, refused)))
-    config = Config(items=world.items, semantic_ids=world.semantic_ids, slates=traced.slates, bf16=False,
-                    traces=[str(tmp_path / "first.jsonl"), traced.traces], model_name_or_path="-",
-                    output_dir=str(tmp_path / "out"))  # fmt: skip
-    texts = [row["completion"][0]["content"] for row in examples(config, catalogue)]
+    texts = [text for _, text in rows_of(world, traced, traces=[str(tmp_path / "first.jsonl"), traced.traces])]
     assert len(texts) == len(rows)
     assert "a better explanation" in texts[0] and not any("never to be seen" in text for text in texts)
 
@@ -51,16 +62,74 @@ def test_an_example_longer_than_max_length_is_refused_not_cut(world, midtrained,
 
 
 def test_a_torn_or_missing_traces_file_is_refused_and_left_as_it_is(world, traced, tmp_path):
-    from gr2.data.catalogue import read_catalogue
-    from gr2.errors import InputError
-    from gr2.sft.train import Config, examples
-
     torn = tmp_path / "torn.jsonl"
     torn.write_text(Path(traced.traces).read_text()[:-40])
     before = torn.read_bytes()
     for path, expected in ((torn, "expected a JSON object"), (tmp_path / "none.jsonl", "no such file")):
-        config = Config(items=world.items, semantic_ids=world.semantic_ids, slates=traced.slates, traces=[str(path)],
-                        model_name_or_path="-", output_dir=str(tmp_path / "out"))  # fmt: skip
         with pytest.raises(InputError, match=expected):
-            examples(config, read_catalogue(world.items, world.semantic_ids))
+            rows_of(world, traced, traces=[str(path)])
     assert torn.read_bytes() == before
+
+
+def test_every_epoch_shows_the_candidates_in_another_order_and_learns_the_same_answer(world, traced):
+    once, often = rows_of(world, traced), rows_of(world, traced, shuffle_candidates=True, num_train_epochs=8)
+    assert often == rows_of(world, traced, shuffle_candidates=True, num_train_epochs=8)
+    assert often[: len(once)] == rows_of(world, traced, shuffle_candidates=True, num_train_epochs=1)
+    for at, (messages, text) in enumerate(once):
+        own = often[at :: len(once)]
+        assert len(own) == 8 and {answer for _, answer in own} == {text}
+        shown = {tuple(SID.findall(chat[1]["content"])) for chat, _ in own}
+        assert len({tuple(sids[:3]) for sids in shown}) > 1, "three candidates, in eight random orders"
+        assert {(frozenset(sids[:3]), sids[3:]) for sids in shown} == {
+            (frozenset(sids[:3]), sids[3:]) for sids in [tuple(SID.findall(messages[1]["content"]))]
+        }
+
+
+def test_histories_are_shortened_to_the_budget_of_the_prompt(world, traced, midtrained, capsys):
+    tokenizer = load_tokenizer(midtrained)
+
+    def tokens(messages: list[dict]) -> int:
+        return len(
+            tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
+        )
+
+    lengths = [tokens(messages) for messages, _ in rows_of(world, traced)]
+    budget = max(lengths) - 1
+    rows = rows_of(world, traced, tokenizer, max_prompt_tokens=budget)
+    long = sum(length > budget for length in lengths)
+    assert f"{long} of {len(rows)} histories shortened" in capsys.readouterr().out and long > 0
+    assert max(tokens(messages) for messages, _ in rows) <= budget
+    with pytest.raises(InputError, match="max_prompt_tokens 20: slate_id"):
+        rows_of(world, traced, tokenizer, max_prompt_tokens=20)
+
+
+def test_resumed_training_gives_the_same_bytes(world, traced, midtrained, tmp_path):
+    resumed_after_a_kill("sft", tmp_path, [
+        "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates, "--traces", traced.traces,
+        "--model_name_or_path", midtrained, "--trainable", "lora", "--shuffle_candidates", "true", "--num_train_epochs", "4",
+        "--bf16", "false", "--per_device_train_batch_size", "4", "--save_steps", "5", "--logging_steps", "1",
+        "--disable_tqdm", "true"])  # fmt: skip
+
+
+def test_packing_leaves_no_token_out(world, traced, midtrained, tmp_path, capsys):
+    config = Config(items=world.items, semantic_ids=world.semantic_ids, slates=traced.slates, traces=[traced.traces], bf16=False,
+                    model_name_or_path=midtrained, output_dir=str(tmp_path), packing=True, per_device_train_batch_size=4,
+                    num_train_epochs=1, logging_steps=1, save_strategy="no", disable_tqdm=True)  # fmt: skip
+    run(config)
+    log = [json.loads(line) for line in (tmp_path / "training_log.jsonl").read_text().splitlines()]
+    tokenizer = load_tokenizer(midtrained)
+    lengths = [len(encode(*example, tokenizer, 0.3, 1.0)["input_ids"]) for example in rows_of(world, traced)]
+    assert [entry["num_tokens"] for entry in log if "loss" in entry][-1] == sum(lengths)
+    assert config.packing, "the manifest says what was asked for"
+
+
+@pytest.mark.parametrize(("words", "complaint"), [
+    (["--lambda_reasoning", "-1"], "lambda_reasoning -1.0"),
+    (["--lambda_reasoning", "0", "--lambda_ranking", "0"], "one above 0"),
+    (["--loss_type", "dft"], "expected nll"),
+    (["--packing", "true", "--packing_strategy", "wrapped"], "expected packing_strategy bfd"),
+    (["--shuffle_candidates", "true", "--num_train_epochs", "1.5"], "num_train_epochs 1.5"),
+])  # fmt: skip
+def test_options_that_do_not_go_together_are_refused(tmp_path, words, complaint):
+    with pytest.raises(InputError, match=complaint):
+        check(parse("sft", Config, read_options([*REQUIRED, "--output_dir", str(tmp_path), *words])))

@@ -1,9 +1,20 @@
-"""What a mid-training changes: everything, the rows of the IDs' tokens only (its first phase), or LoRA plus those rows."""
+"""What a training changes: everything, the rows of the IDs' tokens only (mid-training's first phase), or LoRA and those rows."""
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from gr2.errors import InputError
+from gr2.semantic_ids.tokens import TOKEN
 
 TARGETS = "all-linear"  # every linear layer but the output's
+
+
+def id_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The token ids of all semantic-ID tokens, ascending; InputError if the tokenizer has none."""
+    ids = sorted(number for token, number in tokenizer.get_vocab().items() if TOKEN.fullmatch(token))
+    if not ids:
+        raise InputError("the tokenizer has no tokens for semantic IDs: expected a model after `gr2 midtrain`")
+    return ids
 
 
 def rows_only(model: PreTrainedModel, token_ids: list[int]) -> None:
@@ -33,4 +44,7 @@ def with_lora(model: PreTrainedModel, token_ids: list[int], rank: int, alpha: in
     config = LoraConfig(
         r=rank, lora_alpha=alpha, target_modules=TARGETS, trainable_token_indices=rows, task_type="CAUSAL_LM"
     )
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    head = adapted.get_output_embeddings()
+    head.bias = head.original_module.bias  # TRL's loss reads it, and PEFT's wrapper hands on the weight alone
+    return adapted

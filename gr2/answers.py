@@ -1,0 +1,82 @@
+"""Writes and parses answers: the only place that knows their format.
+
+An answer is one JSON object, `{"explanation": str, "recommendations": [semantic ID, ...]}`, or the ranking alone.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gr2.data.catalogue import Catalogue
+
+# Why an answer is unusable; `Answer.reason` is one of these, or None.
+REASONS = ("no_json", "truncated", "wrong_fields", "empty_explanation", "unknown_id", "duplicate_id", "wrong_length")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A parsed completion: `ranking` (item ids) is None, and `reason` says why, where it is unusable."""
+
+    reasoning: str = ""
+    ranking: list[str] | None = None
+    reason: str | None = None
+
+
+OPENING, CLOSING = '{"explanation": "', '", "recommendations": ['
+
+
+def write_answer(reasoning: str | None, ranking: Sequence[str], catalogue: Catalogue) -> str:
+    """The completion that a perfect model would give; `reasoning=None` writes the ranking alone."""
+    answer = {} if reasoning is None else {"explanation": reasoning}
+    return json.dumps(answer | {"recommendations": [catalogue.sid[item_id] for item_id in ranking]}, ensure_ascii=False)
+
+
+def reasoning_span(answer: str) -> tuple[int, int]:
+    """Where the text of the explanation starts and ends in what `write_answer` wrote; (0, 0) where there is none.
+
+    The quotes around it are not part of it. JSON escapes quotes, so the text itself cannot hold the marks searched for.
+    """
+    if not answer.startswith(OPENING):
+        return 0, 0
+    return len(OPENING), answer.index(CLOSING)
+
+
+def parse(completion: str, candidates: Sequence[str], sids: dict[str, str], has_trace: bool = True) -> Answer:
+    """Reads a completion strictly; never raises. `sids` maps item id -> semantic ID.
+
+    The ranking must be a permutation of the candidates. Text before the object (a `<think>` block that the chat
+    template opened, say) and after it is ignored; the last object that has `recommendations` counts.
+    """
+    answer, truncated = _last_object(completion)
+    if answer is None:
+        return Answer(reason="truncated" if truncated else "no_json")
+    explanation, listed = answer.get("explanation", ""), answer["recommendations"]
+    if not isinstance(explanation, str) or not isinstance(listed, list):
+        return Answer(reason="wrong_fields")
+    reasoning = explanation.strip().encode("utf-8", "replace").decode()  # `\ud800` is JSON, but half a character
+    if has_trace and not reasoning:
+        return Answer(reason="empty_explanation")
+    by_sid = {sids[item_id]: item_id for item_id in candidates}
+    if any(not isinstance(sid, str) or sid not in by_sid for sid in listed):
+        return Answer(reasoning, reason="unknown_id")
+    if len(set(listed)) != len(listed):
+        return Answer(reasoning, reason="duplicate_id")
+    if len(listed) != len(candidates):
+        return Answer(reasoning, reason="wrong_length")
+    return Answer(reasoning, [by_sid[sid] for sid in listed])
+
+
+def _last_object(text: str) -> tuple[dict | None, bool]:
+    """The last JSON object with `recommendations` in a text; whether an unclosed one follows or stands alone."""
+    decoder = json.JSONDecoder()
+    found, truncated, position = None, False, text.find("{")
+    while position >= 0:
+        try:
+            value, end = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError):  # ValueError: also integers of thousands of digits
+            truncated, end = True, position + 1
+        else:
+            if isinstance(value, dict) and "recommendations" in value:
+                found = value
+        position = text.find("{", end)
+    return found, truncated
