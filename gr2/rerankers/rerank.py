@@ -27,7 +27,7 @@ class Config:
     semantic_ids: str | None = arg(None, "language model: semantic_ids.parquet")
     prompt: str = arg("prompts/student.yaml", "language model: the prompt file it was trained with")
     engine: str = arg("transformers", "language model: transformers, vllm, or openai (with --base_url)")
-    base_url: str | None = arg(None, "engine openai: the server, e.g. http://127.0.0.1:8000/v1")
+    base_url: list[str] = arg([], "engine openai: the servers, e.g. http://127.0.0.1:8000/v1")
     batch_size: int = arg(128, "language model: slates a batch")
     max_tokens: int = arg(256, "language model: longest answer")
     structured: bool = arg(False, "language model: decode under the answer's grammar, which admits only permutations")
