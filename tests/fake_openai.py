@@ -1,8 +1,18 @@
-"""A fake of an OpenAI-style chat server on 127.0.0.1: it answers what a test's function answers, and is no model."""
+"""A fake of an OpenAI-style chat server on 127.0.0.1: it answers what a test's function answers, and is no model.
+
+    python tests/fake_openai.py DELAY
+
+is one in a process of its own, which can be killed; it prints its URL.
+"""
 
 import json
+import random
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -62,3 +72,35 @@ def completion(text: str) -> dict:
 
 def failure(message: str) -> dict:
     return {"error": {"message": message}}
+
+
+def by_seed(request: dict) -> str:
+    """An answer that hangs on the request alone, as a real server's should: the candidates, shuffled by its seed."""
+    schema = request["response_format"]["json_schema"]["schema"]
+    ids = schema["properties"]["recommendations"]["items"]["enum"]
+    random.Random(request["seed"]).shuffle(ids)
+    return json.dumps({"explanation": f"The user likes this kind of film, so {ids[0]} fits.", "recommendations": ids})
+
+
+@contextmanager
+def server_process(delay: float) -> Iterator[tuple[subprocess.Popen, str]]:
+    """A fake server as a process, and its URL."""
+    with subprocess.Popen([sys.executable, __file__, str(delay)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def main(delay: float) -> None:
+    def reply(request: dict) -> str:
+        time.sleep(delay)
+        return by_seed(request)
+
+    with FakeServer(reply) as server:
+        print(server.url, flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]))

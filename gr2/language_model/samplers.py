@@ -1,12 +1,26 @@
-"""One small interface over three engines that sample chat completions: vLLM, transformers, an OpenAI-style server."""
+"""One small interface over the engines that sample chat completions: vLLM, transformers, OpenAI-style servers, and Ray.
 
-from collections.abc import Sequence
+A sampler asks for requests whenever it has room and gives answers as they come, so that an engine that batches
+continuously is never drained by the slowest answer of a batch.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from gr2.errors import InputError
 
-ENGINES = ("vllm", "openai", "transformers")
+ENGINES = ("vllm", "openai", "transformers", "ray")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question. `key` is the asker's name for it; temperature 0 is greedy; `schema` is JSON, to decode under."""
+
+    key: Hashable
+    messages: list[dict[str, str]]
+    seed: int
+    temperature: float
+    schema: dict | None = None
 
 
 @dataclass(frozen=True)
@@ -19,8 +33,37 @@ class Sample:
     completion_tokens: int
 
 
-class Sampler(Protocol):
-    """What `open_sampler` returns."""
+Take = Callable[[int], list[Request]]
+Answered = list[tuple[Request, Sample]]
+
+
+class Sampler:
+    """What `open_sampler` returns; an engine defines `stream`."""
+
+    progress = False
+
+    def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
+        """Yields answers as they come, each request's once, until nothing is in flight and `take` has no more.
+
+        `take(n)` gives at most n requests; it may give more after an answer, for what was not good enough.
+        A request's sample depends on its own seed, with transformers on the whole batch's.
+        Raises InputError where a prompt and its answer do not fit into the model's context.
+        """
+        raise NotImplementedError
+
+    def answer(self, requests: Sequence[Request], *, top_p: float, max_tokens: int) -> Answered:
+        """All of these requests, in the order in which they are answered."""
+        from tqdm import tqdm
+
+        left = list(reversed(requests))
+        answered: Answered = []
+        with tqdm(total=len(left), desc="sampling", disable=not self.progress) as bar:
+            for some in self.stream(
+                lambda room: [left.pop() for _ in range(min(room, len(left)))], top_p=top_p, max_tokens=max_tokens
+            ):
+                answered += some
+                bar.update(len(some))
+        return answered
 
     def sample(
         self,
@@ -32,12 +75,15 @@ class Sampler(Protocol):
         seeds: Sequence[int],
         schemas: Sequence[dict] | None = None,
     ) -> list[Sample]:
-        """One sample per conversation, in order; temperature 0 is greedy.
-
-        A conversation's sample depends on its own seed, with transformers on the whole batch's. `schemas` are JSON
-        schemas, one per conversation, to decode under.
-        Raises InputError where a prompt and its answer do not fit into the model's context.
-        """
+        """One sample per conversation, in order. Asked by length: a padded batch should hold prompts that are alike."""
+        schemas = schemas or [None] * len(conversations)
+        requests = [
+            Request(number, messages, seed, temperature, schema)
+            for number, (messages, seed, schema) in enumerate(zip(conversations, seeds, schemas, strict=True))
+        ]
+        requests.sort(key=lambda request: sum(len(message["content"]) for message in request.messages))
+        answers = {request.key: sample for request, sample in self.answer(requests, top_p=top_p, max_tokens=max_tokens)}
+        return [answers[number] for number in range(len(conversations))]
 
 
 def open_sampler(
@@ -45,43 +91,56 @@ def open_sampler(
     model_name_or_path: str,
     *,
     max_model_len: int | None = None,
-    base_url: str | None = None,
+    base_url: Sequence[str] = (),
     batch_size: int = 128,
     concurrency: int = 32,
+    ray_engine: str = "vllm",
+    workers: int = 1,
+    gpus_per_worker: float = 0.0,
     progress: bool = True,
 ) -> Sampler:
-    """Loads the model (`packaged:` names too), or connects to the server at `base_url` where it runs.
+    """Loads the model (`packaged:` names too), or connects to the servers at `base_url` where it runs.
 
-    `max_model_len` (tokens, prompt + answer) is the model's own where None. `batch_size` is transformers' (vLLM batches
-    by itself), `concurrency` is openai's requests in flight.
+    `max_model_len` (tokens, prompt + answer) is the model's own where None. `batch_size` is transformers' batch and what
+    vLLM, which batches by itself, is given at once; `concurrency` is openai's requests in flight at each server. Ray has
+    `workers` processes with a sampler of `ray_engine` each.
     """
     if engine == "vllm":
         from gr2.language_model.samplers_vllm import VllmSampler
 
-        return VllmSampler(model_name_or_path, max_model_len, progress)
-    if engine == "transformers":
+        sampler = VllmSampler(model_name_or_path, max_model_len, batch_size)
+    elif engine == "transformers":
         from gr2.language_model.samplers_transformers import TransformersSampler
 
-        return TransformersSampler(model_name_or_path, max_model_len, batch_size, progress)
-    if engine == "openai":
+        sampler = TransformersSampler(model_name_or_path, max_model_len, batch_size)
+    elif engine == "openai":
         from gr2.language_model.samplers_openai import OpenaiSampler
 
-        return OpenaiSampler(model_name_or_path, base_url, concurrency, progress)
-    raise InputError(f"engine '{engine}': expected one of {', '.join(ENGINES)}")
+        sampler = OpenaiSampler(model_name_or_path, base_url, concurrency)
+    elif engine == "ray":
+        from gr2.language_model.samplers_ray import RaySampler
+
+        sampler = RaySampler(model_name_or_path, max_model_len, batch_size, ray_engine, workers, gpus_per_worker)
+    else:
+        raise InputError(f"engine '{engine}': expected one of {', '.join(ENGINES)}")
+    sampler.progress = progress
+    return sampler
 
 
-def prompt_ids(tokenizer, conversations: Sequence[list[dict]], max_tokens: int, context: int) -> list[list[int]]:
-    """The conversations as token ids, each open for the assistant's answer.
+def prompt_ids(tokenizer, requests: Sequence[Request], max_tokens: int, context: int) -> list[list[int]]:
+    """The requests' conversations as token ids, each open for the assistant's answer.
 
     Raises InputError where a prompt leaves no room for `max_tokens` in `context`: cut prompts lose candidates.
     """
-    texts = [tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in conversations]
+    if not requests:
+        return []
+    texts = [tokenizer.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True) for r in requests]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    for number, prompt in enumerate(ids):
+    for request, prompt in zip(requests, ids, strict=True):
         if len(prompt) + max_tokens > context:
             raise InputError(
-                f"prompt {number} has {len(prompt)} tokens; with max_tokens {max_tokens} that is more than the model's "
-                f"context of {context}: lower max_tokens, or max_history in the prompt file"
+                f"prompt {request.key} has {len(prompt)} tokens; with max_tokens {max_tokens} that is more than the "
+                f"model's context of {context}: lower max_tokens, or max_history in the prompt file"
             )
     return ids
 

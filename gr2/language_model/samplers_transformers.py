@@ -3,17 +3,19 @@ parameters on a CPU, and it needs nothing installed beside transformers.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.language_model.packaged import resolve
-from gr2.language_model.samplers import Sample, prompt_ids, stop_token_ids
+from gr2.language_model.samplers import Answered, Request, Sample, Sampler, Take, prompt_ids, stop_token_ids
+
+COLDEST = 1e-5  # the temperature of a greedy request in a batch that samples
 
 
-class TransformersSampler:
+class TransformersSampler(Sampler):
     """Runs on the first CUDA device where there is one. The model's weights keep the type that they were saved in."""
 
-    def __init__(self, name_or_path: str, max_model_len: int | None, batch_size: int, progress: bool):
+    def __init__(self, name_or_path: str, max_model_len: int | None, batch_size: int):
         import torch
         from transformers import GenerationConfig
 
@@ -25,58 +27,51 @@ class TransformersSampler:
         self.stop_ids = stop_token_ids(folder, self.tokenizer)
         self.context = max_model_len or self.model.config.max_position_embeddings
         self.batch_size = batch_size
-        self.progress = progress
 
-    def sample(
-        self,
-        conversations: Sequence[list[dict[str, str]]],
-        *,
-        temperature: float,
-        top_p: float,
-        max_tokens: int,
-        seeds: Sequence[int],
-        schemas: Sequence[dict] | None = None,
-    ) -> list[Sample]:
-        """See `Sampler.sample`; a batch draws from one generator seeded by all its seeds."""
-        from tqdm import tqdm
+    def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
+        """See `Sampler.stream`; a batch draws from one generator seeded by all its seeds."""
+        while batch := take(self.batch_size):
+            prompts = prompt_ids(self.tokenizer, batch, max_tokens, self.context)
+            completions = self._generate(batch, prompts, top_p, max_tokens)
+            samples = [self._sample(len(prompt), row) for prompt, row in zip(prompts, completions, strict=True)]
+            yield list(zip(batch, samples, strict=True))
+
+    def _generate(self, batch: list[Request], prompts: list[list[int]], top_p: float, max_tokens: int):
+        import torch
         from transformers import GenerationConfig
 
-        from gr2.language_model.grammar_processor import GrammarProcessor
-
+        inputs = self.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
+        inputs = inputs.to(self.model.device)
+        sampled = any(request.temperature for request in batch)
+        settings = {"do_sample": True, "top_p": top_p, "top_k": 0} if sampled else {"do_sample": False}
         generation = GenerationConfig(
-            do_sample=temperature > 0,
-            temperature=temperature or None,
-            top_p=top_p if temperature else None,
-            top_k=0 if temperature else None,
+            **settings,
             max_new_tokens=max_tokens,
             eos_token_id=self.stop_ids,
             pad_token_id=self.tokenizer.pad_token_id,
         )
-        prompts = prompt_ids(self.tokenizer, conversations, max_tokens, self.context)
-        by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
-        samples: dict[int, Sample] = {}
-        with tqdm(total=len(prompts), desc="sampling", disable=not self.progress or len(prompts) <= 1) as bar:
-            for start in range(0, len(by_length), self.batch_size):
-                batch = by_length[start : start + self.batch_size]
-                processors = [GrammarProcessor(self.tokenizer, [schemas[i] for i in batch])] if schemas else []
-                completions = self._generate(
-                    [prompts[i] for i in batch], [seeds[i] for i in batch], generation, processors
-                )
-                for number, completion in zip(batch, completions, strict=True):
-                    samples[number] = self._sample(len(prompts[number]), completion)
-                bar.update(len(batch))
-        return [samples[number] for number in range(len(prompts))]
+        torch.manual_seed(
+            int.from_bytes(hashlib.sha256(repr([request.seed for request in batch]).encode()).digest()[:7])
+        )
+        with torch.inference_mode():
+            output = self.model.generate(
+                **inputs, generation_config=generation, logits_processor=self._processors(batch, sampled)
+            )
+        return output[:, inputs["input_ids"].shape[1] :].tolist()
 
-    def _generate(self, prompts: list[list[int]], seeds: list[int], generation, processors: list) -> list[list[int]]:
+    def _processors(self, batch: list[Request], sampled: bool) -> list:
+        """The grammar, then each row's own temperature; `generate` puts its top_p after them."""
         import torch
 
-        batch = self.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(
-            self.model.device
-        )
-        torch.manual_seed(int.from_bytes(hashlib.sha256(repr(seeds).encode()).digest()[:7]))
-        with torch.inference_mode():
-            output = self.model.generate(**batch, generation_config=generation, logits_processor=processors)
-        return output[:, batch["input_ids"].shape[1] :].tolist()
+        from gr2.language_model.grammar_processor import GrammarProcessor
+
+        processors = []
+        if batch[0].schema:
+            processors.append(GrammarProcessor(self.tokenizer, [request.schema for request in batch]))
+        if sampled:
+            rows = torch.tensor([[max(request.temperature, COLDEST)] for request in batch], device=self.model.device)
+            processors.append(lambda input_ids, scores: scores / rows)
+        return processors
 
     def _sample(self, prompt_tokens: int, completion: list[int]) -> Sample:
         """Cuts a row of `generate` at its first stop token; what follows that is padding."""

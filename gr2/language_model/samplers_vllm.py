@@ -1,20 +1,21 @@
 """Samples with vLLM in this process's own engine: the teacher's engine, on CUDA and on a CPU."""
 
 import atexit
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from gr2.errors import InputError
 from gr2.language_model.grammar import has_grammar, permutation_grammar, plain_json
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.packaged import resolve
-from gr2.language_model.samplers import Sample, prompt_ids, stop_token_ids
+from gr2.language_model.samplers import Answered, Request, Sample, Sampler, Take, prompt_ids, stop_token_ids
 
 
-class VllmSampler:
+class VllmSampler(Sampler):
     """vLLM with prefix caching and llguidance for JSON schemas; bfloat16 and eager mode on a CPU."""
 
-    def __init__(self, name_or_path: str, max_model_len: int | None, progress: bool):
+    def __init__(self, name_or_path: str, max_model_len: int | None, batch_size: int):
         _set_environment()
         try:
             from vllm import LLM
@@ -24,6 +25,7 @@ class VllmSampler:
         folder = resolve(name_or_path)
         self.tokenizer = load_tokenizer(folder)
         self.stop_ids = stop_token_ids(folder, self.tokenizer)
+        self.vocabulary = self.tokenizer.get_added_vocab()
         on_cpu = current_platform.is_cpu()
         self.llm = LLM(
             model=folder,
@@ -39,51 +41,55 @@ class VllmSampler:
         # Python waits at exit for vLLM's processes, and may do so before vLLM tells them to end.
         atexit.register(self.close)
         self.context = self.llm.llm_engine.model_config.max_model_len
-        self.progress = progress
+        self.batch_size = batch_size
+        self.numbers = itertools.count()
 
     def close(self) -> None:
         """Ends the engine's processes and frees their memory; the sampler is of no use afterwards."""
         self.llm.llm_engine.engine_core.shutdown(timeout=30)
         atexit.unregister(self.close)
 
-    def sample(
-        self,
-        conversations: Sequence[list[dict[str, str]]],
-        *,
-        temperature: float,
-        top_p: float,
-        max_tokens: int,
-        seeds: Sequence[int],
-        schemas: Sequence[dict] | None = None,
-    ) -> list[Sample]:
-        """See `Sampler.sample`."""
-        from vllm import SamplingParams
+    def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
+        """See `Sampler.stream`: the engine always holds `batch_size` requests, so its batch is full to the end."""
+        engine = self.llm.llm_engine
+        running: dict[str, Request] = {}
+        try:
+            while True:
+                requests = take(self.batch_size - len(running))
+                for request, prompt in zip(
+                    requests, prompt_ids(self.tokenizer, requests, max_tokens, self.context), strict=True
+                ):
+                    number = str(next(self.numbers))
+                    engine.add_request(number, {"prompt_token_ids": prompt}, self.settings(request, top_p, max_tokens))
+                    running[number] = request
+                if not running:
+                    return
+                finished = [output for output in engine.step() if output.finished]
+                if finished:
+                    yield [(running.pop(output.request_id), self._sample(output)) for output in finished]
+        finally:
+            engine.abort_request(list(running))
 
-        prompts = prompt_ids(self.tokenizer, conversations, max_tokens, self.context)
-        vocabulary = self.tokenizer.get_added_vocab()
-        settings = [
-            SamplingParams(
-                temperature=temperature,
-                top_p=top_p,
-                max_tokens=max_tokens,
-                seed=seed,
-                stop_token_ids=self.stop_ids,
-                skip_special_tokens=False,  # semantic IDs survive where a tokenizer holds them as special tokens
-                structured_outputs=structured(schema, vocabulary) if schema else None,
-            )
-            for seed, schema in zip(seeds, schemas or [None] * len(prompts), strict=True)
-        ]
-        requests = [{"prompt_token_ids": prompt} for prompt in prompts]
-        outputs = self.llm.generate(requests, settings, use_tqdm=self.progress)
-        return [
-            Sample(
-                output.outputs[0].text.removesuffix(self.tokenizer.eos_token),
-                output.outputs[0].finish_reason,
-                len(output.prompt_token_ids),
-                len(output.outputs[0].token_ids),
-            )
-            for output in outputs
-        ]
+    def settings(self, request: Request, top_p: float, max_tokens: int):
+        """vLLM's sampling settings of a request."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return SamplingParams(
+            temperature=request.temperature,
+            top_p=top_p,
+            max_tokens=max_tokens,
+            seed=request.seed,
+            stop_token_ids=self.stop_ids,
+            skip_special_tokens=False,  # semantic IDs survive where a tokenizer holds them as special tokens
+            structured_outputs=structured(request.schema, self.vocabulary) if request.schema else None,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _sample(self, output) -> Sample:
+        completion = output.outputs[0]
+        text = completion.text.removesuffix(self.tokenizer.eos_token)
+        return Sample(text, completion.finish_reason, len(output.prompt_token_ids), len(completion.token_ids))
 
 
 def structured(schema: dict, vocabulary: dict[str, int]):

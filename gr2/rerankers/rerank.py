@@ -30,7 +30,7 @@ class Config:
         None, "language model: the oldest history items are left out until a prompt fits"
     )
     engine: str = arg("transformers", "language model: transformers, vllm, or openai (with --base_url)")
-    base_url: str | None = arg(None, "engine openai: the server, e.g. http://127.0.0.1:8000/v1")
+    base_url: list[str] = arg([], "engine openai: the servers, e.g. http://127.0.0.1:8000/v1")
     batch_size: int = arg(128, "language model: slates a batch")
     max_tokens: int = arg(256, "language model: longest answer")
     structured: bool = arg(False, "language model: decode under the answer's grammar, which admits only permutations")

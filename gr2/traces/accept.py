@@ -1,6 +1,10 @@
 """Which of a teacher's answers become training data: pure rules, each with a short name for the counts."""
 
 import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
 
 from gr2.data.text import TOKEN_LOOK_ALIKE
 from gr2.prompts import REASONS as UNUSABLE
@@ -8,6 +12,9 @@ from gr2.prompts import Answer
 from gr2.semantic_ids.tokens import SID
 
 LEAST_WORDS = 5
+LEAST_SHARE = 0.8  # of the letters, in the script asked for; titles in another may be quoted
+SCRIPTS = ("latin", "cyrillic", "greek", "armenian", "georgian", "hebrew", "arabic", "devanagari", "bengali", "tamil",
+           "telugu", "thai", "hangul", "cjk")  # fmt: skip
 RUN = 8  # as many words in a row count as copied when the prompt has them too
 SID_OR_WORD = re.compile(SID.pattern + r"|\w+")
 WORD = re.compile(r"[^\W\d_]{2,}")
@@ -15,7 +22,10 @@ WORD = re.compile(r"[^\W\d_]{2,}")
 REASONS = (
     *UNUSABLE,
     "relevant_not_first",
+    "relevant_not_in_top",
+    "too_little_gain",
     "short_explanation",
+    "other_language",
     "invented_id",
     "stray_token",
     "cites_another",
@@ -24,26 +34,54 @@ REASONS = (
 )
 
 
-def judge(answer: Answer, prompt: str, slate: dict, sids: dict[str, str], has_trace: bool = True) -> str | None:
+@dataclass(frozen=True)
+class Rules:
+    """What a ranking must do to be an example, and what the explanation is written in.
+
+    `top`: a relevant item is among the first so many (GR2's rejection sampling, 2602.07774: 1). `gain`: the first
+    relevant item stands at least so many ranks before its place in the input. `script`: see `in_script`.
+    """
+
+    top: int = 1
+    gain: int = 0
+    script: str = "prompt"
+
+
+DEFAULT = Rules()
+
+
+def judge(
+    answer: Answer, prompt: str, slate: dict, sids: dict[str, str], rules: Rules = DEFAULT, has_trace: bool = True
+) -> str | None:
     """One of REASONS, or None for an answer to learn from.
 
     `prompt` is all the text that the teacher saw, `sids` maps item id -> semantic ID. Any of `slate["relevant"]`, its
-    positive items, may come first (GR2's rejection sampling, 2602.07774). The rules on the explanation are ours.
+    positive items, counts as the target. The rules on the explanation are ours.
     """
     if answer.ranking is None:
         return answer.reason
-    if answer.ranking[0] not in slate["relevant"]:
-        return "relevant_not_first"
-    return judge_explanation(answer, prompt, slate, sids) if has_trace else None
+    rank = first_relevant(answer.ranking, slate)
+    if rank >= rules.top:
+        return "relevant_not_first" if rules.top == 1 else "relevant_not_in_top"
+    if rules.gain and first_relevant(slate["candidates"], slate) - rank < rules.gain:
+        return "too_little_gain"
+    return judge_explanation(answer, prompt, slate, sids, rules.script) if has_trace else None
 
 
-def judge_explanation(answer: Answer, prompt: str, slate: dict, sids: dict[str, str]) -> str | None:
+def first_relevant(ranking: list[str], slate: dict) -> int:
+    """The place, from 0, of the first relevant item."""
+    return next(place for place, item_id in enumerate(ranking) if item_id in slate["relevant"])
+
+
+def judge_explanation(answer: Answer, prompt: str, slate: dict, sids: dict[str, str], script: str) -> str | None:
     """It cites items of this slate alone, the first-ranked one where it cites candidates, and is the teacher's own."""
     cited = {match[0] for match in SID.finditer(answer.reasoning)}
     history, candidates = ({sids[item_id] for item_id in slate[name]} for name in ("history", "candidates"))
     text = SID.sub(" ", answer.reasoning)
     if len(WORD.findall(text)) < LEAST_WORDS:
         return "short_explanation"
+    if not in_script(text, SID.sub(" ", prompt), script):
+        return "other_language"
     if not cited <= history | candidates:
         return "invented_id"
     if TOKEN_LOOK_ALIKE.search(text):  # half a semantic ID, or a special token to the student's tokenizer
@@ -66,6 +104,30 @@ def repeats(reasoning: str) -> bool:
     """True if a run of `RUN` words comes twice: small teachers fall into loops."""
     runs = _runs(reasoning, RUN)
     return len(set(runs)) < len(runs)
+
+
+def in_script(text: str, prompt: str, script: str) -> bool:
+    """True if at least `LEAST_SHARE` of the text's letters belong to a script: `prompt` (the one that most of the prompt's
+    letters belong to), `any`, or one of SCRIPTS, the first words of Unicode's names of letters.
+
+    A script is less than a language, but a teacher that drifts from English into Chinese is caught.
+    """
+    if script == "any":
+        return True
+    letters = scripts(text)
+    wanted = [name for name, _ in scripts(prompt).most_common(1)] if script == "prompt" else [script]
+    return all(letters[name] >= LEAST_SHARE * letters.total() for name in wanted)
+
+
+def scripts(text: str) -> Counter[str]:
+    """How many letters of each script; Chinese characters, hiragana and katakana count as one, since Japanese mixes them."""
+    return Counter(script_of(letter) for letter in text if letter.isalpha())
+
+
+@cache
+def script_of(letter: str) -> str:
+    name = unicodedata.name(letter, "unknown").split()[0].lower()
+    return "cjk" if name in ("hiragana", "katakana") else name
 
 
 def _runs(text: str, length: int) -> list[tuple[str, ...]]:

@@ -6,21 +6,30 @@ again, hotter each time, until it puts it first. Both accept what passes gr2/tra
 
 import random
 import re
-from collections import Counter
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from gr2 import template
-from gr2.artifacts import write_json
+from gr2.artifacts import sha256, write_json
 from gr2.config import arg, read_yaml
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.tables import read_slates
 from gr2.errors import InputError
 from gr2.prompts import Prompt, load_prompt, render, write_answer
 from gr2.traces import store
+from gr2.traces.accept import SCRIPTS, first_relevant
+from gr2.traces.pool import Pool
+from gr2.traces.summary import summarise, timing
 from gr2.traces.teacher import Teacher
 
 MODES = ("targeted", "rejection", "template")
+# What a sample and its being accepted depend on; an interrupted run is taken up under the same alone.
+INPUTS = ("slates", "items", "semantic_ids", "prompt")
+SETTINGS = ("mode", "model_name_or_path", "split", "max_slates", "tries", "accept_top", "least_gain", "script", "temperature",
+            "temperature_step", "top_p", "max_tokens", "structured", "short_ids", "seed")  # fmt: skip
 
 
 @dataclass
@@ -29,45 +38,62 @@ class Config:
     items: str = arg(help="items.parquet")
     semantic_ids: str = arg(help="semantic_ids.parquet")
     prompt: str = arg(help="prompt file, e.g. prompts/rejection.yaml")
-    output_dir: str = arg(help="folder for traces.jsonl and summary.json")
+    output_dir: str = arg(help="folder for traces.jsonl, summary.json and timing.json")
     domain: str | None = arg(None, "a file of prompts/domains in the place of the prompt's own, general one")
     priming: bool = arg(True, "show the domain's knowledge, the steps that people take one after another")
     mode: str = arg("rejection", f"one of {', '.join(MODES)}")
     model_name_or_path: str | None = arg(None, "teacher: folder, hub id, `packaged:` name, or a server's model")
-    engine: str = arg("vllm", "vllm, transformers, or openai (a server)")
-    base_url: str | None = arg(None, "engine openai: the server's URL, ending in /v1; the key is OPENAI_API_KEY")
+    engine: str = arg("vllm", "vllm, transformers, openai (servers), or ray (many machines)")
+    base_url: list[str] = arg([], "engine openai: URLs of one server or several, ending in /v1; key in OPENAI_API_KEY")
+    concurrency: int = arg(32, "engine openai: requests in flight at each server")
+    ray_engine: str = arg("vllm", "engine ray: what each worker samples with, vllm or transformers")
+    workers: int = arg(1, "engine ray: processes that hold the model")
+    gpus_per_worker: float = arg(0.0, "engine ray: GPUs of a worker")
     split: str = arg("train", "the slates of this split")
     max_slates: int | None = arg(None, "at most this many slates, drawn at random under the seed")
     skip_accepted: list[str] = arg([], "traces.jsonl files whose accepted slates are left out")
     tries: int = arg(1, "samples per slate, at most: it is asked again until one is accepted")
+    accept_top: int = arg(1, "accept a ranking with a relevant item among its first so many")
+    least_gain: int = arg(0, "accept only where the relevant item rises by so many ranks; others are not asked about")
+    script: str = arg(
+        "prompt", "script of an explanation: latin, cyrillic, cjk, ...; prompt: as most of the prompt; or any"
+    )
     temperature: float = arg(0.7, "of the first try; 0 is greedy")
     temperature_step: float = arg(0.1, "added for each further try")
     top_p: float = arg(0.95, "nucleus sampling")
     max_tokens: int = arg(512, "longest answer, in the teacher's tokens")
     max_model_len: int | None = arg(None, "the teacher's context in tokens, prompt and answer; its own where not given")
-    batch_size: int = arg(256, "slates per step; an interrupted run loses at most one step")
+    batch_size: int = arg(256, "slates in flight at once (transformers, ray: in a batch); a kill loses no others")
     structured: bool = arg(True, "decode under the answer's JSON schema where the engine can")
     short_ids: bool = arg(False, "show the teacher 57-7-23 for a semantic ID: fewer tokens, where it never learnt them")
     seed: int = arg(0, "of every sample, together with its slate's id")
 
 
 def run(config: Config) -> None:
-    """Writes traces.jsonl (in slate order) and summary.json; an interrupted run goes on from traces.partial."""
+    """Writes traces.jsonl (in slate order), summary.json, and timing.json for what a teacher was asked in this process.
+
+    An interrupted run goes on from traces.partial.
+    """
     check(config)
     catalogue = read_catalogue(config.items, config.semantic_ids)
     prompt = load_prompt(config.prompt, config.domain, config.priming)
     slates, left_out = choose(config, catalogue)
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
+    speed = ""
     if config.mode == "template":
         rows = from_template(slates, prompt, catalogue)
     else:
-        rows = from_teacher(config, slates, prompt, catalogue)
+        rows, took = from_teacher(config, slates, prompt, catalogue)
+        write_json(output_dir / "timing.json", took)
+        speed = f"; {took['completion_tokens_per_second']} tokens/s"
+    summary = summarise(rows, slates) | left_out | {"prompt": prompt.label}
     store.write_traces(output_dir, rows)
-    summary = summarise(rows) | left_out | {"prompt": prompt.label}
     write_json(output_dir / "summary.json", summary)
+    by_rank = ", ".join(f"{rank}: {found['share']}" for rank, found in summary["accepted_by_input_rank"].items())
     print(f"{summary['accepted']} of {summary['samples']} samples accepted, for {summary['slates_accepted']} of "
-          f"{summary['slates']} slates; {summary['reasons'] or 'none refused'}")  # fmt: skip
+          f"{summary['slates']} slates; {summary['reasons'] or 'none refused'}{speed}\n"
+          f"share of slates with an accepted trace, by the relevant item's input rank: {by_rank}")  # fmt: skip
 
 
 def check(config: Config) -> None:
@@ -75,9 +101,11 @@ def check(config: Config) -> None:
         raise InputError(f"mode '{config.mode}': expected one of {', '.join(MODES)}")
     if config.mode != "template" and not config.model_name_or_path:
         raise InputError(f"mode {config.mode} asks a teacher: expected model_name_or_path")
-    for name in ("tries", "batch_size", "max_tokens"):
+    for name in ("tries", "accept_top", "batch_size", "max_tokens", "concurrency", "workers"):
         if vars(config)[name] < 1:
             raise InputError(f"{name} {vars(config)[name]}: expected at least 1")
+    if config.script not in ("prompt", "any", *SCRIPTS):
+        raise InputError(f"script '{config.script}': expected prompt, any, or one of {', '.join(SCRIPTS)}")
     texts = read_yaml(Path(config.prompt))
     shows_target = re.search(r"\btarget\b", f"{texts.get('system')} {texts.get('user')}")
     if bool(shows_target) != (config.mode == "targeted"):
@@ -94,10 +122,14 @@ def choose(config: Config, catalogue: Catalogue) -> tuple[list[dict], dict[str, 
         raise InputError(f"{config.slates}: column 'split': expected slates of split '{config.split}', found none")
     labelled = [slate | {"relevant": _relevant(slate)} for slate in of_split if _relevant(slate)]
     skip = store.accepted_slates(config.skip_accepted)
-    chosen = [slate for slate in labelled if slate["slate_id"] not in skip]
+    kept = [slate for slate in labelled if slate["slate_id"] not in skip]
+    chosen = [slate for slate in kept if first_relevant(slate["candidates"], slate) >= config.least_gain]
+    if kept and not chosen:
+        raise InputError(f"least_gain {config.least_gain}: no relevant item has so many ranks above it")
     counts = {
         "slates_without_relevant_item": len(of_split) - len(labelled),
-        "slates_skipped": len(labelled) - len(chosen),
+        "slates_skipped": len(labelled) - len(kept),
+        "slates_without_room_to_gain": len(kept) - len(chosen),
     }
     if config.max_slates is not None and config.max_slates < len(chosen):
         drawn = sorted(random.Random(config.seed).sample(range(len(chosen)), config.max_slates))
@@ -135,41 +167,29 @@ def from_template(slates: list[dict], prompt: Prompt, catalogue: Catalogue) -> l
     return rows
 
 
-def from_teacher(config: Config, slates: list[dict], prompt: Prompt, catalogue: Catalogue) -> list[dict]:
-    """Asks round by round (`batch_size` slates), each slate until it has an accepted trace or used up its tries."""
+def from_teacher(config: Config, slates: list[dict], prompt: Prompt, catalogue: Catalogue) -> tuple[list[dict], dict]:
+    """Asks about each slate until it has an accepted trace or used up its tries; the rows, and how fast they came.
+
+    The model is loaded for what is still to be asked: a finished run resumes without it.
+    """
+    inputs = {name: sha256(vars(config)[name]) for name in INPUTS}
+    partial = store.Partial(Path(config.output_dir), inputs | {name: vars(config)[name] for name in SETTINGS})
+    pool = Pool(slates, config.tries, partial.rows)
+    before = len(pool.rows)
+    if not pool.waiting:
+        return pool.sorted_rows(), timing([], 0.0)
     teacher = Teacher(config, prompt, catalogue)
-    steps = store.Steps(Path(config.output_dir))
-    rows: list[dict] = []
-    for start in range(0, len(slates), config.batch_size):
-        pending = chosen = slates[start : start + config.batch_size]
-        asked: list[dict] = []
-        for attempt in range(config.tries):
-            step = steps.next([(slate["slate_id"], attempt) for slate in pending])
-            if step is None:
-                step = teacher.ask(pending, attempt)
-                steps.append(step)
-            asked += step
-            pending = [slate for slate, row in zip(pending, step, strict=True) if not row["accepted"]]
-            if not pending:
-                break
-        place = {slate["slate_id"]: number for number, slate in enumerate(chosen)}
-        rows += sorted(asked, key=lambda row: (place[row["slate_id"]], row["sample"]))
-    return rows
-
-
-def summarise(rows: list[dict]) -> dict:
-    """Counts only: the same run gives the same summary."""
-    accepted = [row for row in rows if row["accepted"]]
-    slates, helped = ({row["slate_id"] for row in some} for some in (rows, accepted))
-    return {
-        "mode": rows[0]["mode"] if rows else None,
-        "teacher": rows[0]["teacher"] if rows else None,
-        "slates": len(slates),
-        "slates_accepted": len(helped),
-        "samples": len(rows),
-        "accepted": len(accepted),
-        "accepted_share": round(len(accepted) / max(1, len(rows)), 4),
-        "reasons": dict(sorted(Counter(row["reason"] for row in rows if row["reason"]).items())),
-        "prompt_tokens": sum(row["prompt_tokens"] for row in rows),
-        "completion_tokens": sum(row["completion_tokens"] for row in rows),
-    }
+    sampler = teacher.open()
+    started = time.monotonic()
+    with tqdm(total=len(slates), initial=pool.closed, desc="traces", unit="slate") as bar:
+        for answered in sampler.stream(
+            lambda room: [teacher.request(slate, sample) for slate, sample in pool.take(room)],
+            top_p=config.top_p,
+            max_tokens=config.max_tokens,
+        ):
+            rows = [teacher.row(*pool.in_flight(request.key), request.messages, sample) for request, sample in answered]
+            partial.append(rows)
+            for row in rows:
+                pool.answered(row)
+            bar.update(pool.closed - bar.n)
+    return pool.sorted_rows(), timing(pool.rows[before:], time.monotonic() - started)

@@ -1,7 +1,7 @@
 """`traces.jsonl`: read, and written so that an interrupted run goes on where it stopped.
 
-While a teacher is asked, each step (one request to it, many slates) is one line of `traces.partial`, appended and
-fsynced. A kill can tear only the last line, and with it one whole step, so no sample is ever lost or doubled.
+While a teacher is asked, the samples that were answered together are one line of `traces.partial`, appended and fsynced.
+A kill can tear only the last line; what was in it, or in flight, is asked again, so no sample is lost or doubled.
 """
 
 import json
@@ -22,24 +22,27 @@ def accepted_slates(paths: list[str]) -> set[str]:
     return {row["slate_id"] for path in paths for row in read_lines(path, COLUMNS) if row["accepted"]}
 
 
-class Steps:
-    """The steps of a run: those that an interrupted run left, then new ones."""
+class Partial:
+    """The rows of an unfinished run: `rows` are those that an interrupted one left.
 
-    def __init__(self, folder: Path):
+    The first line holds `made_of`, what a sample depends on; InputError if an interrupted run's was another.
+    """
+
+    def __init__(self, folder: Path, made_of: dict):
         self.path = folder / PARTIAL
-        self.done = [line["rows"] for line in read_appended(self.path)]
-
-    def next(self, expected: list[tuple[str, int]]) -> list[dict] | None:
-        """The next step that was already asked, or None; InputError if it is not of these (slate_id, sample) pairs."""
-        if not self.done:
-            return None
-        rows = self.done.pop(0)
-        if [(row["slate_id"], row["sample"]) for row in rows] != expected:
-            raise InputError(f"{self.path}: holds other samples than this run asks for; delete it to start anew")
-        return rows
+        lines = read_appended(self.path)
+        self.head = [] if lines else [json.dumps({"made_of": made_of})]
+        for line in lines[:1]:
+            other = [name for name in made_of if line["made_of"].get(name) != made_of[name]]
+            if other:
+                raise InputError(
+                    f"{self.path}: holds samples of a run with other {', '.join(other)}; delete it to start anew"
+                )
+        self.rows = [row for line in lines[1:] for row in line["rows"]]
 
     def append(self, rows: list[dict]) -> None:
-        append_lines(self.path, [json.dumps({"rows": rows})])
+        append_lines(self.path, [*self.head, json.dumps({"rows": rows})])
+        self.head = []
 
 
 def write_traces(folder: Path, rows: list[dict]) -> None:

@@ -1,4 +1,4 @@
-"""Asks a teacher for reranked slates and judges what it answers."""
+"""What a teacher is asked about a slate, and what its answers are worth."""
 
 import hashlib
 import re
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
-from gr2.language_model.samplers import Sample, open_sampler
+from gr2.language_model.samplers import Request, Sample, Sampler, open_sampler
 from gr2.prompts import Prompt, answer_schema, parse, render
 from gr2.semantic_ids.tokens import sid_string
-from gr2.traces.accept import judge
+from gr2.traces.accept import Rules, judge
 
 if TYPE_CHECKING:
     from gr2.traces.sample import Config
 
 
 class Teacher:
-    """A language model with a prompt. The model is loaded at the first question: a finished run resumes without it."""
+    """A prompt, and how its answers are judged; `open` loads the language model."""
 
     def __init__(self, config: "Config", prompt: Prompt, catalogue: Catalogue):
         self.config = config
@@ -25,39 +25,45 @@ class Teacher:
         self.levels = catalogue.levels
         self.sids = catalogue.sid
         self.shown = short_catalogue(catalogue) if config.short_ids else catalogue
-        self.sampler = None
+        self.rules = Rules(config.accept_top, config.least_gain, config.script)
 
-    def ask(self, slates: list[dict], attempt: int) -> list[dict]:
-        """One sample per slate, as rows of traces.jsonl, in order; each has its own seed, the same in a resumed run."""
+    def open(self) -> Sampler:
         config = self.config
-        conversations = [self.messages(slate) for slate in slates]
-        schemas = [answer_schema(self.prompt, slate, self.shown) for slate in slates] if config.structured else None
-        if self.sampler is None:
-            self.sampler = open_sampler(
-                config.engine, config.model_name_or_path, max_model_len=config.max_model_len, base_url=config.base_url
-            )
-        samples = self.sampler.sample(
-            conversations,
-            temperature=config.temperature + attempt * config.temperature_step,
-            top_p=config.top_p,
-            max_tokens=config.max_tokens,
-            seeds=[sample_seed(config.seed, slate["slate_id"], attempt) for slate in slates],
-            schemas=schemas,
+        return open_sampler(
+            config.engine,
+            config.model_name_or_path,
+            max_model_len=config.max_model_len,
+            base_url=config.base_url,
+            batch_size=config.batch_size,
+            concurrency=config.concurrency,
+            ray_engine=config.ray_engine,
+            workers=config.workers,
+            gpus_per_worker=config.gpus_per_worker,
         )
-        return [self.row(*entry, attempt) for entry in zip(slates, conversations, samples, strict=True)]
+
+    def request(self, slate: dict, attempt: int) -> Request:
+        """What a slate is asked; every attempt has its own seed, the same in a resumed run, and is hotter."""
+        return Request(
+            slate["slate_id"],
+            self.messages(slate),
+            sample_seed(self.config.seed, slate["slate_id"], attempt),
+            self.config.temperature + attempt * self.config.temperature_step,
+            answer_schema(self.prompt, slate, self.shown) if self.config.structured else None,
+        )
 
     def messages(self, slate: dict) -> list[dict[str, str]]:
         """The relevant item is shown in targeted mode alone."""
         target = slate["relevant"][0] if self.config.mode == "targeted" else None
         return render(self.prompt, slate, self.shown, target)
 
-    def row(self, slate: dict, messages: list[dict[str, str]], sample: Sample, attempt: int) -> dict:
+    def row(self, slate: dict, attempt: int, messages: list[dict[str, str]], sample: Sample) -> dict:
+        """A row of traces.jsonl, judged."""
         answer = parse(sample.text, slate["candidates"], self.shown.sid, self.prompt.has_trace)
         seen = "\n".join(message["content"] for message in messages)
         if self.config.short_ids:
             answer = replace(answer, reasoning=long_ids(answer.reasoning, self.levels))
             seen = long_ids(seen, self.levels)
-        reason = judge(answer, seen, slate, self.sids, self.prompt.has_trace)
+        reason = judge(answer, seen, slate, self.sids, self.rules, self.prompt.has_trace)
         return {
             "slate_id": slate["slate_id"],
             "mode": self.config.mode,

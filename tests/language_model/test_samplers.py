@@ -1,15 +1,13 @@
 import json
 import multiprocessing
-import time
 from importlib.util import find_spec
 
 import pytest
 import torch
-from fake_openai import FakeServer
 
 from gr2.errors import InputError
 from gr2.language_model.loading import save_model
-from gr2.language_model.samplers import open_sampler
+from gr2.language_model.samplers import Request, open_sampler
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.semantic_ids.tokens import sid_string, vocabulary
 
@@ -92,6 +90,31 @@ def test_under_a_schema_even_a_random_model_writes_permutations(sampler):
     assert len({tuple(answer) for answer in answers if len(answer) == 4}) > 1
 
 
+def test_every_row_of_a_batch_has_its_own_temperature(sampler):
+    """Three in a batch: greedy, nearly greedy and hot; the first two write what a greedy batch writes."""
+    requests = [
+        Request(number, CONVERSATIONS[1], number, temperature) for number, temperature in enumerate([0.0, 1e-3, 3.0])
+    ]
+    texts = {request.key: one.text for request, one in sampler.answer(requests, top_p=1.0, max_tokens=12)}
+    greedy = sample(sampler, CONVERSATIONS[1:2], [0])[0].text
+    assert texts[0] == texts[1] == greedy != texts[2]
+
+
+def test_a_sampler_takes_on_until_there_is_no_more(sampler):
+    """What is asked after an answer (here: every request once more) is answered too."""
+    waiting = [Request(number, CONVERSATIONS[number], number, 1.0) for number in range(4)]
+    rooms, answered = [], []
+
+    def take(room: int) -> list[Request]:
+        rooms.append(room)
+        return [waiting.pop() for _ in range(min(room, len(waiting)))]
+
+    for some in sampler.stream(take, top_p=1.0, max_tokens=4):
+        answered += [request for request, _ in some]
+        waiting += [Request(request.key + 4, request.messages, 9, 1.0) for request, _ in some if request.key < 4]
+    assert sorted(request.key for request in answered) == list(range(8)) and set(rooms) == {3}
+
+
 def test_a_prompt_that_is_too_long_is_refused_and_not_cut(sampler):
     long = [[{"role": "user", "content": "word " * 200}]]
     with pytest.raises(InputError, match=f"context of {CONTEXT}"):
@@ -101,7 +124,7 @@ def test_a_prompt_that_is_too_long_is_refused_and_not_cut(sampler):
 
 
 def test_unknown_engines_and_folders_are_refused(tmp_path):
-    with pytest.raises(InputError, match="vllm, openai, transformers"):
+    with pytest.raises(InputError, match="vllm, openai, transformers, ray"):
         open_sampler("telepathy", "model")
     with pytest.raises(InputError, match="nowhere"):
         open_sampler("transformers", str(tmp_path / "nowhere"))
@@ -116,56 +139,6 @@ def schema(choices: list[str]) -> dict:
     lists = {"type": "array", "items": {"enum": choices}, "minItems": len(choices), "maxItems": len(choices)}
     properties = {"explanation": {"type": "string", "maxLength": 20}, "recommendations": lists | {"uniqueItems": True}}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
-def ask(server: FakeServer, conversations=CONVERSATIONS, **settings):
-    sampler = open_sampler("openai", "fake-model", base_url=server.url, concurrency=3, progress=False)
-    return sample(sampler, conversations, SEEDS[: len(conversations)], **settings)
-
-
-def test_openai_keeps_the_order_and_bounds_what_is_in_flight():
-    def reply(request: dict) -> str:
-        time.sleep(0.05 * (len(request["messages"][1]["content"]) % 3))
-        return f"{request['seed']}"
-
-    with FakeServer(reply) as server:
-        samples = ask(server, temperature=0.5, max_tokens=9)
-    assert [one.text for one in samples] == [str(seed) for seed in SEEDS]
-    assert (samples[0].finish_reason, samples[0].prompt_tokens, samples[0].completion_tokens) == ("stop", 7, 5)
-    assert 1 < server.most_at_once <= 3
-    sent = {(one["model"], one["temperature"], one["top_p"], one["max_tokens"]) for one in server.requests}
-    assert sent == {("fake-model", 0.5, 1.0, 9)}
-
-
-def test_openai_tries_again_after_a_server_error():
-    failed = []
-
-    def reply(request: dict) -> str | tuple[int, str]:
-        if request["seed"] == 1 and not failed:
-            failed.append(request)
-            return 500, "the fake server stumbles once"
-        return "fine"
-
-    with FakeServer(reply) as server:
-        assert [one.text for one in ask(server, CONVERSATIONS[:3])] == ["fine"] * 3
-    assert len(server.requests) == 4
-
-
-def test_openai_sends_the_schema_without_unique_items():
-    with FakeServer(lambda request: "{}") as server:
-        ask(server, CONVERSATIONS[:1], schemas=[schema(["a", "b"])])
-    sent = server.requests[0]["response_format"]["json_schema"]
-    assert sent["strict"] and sent["schema"]["properties"]["recommendations"]["items"] == {"enum": ["a", "b"]}
-    assert "uniqueItems" not in json.dumps(sent)
-
-
-def test_openai_names_what_the_server_refuses():
-    with (
-        FakeServer(lambda request: (400, "maximum context length is 96 tokens")) as server,
-        pytest.raises(InputError, match="maximum context length is 96"),
-    ):
-        ask(server, CONVERSATIONS[:1])
-    assert len(server.requests) == 1, "a refusal is not tried again"
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from gr2.prompts import Answer
 from gr2.semantic_ids.tokens import sid_string
-from gr2.traces.accept import REASONS, copies, judge, repeats
+from gr2.traces.accept import REASONS, Rules, copies, in_script, judge, repeats
 
 IDS = list("abcdef")
 SIDS = {item_id: sid_string([number, 2, 3]) for number, item_id in enumerate(IDS)}
@@ -52,6 +52,54 @@ def test_an_unusable_answer_keeps_its_reason():
 def test_every_poor_explanation_has_its_name(reasoning, reason):
     assert judged(reasoning) == reason
     assert reason in REASONS
+
+
+@pytest.mark.parametrize(
+    ("ranking", "rules", "reason"),
+    [
+        ("cde", Rules(top=2), None),
+        ("cde", Rules(top=2, gain=1), "too_little_gain"),  # d stays second
+        ("dce", Rules(top=2, gain=1), None),
+        ("edc", Rules(gain=1), None),  # the first relevant item rises, whichever it is
+        ("dce", Rules(gain=2), "too_little_gain"),
+    ],
+)
+def test_rules_on_the_ranking(ranking, rules, reason):
+    assert judge(Answer("", list(ranking)), PROMPT, SLATE, SIDS, rules, has_trace=False) == reason
+
+
+def test_a_relevant_item_must_be_among_the_first():
+    slate = SLATE | {"relevant": ["e"]}
+    assert judge(Answer(GOOD, list("dce")), PROMPT, slate, SIDS, Rules(top=2)) == "relevant_not_in_top"
+    assert judge(Answer(GOOD, list("dec")), PROMPT, slate, SIDS, Rules(top=2)) is None
+
+
+CHINESE = "这 用户 喜欢 剧情片 所以 下一部 是 它"
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "script", "same"),
+    [
+        (GOOD, PROMPT, "prompt", True),
+        (CHINESE, PROMPT, "prompt", False),
+        (CHINESE, CHINESE, "prompt", True),
+        (CHINESE, PROMPT, "any", True),
+        (CHINESE, PROMPT, "cjk", True),
+        ("彼女はこのマンガが好き", CHINESE, "prompt", True),  # Japanese: three scripts, counted as one
+        ("The user likes drama, 所以下一部是它, and nothing else", PROMPT, "latin", True),
+        ("The user likes drama, 所以下一部电影应该是这部剧情片而不是另一部", PROMPT, "latin", False),
+        ("Пользователь любит драмы и ещё раз драмы", PROMPT, "latin", False),
+        ("Пользователь любит драмы и ещё раз драмы", PROMPT, "cyrillic", True),
+        (GOOD, "", "prompt", True),
+    ],
+)
+def test_an_explanation_is_in_the_script_of_its_prompt(text, prompt, script, same):
+    assert in_script(text, prompt, script) == same
+
+
+def test_another_language_has_its_name():
+    assert judged(f"{CHINESE} {SIDS['d']}") == "other_language"
+    assert judge(Answer(CHINESE, list("dce")), PROMPT, SLATE, SIDS, Rules(script="any")) is None
 
 
 def test_without_a_trace_only_the_ranking_counts():

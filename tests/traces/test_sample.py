@@ -9,7 +9,7 @@ from fake_openai import FakeServer
 
 from gr2.artifacts import read_lines
 from gr2.errors import InputError
-from gr2.language_model.samplers import Sample
+from gr2.language_model.samplers import Request, Sample, Sampler
 from gr2.semantic_ids.tokens import SID, sid_string
 from gr2.traces import sample, store, teacher
 from gr2.traces.store import COLUMNS
@@ -43,19 +43,27 @@ def answer(explanation: str, ids: list[str]) -> str:
     return json.dumps({"explanation": explanation, "recommendations": ids})
 
 
-class FakeSampler:
-    """No model: shuffles the candidates it finds in the schema by the seed, and now and then answers nonsense."""
+class FakeSampler(Sampler):
+    """No model: shuffles the candidates it finds in the schema by the seed, and now and then answers nonsense.
+
+    It has room for four requests at once, and answers the last of them first.
+    """
 
     def __init__(self):
-        self.calls: list[dict] = []
-        self.calls_left = 1_000
+        self.asked: list[Request] = []
+        self.most_in_flight = 0
+        self.answers_left = 1_000
 
-    def sample(self, conversations, *, temperature, top_p, max_tokens, seeds, schemas=None) -> list[Sample]:
-        if not self.calls_left:
-            raise KeyboardInterrupt
-        self.calls_left -= 1
-        self.calls.append({"temperature": temperature, "seeds": list(seeds), "conversations": conversations})
-        return [self._answer(seed, schema) for seed, schema in zip(seeds, schemas, strict=True)]
+    def stream(self, take, *, top_p, max_tokens):
+        running: list[Request] = []
+        while running := running + take(4 - len(running)):
+            self.most_in_flight = max(self.most_in_flight, len(running))
+            if not self.answers_left:
+                raise KeyboardInterrupt
+            self.answers_left -= 1
+            request = running.pop()
+            self.asked.append(request)
+            yield [(request, self._answer(request.seed, request.schema))]
 
     def _answer(self, seed: int, schema: dict) -> Sample:
         rng = random.Random(seed)
@@ -99,56 +107,107 @@ def test_rejection_asks_until_a_relevant_item_is_first(tables, tmp_path, fake):
         for row in tried:
             assert row["accepted"] == (row["reason"] is None)
             assert not row["accepted"] or row["ranking"][0] in relevant(tables)[slate_id]
-    assert {call["temperature"] for call in fake.calls} == {0.5, 0.75, 1.0}
-    seeds = [seed for call in fake.calls for seed in call["seeds"]]
-    assert len(set(seeds)) == len(seeds) == len(rows)
+    assert {request.temperature for request in fake.asked} == {0.5, 0.75, 1.0}
+    assert len({request.seed for request in fake.asked}) == len(fake.asked) == len(rows)
 
 
 def test_rejection_never_shows_which_item_is_relevant(tables, tmp_path, fake):
     """The same slates with other labels give the same prompts."""
     run(tables, tmp_path / "a", tries=1)
-    asked = fake.calls[0]["conversations"]
+    asked = [request.messages for request in fake.asked]
     moved = pl.read_parquet(tables["slates"]).with_columns(pl.col("labels").list.reverse())
     moved.write_parquet(tmp_path / "moved.parquet")
-    fake.calls.clear()
+    fake.asked.clear()
     run(tables | {"slates": str(tmp_path / "moved.parquet")}, tmp_path / "b", tries=1)
-    assert fake.calls[0]["conversations"] == asked
+    assert [request.messages for request in fake.asked] == asked
 
 
 def test_targeted_shows_the_first_relevant_item(tables, tmp_path, fake):
-    run(tables, tmp_path, mode="targeted", prompt="prompts/targeted.yaml", tries=1, batch_size=100)
+    run(tables, tmp_path, mode="targeted", prompt="prompts/targeted.yaml", tries=1)
     sids = dict(zip(ITEMS, map(sid_string, CODES), strict=True))
-    for number, conversation in enumerate(fake.calls[0]["conversations"], start=1):
-        assert f"chose next: {sids[relevant(tables)[f'slate{number}'][0]]}" in conversation[1]["content"]
+    assert len(fake.asked) == 19
+    for request in fake.asked:
+        assert f"chose next: {sids[relevant(tables)[request.key][0]]}" in request.messages[1]["content"]
+
+
+def test_a_second_try_waits_for_no_slate(tables, tmp_path, fake):
+    """All slates are in one pool: the engine's four places are full while any slate waits."""
+    rows = run(tables, tmp_path)
+    first_retry = next(n for n, request in enumerate(fake.asked) if request.temperature > 0.7)
+    assert first_retry < 10 and fake.most_in_flight == 4
+    assert [row["slate_id"] for row in rows] == sorted(
+        (row["slate_id"] for row in rows), key=lambda name: int(name[5:])
+    )
 
 
 def test_an_interrupted_run_resumes_to_the_same_bytes(tables, tmp_path, fake):
-    """Killed after every number of steps, with the last line torn: nothing lost, nothing doubled, nothing different."""
+    """Killed after every number of answers, with the last line torn: nothing lost, nothing doubled, nothing different."""
     run(tables, tmp_path / "whole")
     files = ("traces.jsonl", "summary.json")
     expected = [(tmp_path / "whole" / name).read_bytes() for name in files]
     assert not (tmp_path / "whole" / store.PARTIAL).exists()
-    steps = len(fake.calls)
-    for done in range(1, steps):
+    answers = len(fake.asked)
+    for done in range(1, answers):
         folder = tmp_path / f"killed{done}"
-        fake.calls_left = done
+        fake.answers_left = done
         with pytest.raises(KeyboardInterrupt):
             run(tables, folder)
         partial = folder / store.PARTIAL
         content = partial.read_bytes()
         partial.write_bytes(content[: -len(content.splitlines()[-1]) // 2])
-        fake.calls_left, already = 1_000, len(fake.calls)
+        fake.answers_left, already = 1_000, len(fake.asked)
         run(tables, folder)
         assert [(folder / name).read_bytes() for name in files] == expected
-        assert len(fake.calls) - already == steps - done + 1, "only the torn step is asked again"
+        assert len(fake.asked) - already == answers - done + 1, "only the torn answer is asked for again"
 
 
-def test_a_partial_file_of_another_run_is_refused(tables, tmp_path, fake):
-    fake.calls_left = 2
+def test_a_finished_run_resumes_without_its_model(tables, tmp_path, fake, monkeypatch):
+    """Killed after the last answer, before traces.jsonl was written."""
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sample, "summarise", raise_interrupt)
+        run(tables, tmp_path)
+    monkeypatch.setattr(teacher, "open_sampler", None)
+    rows = run(tables, tmp_path)
+    assert len(rows) == len(fake.asked)
+    assert json.loads((tmp_path / "timing.json").read_text())["samples"] == 0
+
+
+def raise_interrupt(*_) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("changes", [{"temperature": 0.3}, {"accept_top": 2}, {"prompt": "prompts/student.yaml"}])
+def test_a_partial_file_of_another_run_is_refused(tables, tmp_path, fake, changes):
+    fake.answers_left = 2
     with pytest.raises(KeyboardInterrupt):
         run(tables, tmp_path)
-    with pytest.raises(InputError, match=r"traces\.partial"):
-        run(tables, tmp_path, batch_size=7)
+    with pytest.raises(InputError, match=rf"traces\.partial: holds samples of a run with other {next(iter(changes))};"):
+        run(tables, tmp_path, **changes)
+
+
+def test_a_partial_file_with_a_sample_too_many_is_refused(tables, tmp_path, fake):
+    fake.answers_left = 2
+    with pytest.raises(KeyboardInterrupt):
+        run(tables, tmp_path)
+    partial = tmp_path / store.PARTIAL
+    partial.write_text(partial.read_text() + partial.read_text().splitlines()[-1] + "\n")
+    with pytest.raises(InputError, match=r"traces\.partial: sample 0 of slate 'slate"):
+        run(tables, tmp_path)
+
+
+def test_accepting_the_first_few_and_a_least_gain(tables, tmp_path, fake):
+    """The labels of the slates put their first relevant item at rank 1, 2 or 3 of four."""
+    few = run(tables, tmp_path / "few", accept_top=3, tries=1)
+    assert {row["reason"] for row in few} <= {None, "relevant_not_in_top", "truncated"}
+    for row in few:
+        first = min((row["ranking"] or []).index(i) for i in relevant(tables)[row["slate_id"]]) if row["ranking"] else 9
+        assert row["accepted"] == (first < 3)
+    risen = run(tables, tmp_path / "risen", accept_top=4, least_gain=1, tries=2)
+    assert {row["reason"] for row in risen} == {None, "too_little_gain", "truncated"}
+    summary = json.loads((tmp_path / "risen" / "summary.json").read_text())
+    asked = {row["slate_id"] for row in risen}
+    assert summary["slates_without_room_to_gain"] == 19 - len(asked) > 0
+    assert list(summary["accepted_by_input_rank"]) == ["2", "3"]
 
 
 def test_short_ids_are_shown_and_written_back_long(tables, tmp_path, fake):
@@ -188,6 +247,12 @@ def test_the_summary_counts(tables, tmp_path, fake):
     assert summary["samples"] == len(rows) == summary["accepted"] + sum(summary["reasons"].values())
     assert set(summary["reasons"]) == {"relevant_not_first", "truncated"}
     assert summary["slates_without_relevant_item"] == 1 and summary["completion_tokens"] == 20 * len(rows)
+    assert summary["tokens_a_completion"] == {"mean": 20.0, "p50": 20.0, "p90": 20.0, "p99": 20.0, "longest": 20}
+    by_rank = summary["accepted_by_input_rank"]
+    assert sum(found["slates"] for found in by_rank.values()) == 19
+    assert sum(found["accepted"] for found in by_rank.values()) == summary["slates_accepted"]
+    timing = json.loads((tmp_path / "timing.json").read_text())
+    assert (timing["samples"], timing["completion_tokens"]) == (len(rows), 20 * len(rows))
 
 
 @pytest.mark.parametrize(
@@ -199,6 +264,9 @@ def test_the_summary_counts(tables, tmp_path, fake):
         ({"mode": "targeted"}, "target"),
         ({"split": "valid"}, "valid"),
         ({"tries": 0}, "tries"),
+        ({"accept_top": 0}, "accept_top"),
+        ({"least_gain": 4}, "least_gain"),
+        ({"script": "latn"}, "script"),
         ({"skip_accepted": ["nowhere.jsonl"]}, "nowhere"),
     ],
 )

