@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from gr2.artifacts import read_json
-from gr2.data.features import NAMES, Features
+from gr2.data.features import NAMES, Features, load_features
 from gr2.errors import InputError
 from gr2.prerank import slates as slates_stage
 from gr2.rerankers import blend, fit, rerank
@@ -97,15 +97,7 @@ def test_the_file_is_all_there_is_and_the_same_every_time(world, every_slate, tm
     assert list(model["weights"]) == list(NAMES) and len(model["mean"]) == len(model["scale"]) == len(NAMES)
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "blend.json").write_text(json.dumps(model))
-    features = fit.load_features(
-        fit.Config(
-            items=world.items,
-            interactions=world.interactions,
-            embeddings=world.embeddings,
-            slates=every_slate,
-            output_dir="unused",
-        )
-    )
+    features = load_features(world.items, world.interactions, world.embeddings)
     test = pl.read_parquet(every_slate).filter(pl.col("split") == "test").head(5).to_dicts()
     for one, other in zip(*(blend.score(test, features, folder) for folder in (first, tmp_path / "copy")), strict=True):
         assert (one == other).all()
