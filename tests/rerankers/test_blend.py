@@ -3,6 +3,8 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gr2.artifacts import read_json
 from gr2.data.features import NAMES, Features, load_features
@@ -136,6 +138,28 @@ def test_features_by_hand():
     assert columns["similarity_last"] == pytest.approx([half, 1, 0])
     assert columns["similarity_max"] == pytest.approx([half, 1, 1])
     assert columns["similarity_mean"] == pytest.approx([half, 0.5, 0.5])
+
+
+@given(
+    st.lists(st.integers(0, 29), min_size=1, max_size=9, unique=True),
+    st.lists(st.integers(0, 29), min_size=1, max_size=5),
+)
+@settings(max_examples=40)
+def test_every_list_is_a_permutation(planted_blend, candidates, history):
+    """Slates of one item or many, repeated histories, items that were never bought; no scores and no labels."""
+    folder, features = planted_blend
+    names, past = ([f"i{at}" for at in rows] for rows in (candidates, history))
+    made = [{"slate_id": "s", "candidates": names, "history": past, "labels": [], "scores": []}]
+    (row,) = rerank.by_score(made, blend.score(made, features, folder))
+    assert sorted(row["ranking"]) == sorted(names) and np.isfinite(row["scores"]).all()
+
+
+@pytest.fixture(scope="module")
+def planted_blend(tmp_path_factory):
+    train, features = planted(1, signal=True)
+    folder = tmp_path_factory.mktemp("planted")
+    blend.fit(train, features, folder, seed=0)
+    return folder, features
 
 
 def test_slates_without_a_relevant_train_slate_are_refused(world, every_slate, tmp_path):
