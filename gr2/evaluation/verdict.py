@@ -45,22 +45,22 @@ def against(row: dict, systems: dict) -> str:
         verdict = {
             1: f"beats the input order by {size} NDCG@5, {figures}",
             -1: f"is worse than the input order by {size} NDCG@5, {figures}",
-            0: f"does not beat the input order: the difference cannot be told from chance, NDCG@5 {figures}",
+            0: f"does not beat the input order: the difference cannot be told from chance, {signed(row['delta'])} NDCG@5, "
+            + figures,
         }[sign(row)]
     elif row["ci_low"] is None:
         return f"nor against {row['baseline']}: {fixed(base)}"
     elif sign(row):
         verdict = f"it is {size} {'above' if row['delta'] > 0 else 'below'} {row['baseline']}"
     else:
-        verdict = f"it cannot be told from {row['baseline']}"
+        verdict = f"it cannot be told from {row['baseline']}, {signed(row['delta'])}"
     return f"{verdict} ({evidence(row, base)})"
 
 
 def evidence(row: dict, base: float) -> str:
-    """`+0.020, +5.3 %; 95 % interval +0.005 to +0.036, p = 0.002`."""
-    relative = f", {signed(100 * row['delta'] / base, 1)} %" if base else ""
-    interval = f"95 % interval {signed(row['ci_low'])} to {signed(row['ci_high'])}"
-    return f"{signed(row['delta'])}{relative}; {interval}, {p_value(row['p_value'])}"
+    """`+5.3 %, 95 % interval +0.005 to +0.036, p = 0.002`."""
+    relative = f"{signed(100 * row['delta'] / base, 1)} %, " if base else ""
+    return f"{relative}95 % interval {signed(row['ci_low'])} to {signed(row['ci_high'])}, {p_value(row['p_value'])}"
 
 
 def sign(row: dict) -> int:
