@@ -1,21 +1,25 @@
 """The report's pictures, each an inline <svg> element."""
 
+import itertools
 import math
 
 import matplotlib
 import numpy as np
 from markupsafe import Markup
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from gr2.evaluation.metrics import MAIN
 from gr2.page.drawing import BLUE, DASHED, GREEN, GREY, INK, OCHRE, PALE, RED, SOFT, STYLE, panels, svg
 
 COLORS = {"input_order": GREY, "random": PALE, "oracle": PALE, "blend": OCHRE}  # any other system is blue
+LINES = (BLUE, RED, OCHRE, GREEN)  # of several training runs
 # Keys of the training log and what a reader calls them.
 CURVES = {
     "reward": "mean reward",
-    "promoted": "target promoted, share",
     "identity_rate": "input order copied, share",
+    "promoted": "target promoted, share",
     "kendall_tau": "Kendall's tau to the input",
     "valid": "valid answers, share",
     "zero_spread": "groups without spread, share",
@@ -66,26 +70,40 @@ def rank_change_histograms(changes: dict[str, np.ndarray]) -> Markup:
         return svg(figure)
 
 
-def training_curves(log: list[dict]) -> Markup | None:
-    """One panel for each known key of the training log, against the step; None where it has none of them.
-
-    Of a step that was logged twice, as after a resume, the later line counts.
+def training_curves(logs: dict[str, list[dict]]) -> Markup | None:
+    """One panel for each known key of the training logs, against the step, and in it a line for each log; None where they
+    have none of the keys.
     """
-    points = {key: {line["step"]: line[key] for line in log if _is_number(line.get(key))} for key in CURVES}
-    points = {key: sorted(rows.items()) for key, rows in points.items() if rows}
+    points = {key: {name: _points(log, key) for name, log in logs.items()} for key in CURVES}
+    points = {key: {name: rows for name, rows in lines.items() if len(rows)} for key, lines in points.items()}
+    points = {key: lines for key, lines in points.items() if lines}
     if not points:
         return None
+    colors = dict(zip(logs, itertools.cycle(LINES)))
     with matplotlib.rc_context(STYLE):
         figure, grid = panels(len(points), height=1.9)
-        for axes, (key, rows) in zip(grid, points.items(), strict=True):
-            steps, values = np.array(rows, dtype=float).T
-            window = max(1, len(values) // 20)
-            smooth = [values[max(0, i - window + 1) : i + 1].mean() for i in range(len(values))]
-            axes.plot(steps, values, color=PALE, linewidth=1, marker="." if len(values) < 30 else None)
-            axes.plot(steps, smooth, color=BLUE, linewidth=1.5)
+        for axes, (key, lines) in zip(grid, points.items(), strict=True):
+            for name, rows in lines.items():
+                steps, values = rows.T
+                window = max(1, len(values) // 20)
+                smooth = [values[max(0, i - window + 1) : i + 1].mean() for i in range(len(values))]
+                pale = PALE if len(logs) == 1 else to_hex(0.3 * np.array(to_rgb(colors[name])) + 0.7)
+                axes.plot(steps, values, color=pale, linewidth=1, marker="." if len(values) < 30 else None, zorder=1)
+                axes.plot(steps, smooth, color=colors[name], linewidth=1.5)
             axes.set_title(CURVES[key], loc="left")
             axes.set_xlabel("step")
+            if CURVES[key].endswith("share"):
+                axes.set_ylim(-0.03, 1.03)
+        if len(logs) > 1:
+            named = [Line2D([], [], color=colors[name], label=_short([name])[0]) for name in logs]
+            figure.legend(handles=named, loc="outside upper left", ncols=len(named), frameon=False, fontsize=10)
         return svg(figure)
+
+
+def _points(log: list[dict], key: str) -> np.ndarray:
+    """(step, value) rows, float [n, 2], by step; of a step that was logged twice, after a resume, the last."""
+    rows = {line["step"]: line[key] for line in log if _is_number(line["step"]) and _is_number(line.get(key))}
+    return np.array(sorted(rows.items()), dtype=float)
 
 
 def _short(names: list[str]) -> list[str]:

@@ -10,12 +10,10 @@ import polars as pl
 
 from gr2.evaluation import figures
 from gr2.evaluation.metrics import KS, MAIN
-from gr2.page.render import fixed, p_value, render_page, signed
+from gr2.evaluation.verdict import HEADLINE, headline
+from gr2.page.render import fixed, render_page, signed
 from gr2.semantic_ids.tokens import BEGIN, END
 
-HEADLINE = "ndcg@5"
-# Not learned to rerank, so never the system that the headline is about.
-REFERENCES = ("input_order", "random", "oracle", "blend", "popularity")
 TRACE_COLUMNS = ("slate_id", "mode", "accepted", "reason", "completion_tokens", "teacher")
 
 
@@ -26,26 +24,29 @@ class Background:
     titles: dict[str, str]  # by item id
     sids: dict[str, str]  # by item id
     slates_report: dict | None
-    training_log: list[dict]
+    training_logs: dict[str, list[dict]]  # by name
     traces: list[dict]  # rows of `trace_table`
 
 
-def render(results: dict, changes: dict[str, np.ndarray], shown: dict | None, background: Background) -> str:
-    """The page. `results`: the content of metrics.json; `changes`: rank change [n] by system; `shown`: an `example`."""
+def render(results: dict, changes: dict[str, list[np.ndarray]], shown: dict | None, background: Background) -> str:
+    """The page. `results`: the content of metrics.json; `changes`: rank change [n] by system, one a seed; `shown`: an
+    `example`.
+    """
     names = list(results["systems"])
     pictures = {
         "bars": figures.metric_bars(results["systems"], results["intervals"]),
-        "changes": figures.rank_change_histograms(changes),
-        "curves": figures.training_curves(background.training_log),
+        "changes": figures.rank_change_histograms({name: np.concatenate(own) for name, own in changes.items()}),
+        "curves": figures.training_curves(background.training_logs),
     }
     return render_page(
         Path(__file__).with_name("report.html.j2"),
         results=results,
-        headlines=headlines(results),
+        headline=headline(results),
         main=MAIN,
         more=[f"{name}@{k}" for name in ("precision", "map", "f1") for k in KS] + ["auc"],
         best={metric: max(results["systems"][name][metric] for name in names if name != "oracle") for metric in MAIN},
-        baselines=[name for name in ("input_order", "blend") if name in names],
+        baselines=list(dict.fromkeys(row["baseline"] for row in results["comparisons"])),
+        seeds=seed_rows(results),
         compared={(row["system"], row["baseline"], row["metric"]): row for row in results["comparisons"]},
         pictures=pictures,
         example=shown,
@@ -53,45 +54,16 @@ def render(results: dict, changes: dict[str, np.ndarray], shown: dict | None, ba
     )
 
 
-def headlines(results: dict) -> list[dict[str, str]]:
-    """The verdict against the input order and, where it is there, against the blend."""
-    return [headline(results, baseline) for baseline in ("input_order", "blend") if baseline in results["systems"]]
+def seed_rows(results: dict) -> list[dict]:
+    """For each system of several seeds and each main metric: mean, sample standard deviation and each seed's own figure."""
+    return [
+        {"system": name, "metrics": {metric: spread(values[metric]) for metric in (*MAIN, "identity_rate")}}
+        for name, values in results["seeds"].items()
+    ]
 
 
-def headline(results: dict, baseline: str) -> dict[str, str]:
-    """Whether the best learned system beats `baseline` on NDCG@5: a `tone` (good, bad, open) and the `text`."""
-    systems = results["systems"]
-    given = [name for name in systems if name not in ("input_order", "random", "oracle", baseline)]
-    learned = [name for name in given if name not in REFERENCES] or given
-    if not learned:
-        return {"tone": "open", "text": f"No system was given to compare with {baseline}."}
-    best = max(learned, key=lambda name: systems[name][HEADLINE])
-    row = next(
-        row
-        for row in results["comparisons"]
-        if (row["system"], row["baseline"], row["metric"]) == (best, baseline, HEADLINE)
-    )
-    against = "the input order" if baseline == "input_order" else baseline
-    if row["ci_low"] is None:
-        tone, verdict = "open", f"cannot be judged against {against}: all slates are one user's"
-    elif row["ci_low"] > 0:
-        tone, verdict = "good", f"beats {against}"
-    elif row["ci_high"] < 0:
-        tone, verdict = "bad", f"is worse than {against}"
-    else:
-        tone, verdict = "open", f"does not beat {against}: the difference cannot be told from chance"
-    text = (
-        f"{best} {verdict}. NDCG@5 {fixed(systems[best][HEADLINE])} against {fixed(systems[baseline][HEADLINE])}: "
-        f"{signed(row['delta'])}{gain(row['delta'], systems[baseline][HEADLINE])}"
-    )
-    if row["ci_low"] is not None:
-        text += f", 95 % interval {signed(row['ci_low'])} to {signed(row['ci_high'])}, {p_value(row['p_value'])}"
-    invalid = systems[best]["invalid_rate"]
-    if invalid > 0 and baseline == "input_order":
-        text += f". {100 * invalid:.0f} % of its answers were unusable; there the input order stands"
-    if len(learned) > 1 and baseline == "input_order":
-        text += f". It is the best of {len(learned)} systems on these very slates, which flatters it a little"
-    return {"tone": tone, "text": text + "."}
+def spread(values: list[float]) -> dict:
+    return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "values": values}
 
 
 def trace_table(lines: Iterable[dict]) -> list[dict]:
@@ -116,18 +88,22 @@ def trace_table(lines: Iterable[dict]) -> list[dict]:
 
 
 def example(
-    slates: pl.DataFrame, rankings: dict[str, pl.DataFrame], changes: dict[str, np.ndarray], background: Background
+    slates: pl.DataFrame,
+    rankings: dict[str, list[pl.DataFrame]],
+    changes: dict[str, list[np.ndarray]],
+    background: Background,
 ) -> dict | None:
-    """The slate whose relevant item the last system with `reasoning` promoted most (the first of equals)."""
-    reasoned = [name for name, frame in rankings.items() if "reasoning" in frame.columns]
+    """The slate whose relevant item the last system with `reasoning`, its first seed, promoted most (the first of equals)."""
+    reasoned = [name for name, frames in rankings.items() if "reasoning" in frames[0].columns]
     if not reasoned:
         return None
     name = reasoned[-1]
-    told = (rankings[name]["valid"] & (rankings[name]["reasoning"].cast(pl.String).fill_null("") != "")).to_numpy()
+    answers, change = rankings[name][0], changes[name][0]
+    told = (answers["valid"] & (answers["reasoning"].cast(pl.String).fill_null("") != "")).to_numpy()
     if not told.any():
         return None
-    row = int(np.argmax(np.where(told, changes[name], -np.inf)))
-    slate, answer = slates.row(row, named=True), rankings[name].row(row, named=True)
+    row = int(np.argmax(np.where(told, change, -np.inf)))
+    slate, answer = slates.row(row, named=True), answers.row(row, named=True)
     label = dict(zip(slate["candidates"], slate["labels"], strict=True))
     history = slate["history"][-10:]
 
@@ -138,7 +114,7 @@ def example(
     return {
         "system": name,
         "slate_id": slate["slate_id"],
-        "change": int(changes[name][row]),
+        "change": int(change[row]),
         "history": [item(item_id) for item_id in history],
         "earlier": len(slate["history"]) - len(history),
         "candidates": [
@@ -175,10 +151,10 @@ def print_table(results: dict) -> None:
         table.add_row(escape(name), *shown, *shares, escape(gains.get(name, "")))
     console = Console(highlight=False)
     console.print(table)
-    for line in headlines(results):
-        console.print(escape(line["text"]))
-
-
-def gain(delta: float, base: float) -> str:
-    """` (+2.6 %)`, nothing where the baseline is 0."""
-    return f" ({signed(100 * delta / base, 1)} %)" if base else ""
+    for row in seed_rows(results):
+        found = row["metrics"][HEADLINE]
+        values = ", ".join(map(fixed, found["values"]))
+        console.print(
+            escape(f"{row['system']}: N@5 {fixed(found['mean'])} ± {fixed(found['sd'])} over seeds ({values})")
+        )
+    console.print(escape(headline(results)["text"]))

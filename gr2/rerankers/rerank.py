@@ -1,14 +1,17 @@
 """gr2 rerank: slates + any reranker -> rankings.parquet.
 
-A reranker is a language model's folder, a folder made by `gr2 fit`, or one of input_order, random, oracle, popularity.
+A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or input_order, random, oracle or popularity.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
+from gr2.artifacts import read_json
 from gr2.config import arg
 from gr2.data.columns import require_columns, write_parquet
 from gr2.data.splits import popularity
@@ -16,12 +19,17 @@ from gr2.data.tables import read_interactions, read_items, read_rankings, read_s
 from gr2.errors import InputError
 from gr2.rerankers import simple
 
+if TYPE_CHECKING:
+    from gr2.data.features import Features
+
 
 @dataclass
 class Config:
     items: str = arg(help="items.parquet")
     slates: str = arg(help="slates.parquet")
-    reranker: str = arg(help="a model folder, a folder of `gr2 fit`, input_order, random, oracle or popularity")
+    reranker: str = arg(
+        help="a model folder, a folder of `gr2 fit` or `gr2 sasrec`, input_order, random, oracle or popularity"
+    )
     output_dir: str = arg(help="folder for rankings.parquet")
     split: str = arg("test", "which slates: train, valid, test")
     semantic_ids: str | None = arg(None, "language model: semantic_ids.parquet")
@@ -35,8 +43,8 @@ class Config:
     max_tokens: int = arg(256, "language model: longest answer")
     structured: bool = arg(False, "language model: decode under the answer's grammar, which admits only permutations")
     temperature: float = arg(0.0, "language model: 0 is greedy")
-    interactions: str | None = arg(None, "popularity, blend: interactions.parquet")
-    embeddings: str | None = arg(None, "blend: embeddings.safetensors")
+    interactions: str | None = arg(None, "popularity, blend, prm: interactions.parquet")
+    embeddings: str | None = arg(None, "blend, prm: embeddings.safetensors")
     max_slates: int | None = arg(None, "answer only the first so many slates")
     seed: int = arg(0, "random order, and sampling above temperature 0")
 
@@ -47,16 +55,7 @@ def run(config: Config) -> None:
     if not slates:
         raise InputError(f"{config.slates}: no slate has split '{config.split}'")
     output = Path(config.output_dir)
-    folder = Path(config.reranker)
-    if config.reranker in simple.NAMES:
-        rows = by_rule(config, slates)
-    elif (folder / "blend.json").exists():
-        rows = by_blend(config, slates)
-    elif (folder / "config.json").exists():
-        rows = by_language_model(config, slates, output)
-    else:
-        raise InputError(f"reranker '{config.reranker}': expected {', '.join(simple.NAMES)}, or a folder with config.json "
-                         "(a language model) or blend.json (made by `gr2 fit`)")  # fmt: skip
+    rows = answers(config, slates, output)
     write_parquet(pl.DataFrame(rows, infer_schema_length=None), output / "rankings.parquet")
     read_rankings(output / "rankings.parquet", frame.head(len(slates)))
     (output / "answers.partial").unlink(missing_ok=True)
@@ -64,6 +63,30 @@ def run(config: Config) -> None:
           f"{dict(Counter(row['reason'] for row in rows if row.get('reason')))}")  # fmt: skip
     if "latency_ms" in rows[0]:
         print(f"{sum(row['latency_ms'] for row in rows) / len(rows):.0f} ms a slate in batches of {config.batch_size}")
+
+
+def answers(config: Config, slates: list[dict], output: Path) -> list[dict]:
+    """Rows of rankings.parquet, by the reranker that the folder holds: its config.json names the kind of model."""
+    folder = Path(config.reranker)
+    if config.reranker in simple.NAMES:
+        return by_rule(config, slates)
+    if (folder / "blend.json").exists():
+        from gr2.rerankers import blend
+
+        return by_score(slates, blend.score(slates, features(config, "blend"), folder))
+    if not (folder / "config.json").exists():
+        raise InputError(f"reranker '{config.reranker}': expected {', '.join(simple.NAMES)}, or a folder with config.json "
+                         "(a language model, SASRec, PRM) or blend.json (made by `gr2 fit`)")  # fmt: skip
+    model_type = read_json(folder / "config.json").get("model_type")
+    if model_type == "prm":
+        from gr2.rerankers import prm
+
+        return by_score(slates, prm.score(slates, features(config, "prm"), folder))
+    if model_type == "sasrec":
+        from gr2.rerankers import sasrec
+
+        return by_score(slates, sasrec.score(slates, read_items(config.items)["item_id"], folder))
+    return by_language_model(config, slates, output)
 
 
 def by_rule(config: Config, slates: list[dict]) -> list[dict]:
@@ -79,14 +102,16 @@ def by_rule(config: Config, slates: list[dict]) -> list[dict]:
             for slate, ranking in zip(slates, rankings, strict=True)]  # fmt: skip
 
 
-def by_blend(config: Config, slates: list[dict]) -> list[dict]:
+def features(config: Config, reranker: str) -> "Features":
     from gr2.data.features import load_features
-    from gr2.rerankers import blend
 
     if not config.interactions or not config.embeddings:
-        raise InputError("reranker blend: expected --interactions and --embeddings")
-    features = load_features(config.items, config.interactions, config.embeddings)
-    scores = blend.score(slates, features, config.reranker)
+        raise InputError(f"reranker {reranker}: expected --interactions and --embeddings")
+    return load_features(config.items, config.interactions, config.embeddings)
+
+
+def by_score(slates: list[dict], scores: list[np.ndarray]) -> list[dict]:
+    """Candidates by falling score; equal ones keep the input order."""
     rows = []
     for slate, values in zip(slates, scores, strict=True):
         order = (-values).argsort(kind="stable")

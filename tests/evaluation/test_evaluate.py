@@ -9,7 +9,8 @@ import pytest
 
 from gr2.errors import InputError
 from gr2.evaluation import metrics
-from gr2.evaluation.evaluate import Config, number, run
+from gr2.evaluation.evaluate import Config, run
+from gr2.evaluation.significance import number
 
 INJECTION = "<script>alert(1)</script> & a very long title " * 8
 
@@ -101,7 +102,14 @@ def test_bad_input_exits_with_2_and_writes_no_result(folder):
     [
         ({"rankings": ["=r.parquet"]}, "expected NAME=FILE"),
         ({"rankings": ["a="]}, "expected NAME=FILE"),
-        ({"rankings": ["a=r.parquet", "a=s.parquet"]}, "'a' is given twice"),
+        ({"rankings": ["a=r.parquet", "b=s.parquet", "a=r.parquet"]}, "'a' has this file twice"),
+        (
+            {"rankings": ["a=r.parquet"], "against": ["b"]},
+            "--against b: expected names of --rankings, each once; they are a",
+        ),
+        ({"rankings": ["a=r.parquet"], "against": ["a", "a"]}, "--against a: expected names of --rankings, each once"),
+        ({"training_log": ["a.jsonl", "b.jsonl"]}, "--training_log a.jsonl: expected NAME=FILE"),
+        ({"training_log": ["a=a.jsonl", "a=b.jsonl"]}, "the name 'a' is given twice"),
         ({"rankings": ["oracle=r.parquet"]}, "always computed"),
         ({"split": "dev"}, "expected one of train, valid, test"),
         ({"resamples": 0}, "expected at least 100"),
@@ -162,7 +170,7 @@ def test_headline_tells_what_was_found(folder):
         assert sentence in (folder / "out" / "report.html").read_text()
     run(config(folder, rankings=[f"good={folder}/good.parquet", f"blend={folder}/good.parquet"]))
     page = (folder / "out" / "report.html").read_text()
-    assert "good beats the input order" in page and "good does not beat blend" in page
+    assert "good beats the input order by " in page and "; it cannot be told from blend, +0.000 (" in page
 
 
 def test_same_inputs_same_bytes_and_the_seed_matters(folder):
@@ -183,7 +191,7 @@ def test_report_shows_the_background_and_escapes_item_text(folder):
     traces = [trace | {"accepted": True, "reason": None}] + [trace | {"accepted": False, "reason": "wrong_length"}] * 3
     (folder / "traces.jsonl").write_text("".join(json.dumps(line) + "\n" for line in traces))
     run(config(folder, items=str(folder / "items.parquet"), slates_report=str(folder / "report.json"),
-               training_log=str(folder / "log.jsonl"), traces=[str(folder / "traces.jsonl")]))  # fmt: skip
+               training_log=[str(folder / "log.jsonl")], traces=[str(folder / "traces.jsonl")]))  # fmt: skip
     page = (folder / "out" / "report.html").read_text()
     for shown in ("151", "0.284", "mean reward", "some/teacher", "wrong_length: 3", "1 (25.0 %)", "An example: good"):
         assert shown in page, shown
@@ -231,7 +239,7 @@ def test_broken_background_is_refused_before_anything_is_written(folder, field, 
     (folder / "broken").write_text(text)
     path = str(folder / "broken")
     with pytest.raises(InputError, match=message):
-        run(config(folder, **{field: [path] if field == "traces" else path}))
+        run(config(folder, **{field: path if field == "slates_report" else [path]}))
     assert not (folder / "out").exists()
 
 
@@ -241,3 +249,60 @@ def test_one_user_has_figures_but_no_interval(folder):
     found = results(folder)
     assert found["comparisons"][0]["ci_low"] is None and found["intervals"]["good"]["ndcg@5"] == [None, None]
     assert "cannot be judged" in (folder / "out" / "report.html").read_text()
+
+
+def test_one_name_several_times_means_seeds_of_one_system(folder):
+    """Their mean lies between; two seeds that are the same give what one gives."""
+    alone = results(folder)
+    good, copied = (str(folder / f"{name}.parquet") for name in ("good", "copy"))
+    found = results(folder, rankings=[f"rl={good}", f"rl={copied}", f"copy={copied}"])
+    assert list(found["systems"]) == ["input_order", "rl", "copy", "random", "oracle"]
+    for metric, value in found["systems"]["rl"].items():
+        own = [alone["systems"][name].get(metric) for name in ("good", "copy")]
+        assert found["seeds"]["rl"][metric] == own
+        assert value == pytest.approx(np.mean([number_ for number_ in own if number_ is not None]), abs=2e-6)
+    assert list(found["seeds"]) == ["rl"] and alone["seeds"] == {}
+    rows = [{(row["system"], row["metric"]): row for row in made["comparisons"]} for made in (found, alone)]
+    for bound in ("delta", "ci_low", "ci_high"):  # half of every slate's gain, on the same resamples
+        assert rows[0]["rl", "ndcg@5"][bound] == pytest.approx(rows[1]["good", "ndcg@5"][bound] / 2, abs=2e-6)
+    page = (folder / "out" / "report.html").read_text()
+    mean, sd = np.mean(found["seeds"]["rl"]["ndcg@5"]), np.std(found["seeds"]["rl"]["ndcg@5"], ddof=1)
+    assert "rl, the mean of 2 seeds, beats the input order by" in page
+    assert f"{mean:.3f}<small>± {sd:.3f}<br>" in page
+    pl.read_parquet(good).write_parquet(folder / "again.parquet")
+    twice = results(folder, rankings=[f"good={good}", f"good={folder}/again.parquet", f"copy={copied}"])
+    assert {name: twice[name] for name in alone if name != "seeds"} == {
+        name: alone[name] for name in alone if name != "seeds"
+    }
+
+
+def test_systems_are_compared_with_the_baselines_asked_for(folder):
+    slates = pl.read_parquet(folder / "slates.parquet")
+    ranking(slates, [np.argsort(row, kind="stable").tolist() for row in slates["labels"]]).write_parquet(
+        folder / "worst.parquet"
+    )
+    names = {"rl": "good", "blend": "copy", "mine": "worst"}
+    found = results(folder, rankings=[f"{name}={folder}/{file}.parquet" for name, file in names.items()],
+                    against=["mine", "blend"])  # fmt: skip
+    rows = {(row["system"], row["baseline"], row["metric"]): row for row in found["comparisons"]}
+    assert list(dict.fromkeys(baseline for _, baseline, _ in rows)) == ["input_order", "mine", "blend"]
+    assert len(rows) == 6 * (5 + 4 + 4)
+    back = rows["mine", "blend", "ndcg@5"], rows["blend", "mine", "ndcg@5"]
+    assert back[0]["delta"] == -back[1]["delta"] < 0
+    page = (folder / "out" / "report.html").read_text()
+    assert "rl beats the input order by " in page and "Against mine" in page and "Against blend" in page
+    above = rows["rl", "mine", "ndcg@5"]["delta"]
+    assert f"; it is {above:.3f} above mine (+" in page
+    assert f"; it is {rows['rl', 'blend', 'ndcg@5']['delta']:.3f} above blend" in page
+
+
+def test_several_training_logs_share_one_picture(folder):
+    for name, copied in (("naive", 0.1), ("conditional", 0.0)):
+        log = [{"step": step, "reward": 0.1 * step, "identity_rate": copied * step} for step in range(1, 9)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    run(config(folder, training_log=[f"{name}={folder}/{name}.jsonl" for name in ("naive", "conditional")]))
+    page = (folder / "out" / "report.html").read_text()
+    assert ">naive</text>" in page and ">conditional</text>" in page and page.count(">mean reward</text>") == 1
+    run(config(folder, training_log=[str(folder / "naive.jsonl")]))
+    page = (folder / "out" / "report.html").read_text()
+    assert ">naive</text>" not in page and ">input order copied, share</text>" in page

@@ -3,9 +3,11 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gr2.artifacts import read_json
-from gr2.data.features import NAMES, Features
+from gr2.data.features import NAMES, Features, load_features
 from gr2.errors import InputError
 from gr2.prerank import slates as slates_stage
 from gr2.rerankers import blend, fit, rerank
@@ -97,15 +99,7 @@ def test_the_file_is_all_there_is_and_the_same_every_time(world, every_slate, tm
     assert list(model["weights"]) == list(NAMES) and len(model["mean"]) == len(model["scale"]) == len(NAMES)
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "blend.json").write_text(json.dumps(model))
-    features = fit.load_features(
-        fit.Config(
-            items=world.items,
-            interactions=world.interactions,
-            embeddings=world.embeddings,
-            slates=every_slate,
-            output_dir="unused",
-        )
-    )
+    features = load_features(world.items, world.interactions, world.embeddings)
     test = pl.read_parquet(every_slate).filter(pl.col("split") == "test").head(5).to_dicts()
     for one, other in zip(*(blend.score(test, features, folder) for folder in (first, tmp_path / "copy")), strict=True):
         assert (one == other).all()
@@ -144,6 +138,28 @@ def test_features_by_hand():
     assert columns["similarity_last"] == pytest.approx([half, 1, 0])
     assert columns["similarity_max"] == pytest.approx([half, 1, 1])
     assert columns["similarity_mean"] == pytest.approx([half, 0.5, 0.5])
+
+
+@given(
+    st.lists(st.integers(0, 29), min_size=1, max_size=9, unique=True),
+    st.lists(st.integers(0, 29), min_size=1, max_size=5),
+)
+@settings(max_examples=40)
+def test_every_list_is_a_permutation(planted_blend, candidates, history):
+    """Slates of one item or many, repeated histories, items that were never bought; no scores and no labels."""
+    folder, features = planted_blend
+    names, past = ([f"i{at}" for at in rows] for rows in (candidates, history))
+    made = [{"slate_id": "s", "candidates": names, "history": past, "labels": [], "scores": []}]
+    (row,) = rerank.by_score(made, blend.score(made, features, folder))
+    assert sorted(row["ranking"]) == sorted(names) and np.isfinite(row["scores"]).all()
+
+
+@pytest.fixture(scope="module")
+def planted_blend(tmp_path_factory):
+    train, features = planted(1, signal=True)
+    folder = tmp_path_factory.mktemp("planted")
+    blend.fit(train, features, folder, seed=0)
+    return folder, features
 
 
 def test_slates_without_a_relevant_train_slate_are_refused(world, every_slate, tmp_path):

@@ -3,6 +3,7 @@ import pytest
 
 from gr2.artifacts import read_json
 from gr2.cli import main
+from gr2.rerankers.prm import PRM, PRMConfig
 from gr2.rerankers.simple import NAMES
 
 
@@ -66,11 +67,14 @@ def test_a_folder_that_is_no_reranker_is_refused(world, tmp_path, capsys):
     assert "expected input_order" in error and "a folder with config.json" in error
 
 
-def test_the_blend_needs_what_its_features_are_made_of(world, tmp_path, capsys):
+def test_blend_and_prm_need_what_features_are_made_of(world, tmp_path, capsys):
     main(["fit", "--items", world.items, "--interactions", world.interactions, "--embeddings", world.embeddings,
           "--slates", world.slates, "--output_dir", str(tmp_path / "blend")])  # fmt: skip
     error = refused(world, tmp_path / "out", capsys, reranker=tmp_path / "blend", interactions=world.interactions)
     assert "reranker blend: expected --interactions and --embeddings" in error
+    PRM(PRMConfig()).save_pretrained(tmp_path / "prm")
+    error = refused(world, tmp_path / "out", capsys, reranker=tmp_path / "prm", embeddings=world.embeddings)
+    assert "reranker prm: expected --interactions and --embeddings" in error
     rerank(
         world,
         tmp_path / "out",

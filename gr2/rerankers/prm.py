@@ -1,0 +1,165 @@
+"""PRM (Pei et al. 2019, Personalized Re-ranking for Recommendation, 1904.06813): a Transformer over a slate's candidates
+scores each in the light of the others.
+
+Where it differs from the paper: an item is its text vector, so that new items need no training; the personalised vector PV
+is learned with the rest, as attention of a candidate over the user's history, while the paper takes it from a click model
+trained before; PV is added, not concatenated; the pre-ranker's score is an input beside the rank. With `features` the inputs
+are those of the logistic blend, and the pre-ranker's score is added to the model's own.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from gr2.data.features import NAMES, Features
+from gr2.errors import InputError
+from gr2.evaluation.metrics import ndcg, pad
+
+BLOCK = 256  # slates scored at a time
+SCORE = ("score",)  # the only input without `features`
+
+
+class PRMConfig(PretrainedConfig):
+    """`vector_size`: of the item vectors; `ranks`, `history`: places with an embedding of their own; a rank beyond shares the
+    last, older items of a history are not read."""
+
+    model_type = "prm"
+
+    def __init__(
+        self,
+        vector_size: int = 1,
+        features: bool = False,
+        hidden_size: int = 64,
+        layers: int = 1,
+        heads: int = 2,
+        dropout: float = 0.2,
+        ranks: int = 10,
+        history: int = 20,
+        **others,
+    ):
+        super().__init__(**others)
+        self.vector_size, self.features = vector_size, features
+        self.hidden_size, self.layers, self.heads, self.dropout = hidden_size, layers, heads, dropout
+        self.ranks, self.history = ranks, history
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return NAMES if self.features else SCORE
+
+
+class PRM(PreTrainedModel):
+    config_class = PRMConfig
+
+    def __init__(self, config: PRMConfig):
+        super().__init__(config)
+        size = config.hidden_size
+        self.item = nn.Linear(config.vector_size, size)
+        self.rank = nn.Embedding(config.ranks, size)
+        self.recency = nn.Embedding(config.history, size)
+        self.preference = nn.MultiheadAttention(size, config.heads, config.dropout, batch_first=True)
+        self.register_buffer("mean", torch.zeros(len(config.inputs)))  # of the inputs, on the slates learned from
+        self.register_buffer("scale", torch.ones(len(config.inputs)))
+        self.inputs = nn.Linear(len(config.inputs), size, bias=False)
+        self.norm = nn.LayerNorm(size)
+        self.dropout = nn.Dropout(config.dropout)
+        layer = nn.TransformerEncoderLayer(
+            size, config.heads, 4 * size, config.dropout, activation="gelu", batch_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
+        self.output = nn.Linear(size, 1, bias=False)
+        if config.features:
+            self.residual = nn.Parameter(torch.ones(1))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+
+    def scores(
+        self,
+        candidates: torch.Tensor,
+        inputs: torch.Tensor,
+        there: torch.Tensor,
+        history: torch.Tensor,
+        past: torch.Tensor,
+    ) -> torch.Tensor:
+        """candidates: float [n, K, vector_size] in input order; inputs: float [n, K, inputs]; there: bool [n, K], false where
+        a slate is padded; history: float [n, H, vector_size], newest first; past: bool [n, H], as `there`.
+        Returns float [n, K], -inf where not there.
+        """
+        own = self.item(candidates)
+        seen = self.item(history) + self.recency.weight[: history.shape[1]]
+        preference, _ = self.preference(own, seen, seen, key_padding_mask=~past, need_weights=False)
+        rank = torch.arange(own.shape[1], device=own.device).clamp(max=self.config.ranks - 1)
+        inputs = (inputs - self.mean) / self.scale
+        states = self.dropout(self.norm(own + preference + self.rank(rank) + self.inputs(inputs)))
+        scores = self.output(self.layers(states, src_key_padding_mask=~there)).squeeze(2)
+        if self.config.features:
+            scores = scores + self.residual * inputs[..., NAMES.index("score")]
+        return scores.masked_fill(~there, -torch.inf)
+
+    def forward(
+        self,
+        candidates: torch.Tensor,
+        inputs: torch.Tensor,
+        there: torch.Tensor,
+        history: torch.Tensor,
+        past: torch.Tensor,
+        labels: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """labels: float [n, K], 0 or more, some above 0 in each row; the others as for `scores`.
+
+        Returns the listwise softmax cross-entropy (labels as shares of their sum); when evaluating also NDCG@5, float [n].
+        """
+        scores = self.scores(candidates, inputs, there, history, past)
+        shares = labels / labels.sum(1, keepdim=True)
+        losses = -(shares * scores.log_softmax(1).masked_fill(~there, 0)).sum(1)
+        result = {"loss": losses.mean()}
+        if not self.training:
+            ranked = labels.gather(1, scores.argsort(dim=1, descending=True, stable=True))
+            result["ndcg"] = torch.from_numpy(ndcg(ranked.cpu().numpy(), 5)).to(scores.device)
+        return result
+
+
+def encoded(slate: dict, features: Features, config: PRMConfig) -> dict[str, np.ndarray]:
+    """What the model reads of a slate: rows of the item vectors, the history's newest first, and inputs [K, inputs]."""
+    return {
+        "candidates": np.array([features.row[item_id] for item_id in slate["candidates"]]),
+        "history": np.array([features.row[item_id] for item_id in slate["history"][: -config.history - 1 : -1]]),
+        "inputs": features.of(slate)[:, [NAMES.index(name) for name in config.inputs]],
+    }
+
+
+def batch(slates: list[dict[str, np.ndarray]], vectors: np.ndarray) -> dict[str, torch.Tensor]:
+    """Encoded slates, padded, as `PRM.scores` takes them."""
+    candidates, history = (pad([slate[name] for slate in slates], -1) for name in ("candidates", "history"))
+    inputs = np.zeros((*candidates.shape, slates[0]["inputs"].shape[1]))
+    inputs[candidates >= 0] = np.concatenate([slate["inputs"] for slate in slates])
+    return {
+        "candidates": torch.from_numpy(vectors[candidates]).float(),
+        "inputs": torch.from_numpy(inputs).float(),
+        "there": torch.from_numpy(candidates >= 0),
+        "history": torch.from_numpy(vectors[history]).float(),
+        "past": torch.from_numpy(history >= 0),
+    }
+
+
+def score(slates: list[dict], features: Features, folder: str | Path) -> list[np.ndarray]:
+    """One array of scores [K] per slate; higher is better."""
+    model = PRM.from_pretrained(folder).eval()
+    size = features.vectors.shape[1]
+    if model.config.vector_size != size:
+        raise InputError(
+            f"{folder}: it was trained on item vectors of {model.config.vector_size} numbers, --embeddings has {size}"
+        )
+    read = [encoded(slate, features, model.config) for slate in slates]
+    found = []
+    for start in range(0, len(read), BLOCK):
+        part = read[start : start + BLOCK]
+        with torch.inference_mode():
+            scores = model.scores(**batch(part, features.vectors)).double().numpy()
+        found += [own[: len(slate["candidates"])] for own, slate in zip(scores, part, strict=True)]
+    return found

@@ -1,0 +1,101 @@
+"""The training of `gr2 fit --kind prm`: listwise softmax cross-entropy; the model is that of the epoch with the best NDCG@5."""
+
+import random
+from functools import partial
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainingArguments, set_seed
+
+from gr2.data.features import Features
+from gr2.errors import InputError
+from gr2.evaluation.metrics import pad
+from gr2.rerankers.fit import Config
+from gr2.rerankers.prm import PRM, PRMConfig, batch, encoded
+from gr2.training import train
+
+
+def fit(learned: list[dict], judged: list[dict], features: Features, config: Config) -> None:
+    """Trains on `learned` and keeps the epoch that is best on `judged`, or on a tenth of the users where that is empty.
+
+    Every slate has a label above 0. Writes config.json, model.safetensors and training_log.jsonl to the output folder.
+    """
+    set_seed(config.seed)
+    if not judged:
+        learned, judged = by_users(learned, config.seed)
+    shape = PRMConfig(
+        vector_size=features.vectors.shape[1],
+        features=config.features,
+        hidden_size=config.hidden_size,
+        layers=config.layers,
+        dropout=config.dropout,
+        ranks=max(len(slate["candidates"]) for slate in learned),
+        history=max(len(slate["history"]) for slate in learned),
+    )
+    learned, judged = ([labelled(slate, features, shape) for slate in slates] for slates in (learned, judged))
+    model = PRM(shape)
+    values = np.concatenate([slate["inputs"] for slate in learned])
+    model.mean.copy_(torch.from_numpy(values.mean(0)))
+    model.scale.copy_(torch.from_numpy(values.std(0) + 1e-9))
+    print(
+        f"{model.num_parameters():,} parameters, {len(learned)} slates to learn, {len(judged)} to judge by", flush=True
+    )
+    arguments = TrainingArguments(
+        output_dir=config.output_dir,
+        seed=config.seed,
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="constant",
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=256,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="ndcg@5",
+        greater_is_better=True,
+        restore_callback_states_from_checkpoint=True,  # a killed training is as patient as a whole one
+        remove_unused_columns=False,
+        report_to="none",
+    )
+    train(Trainer(model, arguments, train_dataset=Slates(learned), eval_dataset=Slates(judged),
+                  data_collator=partial(collate, vectors=features.vectors), compute_metrics=measured,
+                  callbacks=[EarlyStoppingCallback(config.patience)]))  # fmt: skip
+
+
+def by_users(slates: list[dict], seed: int) -> tuple[list[dict], list[dict]]:
+    """(nine tenths, a tenth) of the users, drawn at random, with all slates of theirs."""
+    users = sorted({slate["user_id"] for slate in slates})
+    if len(users) < 2:
+        raise InputError(
+            "fit prm: expected labelled slates of split valid, or train slates of two users, to stop the training by"
+        )
+    chosen = set(random.Random(seed).sample(users, max(1, len(users) // 10)))
+    return ([slate for slate in slates if slate["user_id"] not in chosen],
+            [slate for slate in slates if slate["user_id"] in chosen])  # fmt: skip
+
+
+class Slates(Dataset):
+    def __init__(self, slates: list[dict[str, np.ndarray]]):
+        self.slates = slates
+
+    def __len__(self) -> int:
+        return len(self.slates)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return self.slates[index]
+
+
+def labelled(slate: dict, features: Features, shape: PRMConfig) -> dict[str, np.ndarray]:
+    return encoded(slate, features, shape) | {"labels": np.array(slate["labels"])}
+
+
+def collate(slates: list[dict[str, np.ndarray]], vectors: np.ndarray) -> dict[str, torch.Tensor]:
+    labels = torch.from_numpy(pad([slate["labels"] for slate in slates], 0.0)).float()
+    return batch(slates, vectors) | {"labels": labels}
+
+
+def measured(prediction: EvalPrediction) -> dict[str, float]:
+    return {"ndcg@5": float(prediction.predictions.mean())}
