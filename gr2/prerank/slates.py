@@ -1,8 +1,8 @@
 """gr2 slates: interactions + pre-rankers -> slates.parquet, the lists to rerank; with --depth also top_k.parquet.
 
 A slate is made at a train, valid or test position: the history before it, the pre-ranker's top K, and which of them
-the user chose next. Slates whose target is not among the K are counted and left out (GR2 does the same). Lists of
-several pre-rankers are fused by reciprocal rank (`prerank.simple.fused`).
+the user chose next. Slates whose target is not among the K are counted and left out (GR2 does the same), of the train
+split only without --keep_missed. Lists of several pre-rankers are fused by reciprocal rank (`prerank.simple.fused`).
 """
 
 from dataclasses import dataclass
@@ -45,6 +45,7 @@ class Config:
     window: int = arg(40, "beam: at most so many past items are read, at least `history`; as in mid-training")
     batch_size: int = arg(16, "beam: stretches of `window` items a batch")
     splits: list[str] = arg(list(SLATE_SPLITS), "positions of these splits")
+    keep_missed: bool = arg(False, "also keep train slates without the target, labels all 0, for what needs no label")
     max_positions: int | None = arg(None, "at most so many positions a split and user, the latest; none: all")
 
 
@@ -57,7 +58,9 @@ def run(config: Config) -> None:
     count = max(config.candidates, config.depth or 0)
     top, scores = listed(config, events, positions, item_ids, count)
     report, kept = hits(positions.frame, top[:, : config.candidates])
-    if not kept.any():
+    if config.keep_missed:
+        kept |= (positions.frame["split"] == "train").to_numpy() & (top[:, : config.candidates] >= 0).all(1)
+    if not any(counts["slates"] for counts in report.values()):
         raise InputError(f"the pre-ranker {' + '.join(config.pre_ranker)} found no target among its top {config.candidates} at "
                          f"any of {len(positions.frame)} positions; train it longer or raise --candidates")  # fmt: skip
     output = Path(config.output_dir)

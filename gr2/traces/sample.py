@@ -2,6 +2,8 @@
 
 targeted: the teacher is shown the relevant item and explains it. rejection: it is hidden, and the teacher is asked
 again, hotter each time, until it puts it first. Both accept what passes gr2/traces/accept.py. (GR2, 2602.07774)
+template: the relevant item comes first and the others stay in order; with `rankings`, any reranker's order is taught, for
+which no label is needed.
 """
 
 import random
@@ -10,13 +12,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 from tqdm import tqdm
 
 from gr2 import template
 from gr2.artifacts import sha256, write_json
 from gr2.config import arg, read_yaml
 from gr2.data.catalogue import Catalogue, read_catalogue
-from gr2.data.tables import read_slates
+from gr2.data.tables import read_rankings, read_slates
 from gr2.errors import InputError
 from gr2.prompts import Prompt, load_prompt, render, write_answer
 from gr2.traces import store
@@ -49,6 +52,7 @@ class Config:
     ray_engine: str = arg("vllm", "engine ray: what each worker samples with, vllm or transformers")
     workers: int = arg(1, "engine ray: processes that hold the model")
     gpus_per_worker: float = arg(0.0, "engine ray: GPUs of a worker")
+    rankings: str | None = arg(None, "template: teach the order of this rankings.parquet, and explain its first item")
     split: str = arg("train", "the slates of this split")
     max_slates: int | None = arg(None, "at most this many slates, drawn at random under the seed")
     skip_accepted: list[str] = arg([], "traces.jsonl files whose accepted slates are left out")
@@ -82,7 +86,7 @@ def run(config: Config) -> None:
     output_dir.mkdir(parents=True, exist_ok=True)
     speed = ""
     if config.mode == "template":
-        rows = from_template(slates, prompt, catalogue)
+        rows = from_template(slates, taught(config, slates), prompt, catalogue, config.rankings or "template")
     else:
         rows, took = from_teacher(config, slates, prompt, catalogue)
         write_json(output_dir / "timing.json", took)
@@ -99,6 +103,8 @@ def run(config: Config) -> None:
 def check(config: Config) -> None:
     if config.mode not in MODES:
         raise InputError(f"mode '{config.mode}': expected one of {', '.join(MODES)}")
+    if config.rankings and (config.mode != "template" or config.least_gain):
+        raise InputError("rankings: expected mode template, and least_gain 0")
     if config.mode != "template" and not config.model_name_or_path:
         raise InputError(f"mode {config.mode} asks a teacher: expected model_name_or_path")
     for name in ("tries", "accept_top", "batch_size", "max_tokens", "concurrency", "workers"):
@@ -120,10 +126,14 @@ def choose(config: Config, catalogue: Catalogue) -> tuple[list[dict], dict[str, 
     of_split = [slate for slate in slates.iter_rows(named=True) if slate["split"] == config.split]
     if not of_split:
         raise InputError(f"{config.slates}: column 'split': expected slates of split '{config.split}', found none")
-    labelled = [slate | {"relevant": _relevant(slate)} for slate in of_split if _relevant(slate)]
+    labelled = [slate | {"relevant": relevant(slate)} for slate in of_split if relevant(slate) or config.rankings]
     skip = store.accepted_slates(config.skip_accepted)
     kept = [slate for slate in labelled if slate["slate_id"] not in skip]
-    chosen = [slate for slate in kept if first_relevant(slate["candidates"], slate) >= config.least_gain]
+    chosen = [
+        slate
+        for slate in kept
+        if not config.least_gain or first_relevant(slate["candidates"], slate) >= config.least_gain
+    ]
     if kept and not chosen:
         raise InputError(f"least_gain {config.least_gain}: no relevant item has so many ranks above it")
     counts = {
@@ -137,18 +147,30 @@ def choose(config: Config, catalogue: Catalogue) -> tuple[list[dict], dict[str, 
     return chosen, counts
 
 
-def _relevant(slate: dict) -> list[str]:
+def relevant(slate: dict) -> list[str]:
     """The positive candidates in input order; none at serving time, when there are no labels."""
     return [item_id for item_id, label in zip(slate["candidates"], slate["labels"], strict=False) if label > 0]
 
 
-def from_template(slates: list[dict], prompt: Prompt, catalogue: Catalogue) -> list[dict]:
+def taught(config: Config, slates: list[dict]) -> list[list[str]]:
+    """The ranking that a template's answer gives to each slate."""
+    if config.rankings is None:
+        first = [slate["relevant"][0] for slate in slates]
+        return [
+            [target, *(item_id for item_id in slate["candidates"] if item_id != target)]
+            for target, slate in zip(first, slates, strict=True)
+        ]
+    frame = pl.DataFrame({name: [slate[name] for slate in slates] for name in ("slate_id", "candidates")})
+    return read_rankings(config.rankings, frame)["ranking"].to_list()
+
+
+def from_template(
+    slates: list[dict], rankings: list[list[str]], prompt: Prompt, catalogue: Catalogue, teacher: str
+) -> list[dict]:
     weights = template.category_weights(catalogue)
     rows = []
-    for slate in slates:
-        target = slate["relevant"][0]
-        reasoning = template.explain(slate["history"][-prompt.max_history :], target, catalogue, weights)
-        ranking = [target, *(item_id for item_id in slate["candidates"] if item_id != target)]
+    for slate, ranking in zip(slates, rankings, strict=True):
+        reasoning = template.explain(slate["history"][-prompt.max_history :], ranking[0], catalogue, weights)
         rows.append({
             "slate_id": slate["slate_id"],
             "mode": "template",
@@ -162,7 +184,7 @@ def from_template(slates: list[dict], prompt: Prompt, catalogue: Catalogue) -> l
             "finish_reason": "stop",
             "prompt_tokens": 0,
             "completion_tokens": 0,
-            "teacher": "template",
+            "teacher": teacher,
         })  # fmt: skip
     return rows
 

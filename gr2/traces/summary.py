@@ -36,6 +36,8 @@ def summarise(rows: list[dict], slates: list[dict]) -> dict:
 def by_input_rank(slates: list[dict], helped: set[str]) -> dict[str, dict]:
     counts: dict[int, list[bool]] = {}
     for slate in slates:
+        if not slate["relevant"]:
+            continue
         rank = first_relevant(slate["candidates"], slate) + 1
         counts.setdefault(rank, []).append(slate["slate_id"] in helped)
     return {
