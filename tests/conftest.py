@@ -155,11 +155,13 @@ def tuned(world, midtrained, traced) -> str:
 
 def resumed_after_a_kill(stage: str, tmp_path: Path, words: list[str]) -> tuple[Path, Path]:
     """Folders of an undisturbed training and of one that was killed after a checkpoint and started again: same model bytes."""
+    from gr2.training import last_checkpoint
+
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     gr2(stage, "--output_dir", whole, *words)
     process = subprocess.Popen([sys.executable, "-m", "gr2", stage, "--output_dir", str(killed), *map(str, words)],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    while process.poll() is None and not list(killed.glob("checkpoint-*/trainer_state.json")):
+    while process.poll() is None and last_checkpoint(killed) is None:  # the file may be there and still be empty
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
