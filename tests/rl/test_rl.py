@@ -63,7 +63,7 @@ def test_log_probabilities_are_among_the_admitted_tokens():
     from accelerate import Accelerator
 
     from gr2.language_model.scratch import small_model, train_tokenizer
-    from gr2.rl.structured import StructuredGRPOTrainer
+    from gr2.rl.structured import StructuredTrainer
 
     model = small_model(train_tokenizer(["a b"], 300), 32, 1, 2, 64, seed=0)
     ids = torch.tensor([[5, 6, 7, 8]])
@@ -72,7 +72,7 @@ def test_log_probabilities_are_among_the_admitted_tokens():
     words[0, 0, 0] = 1 << 7  # token 7 is forced
     words[0, 1, 0] = 1 << 8 | 1 << 9  # 8 or 9
     policy.admitted = words
-    logps, entropies, _ = StructuredGRPOTrainer._get_per_token_logps_and_entropies(policy, model, ids, ids > 0, 2)
+    logps, entropies, _ = StructuredTrainer._get_per_token_logps_and_entropies(policy, model, ids, ids > 0, 2)
     pair = (model(ids).logits[0, 2, [8, 9]] / 2).log_softmax(-1)
     assert torch.allclose(logps, torch.stack([torch.zeros(()), pair[0]])[None], atol=1e-5)
     assert torch.allclose(entropies, torch.stack([torch.zeros(()), -(pair.exp() * pair).sum()])[None], atol=1e-5)
