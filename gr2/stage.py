@@ -23,7 +23,7 @@ from gr2.errors import InputError
 INPUT_FIELDS = (
     "items", "interactions", "embeddings", "semantic_ids", "slates", "traces", "rankings", "prompt",
     "model_name_or_path", "reranker", "training_log", "slates_report", "top_k", "bpe_files", "skip_accepted", "append",
-    "sids", "sasrec", "folder", "general_text", "domain",
+    "sids", "sasrec", "folder", "general_text", "domain", "teacher",
 )  # fmt: skip
 
 

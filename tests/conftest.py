@@ -153,20 +153,22 @@ def tuned(world, midtrained, traced) -> str:
     return str(folder)
 
 
-def resumed_after_a_kill(stage: str, tmp_path: Path, words: list[str]) -> tuple[Path, Path]:
-    """Folders of an undisturbed training and of one that was killed after a checkpoint and started again: same model bytes."""
+def resumed_after_a_kill(
+    stage: str, tmp_path: Path, words: list[str], checkpoint: str = "checkpoint-*"
+) -> tuple[Path, Path]:
+    """Folders of an undisturbed training and of one that was killed after `checkpoint` and started again: same model bytes."""
     from gr2.training import last_checkpoint
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     gr2(stage, "--output_dir", whole, *words)
     process = subprocess.Popen([sys.executable, "-m", "gr2", stage, "--output_dir", str(killed), *map(str, words)],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    while process.poll() is None and last_checkpoint(killed) is None:  # the file may be there and still be empty
+    while process.poll() is None and not Path(last_checkpoint(killed) or "none yet").match(checkpoint):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
-    kept = sorted(killed.glob("checkpoint-*/trainer_state.json"))
+    kept = sorted(killed.glob(f"{checkpoint}/trainer_state.json"))
     assert kept and not (killed / "model.safetensors").exists()
     torn = killed / "checkpoint-99999"  # and a checkpoint that the kill cut short
     shutil.copytree(kept[0].parent, torn)

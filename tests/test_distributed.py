@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
+
+from gr2.evaluation.metrics import ndcg, pad
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -16,7 +20,7 @@ COMMON = ["--bf16", "false", "--disable_tqdm", "true", "--save_strategy", "no", 
 
 def launch(script: str, output: Path, *words: str) -> dict:
     """Runs a script in two processes; returns its manifest."""
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
                str(ROOT / "scripts" / script), "--output_dir", str(output), *words, *COMMON]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -44,11 +48,27 @@ def test_sft(world, midtrained, traced, tmp_path):
     assert manifest["processes"] == 2 and changed(midtrained, tmp_path / "out")
 
 
-@pytest.mark.parametrize("structured", ["false", "true"])
-def test_rl(world, traced, midtrained, tuned, tmp_path, structured):
-    model = midtrained if structured == "true" else tuned  # under the grammar the tuned one gives equal answers
+def test_rl(world, traced, tuned, tmp_path):
     manifest = launch("rl.py", tmp_path / "out", "--items", world.items, "--semantic_ids", world.semantic_ids,
-                      "--slates", traced.slates, "--model_name_or_path", model, "--num_generations", "4",
+                      "--slates", traced.slates, "--model_name_or_path", tuned, "--num_generations", "4",
                       "--prompt", "prompts/student_no_trace.yaml", "--max_completion_length", "48",
-                      "--learning_rate", "1e-3", "--structured", structured)  # fmt: skip
-    assert manifest["processes"] == 2 and changed(model, tmp_path / "out")
+                      "--learning_rate", "1e-3")  # fmt: skip
+    assert manifest["processes"] == 2 and changed(tuned, tmp_path / "out")
+
+
+def test_structured_rl_with_dynamic_sampling_and_validation(world, traced, midtrained, tmp_path):
+    """Five validation slates on two processes: each is judged once."""
+    manifest = launch("rl.py", tmp_path / "out", "--items", world.items, "--semantic_ids", world.semantic_ids,
+                      "--slates", traced.slates, "--model_name_or_path", midtrained, "--num_generations", "4",
+                      "--prompt", "prompts/student_no_trace.yaml", "--max_completion_length", "48", "--learning_rate", "1e-3",
+                      "--structured", "true", "--dynamic_sampling", "true", "--eval_slates", "5", "--eval_steps", "1")  # fmt: skip
+    assert manifest["processes"] == 2
+    log = [json.loads(line) for line in (tmp_path / "out/training_log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in log if "resamples" in entry] == [1, 2]
+    evaluations = [entry for entry in log if "eval_ndcg@5" in entry]
+    assert [entry["step"] for entry in evaluations] == [0, 1, 2]
+    slates = pl.read_parquet(traced.slates).filter((pl.col("split") == "valid") & (pl.col("labels").list.max() > 0))
+    given = ndcg(pad(slates["labels"].head(5).to_list(), np.nan), 5).mean()
+    assert all(entry["eval_input_ndcg@5"] == pytest.approx(given) for entry in evaluations)
+    best = max(evaluations, key=lambda entry: entry["eval_ndcg@5"])["step"]
+    assert changed(midtrained, tmp_path / "out") == (best > 0)

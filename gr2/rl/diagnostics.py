@@ -14,7 +14,7 @@ def diagnose(
     """Shares over a batch, by name. `valid` and `invalid/KIND` are of all answers, the rest of the valid ones.
 
     identity_rate: the input order was copied. kendall_tau: to the input order. promoted / kept / demoted: the
-    target's rank got better, stayed, got worse. first: the target is first.
+    target's rank got better, stayed, got worse. first: the target is first. trace_words: words of the explanation.
     """
     valid = [
         (answer.ranking, *slate) for answer, *slate in zip(answers, candidates, labels, strict=True) if answer.ranking
@@ -41,4 +41,5 @@ def diagnose(
         "demoted": share * sum(after > before for before, after in moves),
         "first": share * sum(after == 1 for _, after in moves),
         "rank_change": share * sum(before - after for before, after in moves),
+        "trace_words": share * sum(len(answer.reasoning.split()) for answer in answers if answer.ranking),
     }

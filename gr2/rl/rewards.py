@@ -2,10 +2,15 @@
 
 Notation of GR2 (2602.07774): K candidates, the target's rank in the input order and in the answer counted from 1,
 R_rank = (rank_in - rank_out) / K, R_fmt = 1 for a valid permutation. An unusable answer gets `INVALID` and stays in
-its group (2607.01170). Of several relevant candidates the first in the input order is the target.
+its group (2607.01170). For gr2_* the first of several relevant candidates in the input order is the target; auc and
+ndcg are for slates with several, or with grades.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gr2.evaluation import metrics
 
 INVALID = -1.0
 
@@ -45,4 +50,51 @@ def gr2_naive(
     return INVALID if ranking is None else rank_gain(ranking, candidates, labels) + alpha
 
 
-REWARDS = {"gr2_conditional": gr2_conditional, "gr2_naive": gr2_naive}
+def auc(ranking: Sequence[str] | None, candidates: Sequence[str], labels: Sequence[float], alpha: float = 0.2) -> float:
+    """R_AUC, the share of (relevant, not relevant) pairs in the right order, under the de-hacked rule."""
+    return dehacked(_auc, ranking, candidates, labels, alpha)
+
+
+def ndcg(
+    ranking: Sequence[str] | None, candidates: Sequence[str], labels: Sequence[float], alpha: float = 0.2
+) -> float:
+    """R_NDCG over the whole list, grades are gains, under the de-hacked rule."""
+    return dehacked(_ndcg, ranking, candidates, labels, alpha)
+
+
+def dehacked(
+    measure: Callable[[Sequence[float]], float],
+    ranking: Sequence[str] | None,
+    candidates: Sequence[str],
+    labels: Sequence[float],
+    alpha: float,
+) -> float:
+    """The Technical Report's rule (2606.31984): R_rank + alpha, but a copy of an input with AUC < 1 gets alpha alone.
+
+    `measure` takes labels in ranked order. ValueError for a slate without a relevant or without another candidate.
+    """
+    if ranking is None:
+        return INVALID
+    if not has_pairs(labels):
+        raise ValueError("no pair of a relevant and another candidate; leave such slates out when training")
+    if list(ranking) == list(candidates) and _auc(labels) < 1:
+        return alpha
+    grade = dict(zip(candidates, labels, strict=True))
+    return measure([grade[item] for item in ranking]) + alpha
+
+
+def has_pairs(labels: Sequence[float]) -> bool:
+    """Whether some candidate is relevant and some is not."""
+    return any(label > 0 for label in labels) and any(label == 0 for label in labels)
+
+
+def _auc(ranked: Sequence[float]) -> float:
+    return float(metrics.auc(np.array([ranked]))[0])
+
+
+def _ndcg(ranked: Sequence[float]) -> float:
+    return float(metrics.ndcg(np.array([ranked]), len(ranked))[0])
+
+
+REWARDS = {"gr2_conditional": gr2_conditional, "gr2_naive": gr2_naive, "auc": auc, "ndcg": ndcg}
+PAIRWISE = ("auc", "ndcg")  # of the rewards, those for which a slate needs a candidate that is not relevant

@@ -1,17 +1,17 @@
-"""Rollouts under a schema: GRPOTrainer for a policy whose answers are permutations of their slates by construction."""
+"""Rollouts under a schema: a trainer for a policy whose answers are permutations of their slates by construction."""
 
 import json
 
 import numpy as np
 import torch
-from transformers import LogitsProcessorList
-from trl import GRPOTrainer
-from trl.models import unwrap_model_for_generation
+from torch.nn.utils.rnn import pad_sequence
 
 from gr2.language_model.grammar_processor import GrammarProcessor, unpacked
+from gr2.rl.decoding import decode
+from gr2.rl.validation import ValidatedTrainer
 
 
-class StructuredGRPOTrainer(GRPOTrainer):
+class StructuredTrainer(ValidatedTrainer):
     """Each row of the data has a JSON schema in its column `schema`. The policy is the model under that schema's grammar.
 
     Ours, not GR2's: a small model that cannot yet copy semantic IDs from its prompt would see nothing but invalid answers.
@@ -19,36 +19,26 @@ class StructuredGRPOTrainer(GRPOTrainer):
     gradient is exact; a token that the grammar forces has probability 1 and no gradient.
     """
 
+    def grammars(self, rows: list[dict]) -> list[GrammarProcessor]:
+        return [GrammarProcessor(self.processing_class, [json.loads(row["schema"]) for row in rows])]
+
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
-        self.schemas = [json.loads(row["schema"]) for row in inputs]
         return super()._generate_and_score_completions(inputs) | {"admitted": self.admitted}
 
+    def _generate(self, prompts: list) -> tuple:
+        """Keeps what was admitted, int32 [batch, length, words]; past an answer's end everything is."""
+        generated = super()._generate(prompts)
+        admitted = [torch.from_numpy(row["admitted"]) for row in self.rows]
+        self.admitted = pad_sequence(admitted, batch_first=True, padding_value=-1).to(self.accelerator.device)
+        return generated
+
     def _generate_single_turn(self, prompt_ids: list[list[int]], *_, **__) -> tuple[list[list[int]], None]:
-        """Token ids of one answer per prompt, up to its end-of-turn token; keeps what was admitted, [batch, length, words]."""
-        tokenizer = self.processing_class
-        processor = GrammarProcessor(tokenizer, self.schemas)
-        batch = tokenizer.pad({"input_ids": prompt_ids}, padding_side="left", return_tensors="pt")
-        batch = batch.to(self.accelerator.device)
-        with (
-            unwrap_model_for_generation(
-                self.model_wrapped,
-                self.accelerator,
-                gather_deepspeed3_params=self.args.ds3_gather_for_generation,
-                generation_kwargs=self.generation_kwargs,
-            ) as model,
-            torch.no_grad(),
-            self._dist.summon_full_params(self.model_wrapped, recurse=False),
-        ):
-            output = model.generate(
-                **batch, generation_config=self.generation_config, logits_processor=LogitsProcessorList([processor])
-            )
-        end = tokenizer.eos_token_id
-        answers = output[:, batch["input_ids"].shape[1] :].tolist()
-        answers = [answer[: answer.index(end) + 1] if end in answer else answer for answer in answers]
-        admitted = np.stack(processor.masks, axis=1)
-        for row, answer in enumerate(answers):
-            admitted[row, len(answer) :] = -1  # padding: whatever stands there does not count
-        self.admitted = torch.from_numpy(admitted).to(self.accelerator.device)
+        """Token ids of one answer per prompt; what was admitted, int32 [length, words], goes into the answered row."""
+        (processor,) = self.grammars(self.answered)
+        answers = decode(self, prompt_ids, self.generation_config, [processor])
+        masks = np.stack(processor.masks, axis=1)
+        for row, mask, answer in zip(self.answered, masks, answers, strict=True):
+            row["admitted"] = mask[: len(answer)]
         return answers, None
 
     def _compute_loss(self, model, inputs: dict) -> torch.Tensor:

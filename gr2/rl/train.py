@@ -1,20 +1,22 @@
 """gr2 rl: slates + a model -> the same model after DAPO-style reinforcement learning.
 
-TRL's GRPOTrainer with DAPO's settings (2503.14476): clip-higher, token-level mean, no KL; the reward is one of
-gr2/rl/rewards.py. Every option of TRL's GRPOConfig is an option here.
+TRL's GRPOTrainer with DAPO's settings (2503.14476): clip-higher, token-level mean, no KL, dynamic sampling; the reward
+is one of gr2/rl/rewards.py. With eval_slates the best checkpoint on validation is written, not the last. Every option
+of TRL's GRPOConfig is an option here.
 """
 
-import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from trl import GRPOConfig
 
 from gr2.config import arg
-from gr2.data.catalogue import Catalogue, read_catalogue
-from gr2.data.tables import read_slates
+from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
+from gr2.rl.rewards import REWARDS
 
 LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
 
@@ -26,10 +28,15 @@ class Config(GRPOConfig):
     slates: str = arg(help="slates.parquet; its train split is learned")
     model_name_or_path: str = arg(help="the model after `gr2 sft`")
     prompt: str = arg("prompts/student.yaml", "the same prompt file as in sft and rerank")
-    reward: str = arg("gr2_conditional", "gr2_conditional, or gr2_naive to watch it being hacked")
+    reward: str = arg("gr2_conditional", f"one of {', '.join(REWARDS)}; gr2_naive is there to watch it being hacked")
     alpha: float = arg(0.2, "weight of the format reward (GR2: 0.2)")
+    overlong_cache: int = arg(0, "punish answers that use these last tokens of max_completion_length (DAPO); 0: never")
+    dynamic_sampling: bool = arg(False, "sample groups whose rankings all earn the same again, from other slates")
+    max_resamples: int = arg(8, "dynamic_sampling: at most so many times a batch")
+    shuffle_candidates: bool = arg(False, "show candidates in random order; rewards stay relative to the input order")
     structured: bool = arg(False, "decode rollouts under the answer's grammar, for models that cannot yet copy IDs")
     max_slates: int | None = arg(None, "learn from at most so many slates")
+    eval_slates: int = arg(0, "valid slates to answer every eval_steps; checkpoints are then saved there. 0: none")
     epsilon_high: float = arg(0.28, "DAPO's clip-higher; the lower bound is epsilon, 0.2")
     mask_truncated_completions: bool = arg(False, "an answer that is cut off is invalid, and counts")
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
@@ -37,75 +44,77 @@ class Config(GRPOConfig):
     def __post_init__(self) -> None:
         if self.bf16 is None and not torch.accelerator.is_available():
             self.bf16 = False  # TRL would set it, and transformers then refuse
+        if self.eval_slates:
+            from gr2.rl.validation import METRIC
+
+            self.eval_strategy = self.save_strategy = "steps"  # the best has to be one of those that are kept
+            self.eval_steps = self.save_steps = self.eval_steps or self.save_steps
+            self.load_best_model_at_end, self.metric_for_best_model = True, METRIC
+            self.num_generations_eval = 1
         super().__post_init__()
 
 
 def run(config: Config) -> None:
     from datasets import Dataset
-    from trl import GRPOTrainer
 
     from gr2.language_model.loading import load_model, load_tokenizer
-    from gr2.prompts import load_prompt
-    from gr2.rl.rewards import REWARDS
-    from gr2.rl.structured import StructuredGRPOTrainer
+    from gr2.prompts import load_prompt, parse
+    from gr2.rl.slates import training_rows, validation_rows
+    from gr2.rl.structured import StructuredTrainer
+    from gr2.rl.validation import ValidatedTrainer, chosen
     from gr2.training import train
 
-    if config.reward not in REWARDS:
-        raise InputError(f"reward '{config.reward}': expected one of {', '.join(REWARDS)}")
-    if config.structured and config.use_vllm:
-        raise InputError("structured: expected use_vllm false; TRL's vLLM takes no grammar of each slate's own")
+    refuse(config)
     prompt = load_prompt(config.prompt)
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    rows = slate_rows(config, catalogue, prompt)
+    rows = training_rows(config, catalogue, prompt)
     print(f"{len(rows)} slates, {config.num_generations} answers each, reward {config.reward}", flush=True)
     if config.num_generations < LEAST_GROUP:
         warnings.warn(
             f"num_generations {config.num_generations}: groups below {LEAST_GROUP} give noisy advantages", stacklevel=2
         )
-    trainer_class = StructuredGRPOTrainer if config.structured else GRPOTrainer
-    trainer = trainer_class(
+    read = partial(parse, sids=catalogue.sid, has_trace=prompt.has_trace)
+    trainer = (StructuredTrainer if config.structured else ValidatedTrainer)(
         model=load_model(config.model_name_or_path),
-        reward_funcs=reward_function(config, catalogue, prompt.has_trace),
+        reward_funcs=reward_functions(config, read),
         args=config,
         train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(validation_rows(config, catalogue, prompt)) if config.eval_slates else None,
         processing_class=load_tokenizer(config.model_name_or_path),
+        read=read,
+        max_resamples=config.max_resamples if config.dynamic_sampling else 0,
     )
     train(trainer)
+    if config.eval_slates and trainer.is_world_process_zero():
+        print(chosen(trainer.state), flush=True)
 
 
-def slate_rows(config: Config, catalogue: Catalogue, prompt) -> list[dict]:
-    """The train slates with a relevant candidate, as rows with the chat prompt, the answer's schema (JSON text) and what
-    the reward needs, by name.
-    """
-    from gr2.prompts import answer_schema, render
-
-    slates = read_slates(config.slates, catalogue.item_ids)
-    train_slates = [
-        slate for slate in slates.iter_rows(named=True) if slate["split"] == "train" and any(slate["labels"])
-    ]
-    if not train_slates:
-        raise InputError(f"{config.slates}: no train slate has a relevant candidate")
-    return [
-        {
-            "prompt": render(prompt, slate, catalogue),
-            "schema": json.dumps(answer_schema(prompt, slate, catalogue)),
-            **{name: slate[name] for name in ("slate_id", "candidates", "labels")},
-        }
-        for slate in train_slates[: config.max_slates]
-    ]
+def refuse(config: Config) -> None:
+    """Raises InputError for options that do not go together or are out of their range."""
+    if config.reward not in REWARDS:
+        raise InputError(f"reward '{config.reward}': expected one of {', '.join(REWARDS)}")
+    if config.structured and config.use_vllm:
+        raise InputError("structured: expected use_vllm false; TRL's vLLM takes no grammar of each slate's own")
+    if not 0 <= config.overlong_cache < config.max_completion_length:
+        raise InputError(f"overlong_cache {config.overlong_cache}: expected 0 or more tokens, fewer than "
+                         f"max_completion_length, {config.max_completion_length}")  # fmt: skip
+    if config.dynamic_sampling and config.max_resamples < 1:
+        raise InputError(f"max_resamples {config.max_resamples}: expected at least 1 with dynamic_sampling")
+    if config.eval_slates < 0:
+        raise InputError(f"eval_slates {config.eval_slates}: expected 0 or more")
 
 
-def reward_function(config: Config, catalogue: Catalogue, has_trace: bool):
-    """TRL's form of a reward: parses each completion, logs the diagnostics, returns one float per completion."""
-    from gr2.prompts import parse
+def reward_functions(config: Config, read: Callable) -> list[Callable]:
+    """TRL's form of the rewards. The first is the ranking reward, whose spread dynamic sampling goes by."""
+    from trl.rewards import get_soft_overlong_punishment
+
     from gr2.rl.diagnostics import diagnose
-    from gr2.rl.rewards import REWARDS
 
     reward = REWARDS[config.reward]
 
     def ranking_reward(completions, candidates, labels, log_metric, **_) -> list[float]:
-        texts = [completion[0]["content"] for completion in completions]
-        answers = [parse(text, given, catalogue.sid, has_trace) for text, given in zip(texts, candidates, strict=True)]
+        """Parses each completion, logs the diagnostics, returns one float per completion."""
+        answers = [read(turns[0]["content"], given) for turns, given in zip(completions, candidates, strict=True)]
         facts = diagnose(answers, candidates, labels)
         for name, value in facts.items():
             log_metric(name, value)
@@ -117,4 +126,6 @@ def reward_function(config: Config, catalogue: Catalogue, has_trace: bool):
             for answer, given, relevant in zip(answers, candidates, labels, strict=True)
         ]
 
-    return ranking_reward
+    if not config.overlong_cache:
+        return [ranking_reward]
+    return [ranking_reward, get_soft_overlong_punishment(config.max_completion_length, config.overlong_cache)]

@@ -46,6 +46,15 @@ def test_lists_of_one_item_have_a_tau():
     assert facts_of("a", slate=(["a"], [1.0]))["kendall_tau"] == 1.0
 
 
+def test_the_trace_is_measured_in_words_of_usable_answers():
+    answers = [
+        Answer("three words here", list("abcd")),
+        Answer("one", list("bacd")),
+        Answer("does not count", reason="unknown_id"),
+    ]
+    assert diagnose(answers, [SLATE[0]] * 3, [SLATE[1]] * 3)["trace_words"] == 2.0
+
+
 @given(st.lists(st.permutations("abcde"), min_size=1, max_size=5), st.permutations("abcde"), st.integers(0, 4))
 def test_shares_add_up_and_tau_agrees_with_scipy(rankings, candidates, target):
     labels = [float(at == target) for at in range(5)]

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.rl.rewards import INVALID, REWARDS, gr2_conditional, gr2_naive, rank_gain, target_rank
+from gr2.prompts import REASONS, parse
+from gr2.rl.rewards import INVALID, PAIRWISE, REWARDS, gr2_conditional, gr2_naive, has_pairs, rank_gain, target_rank
 
 ALPHA = 0.2
 
@@ -18,7 +19,11 @@ def slates(draw, smallest=1, largest=6):
     return candidates, labels
 
 
-@given(slates(), st.sampled_from(sorted(REWARDS)))
+paired = slates(smallest=2, largest=5).filter(lambda slate: has_pairs(slate[1]))
+RANKED_BY_TARGET = sorted(set(REWARDS) - set(PAIRWISE))
+
+
+@given(slates(), st.sampled_from(RANKED_BY_TARGET))
 def test_only_the_best_order_gets_the_most(slate, name):
     """The target first is the maximum over every permutation, and every other place gets less."""
     candidates, labels = slate
@@ -51,7 +56,7 @@ def test_bounds_and_what_the_condition_takes_away(slate, rng, alpha):
     assert conditional == (gain + alpha if promoted else gain)
 
 
-@given(slates(), st.sampled_from(sorted(REWARDS)), st.randoms(use_true_random=False))
+@given(paired, st.sampled_from(sorted(REWARDS)), st.randoms(use_true_random=False))
 def test_an_unusable_answer_is_worse_than_any_usable_one(slate, name, rng):
     candidates, labels = slate
     assert REWARDS[name](None, candidates, labels, ALPHA) == INVALID == -1.0
@@ -87,3 +92,78 @@ def test_of_several_relevant_items_the_first_in_the_input_is_the_target():
 def test_a_slate_without_a_relevant_item_cannot_be_rewarded():
     with pytest.raises(ValueError, match="no candidate is relevant"):
         gr2_conditional(["a", "b"], ["a", "b"], [0.0, 0.0])
+
+
+@given(paired)
+def test_of_all_orders_those_without_a_wrong_pair_get_the_most_auc(slate):
+    candidates, labels = slate
+    grade = dict(zip(candidates, labels, strict=True))
+    values = {order: REWARDS["auc"](list(order), candidates, labels, ALPHA) for order in permutations(candidates)}
+    for order, value in values.items():
+        relevant = [grade[item] > 0 for item in order]
+        assert (value == max(values.values())) == (relevant == sorted(relevant, reverse=True))
+    assert max(values.values()) == pytest.approx(1 + ALPHA)
+
+
+@given(paired)
+def test_of_all_orders_those_by_grade_get_the_most_ndcg(slate):
+    candidates, labels = slate
+    grade = dict(zip(candidates, labels, strict=True))
+    values = {order: REWARDS["ndcg"](list(order), candidates, labels, ALPHA) for order in permutations(candidates)}
+    for order, value in values.items():
+        grades = [grade[item] for item in order]
+        assert (value == pytest.approx(1 + ALPHA)) == (grades == sorted(grades, reverse=True))
+    assert max(values.values()) == pytest.approx(1 + ALPHA)
+
+
+@given(paired, st.sampled_from(PAIRWISE))
+def test_a_copy_of_an_input_with_a_wrong_pair_earns_no_more_than_the_worst_order(slate, name):
+    candidates, labels = slate
+    copy = REWARDS[name](list(candidates), candidates, labels, ALPHA)
+    relevant = [label > 0 for label in labels]
+    if relevant == sorted(relevant, reverse=True):
+        assert copy > ALPHA
+    else:
+        assert copy == ALPHA
+        others = [order for order in permutations(candidates) if list(order) != list(candidates)]
+        assert copy <= min(REWARDS[name](list(order), candidates, labels, ALPHA) for order in others)
+
+
+def test_several_positives_by_hand():
+    slate = list("abcd"), [0.0, 1.0, 0.0, 2.0]
+    assert REWARDS["auc"](list("abcd"), *slate) == 0.2  # the copy, whose AUC would be 1 of 4
+    assert REWARDS["auc"](list("bacd"), *slate) == pytest.approx(2 / 4 + 0.2)
+    assert REWARDS["auc"](list("bdac"), *slate) == REWARDS["auc"](list("dbca"), *slate) == pytest.approx(1.2)
+    assert REWARDS["ndcg"](list("dbac"), *slate) == pytest.approx(1.2)
+    assert REWARDS["ndcg"](list("bdac"), *slate) == pytest.approx((1 + 2 / 1.584963) / (2 + 1 / 1.584963) + 0.2)
+
+
+@pytest.mark.parametrize("labels", [[0.0, 0.0], [1.0, 2.0]])
+@pytest.mark.parametrize("name", PAIRWISE)
+def test_a_slate_without_a_pair_has_no_pairwise_reward(labels, name):
+    with pytest.raises(ValueError, match="no pair"):
+        REWARDS[name](["a", "b"], ["a", "b"], labels)
+
+
+MALFORMED = {"no_json": "best: <b>", "truncated": '{"recommendations": ["<a>"', "wrong_fields": '{"recommendations": 3}',
+             "empty_explanation": '{"recommendations": ["<a>", "<b>"]}',
+             "unknown_id": '{"explanation": "x", "recommendations": ["<c>"]}',
+             "duplicate_id": '{"explanation": "x", "recommendations": ["<a>", "<a>"]}',
+             "wrong_length": '{"explanation": "x", "recommendations": ["<a>"]}'}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("name", sorted(REWARDS))
+def test_every_malformed_answer_gets_the_invalid_reward(reason, name):
+    answer = parse(MALFORMED[reason], ["a", "b"], {"a": "<a>", "b": "<b>"})
+    assert answer.reason == reason
+    assert REWARDS[name](answer.ranking, ["a", "b"], [0.0, 1.0], ALPHA) == INVALID
+
+
+@given(st.integers(0, 60), st.integers(1, 20))
+def test_overlong_answers_lose_up_to_one_over_the_last_tokens(length, cache):
+    """TRL's function is DAPO's equation 13: nothing up to the cache, then a line down to -1 at the limit."""
+    from trl.rewards import get_soft_overlong_punishment
+
+    (punishment,) = get_soft_overlong_punishment(40, cache)(completion_ids=[[1] * length])
+    assert punishment == pytest.approx(-min(1, max(0, length - (40 - cache)) / cache))

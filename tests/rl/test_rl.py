@@ -3,7 +3,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import gr2
+from conftest import gr2, resumed_after_a_kill
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def test_log_probabilities_are_among_the_admitted_tokens():
     from accelerate import Accelerator
 
     from gr2.language_model.scratch import small_model, train_tokenizer
-    from gr2.rl.structured import StructuredGRPOTrainer
+    from gr2.rl.structured import StructuredTrainer
 
     model = small_model(train_tokenizer(["a b"], 300), 32, 1, 2, 64, seed=0)
     ids = torch.tensor([[5, 6, 7, 8]])
@@ -72,7 +72,7 @@ def test_log_probabilities_are_among_the_admitted_tokens():
     words[0, 0, 0] = 1 << 7  # token 7 is forced
     words[0, 1, 0] = 1 << 8 | 1 << 9  # 8 or 9
     policy.admitted = words
-    logps, entropies, _ = StructuredGRPOTrainer._get_per_token_logps_and_entropies(policy, model, ids, ids > 0, 2)
+    logps, entropies, _ = StructuredTrainer._get_per_token_logps_and_entropies(policy, model, ids, ids > 0, 2)
     pair = (model(ids).logits[0, 2, [8, 9]] / 2).log_softmax(-1)
     assert torch.allclose(logps, torch.stack([torch.zeros(()), pair[0]])[None], atol=1e-5)
     assert torch.allclose(entropies, torch.stack([torch.zeros(()), -(pair.exp() * pair).sum()])[None], atol=1e-5)
@@ -96,3 +96,88 @@ def test_an_unknown_reward_is_refused(world, traced, tuned, tmp_path):
     done = gr2("rl", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
                "--model_name_or_path", tuned, "--output_dir", tmp_path / "out", "--reward", "gr3", *SHORT, expect=2)  # fmt: skip
     assert "gr2_conditional" in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_killed_run_resumes_to_the_same_bytes_and_the_same_choice(world, traced, tuned, tmp_path):
+    """With dynamic sampling and validation; killed after the first checkpoint of a step, not of the model before RL."""
+    words = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
+             "--model_name_or_path", tuned, "--max_steps", "6", "--learning_rate", "1e-3", "--dynamic_sampling", "true",
+             "--eval_slates", "16", "--eval_steps", "2", *SHORT]  # fmt: skip
+    whole, killed = resumed_after_a_kill("rl", tmp_path, words, "checkpoint-[1-9]*")
+    logs = [
+        [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
+        for folder in (whole, killed)
+    ]
+    for log in logs:
+        assert [entry["step"] for entry in log if "reward" in entry] == [1, 2, 3, 4, 5, 6]
+        assert [entry["step"] for entry in log if "eval_ndcg@5" in entry] == [0, 2, 4, 6]
+    first, second = ([(entry["step"], entry.get("reward"), entry.get("eval_ndcg@5")) for entry in log] for log in logs)
+    assert first == second
+
+
+def test_the_best_on_validation_is_what_is_written(world, traced, midtrained, tmp_path):
+    """Answers of the written model, made by `gr2 rerank`, are worth what the log says of the best step."""
+    import numpy as np
+    import polars as pl
+
+    from gr2.evaluation.metrics import ndcg, pad
+
+    words = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates, "--structured", "true",
+             "--prompt", "prompts/student_no_trace.yaml"]  # fmt: skip
+    done = gr2("rl", *words, "--model_name_or_path", midtrained, "--output_dir", tmp_path / "rl", "--max_steps", "6",
+               "--learning_rate", "1e-3", "--eval_slates", "20", "--eval_steps", "2", *SHORT)  # fmt: skip
+    entries = [json.loads(line) for line in (tmp_path / "rl/training_log.jsonl").read_text().splitlines()]
+    values = {entry["step"]: entry["eval_ndcg@5"] for entry in entries if "eval_ndcg@5" in entry}
+    best = max(values, key=values.get)
+    assert (f"step {best} is written" if best else "that model is written, unchanged") in done.stdout
+    gr2("rerank", *words, "--reranker", tmp_path / "rl", "--split", "valid", "--max_slates", "20", "--max_tokens", "64",
+        "--output_dir", tmp_path / "ranked")  # fmt: skip
+    slates = pl.read_parquet(traced.slates).filter(pl.col("split") == "valid").head(20)
+    slates = slates.join(pl.read_parquet(tmp_path / "ranked/rankings.parquet"), on="slate_id", maintain_order="left")
+    ranked = [[dict(zip(slate["candidates"], slate["labels"], strict=True))[item] for item in slate["ranking"]]
+              for slate in slates.to_dicts()]  # fmt: skip
+    assert ndcg(pad(ranked, np.nan), 5).mean() == pytest.approx(values[best])
+
+
+def test_where_no_step_is_better_the_model_before_rl_is_written(world, traced, tuned, tmp_path):
+    """At rate 0 nothing changes, and an equal later step is not better. Candidates are shown in random order."""
+    from safetensors.torch import load_file
+
+    done = gr2("rl", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
+               "--model_name_or_path", tuned, "--output_dir", tmp_path / "rl", "--max_steps", "2", "--learning_rate", "0",
+               "--eval_slates", "8", "--eval_steps", "1", "--shuffle_candidates", "true", *SHORT)  # fmt: skip
+    assert "that model is written, unchanged" in done.stdout
+    before, after = (load_file(Path(folder) / "model.safetensors") for folder in (tuned, tmp_path / "rl"))
+    assert before.keys() == after.keys() and all((before[name] == after[name]).all() for name in before)
+
+
+def test_a_model_that_reasoned_learns_to_answer_without_a_trace(world, traced, midtrained, tmp_path):
+    """Reasoning internalisation (2606.31984): a second run, from the first one's model, with the prompt without a trace."""
+    words = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates, "--structured", "true",
+             "--max_steps", "1", *SHORT[:-2]]  # fmt: skip
+    reasoned, internal = tmp_path / "reasoned", tmp_path / "internal"
+    gr2("rl", *words, "--model_name_or_path", midtrained, "--prompt", "prompts/student.yaml", "--output_dir", reasoned,
+        "--max_completion_length", "128")  # fmt: skip
+    gr2(
+        "rl",
+        *words,
+        "--model_name_or_path",
+        reasoned,
+        "--prompt",
+        "prompts/student_no_trace.yaml",
+        "--output_dir",
+        internal,
+    )
+    (before,), (after,) = log_of(reasoned), log_of(internal)
+    assert after["valid"] == 1 and after["trace_words"] == 0
+    assert after["completions/mean_length"] < before["completions/mean_length"]
+
+
+@pytest.mark.parametrize(("option", "value"), [
+    ("overlong_cache", "48"), ("overlong_cache", "-1"), ("eval_slates", "-1"), ("max_resamples", "0"),
+])  # fmt: skip
+def test_options_out_of_their_range_are_refused(world, traced, tuned, tmp_path, option, value):
+    done = gr2("rl", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
+               "--model_name_or_path", tuned, "--output_dir", tmp_path / "out", "--dynamic_sampling", "true",
+               f"--{option}", value, *SHORT, expect=2)  # fmt: skip
+    assert f"{option} {value}" in done.stderr and not (tmp_path / "out").exists()

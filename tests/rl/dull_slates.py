@@ -1,0 +1,62 @@
+"""A trainer on slates some of which are dull: whatever is answered, it earns nothing. Run as a program, it is one process
+of several and writes what it saw to `seen-RANK.json`.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from datasets import Dataset
+from trl import GRPOConfig
+
+from gr2.language_model.scratch import small_model, train_tokenizer
+from gr2.rl.dynamic_sampling import DynamicSamplingTrainer
+
+GROUP, ROWS = 4, 6  # a process holds one group and a half
+
+
+class Recorded(DynamicSamplingTrainer):
+    """Keeps what each batch became."""
+
+    def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
+        batch = super()._generate_and_score_completions(inputs)
+        self.seen.append({
+            "slates": [row["slate_id"] for row in self.rows],
+            "first": [row["slate_id"] for row in inputs],
+            "prompts": self.processing_class.batch_decode(batch["prompt_ids"], skip_special_tokens=True),
+            "earned": (batch["completion_ids"] * batch["completion_mask"]).sum(1).tolist(),
+            "rewards": self.rewards[:, 0].tolist(),
+            "advantages": batch["advantages"].tolist(),
+        })  # fmt: skip
+        return batch
+
+
+def dull_trainer(folder: Path, lively: int, slates: int = 24, max_resamples: int = 8, **options) -> Recorded:
+    """The first `lively` of the slates earn the sum of their answer's tokens, less a penalty that has spread everywhere."""
+    rows = [{"prompt": [{"role": "user", "content": f"s{number:02d}"}], "slate_id": f"s{number:02d}", "lively": number < lively}
+            for number in range(slates)]  # fmt: skip
+
+    def earned(completion_ids, lively, **_):
+        return [float(sum(ids)) if here else 0.0 for ids, here in zip(completion_ids, lively, strict=True)]
+
+    def penalty(completion_ids, **_):
+        return [-float(sum(ids)) / 1000 for ids in completion_ids]
+
+    tokenizer = train_tokenizer(["s01 s23"], 280)
+    common = {"per_device_train_batch_size": ROWS, "num_generations": GROUP, "max_completion_length": 8, "max_steps": 3}
+    args = GRPOConfig(str(folder), **common | options, bf16=False, report_to="none", logging_steps=1, save_strategy="no",
+                      disable_tqdm=True, gradient_checkpointing=False, seed=0)  # fmt: skip
+    trainer = Recorded(small_model(tokenizer, 16, 1, 2, 64, seed=0), [earned, penalty], args, Dataset.from_list(rows),
+                       processing_class=tokenizer, max_resamples=max_resamples)  # fmt: skip
+    trainer.seen = []
+    return trainer
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    trainer = dull_trainer(folder, lively=12)
+    trainer.train()
+    rank = trainer.accelerator.process_index
+    log = [entry for entry in trainer.state.log_history if "resamples" in entry]
+    told = {"processes": trainer.accelerator.num_processes, "seen": trainer.seen, "log": log}
+    (folder / f"seen-{rank}.json").write_text(json.dumps(told))

@@ -1,0 +1,130 @@
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import dull_slates
+import pytest
+import torch
+from dull_slates import GROUP, ROWS, dull_trainer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gr2.rl.dynamic_sampling import replacements, whole_groups, with_spread
+
+flags = st.lists(st.booleans(), max_size=12)
+
+
+@given(flags, flags)
+def test_groups_without_spread_are_replaced_by_groups_that_have_it(spread, others):
+    pairs = replacements(spread, others)
+    assert len(pairs) == min(spread.count(False), others.count(True))
+    assert not any(spread[place] for place, _ in pairs) and all(others[group] for _, group in pairs)
+    assert len({place for place, _ in pairs}) == len({group for _, group in pairs}) == len(pairs)
+    assert pairs == sorted(pairs)
+
+
+@given(st.lists(st.lists(st.integers(-3, 3), min_size=3, max_size=3), min_size=1))
+def test_spread_is_more_than_one_value_in_a_group(groups):
+    rewards = torch.tensor(groups, dtype=torch.float32).view(-1) / 7 + 0.2
+    assert with_spread(rewards, 3) == [len(set(group)) > 1 for group in groups]
+
+
+@given(st.integers(1, 20), st.integers(2, 16), st.integers(1, 8))
+def test_the_groups_drawn_are_the_fewest_that_share_out_evenly(wanted, group_size, processes):
+    count = whole_groups(wanted, group_size, processes)
+    assert count >= wanted and count * group_size % processes == 0
+    assert not any(fewer * group_size % processes == 0 for fewer in range(wanted, count))
+
+
+def check(seen: list[dict], lively: int) -> None:
+    """Batches as they became, all rows of all processes: whole groups, each answer with its prompt and its reward."""
+    for batch in seen:
+        assert len(batch["slates"]) == len(batch["rewards"]) == len(batch["first"])
+        groups = [batch["slates"][start : start + GROUP] for start in range(0, len(batch["slates"]), GROUP)]
+        assert all(len(set(group)) == 1 for group in groups), "a group was split"
+        assert len({group[0] for group in groups}) == len(groups), "a slate is in the batch twice"
+        for slate, prompt, earned, reward in zip(
+            batch["slates"], batch["prompts"], batch["earned"], batch["rewards"], strict=True
+        ):
+            assert slate in prompt
+            assert reward == (earned if int(slate[1:]) < lively else 0)
+        for start, group in zip(range(0, len(batch["slates"]), GROUP), groups, strict=True):
+            assert sum(batch["advantages"][start : start + GROUP]) == pytest.approx(0, abs=1e-3)
+            was = batch["first"][start]
+            assert group[0] == was or int(was[1:]) >= lively, "a group with spread was replaced"
+
+
+def test_in_one_process_every_group_gets_spread(tmp_path):
+    trainer = dull_trainer(tmp_path, lively=12, per_device_train_batch_size=16)
+    trainer.train()
+    check(trainer.seen, lively=12)
+    log = [entry for entry in trainer.state.log_history if "resamples" in entry]
+    assert len(trainer.seen) == len(log) == 3
+    for batch, entry in zip(trainer.seen, log, strict=True):
+        first, became = ([int(slate[1:]) >= 12 for slate in batch[name][::GROUP]] for name in ("first", "slates"))
+        assert entry["zero_spread"] == sum(first) / len(first)
+        assert (entry["resamples"] > 0) == any(first)
+        assert not any(became)
+    assert any(entry["resamples"] > 0 for entry in log)
+
+
+def test_the_same_seed_draws_the_same_slates_and_a_later_step_others(tmp_path):
+    trainers = [dull_trainer(tmp_path / name, lively=12, per_device_train_batch_size=8) for name in "ab"]
+    for trainer in trainers:
+        trainer.rows = []
+    first, second = ([row["slate_id"] for row in trainer._fresh_rows()] for trainer in trainers)
+    assert first == second and sorted(first) == [f"s{number:02d}" for number in range(24)]
+    trainers[0].state.global_step = 1
+    assert [row["slate_id"] for row in trainers[0]._fresh_rows()] != first
+    trainers[0].rows = [{"slate_id": "s03"}]
+    assert "s03" not in [row["slate_id"] for row in trainers[0]._fresh_rows()]
+
+
+@pytest.mark.parametrize(("slates", "retries"), [(24, 2), (6, 1)])  # of six slates, four are in the batch
+def test_bounded_retries_end_with_one_warning_and_a_full_batch(tmp_path, slates, retries):
+    trainer = dull_trainer(tmp_path, lively=1, slates=slates, per_device_train_batch_size=16, max_resamples=2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.train()
+    assert sum("no spread after" in str(warning.message) for warning in caught) == 1
+    check(trainer.seen, lively=1)
+    log = [entry for entry in trainer.state.log_history if "resamples" in entry]
+    assert len(log) == 3 and all(entry["zero_spread"] >= 0.75 for entry in log)
+    if slates == 24:
+        assert all(entry["resamples"] == retries for entry in log)
+    else:
+        assert all(entry["resamples"] == 0 for entry in log)  # too few others to fill three places
+
+
+def test_with_no_retries_the_batch_stays_as_sampled(tmp_path):
+    trainer = dull_trainer(tmp_path, lively=0, max_resamples=0, per_device_train_batch_size=8)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.train()
+    assert not any("no spread after" in str(warning.message) for warning in caught)
+    assert all(batch["slates"] == batch["first"] for batch in trainer.seen)
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_same_decision(tmp_path):
+    """Twelve rows, three groups, the second of which lies on both processes; half of the slates are dull."""
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1",
+                                "PYTHONPATH": str(Path(__file__).parents[2])}  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+               dull_slates.__file__, str(tmp_path)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    one, two = (json.loads((tmp_path / f"seen-{rank}.json").read_text()) for rank in (0, 1))
+    assert one["processes"] == two["processes"] == 2
+    assert [entry["resamples"] for entry in one["log"]] == [entry["resamples"] for entry in two["log"]]
+    assert any(entry["resamples"] > 0 for entry in one["log"])
+    together = []
+    for first, second in zip(one["seen"], two["seen"], strict=True):
+        assert first["rewards"] == second["rewards"]
+        assert len(first["slates"]) == len(second["slates"]) == ROWS
+        together.append({name: first[name] if name == "rewards" else first[name] + second[name] for name in first})
+    check(together, lively=12)
+    assert all(int(slate[1:]) < 12 for batch in together for slate in batch["slates"])
