@@ -1,6 +1,7 @@
 """gr2 rerank: slates + any reranker -> rankings.parquet.
 
-A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or input_order, random, oracle or popularity.
+A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or input_order, random, oracle or popularity; or the
+folder of `gr2 prepare --source synthetic`, for the best order that can be known there.
 """
 
 from collections import Counter
@@ -17,7 +18,7 @@ from gr2.data.columns import require_columns, write_parquet
 from gr2.data.splits import popularity
 from gr2.data.tables import read_interactions, read_items, read_rankings, read_slates
 from gr2.errors import InputError
-from gr2.rerankers import simple
+from gr2.rerankers import latent, simple
 
 if TYPE_CHECKING:
     from gr2.data.features import Features
@@ -74,6 +75,8 @@ def answers(config: Config, slates: list[dict], output: Path) -> list[dict]:
         from gr2.rerankers import blend
 
         return by_score(slates, blend.score(slates, features(config, "blend"), folder))
+    if (folder / latent.FILE).exists():
+        return by_score(slates, latent.score(slates, folder))
     if not (folder / "config.json").exists():
         raise InputError(f"reranker '{config.reranker}': expected {', '.join(simple.NAMES)}, or a folder with config.json "
                          "(a language model, SASRec, PRM) or blend.json (made by `gr2 fit`)")  # fmt: skip

@@ -245,3 +245,12 @@ def test_a_short_list_is_not_a_slate(world, tmp_path):
     with pytest.raises(ValueError, match="found no target"):
         made(world, tmp_path, exclude_seen=True, candidates=48)  # fewer than 48 are unseen
     assert not any(tmp_path.iterdir())
+
+
+def test_missed_train_positions_can_be_kept_without_a_label(world, tmp_path):
+    frame, report = made(world, tmp_path / "hits")
+    everything, same_report = made(world, tmp_path / "all", keep_missed=True)
+    assert same_report == report
+    missed = everything.filter(pl.col("labels").list.sum() == 0)
+    assert everything.filter(pl.col("labels").list.sum() > 0).equals(frame)
+    assert len(missed) == report["train"]["missed"] > 0 and set(missed["split"]) == {"train"}

@@ -234,6 +234,31 @@ def test_the_template_fills_in_what_the_teacher_left(tables, tmp_path, fake):
         assert row["ranking"][1:] == [item_id for item_id in slate["candidates"] if item_id != first]
 
 
+def test_the_template_teaches_the_order_of_a_reranker(tables, tmp_path):
+    slates = pl.read_parquet(tables["slates"]).filter(pl.col("split") == "train")
+    taught = slates.select(
+        "slate_id", pl.col("candidates").list.reverse().alias("ranking"), pl.lit(True).alias("valid")
+    )
+    taught.reverse().write_parquet(tmp_path / "rankings.parquet")
+    rows = run(tables, tmp_path / "out", mode="template", rankings=str(tmp_path / "rankings.parquet"))
+    assert [row["slate_id"] for row in rows] == slates[
+        "slate_id"
+    ].to_list()  # slate0 has no relevant item, and needs none
+    sids = dict(pl.read_parquet(tables["semantic_ids"]).select("item_id", "sid").iter_rows())
+    for row, slate in zip(rows, slates.iter_rows(named=True), strict=True):
+        assert row["accepted"] and row["ranking"] == slate["candidates"][::-1]
+        assert sids[row["ranking"][0]] in row["reasoning"] and row["teacher"] == str(tmp_path / "rankings.parquet")
+
+
+def test_the_order_of_a_reranker_must_be_there_for_every_slate(tables, tmp_path):
+    slates = pl.read_parquet(tables["slates"]).head(3)
+    slates.select("slate_id", ranking="candidates", valid=pl.lit(True)).write_parquet(tmp_path / "few.parquet")
+    with pytest.raises(InputError, match="expected a row for every slate; 17 are missing"):
+        run(tables, tmp_path / "out", mode="template", rankings=str(tmp_path / "few.parquet"))
+    with pytest.raises(InputError, match="rankings: expected mode template"):
+        run(tables, tmp_path / "out", mode="rejection", rankings=str(tmp_path / "few.parquet"))
+
+
 def test_a_random_few_in_file_order(tables, tmp_path):
     rows = run(tables, tmp_path / "a", mode="template", max_slates=6)
     numbers = [int(row["slate_id"].removeprefix("slate")) for row in rows]

@@ -1,0 +1,38 @@
+"""The best order that can be known in the synthetic world: by the probability that its source draws from.
+
+See gr2/data/sources/synthetic.py: P(next = i) is proportional to taste[user, genre[i]] * follows[genre[last], genre[i]] *
+share[i]. It is the ceiling of any reranker there; the `oracle` knows what was drawn as well.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from gr2.errors import InputError
+
+FILE = "latent.safetensors"
+NUMBER = re.compile(r"\d+$")
+
+
+def score(slates: list[dict], folder: str | Path) -> list[np.ndarray]:
+    """One array of probabilities [K], up to a factor, per slate."""
+    from safetensors.numpy import load_file
+
+    latent = load_file(Path(folder) / FILE)
+    genre = latent["genre"]
+    scores = []
+    for slate in slates:
+        user, last = number(slate["user_id"]), number(slate["history"][-1])
+        rows = np.array([number(item_id) for item_id in slate["candidates"]])
+        odds = latent["taste"][user] * latent["follows"][genre[last]]
+        scores.append(odds[genre[rows]] * latent["share"][rows])
+    return scores
+
+
+def number(name: str) -> int:
+    """`item007` -> 7, the row of the latent arrays."""
+    found = NUMBER.search(name)
+    if not found:
+        raise InputError(f"reranker latent: expected slates of the synthetic source, found the id '{name}'")
+    return int(found[0])

@@ -1,0 +1,40 @@
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import save_file
+
+from gr2.errors import InputError
+from gr2.rerankers import latent
+from gr2.rerankers.rerank import Config, run
+
+SLATE = {"slate_id": "a", "user_id": "user1", "history": ["item2", "item0"], "candidates": ["item1", "item2", "item3"],
+         "labels": [0.0, 1.0, 0.0], "split": "test"}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_file(
+        {"taste": np.array([[1.0, 1.0], [2.0, 3.0]]), "follows": np.array([[1.0, 5.0], [1.0, 1.0]]),
+         "genre": np.array([0, 0, 1, 1]), "share": np.array([0.5, 0.5, 0.25, 0.75])}, tmp_path / latent.FILE)  # fmt: skip
+    return tmp_path
+
+
+def test_scores_are_the_probabilities_that_the_source_draws_from(folder):
+    (scores,) = latent.score([SLATE], folder)  # the last item is of genre 0, which genre 1 follows five times as often
+    assert scores.tolist() == [2 * 1 * 0.5, 3 * 5 * 0.25, 3 * 5 * 0.75]
+
+
+def test_rerank_takes_the_folder(folder, tmp_path):
+    pl.DataFrame([SLATE]).write_parquet(tmp_path / "slates.parquet")
+    pl.DataFrame({"item_id": [f"item{n}" for n in range(4)], "title": ["x"] * 4}).write_parquet(
+        tmp_path / "items.parquet"
+    )
+    run(Config(items=str(tmp_path / "items.parquet"), slates=str(tmp_path / "slates.parquet"), reranker=str(folder),
+               output_dir=str(tmp_path / "out")))  # fmt: skip
+    ranking = pl.read_parquet(tmp_path / "out/rankings.parquet")["ranking"].to_list()
+    assert ranking == [["item3", "item2", "item1"]]
+
+
+def test_slates_of_another_source_are_refused(folder):
+    with pytest.raises(InputError, match="expected slates of the synthetic source, found the id 'anna'"):
+        latent.score([SLATE | {"user_id": "anna"}], folder)
