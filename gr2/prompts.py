@@ -15,12 +15,9 @@ from pathlib import Path
 
 import jinja2.sandbox
 
-from gr2.answers import REASONS, Answer, parse, write_answer
 from gr2.config import read_yaml
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
-
-__all__ = ["REASONS", "Answer", "Prompt", "answer_schema", "load_prompt", "parse", "render", "write_answer"]
 
 FIELDS = {"version", "system", "user", "answer"}
 DOMAIN_FIELDS = {"expert", "chose", "choose", "priming"}

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr2.answers import Answer
 from gr2.data.catalogue import Catalogue
-from gr2.prompts import Answer
 from gr2.semantic_ids.tokens import SID, sid_string
 from gr2.template import category_weights, explain
 from gr2.traces.accept import judge

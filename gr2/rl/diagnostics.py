@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scipy.stats import kendalltau
 
-from gr2.prompts import REASONS, Answer
+from gr2.answers import REASONS, Answer
 from gr2.rl.rewards import target_rank
 
 

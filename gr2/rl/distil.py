@@ -24,6 +24,9 @@ class Config(DistillationConfig):
     model_name_or_path: str = arg(help="the student")
     teacher: str = arg(help="the teacher: a model folder or hub id with the student's vocabulary")
     prompt: str = arg("prompts/student.yaml", "the prompt file that both were trained with")
+    max_prompt_tokens: int | None = arg(
+        None, "the oldest history items are left out until a prompt has at most so many tokens; as in sft"
+    )
     shuffle_candidates: bool = arg(False, "show candidates in random order")
     max_slates: int | None = arg(None, "learn from at most so many slates")
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
@@ -40,7 +43,7 @@ def run(config: Config) -> None:
 
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.prompts import load_prompt
-    from gr2.rl.slates import row, slates_of
+    from gr2.rl.slates import rows, slates_of
     from gr2.training import train
 
     prompt = load_prompt(config.prompt)
@@ -58,9 +61,7 @@ def run(config: Config) -> None:
         model=load_model(config.model_name_or_path),
         teacher_model=load_model(config.teacher),
         args=config,
-        train_dataset=Dataset.from_list(
-            [{"prompt": row(config, slate, catalogue, prompt)["prompt"]} for slate in slates]
-        ),
+        train_dataset=Dataset.from_list([{"prompt": row["prompt"]} for row in rows(config, slates, catalogue, prompt)]),
         processing_class=tokenizer,
     )
     train(trainer)

@@ -6,6 +6,8 @@ from gr2.data.catalogue import Catalogue
 from gr2.data.slates import shuffled
 from gr2.data.tables import read_slates
 from gr2.errors import InputError
+from gr2.language_model.history import fit_history
+from gr2.language_model.loading import load_tokenizer
 from gr2.prompts import Prompt, answer_schema, render
 from gr2.rl.rewards import PAIRWISE, has_pairs
 
@@ -24,7 +26,7 @@ def training_rows(config, catalogue: Catalogue, prompt: Prompt) -> list[dict]:
     if not kept:
         needed = "a relevant and a not relevant candidate" if config.reward in PAIRWISE else "a relevant candidate"
         raise InputError(f"{config.slates}: no train slate has {needed}")
-    return [row(config, slate, catalogue, prompt) for slate in kept[: config.max_slates]]
+    return rows(config, kept[: config.max_slates], catalogue, prompt)
 
 
 def validation_rows(config, catalogue: Catalogue, prompt: Prompt) -> list[dict]:
@@ -32,7 +34,7 @@ def validation_rows(config, catalogue: Catalogue, prompt: Prompt) -> list[dict]:
     slates = [slate for slate in slates_of(config, catalogue, "valid") if any(slate["labels"])]
     if not slates:
         raise InputError(f"{config.slates}: eval_slates {config.eval_slates}: no valid slate has a relevant candidate")
-    return [row(config, slate, catalogue, prompt) for slate in slates[: config.eval_slates]]
+    return rows(config, slates[: config.eval_slates], catalogue, prompt)
 
 
 def slates_of(config, catalogue: Catalogue, split: str) -> list[dict]:
@@ -40,11 +42,17 @@ def slates_of(config, catalogue: Catalogue, split: str) -> list[dict]:
     return [slate for slate in slates.iter_rows(named=True) if slate["split"] == split]
 
 
-def row(config, slate: dict, catalogue: Catalogue, prompt: Prompt) -> dict:
+def rows(config, slates: list[dict], catalogue: Catalogue, prompt: Prompt) -> list[dict]:
     """`candidates` and `labels` are in the pre-ranker's order, even where the prompt shows them in another."""
-    shown = shuffled(slate, config.seed) if config.shuffle_candidates else slate
-    return {
-        "prompt": render(prompt, shown, catalogue),
-        "schema": json.dumps(answer_schema(prompt, shown, catalogue)),
-        **{name: slate[name] for name in ("slate_id", "candidates", "labels")},
-    }
+    shown = [shuffled(slate, config.seed) for slate in slates] if config.shuffle_candidates else slates
+    if config.max_prompt_tokens is not None:
+        tokenizer = load_tokenizer(config.model_name_or_path)
+        shown = fit_history(shown, lambda slate: render(prompt, slate, catalogue), tokenizer, config.max_prompt_tokens)
+    return [
+        {
+            "prompt": render(prompt, seen, catalogue),
+            "schema": json.dumps(answer_schema(prompt, seen, catalogue)),
+            **{name: slate[name] for name in ("slate_id", "candidates", "labels")},
+        }
+        for slate, seen in zip(slates, shown, strict=True)
+    ]

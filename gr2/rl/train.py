@@ -28,6 +28,9 @@ class Config(GRPOConfig):
     slates: str = arg(help="slates.parquet; its train split is learned")
     model_name_or_path: str = arg(help="the model after `gr2 sft`")
     prompt: str = arg("prompts/student.yaml", "the same prompt file as in sft and rerank")
+    max_prompt_tokens: int | None = arg(
+        None, "the oldest history items are left out until a prompt has at most so many tokens; as in sft"
+    )
     reward: str = arg("gr2_conditional", f"one of {', '.join(REWARDS)}; gr2_naive is there to watch it being hacked")
     alpha: float = arg(0.2, "weight of the format reward (GR2: 0.2)")
     overlong_cache: int = arg(0, "punish answers that use these last tokens of max_completion_length (DAPO); 0: never")
@@ -57,8 +60,9 @@ class Config(GRPOConfig):
 def run(config: Config) -> None:
     from datasets import Dataset
 
+    from gr2.answers import parse
     from gr2.language_model.loading import load_model, load_tokenizer
-    from gr2.prompts import load_prompt, parse
+    from gr2.prompts import load_prompt
     from gr2.rl.slates import training_rows, validation_rows
     from gr2.rl.structured import StructuredTrainer
     from gr2.rl.validation import ValidatedTrainer, chosen

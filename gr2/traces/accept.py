@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 
+from gr2.answers import REASONS as UNUSABLE
+from gr2.answers import Answer
 from gr2.data.text import TOKEN_LOOK_ALIKE
-from gr2.prompts import REASONS as UNUSABLE
-from gr2.prompts import Answer
 from gr2.semantic_ids.tokens import SID
 
 LEAST_WORDS = 5

@@ -16,12 +16,13 @@ import polars as pl
 from tqdm import tqdm
 
 from gr2 import template
+from gr2.answers import write_answer
 from gr2.artifacts import sha256, write_json
 from gr2.config import arg, read_yaml
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.tables import read_rankings, read_slates
 from gr2.errors import InputError
-from gr2.prompts import Prompt, load_prompt, render, write_answer
+from gr2.prompts import Prompt, load_prompt, render
 from gr2.traces import store
 from gr2.traces.accept import SCRIPTS, first_relevant
 from gr2.traces.pool import Pool

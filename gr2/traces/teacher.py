@@ -5,10 +5,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gr2.answers import parse
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.language_model.samplers import Request, Sample, Sampler, open_sampler
-from gr2.prompts import Prompt, answer_schema, parse, render
+from gr2.prompts import Prompt, answer_schema, render
 from gr2.semantic_ids.tokens import sid_string
 from gr2.traces.accept import Rules, judge
 

@@ -7,13 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr2.answers import parse
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.midtrain.exercises import exercises
 from gr2.midtrain.packing import IGNORED, Encoder, collate, pack
 from gr2.midtrain.tasks import captions, general, persona, sequential
-from gr2.prompts import load_prompt, parse
+from gr2.prompts import load_prompt
 from gr2.semantic_ids.tokens import SID
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.prompts import Answer
+from gr2.answers import Answer
 from gr2.semantic_ids.tokens import sid_string
 from gr2.traces.accept import REASONS, Rules, copies, in_script, judge, repeats
 
