@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gr2.answers import REASONS, parse, reasoning_span, write_answer
 from gr2.data.catalogue import Catalogue, read_catalogue
+from gr2.data.facts import SHOWN
 from gr2.errors import InputError
 from gr2.prompts import answer_schema, load_prompt, render
 from gr2.semantic_ids.tokens import sid_string, vocabulary
@@ -23,7 +24,8 @@ CATALOGUE = Catalogue(
     sid={item_id: sid_string([number, 1, 2]) for number, item_id in enumerate(IDS)},
     codes={item_id: (number, 1, 2) for number, item_id in enumerate(IDS)},
 )
-SLATE = {"slate_id": "s", "history": IDS[:3], "candidates": IDS[3:]}
+FACTS = dict.fromkeys(("rank", *SHOWN), 1)
+SLATE = {"slate_id": "s", "history": IDS[:3], "candidates": IDS[3:], "facts": [FACTS] * len(IDS[3:])}
 FILES = sorted(Path("prompts").glob("*.yaml"))
 DOMAINS = sorted(Path("prompts/domains").glob("*.yaml"))
 
@@ -43,7 +45,7 @@ def test_every_prompt_file_renders(file):
     assert places == sorted(places), "candidates come first, in input order, then the history, oldest first"
     schema = answer_schema(prompt, SLATE, CATALOGUE)
     assert schema["properties"]["recommendations"]["items"]["enum"] == [CATALOGUE.sid[i] for i in SLATE["candidates"]]
-    assert ("explanation" in schema["properties"]) == prompt.has_trace == (file.stem != "student_no_trace")
+    assert ("explanation" in schema["properties"]) == prompt.has_trace == (file.stem not in ("student_no_trace", "student_facts"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
