@@ -7,11 +7,16 @@ its slate's grammar. Both ways use one engine that is already loaded, in turn, `
 round to round, and the prefix cache is emptied before each. `bare`: all prompts as token ids and all settings made
 beforehand, then one `LLM.generate`. `gr2 traces`: the stage from reading its tables to the files it writes; its clock
 starts at the first request and stops at the last answer's line in traces.partial, so it includes rendering, tokenizing,
-grammars, judging and fsync. What is compared is the median.
+grammars, judging and fsync. What is compared is the median, by the clock and, for a machine that has other work as well, by
+the CPU seconds of this process and of the engine's.
 
 Both must give the same number of samples; their tokens may differ a little, since a CPU's bfloat16 sums hang on the batch.
 
-Exits 1 below 95 % of the bare engine's tokens a second.
+Exits 1 below 95 % of the bare engine's tokens a second, or a CPU second. Seen with 24 slates of 465 tokens and 60 new ones,
+pinned to one core that five to fifteen other processes were busy on, four rounds in two runs:
+
+    a CPU second   bare 35.7, 32.7, 32.0, 32.7 tokens; gr2 traces 34.2, 32.3, 34.5, 35.2: medians 32.7 and 34.4
+    a second       bare  8.3, 11.1,  6.6,  4.6 tokens; gr2 traces  4.6,  8.1,  7.1,  5.5: the clock measures the others
 """
 
 import argparse
@@ -23,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import psutil
 
 from gr2.artifacts import read_json
 from gr2.language_model.packaged import SMOLLM2
@@ -89,6 +95,12 @@ def stage(config: sample.Config) -> tuple[int, float]:
     return timing["completion_tokens"], timing["seconds"]
 
 
+def cpu_seconds() -> float:
+    """Of this process and the engine's, so far."""
+    this = psutil.Process()
+    return sum(sum(process.cpu_times()[:2]) for process in [this, *this.children(recursive=True)])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slates", type=int, default=64)
@@ -112,23 +124,21 @@ def main() -> int:
     settings = [sampler.settings(request, config(0).top_p, arguments.max_tokens) for request in asked]
     print(f"{len(prompts)} prompts of {np.mean([len(prompt) for prompt in prompts]):.0f} tokens")
     bare(sampler, prompts[:8], settings[:8])  # the first steps of an engine are slower
-    speeds: dict[str, list[float]] = {"bare": [], "gr2 traces": []}
+    speeds: dict[str, list[tuple[float, float]]] = {"bare": [], "gr2 traces": []}
     for number in range(arguments.rounds):
         for name in sorted(speeds, reverse=number % 2 == 1):
             sampler.llm.reset_prefix_cache()
-            call = (lambda: bare(sampler, prompts, settings)) if name == "bare" else (lambda: stage(config(number)))  # noqa: B023
-            tokens, seconds = call()
-            speeds[name].append(tokens / seconds)
-            print(
-                f"round {number}, {name:10} {tokens} tokens in {seconds:6.1f} s: {tokens / seconds:6.1f} tokens/s",
-                flush=True,
-            )
-    share = np.median(speeds["gr2 traces"]) / np.median(speeds["bare"])
-    print(
-        f"gr2 traces reaches {share:.1%} of the bare engine, target {TARGET:.0%}: {'met' if share >= TARGET else 'MISSED'}"
-    )
+            before = cpu_seconds()
+            tokens, seconds = bare(sampler, prompts, settings) if name == "bare" else stage(config(number))
+            speeds[name].append((tokens / seconds, tokens / (cpu_seconds() - before)))
+            print(f"round {number}, {name:10} {tokens} tokens in {seconds:6.1f} s: {speeds[name][-1][0]:6.1f} a second, "
+                  f"{speeds[name][-1][1]:6.1f} a CPU second", flush=True)  # fmt: skip
+    shares = np.median(speeds["gr2 traces"], axis=0) / np.median(speeds["bare"], axis=0)
+    met = shares.min() >= TARGET
+    print(f"gr2 traces reaches {shares[0]:.1%} of the bare engine by the clock and {shares[1]:.1%} by CPU seconds, target "
+          f"{TARGET:.0%}: {'met' if met else 'MISSED'}")  # fmt: skip
     sampler.close()
-    return 0 if share >= TARGET else 1
+    return 0 if met else 1
 
 
 def requests_of(config: sample.Config) -> list:

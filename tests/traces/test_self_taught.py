@@ -29,7 +29,7 @@ def sft(words: list[str], start: str, traces: list, folder: Path, *more: str) ->
 def ask(words: list[str], student: Path, folder: Path, *more: str) -> list[dict]:
     """A round: the student is its own teacher."""
     gr2("traces", *words, "--mode", "rejection", "--engine", "transformers", "--model_name_or_path", student,
-        "--tries", "3", "--temperature", "0.5", "--max_tokens", "160", "--output_dir", folder, *more)  # fmt: skip
+        "--tries", "3", "--temperature", "0.5", "--max_tokens", "200", "--output_dir", folder, *more)  # fmt: skip
     return read_lines(folder / "traces.jsonl", COLUMNS)
 
 
