@@ -52,7 +52,7 @@ def test_rl(world, traced, tuned, tmp_path):
     manifest = launch("rl.py", tmp_path / "out", "--items", world.items, "--semantic_ids", world.semantic_ids,
                       "--slates", traced.slates, "--model_name_or_path", tuned, "--num_generations", "4",
                       "--prompt", "prompts/student_no_trace.yaml", "--max_completion_length", "48",
-                      "--learning_rate", "1e-3")  # fmt: skip
+                      "--learning_rate", "1e-3", "--dynamic_sampling", "true")  # fmt: skip
     assert manifest["processes"] == 2 and changed(tuned, tmp_path / "out")
 
 
