@@ -45,7 +45,11 @@ def test_every_prompt_file_renders(file):
     assert places == sorted(places), "candidates come first, in input order, then the history, oldest first"
     schema = answer_schema(prompt, SLATE, CATALOGUE)
     assert schema["properties"]["recommendations"]["items"]["enum"] == [CATALOGUE.sid[i] for i in SLATE["candidates"]]
-    assert ("explanation" in schema["properties"]) == prompt.has_trace == (file.stem not in ("student_no_trace", "student_facts"))
+    assert (
+        ("explanation" in schema["properties"])
+        == prompt.has_trace
+        == (file.stem not in ("student_no_trace", "student_facts"))
+    )
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
