@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
+import torch
 from tqdm import tqdm
 from transformers import TrainingArguments
 
@@ -53,7 +54,13 @@ class Config(TrainingArguments):
     heads: int = arg(4, "from scratch: query heads")
     context: int = arg(2048, "from scratch: longest sequence in tokens")
     num_train_epochs: float = arg(1.0, "keep at 1: `passes` makes the passes, each different")
+    bf16: bool | None = arg(None, "train in bfloat16; where not given: on a GPU")
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
+
+    def __post_init__(self) -> None:
+        if self.bf16 is None:
+            self.bf16 = torch.accelerator.is_available()
+        super().__post_init__()
 
 
 def run(config: Config) -> None:
