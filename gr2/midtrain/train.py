@@ -53,6 +53,9 @@ class Config(TrainingArguments):
     layers: int = arg(3, "from scratch: layers")
     heads: int = arg(4, "from scratch: query heads")
     context: int = arg(2048, "from scratch: longest sequence in tokens")
+    spread: float = arg(
+        0.1, "from scratch: of the first weights; 0.03 where the model is to copy IDs from its prompt soon"
+    )
     num_train_epochs: float = arg(1.0, "keep at 1: `passes` makes the passes, each different")
     bf16: bool | None = arg(None, "train in bfloat16; where not given: on a GPU")
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
@@ -150,7 +153,8 @@ def base_model(config: Config, catalogue: Catalogue):
         model, tokenizer = load_model(config.model_name_or_path), load_tokenizer(config.model_name_or_path)
     else:
         tokenizer = train_tokenizer(bpe_texts(catalogue, config.bpe_files), config.vocab_size)
-        model = small_model(tokenizer, config.hidden_size, config.layers, config.heads, config.context, config.seed)
+        shape = (config.hidden_size, config.layers, config.heads, config.context)
+        model = small_model(tokenizer, *shape, config.seed, config.spread)
     codes = 1 + max(max(item) for item in catalogue.codes.values())
     return model, tokenizer, expand(model, tokenizer, vocabulary(catalogue.levels, codes), config.seed)
 
