@@ -69,5 +69,5 @@ def small_model(
         pad_token_id=tokenizer.pad_token_id,
     )
     model = Qwen3ForCausalLM(config)
-    torch.nn.init.normal_(model.get_input_embeddings().weight, std=0.1)
+    model.get_input_embeddings().weight.data.mul_(0.1 / spread)
     return model
