@@ -1,5 +1,3 @@
-import json
-import random
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +6,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.answers import REASONS, parse, reasoning_span, write_answer
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.facts import SHOWN
 from gr2.errors import InputError
@@ -28,11 +25,6 @@ FACTS = dict.fromkeys(("rank", *SHOWN), 1)
 SLATE = {"slate_id": "s", "history": IDS[:3], "candidates": IDS[3:], "facts": [FACTS] * len(IDS[3:])}
 FILES = sorted(Path("prompts").glob("*.yaml"))
 DOMAINS = sorted(Path("prompts/domains").glob("*.yaml"))
-
-
-def answer(explanation: object = "Because of its genre.", listed: object = tuple(IDS[3:])) -> str:
-    sids = [CATALOGUE.sid.get(item_id, item_id) for item_id in listed] if isinstance(listed, list | tuple) else listed
-    return json.dumps({"explanation": explanation, "recommendations": sids})
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -108,145 +100,6 @@ def test_a_domain_that_fits_no_prompt_or_lacks_a_text_is_refused(tmp_path):
         load_prompt("prompts/rejection.yaml", tmp_path / "d.yaml")
     with pytest.raises(InputError, match=r"nowhere.yaml: no such file"):
         load_prompt("prompts/rejection.yaml", "nowhere.yaml")
-
-
-@given(st.permutations(IDS[3:]), st.text(min_size=1).filter(str.strip))
-def test_the_gold_answer_parses_to_the_gold_ranking(ranking, reasoning):
-    parsed = parse(write_answer(reasoning, ranking, CATALOGUE), IDS[3:], CATALOGUE.sid)
-    assert (parsed.ranking, parsed.reason) == (ranking, None)
-    assert parsed.reasoning == reasoning.strip()
-    start, end = reasoning_span(write_answer(reasoning, ranking, CATALOGUE))
-    assert json.loads(write_answer(reasoning, ranking, CATALOGUE)[start - 1 : end + 1]) == reasoning
-    bare = parse(write_answer(None, ranking, CATALOGUE), IDS[3:], CATALOGUE.sid, has_trace=False)
-    assert (bare.ranking, bare.reason) == (ranking, None)
-
-
-def test_text_around_the_answer_is_ignored():
-    for text in (f"<think>\n{{hm}}</think>{answer()}", f"{answer()}<|im_end|>", f"thinking</think> {answer()} done {{"):
-        assert parse(text, IDS[3:], CATALOGUE.sid).ranking == IDS[3:]
-
-
-def test_the_last_answer_counts():
-    both = answer(listed=IDS[3:]) + answer(listed=IDS[:2:-1])
-    assert parse(both, IDS[3:], CATALOGUE.sid).ranking == IDS[:2:-1]
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "no_json"),
-        ("I would put item3 first.", "no_json"),
-        ('{"explanation": "only"}', "no_json"),
-        (answer()[:-1], "truncated"),
-        (answer()[:40], "truncated"),
-        (answer(explanation=3), "wrong_fields"),
-        (answer(listed="item3"), "wrong_fields"),
-        (answer(explanation="  "), "empty_explanation"),
-        (answer(listed=["item0", *IDS[4:]]), "unknown_id"),  # of the history
-        (answer(listed=[*IDS[3:7], "-1"]), "unknown_id"),
-        (answer(listed=[*IDS[3:7], 0]), "unknown_id"),
-        (answer(listed=[*IDS[3:7], None]), "unknown_id"),
-        (answer(listed=[IDS[3], *IDS[3:7]]), "duplicate_id"),
-        (answer(listed=[*IDS[3:], IDS[3]]), "duplicate_id"),
-        (answer(listed=IDS[3:7]), "wrong_length"),
-        (answer(listed=[]), "wrong_length"),
-    ],
-)
-def test_every_kind_of_broken_answer_has_its_name(text, reason):
-    parsed = parse(text, IDS[3:], CATALOGUE.sid)
-    assert (parsed.ranking, parsed.reason) == (None, reason)
-    assert reason in REASONS
-
-
-def test_half_a_character_does_not_survive():
-    text = answer().replace("genre", "\\ud800")
-    parse(text, IDS[3:], CATALOGUE.sid).reasoning.encode()
-
-
-@given(st.text())
-def test_no_text_raises(text):
-    parsed = parse(text, IDS[3:], CATALOGUE.sid)
-    assert (parsed.ranking is None) == (parsed.reason in REASONS)
-
-
-ALPHABET = '{}[]",:\\ \n0159eE+-.tfnu<|>_sabc"{["\ud800é\u2028'
-
-
-def damaged(rng: random.Random) -> str:
-    """A valid answer with up to three changes: a character put in or taken out, or a piece of it doubled."""
-    text = answer(listed=rng.sample(IDS[3:], 5))
-    for _ in range(rng.randrange(4)):
-        at, to = rng.randrange(len(text) + 1), rng.randrange(len(text) + 1)
-        text = rng.choice(
-            (text[:at] + rng.choice(ALPHABET) + text[at:], text[:at] + text[at + 1 :], text[at:to] + text)
-        )
-    return text
-
-
-def truncated(rng: random.Random) -> str:
-    text = damaged(rng)
-    return text[: rng.randrange(len(text) + 1)]
-
-
-def bytes_decoded(rng: random.Random) -> str:
-    """Random bytes as a server may send them: replaced, or as lone surrogates where they are no UTF-8."""
-    return rng.randbytes(rng.randrange(80)).decode("utf-8", rng.choice(("replace", "surrogateescape")))
-
-
-def characters(rng: random.Random) -> str:
-    """Of JSON's alphabet or of all Unicode, lone surrogates among them."""
-    if rng.random() < 0.5:
-        return "".join(rng.choices(ALPHABET, k=rng.randrange(60)))
-    return "".join(chr(rng.randrange(0x110000)) for _ in range(rng.randrange(40)))
-
-
-def value(rng: random.Random, depth: int = 0) -> object:
-    """Any JSON value, with answers' keys and IDs in places that they have no business in, and huge numbers."""
-    kind = rng.randrange(6 if depth < 5 else 4)
-    if kind == 4:
-        return [value(rng, depth + 1) for _ in range(rng.randrange(5))]
-    if kind == 5:
-        keys = rng.sample(("explanation", "recommendations", "", "\ud800", "a"), rng.randrange(5))
-        return {key: value(rng, depth + 1) for key in keys}
-    return rng.choice((
-        None, True, 0, -1, 10 ** rng.randrange(400), 1e308, float("inf"), float("nan"), "", "\udfff", "x",
-        CATALOGUE.sid[rng.choice(IDS)], [CATALOGUE.sid[item_id] for item_id in rng.sample(IDS[3:], 5)],
-    ))  # fmt: skip
-
-
-def nested(rng: random.Random) -> str:
-    """JSON, or an answer whose fields are any JSON; integers may have more digits than Python reads."""
-    if rng.random() < 0.3:
-        return f'{{"recommendations": {rng.choice("[-")}{"7" * rng.randrange(1, 6000)}'
-    if rng.random() < 0.5:
-        return json.dumps(value(rng), ensure_ascii=rng.random() < 0.5)
-    return json.dumps({"explanation": value(rng), "recommendations": value(rng)})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("write", "least", "most"),  # how many of 25,000 are rankings
-    [(damaged, 10_000, 20_000), (truncated, 10, 1_000), (bytes_decoded, 0, 0), (characters, 0, 0), (nested, 10, 1_000)],
-)
-def test_a_hundred_thousand_arbitrary_texts_never_raise(write, least, most):
-    rng = random.Random(0)
-    rankings = 0
-    for _ in range(25_000):
-        parsed = parse(write(rng), IDS[3:], CATALOGUE.sid)
-        parsed.reasoning.encode()
-        if parsed.ranking is None:
-            assert parsed.reason in REASONS
-        else:
-            assert parsed.reason is None and sorted(parsed.ranking) == IDS[3:]
-            rankings += 1
-    assert least <= rankings <= most
-
-
-@pytest.mark.parametrize(
-    "text", ['{"recommendations":' + "[" * 100_000, '{"a":' * 5_000, '{"recommendations": ' + "9" * 5_000]
-)
-def test_depth_and_huge_numbers_do_not_raise(text):
-    assert parse(text, IDS[3:], CATALOGUE.sid).reason == "truncated"
 
 
 def tokenizer_with(specials: list[str]):

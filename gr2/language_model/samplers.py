@@ -4,6 +4,7 @@ A sampler asks for requests whenever it has room and gives answers as they come,
 continuously is never drained by the slowest answer of a batch.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,11 +38,12 @@ Take = Callable[[int], list[Request]]
 Answered = list[tuple[Request, Sample]]
 
 
-class Sampler:
+class Sampler(ABC):
     """What `open_sampler` returns; an engine defines `stream`."""
 
     progress = False
 
+    @abstractmethod
     def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
         """Yields answers as they come, each request's once, until nothing is in flight and `take` has no more.
 
@@ -49,7 +51,6 @@ class Sampler:
         A request's sample depends on its own seed, with transformers on the whole batch's.
         Raises InputError where a prompt and its answer do not fit into the model's context.
         """
-        raise NotImplementedError
 
     def answer(self, requests: Sequence[Request], *, top_p: float, max_tokens: int) -> Answered:
         """All of these requests, in the order in which they are answered."""

@@ -5,12 +5,13 @@ workers anew, and so loads the model, each time that all waiting requests are an
 once for every further try in gr2 traces.
 """
 
-import pickle
+import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from gr2.errors import InputError
-from gr2.language_model.samplers import Answered, Sampler, Take, open_sampler
+from gr2.language_model.samplers import Answered, Request, Sample, Sampler, Take, open_sampler
 
 RAY_ENGINES = ("vllm", "transformers")
 
@@ -45,7 +46,8 @@ class RaySampler(Sampler):
         while requests := take(sys.maxsize):
             batches = [requests[at : at + self.batch_size] for at in range(0, len(requests), self.batch_size)]
             answers = ray.data.from_items(
-                [{"requests": pickle.dumps(batch)} for batch in batches], override_num_blocks=len(batches)
+                [{"requests": json.dumps([asdict(request) for request in batch])} for batch in batches],
+                override_num_blocks=len(batches),
             ).map_batches(
                 Worker,
                 fn_constructor_kwargs=self.worker | {"top_p": top_p, "max_tokens": max_tokens},
@@ -56,7 +58,7 @@ class RaySampler(Sampler):
             )
             try:
                 for row in answers.iter_rows():
-                    yield pickle.loads(row["answers"])
+                    yield [(Request(**asked), Sample(**answer)) for asked, answer in json.loads(row["answers"])]
             except RayTaskError as error:
                 if isinstance(error.cause, InputError):
                     raise InputError(str(error.cause).splitlines()[0]) from None  # Ray adds lines about retries
@@ -71,5 +73,8 @@ class Worker:
         self.settings = settings  # top_p, max_tokens
 
     def __call__(self, rows: dict) -> dict:
-        batches = [pickle.loads(requests) for requests in rows["requests"]]
-        return {"answers": [pickle.dumps(self.sampler.answer(batch, **self.settings)) for batch in batches]}
+        return {"answers": [self.answer(json.loads(batch)) for batch in rows["requests"]]}
+
+    def answer(self, batch: list[dict]) -> str:
+        answered = self.sampler.answer([Request(**request) for request in batch], **self.settings)
+        return json.dumps([(asdict(request), asdict(sample)) for request, sample in answered])

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
-import torch
 from tqdm import tqdm
 from transformers import TrainingArguments
 
@@ -21,11 +20,12 @@ from gr2.data.columns import require_columns
 from gr2.data.tables import read_interactions
 from gr2.errors import InputError
 from gr2.midtrain.mixture import mixed, read_weights, shuffled
+from gr2.precision import OwnPrecision
 from gr2.semantic_ids.tokens import SID
 
 
 @dataclass(kw_only=True)
-class Config(TrainingArguments):
+class Config(OwnPrecision, TrainingArguments):
     items: str = arg(help="items.parquet")
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`; only its pretrain events are learned")
     semantic_ids: str = arg(help="semantic_ids.parquet")
@@ -59,11 +59,6 @@ class Config(TrainingArguments):
     num_train_epochs: float = arg(1.0, "keep at 1: `passes` makes the passes, each different")
     bf16: bool | None = arg(None, "train in bfloat16; where not given: on a GPU")
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
-
-    def __post_init__(self) -> None:
-        if self.bf16 is None:
-            self.bf16 = torch.accelerator.is_available()
-        super().__post_init__()
 
 
 def run(config: Config) -> None:

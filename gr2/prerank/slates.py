@@ -1,8 +1,8 @@
 """gr2 slates: interactions + pre-rankers -> slates.parquet, the lists to rerank; with --depth also top_k.parquet.
 
 A slate is made at a train, valid or test position: the history before it, the pre-ranker's top K, and which of them
-the user chose next. Slates whose target is not among the K are counted and left out (GR2 does the same), of the train
-split only without --keep_missed. Lists of several pre-rankers are fused by reciprocal rank (`prerank.simple.fused`).
+the user chose next. Slates whose target is not among the K are counted and left out (GR2 does the same); --keep_missed
+keeps those of the train split. Lists of several pre-rankers are fused by reciprocal rank (`prerank.simple.fused`).
 """
 
 from dataclasses import dataclass

@@ -8,16 +8,16 @@ the same prompt and need the same vocabulary. Every option of TRL's Distillation
 
 from dataclasses import dataclass
 
-import torch
 from trl import DistillationConfig
 
 from gr2.config import arg
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
+from gr2.precision import OwnPrecision
 
 
 @dataclass(kw_only=True)
-class Config(DistillationConfig):
+class Config(OwnPrecision, DistillationConfig):
     items: str = arg(help="items.parquet")
     semantic_ids: str = arg(help="semantic_ids.parquet")
     slates: str = arg(help="slates.parquet; its train split is answered, labels are not needed")
@@ -30,11 +30,6 @@ class Config(DistillationConfig):
     shuffle_candidates: bool = arg(False, "show candidates in random order")
     max_slates: int | None = arg(None, "learn from at most so many slates")
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
-
-    def __post_init__(self) -> None:
-        if self.bf16 is None and not torch.accelerator.is_available():
-            self.bf16 = False  # TRL would set it, and transformers then refuse
-        super().__post_init__()
 
 
 def run(config: Config) -> None:

@@ -10,19 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from trl import GRPOConfig
 
 from gr2.config import arg
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
+from gr2.precision import OwnPrecision
 from gr2.rl.rewards import REWARDS
 
 LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
 
 
 @dataclass(kw_only=True)
-class Config(GRPOConfig):
+class Config(OwnPrecision, GRPOConfig):
     items: str = arg(help="items.parquet")
     semantic_ids: str = arg(help="semantic_ids.parquet")
     slates: str = arg(help="slates.parquet; its train split is learned")
@@ -45,8 +45,6 @@ class Config(GRPOConfig):
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
 
     def __post_init__(self) -> None:
-        if self.bf16 is None and not torch.accelerator.is_available():
-            self.bf16 = False  # TRL would set it, and transformers then refuse
         if self.eval_slates:
             from gr2.rl.validation import METRIC
 

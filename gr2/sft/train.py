@@ -8,7 +8,6 @@ import copy
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from trl import SFTConfig
 
 from gr2.artifacts import read_lines
@@ -17,12 +16,13 @@ from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.slates import shuffled
 from gr2.data.tables import read_slates
 from gr2.errors import InputError
+from gr2.precision import OwnPrecision
 
 TRACE_COLUMNS = ("slate_id", "accepted", "reasoning", "ranking")
 
 
 @dataclass(kw_only=True)
-class Config(SFTConfig):
+class Config(OwnPrecision, SFTConfig):
     items: str = arg(help="items.parquet")
     semantic_ids: str = arg(help="semantic_ids.parquet")
     slates: str = arg(help="slates.parquet")
@@ -43,11 +43,6 @@ class Config(SFTConfig):
     lora_rank: int = arg(32, "lora: rank")
     lora_alpha: int = arg(64, "lora: scale, divided by the rank")
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
-
-    def __post_init__(self) -> None:
-        if self.bf16 is None and not torch.accelerator.is_available():
-            self.bf16 = False  # TRL would set it, and transformers then refuse
-        super().__post_init__()
 
 
 def run(config: Config) -> None:

@@ -12,22 +12,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
 from tqdm import tqdm
 
-from gr2 import template
-from gr2.answers import write_answer
 from gr2.artifacts import sha256, write_json
 from gr2.config import arg, read_yaml
 from gr2.data.catalogue import Catalogue, read_catalogue
-from gr2.data.tables import read_rankings, read_slates
+from gr2.data.tables import read_slates
 from gr2.errors import InputError
-from gr2.prompts import Prompt, load_prompt, render
+from gr2.prompts import Prompt, load_prompt
 from gr2.traces import store
 from gr2.traces.accept import SCRIPTS, first_relevant
 from gr2.traces.pool import Pool
 from gr2.traces.summary import summarise, timing
 from gr2.traces.teacher import Teacher
+from gr2.traces.templated import taught, templated
 
 MODES = ("targeted", "rejection", "template")
 # What a sample and its being accepted depend on; an interrupted run is taken up under the same alone.
@@ -87,7 +85,7 @@ def run(config: Config) -> None:
     output_dir.mkdir(parents=True, exist_ok=True)
     speed = ""
     if config.mode == "template":
-        rows = from_template(slates, taught(config, slates), prompt, catalogue, config.rankings or "template")
+        rows = templated(slates, taught(config.rankings, slates), prompt, catalogue, config.rankings or "template")
     else:
         rows, took = from_teacher(config, slates, prompt, catalogue)
         write_json(output_dir / "timing.json", took)
@@ -151,43 +149,6 @@ def choose(config: Config, catalogue: Catalogue) -> tuple[list[dict], dict[str, 
 def relevant(slate: dict) -> list[str]:
     """The positive candidates in input order; none at serving time, when there are no labels."""
     return [item_id for item_id, label in zip(slate["candidates"], slate["labels"], strict=False) if label > 0]
-
-
-def taught(config: Config, slates: list[dict]) -> list[list[str]]:
-    """The ranking that a template's answer gives to each slate."""
-    if config.rankings is None:
-        first = [slate["relevant"][0] for slate in slates]
-        return [
-            [target, *(item_id for item_id in slate["candidates"] if item_id != target)]
-            for target, slate in zip(first, slates, strict=True)
-        ]
-    frame = pl.DataFrame({name: [slate[name] for slate in slates] for name in ("slate_id", "candidates")})
-    return read_rankings(config.rankings, frame)["ranking"].to_list()
-
-
-def from_template(
-    slates: list[dict], rankings: list[list[str]], prompt: Prompt, catalogue: Catalogue, teacher: str
-) -> list[dict]:
-    weights = template.category_weights(catalogue)
-    rows = []
-    for slate, ranking in zip(slates, rankings, strict=True):
-        reasoning = template.explain(slate["history"][-prompt.max_history :], ranking[0], catalogue, weights)
-        rows.append({
-            "slate_id": slate["slate_id"],
-            "mode": "template",
-            "sample": 0,
-            "messages": render(prompt, slate, catalogue),
-            "completion": write_answer(reasoning if prompt.has_trace else None, ranking, catalogue),
-            "reasoning": reasoning,
-            "ranking": ranking,
-            "accepted": True,
-            "reason": None,
-            "finish_reason": "stop",
-            "prompt_tokens": 0,
-            "completion_tokens": 0,
-            "teacher": teacher,
-        })  # fmt: skip
-    return rows
 
 
 def from_teacher(config: Config, slates: list[dict], prompt: Prompt, catalogue: Catalogue) -> tuple[list[dict], dict]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from test_weighting import made, trainer_of, weighted_rows
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +22,7 @@ def one_step(folder: Path) -> None:
     trainer.train()
     assert trainer.accelerator.num_processes == world
     if trainer.is_world_process_zero():
-        torch.save(model.state_dict(), folder / f"{world}.pt")
+        save_file({name: value.clone() for name, value in model.state_dict().items()}, folder / f"{world}.safetensors")
 
 
 @pytest.mark.slow
@@ -40,7 +41,7 @@ def test_two_processes_make_the_step_of_one(tmp_path):
     ]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]
-    alone, together = (torch.load(tmp_path / f"{world}.pt") for world in (1, 2))
+    alone, together = (load_file(tmp_path / f"{world}.safetensors") for world in (1, 2))
     torch.testing.assert_close(together, alone)
     assert any(not torch.equal(value, alone[name]) for name, value in made()[0].state_dict().items())
 
