@@ -71,6 +71,7 @@ def run(config: Config) -> None:
     catalogue = read_catalogue(config.items, config.semantic_ids)
     rows = training_rows(config, catalogue, prompt)
     print(f"{len(rows)} slates, {config.num_generations} answers each, reward {config.reward}", flush=True)
+    foresee(config, rows)
     if config.num_generations < LEAST_GROUP:
         warnings.warn(
             f"num_generations {config.num_generations}: groups below {LEAST_GROUP} give noisy advantages", stacklevel=2
@@ -104,6 +105,18 @@ def refuse(config: Config) -> None:
         raise InputError(f"max_resamples {config.max_resamples}: expected at least 1 with dynamic_sampling")
     if config.eval_slates < 0:
         raise InputError(f"eval_slates {config.eval_slates}: expected 0 or more")
+
+
+def foresee(config: Config, rows: list[dict]) -> None:
+    """Says what the reward pays for orders that look at nothing, and warns where one of them can be a hack."""
+    from gr2.rl.blind_orders import described, hack, mean_rewards
+
+    means = mean_rewards(REWARDS[config.reward], rows, config.alpha)
+    print(described(means), flush=True)
+    if blind := hack(means):
+        warnings.warn(f"reward {config.reward}: on these slates {blind} pays more than a copy of the input order, and can be "
+                      "learned without looking at a user (a smaller alpha or another reward may not pay for it)",
+                      stacklevel=2)  # fmt: skip
 
 
 def reward_functions(config: Config, read: Callable) -> list[Callable]:
