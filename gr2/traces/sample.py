@@ -31,7 +31,8 @@ MODES = ("targeted", "rejection", "template")
 # What a sample and its being accepted depend on; an interrupted run is taken up under the same alone.
 INPUTS = ("slates", "items", "semantic_ids", "prompt")
 SETTINGS = ("mode", "model_name_or_path", "split", "max_slates", "tries", "accept_top", "least_gain", "script", "temperature",
-            "temperature_step", "top_p", "max_tokens", "structured", "short_ids", "seed")  # fmt: skip
+            "temperature_step", "top_p", "max_tokens", "max_prompt_tokens", "tokenizer", "structured", "short_ids",
+            "seed")  # fmt: skip
 
 
 @dataclass
@@ -66,6 +67,10 @@ class Config:
     top_p: float = arg(0.95, "nucleus sampling")
     max_tokens: int = arg(512, "longest answer, in the teacher's tokens")
     max_model_len: int | None = arg(None, "the teacher's context in tokens, prompt and answer; its own where not given")
+    max_prompt_tokens: int | None = arg(
+        None, "the oldest history items are left out until a prompt has at most so many of the teacher's tokens"
+    )
+    tokenizer: str | None = arg(None, "whose tokens these are, for engine openai; elsewhere the teacher's own")
     batch_size: int = arg(256, "slates in flight at once (transformers, ray: in a batch); a kill loses no others")
     structured: bool = arg(True, "decode under the answer's JSON schema where the engine can")
     short_ids: bool = arg(False, "show the teacher 57-7-23 for a semantic ID: fewer tokens, where it never learnt them")
@@ -109,6 +114,10 @@ def check(config: Config) -> None:
     for name in ("tries", "accept_top", "batch_size", "max_tokens", "concurrency", "workers"):
         if vars(config)[name] < 1:
             raise InputError(f"{name} {vars(config)[name]}: expected at least 1")
+    if config.max_prompt_tokens is not None and config.engine == "openai" and not config.tokenizer:
+        raise InputError(
+            "max_prompt_tokens with engine openai: expected tokenizer, the folder or hub id of the server's model"
+        )
     if config.script not in ("prompt", "any", *SCRIPTS):
         raise InputError(f"script '{config.script}': expected prompt, any, or one of {', '.join(SCRIPTS)}")
     texts = read_yaml(Path(config.prompt))
@@ -158,11 +167,11 @@ def from_teacher(config: Config, slates: list[dict], prompt: Prompt, catalogue: 
     """
     inputs = {name: sha256(vars(config)[name]) for name in INPUTS}
     partial = store.Partial(Path(config.output_dir), inputs | {name: vars(config)[name] for name in SETTINGS})
-    pool = Pool(slates, config.tries, partial.rows)
+    teacher = Teacher(config, prompt, catalogue)
+    pool = Pool(teacher.fit(slates), config.tries, partial.rows)
     before = len(pool.rows)
     if not pool.waiting:
         return pool.sorted_rows(), timing([], 0.0)
-    teacher = Teacher(config, prompt, catalogue)
     sampler = teacher.open()
     started = time.monotonic()
     with tqdm(total=len(slates), initial=pool.closed, desc="traces", unit="slate") as bar:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from gr2.answers import parse
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
+from gr2.language_model.history import fit_history
+from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.samplers import Request, Sample, Sampler, open_sampler
 from gr2.prompts import Prompt, answer_schema, render
 from gr2.semantic_ids.tokens import sid_string
@@ -41,6 +43,13 @@ class Teacher:
             workers=config.workers,
             gpus_per_worker=config.gpus_per_worker,
         )
+
+    def fit(self, slates: list[dict]) -> list[dict]:
+        """The slates with histories that the budget of prompt tokens has room for; without a budget as they are."""
+        if self.config.max_prompt_tokens is None:
+            return slates
+        tokenizer = load_tokenizer(self.config.tokenizer or self.config.model_name_or_path)
+        return fit_history(slates, self.messages, tokenizer, self.config.max_prompt_tokens)
 
     def request(self, slate: dict, attempt: int) -> Request:
         """What a slate is asked; every attempt has its own seed, the same in a resumed run, and is hotter."""

@@ -292,6 +292,7 @@ def test_the_summary_counts(tables, tmp_path, fake):
         ({"accept_top": 0}, "accept_top"),
         ({"least_gain": 4}, "least_gain"),
         ({"script": "latn"}, "script"),
+        ({"max_prompt_tokens": 100, "engine": "openai"}, "expected tokenizer"),
         ({"skip_accepted": ["nowhere.jsonl"]}, "nowhere"),
     ],
 )
