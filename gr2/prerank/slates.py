@@ -2,7 +2,9 @@
 
 A slate is made at a train, valid or test position: the history before it, the pre-ranker's top K, and which of them
 the user chose next. Slates whose target is not among the K are counted and left out (GR2 does the same); --keep_missed
-keeps those of the train split. Lists of several pre-rankers are fused by reciprocal rank (`prerank.simple.fused`).
+keeps those of the train split. With --train_horizon several of a train slate's items are relevant, the user's next ones in
+any order (ours: where events come in baskets, which of them is next says little). Lists of several pre-rankers are fused
+by reciprocal rank (`prerank.simple.fused`).
 """
 
 from dataclasses import dataclass
@@ -46,18 +48,22 @@ class Config:
     batch_size: int = arg(16, "beam: stretches of `window` items a batch")
     splits: list[str] = arg(list(SLATE_SPLITS), "positions of these splits")
     keep_missed: bool = arg(False, "also keep train slates without the target, labels all 0, for what needs no label")
+    train_horizon: int = arg(1, "train: candidates among the user's next so many train events are relevant")
     max_positions: int | None = arg(None, "at most so many positions a split and user, the latest; none: all")
 
 
 def run(config: Config) -> None:
     if set(config.splits) - set(SLATE_SPLITS):
         raise InputError(f"--splits {' '.join(config.splits)}: expected some of {', '.join(SLATE_SPLITS)}")
+    if config.train_horizon < 1:
+        raise InputError(f"--train_horizon {config.train_horizon}: expected 1, the next event, or more")
     item_ids = read_items(config.items)["item_id"]
     events = numbered(read_interactions(config.interactions, item_ids), config.interactions, item_ids)
     positions = asked(events, config.splits, config.max_positions)
     count = max(config.candidates, config.depth or 0)
     top, scores = listed(config, events, positions, item_ids, count)
-    report, kept = hits(positions.frame, top[:, : config.candidates])
+    labels = labelled(top[:, : config.candidates], wanted(events, positions.frame, config.train_horizon))
+    report, kept = hits(positions.frame, top[:, : config.candidates], labels)
     if config.keep_missed:
         kept |= (positions.frame["split"] == "train").to_numpy() & (top[:, : config.candidates] >= 0).all(1)
     if not any(counts["slates"] for counts in report.values()):
@@ -70,7 +76,9 @@ def run(config: Config) -> None:
             output / "top_k.parquet",
         )
     chosen = Positions(positions.frame.filter(kept), positions.queries.only(kept))
-    write_parquet(slates_frame(config, chosen, top[kept], scores[kept], item_ids), output / "slates.parquet")
+    write_parquet(
+        slates_frame(config, chosen, top[kept], scores[kept], labels[kept], item_ids), output / "slates.parquet"
+    )
     read_slates(output / "slates.parquet", item_ids)
     exclude_seen = None if "file" in config.pre_ranker else config.exclude_seen  # what is in a file is up to its maker
     write_json(output / "slates_report.json",
@@ -82,10 +90,27 @@ def run(config: Config) -> None:
         )
 
 
-def hits(frame: pl.DataFrame, top: np.ndarray) -> tuple[dict, np.ndarray]:
-    """Counts by split, and which positions make a slate: a full list that holds the target."""
-    target = frame["row"].to_numpy()
-    held = (top == target[:, None]).any(1)
+def wanted(events: pl.DataFrame, frame: pl.DataFrame, horizon: int) -> np.ndarray:
+    """Item rows [positions, horizon]: what came at each position, and for train positions the train events after it; else -1."""
+    after = events.filter(pl.col("split") == "train").select(
+        "user_id",
+        "position",
+        *(pl.col("row").shift(-step).over("user_id").alias(str(step)) for step in range(1, horizon)),
+    )
+    rows = frame.select("user_id", "position", "row").join(
+        after, on=["user_id", "position"], how="left", maintain_order="left"
+    )
+    return rows.drop("user_id", "position").fill_null(-1).to_numpy()
+
+
+def labelled(top: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Item rows [n, K] and [n, horizon], -1 where there is none -> labels [n, K], 1 for the relevant."""
+    return ((top >= 0) & (top[:, :, None] == wanted[:, None, :]).any(2)).astype(np.float64)
+
+
+def hits(frame: pl.DataFrame, top: np.ndarray, labels: np.ndarray) -> tuple[dict, np.ndarray]:
+    """Counts by split, and which positions make a slate: a full list that holds a relevant item."""
+    held = labels.any(1)
     kept = held & (top >= 0).all(1)
     counts = frame.select("split").with_columns(pl.Series("held", held), pl.Series("kept", kept))
     report = {}
@@ -97,11 +122,10 @@ def hits(frame: pl.DataFrame, top: np.ndarray) -> tuple[dict, np.ndarray]:
 
 
 def slates_frame(
-    config: Config, positions: Positions, top: np.ndarray, scores: np.ndarray, item_ids: pl.Series
+    config: Config, positions: Positions, top: np.ndarray, scores: np.ndarray, labels: np.ndarray, item_ids: pl.Series
 ) -> pl.DataFrame:
     """The content of slates.parquet."""
     frame, top = positions.frame, top[:, : config.candidates]
-    labels = (top == frame["row"].to_numpy()[:, None]).astype(np.float64)
     return frame.select(
         pl.format("{}-{}", "user_id", "position").alias("slate_id"),
         "user_id",

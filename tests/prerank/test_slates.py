@@ -254,3 +254,17 @@ def test_missed_train_positions_can_be_kept_without_a_label(world, tmp_path):
     missed = everything.filter(pl.col("labels").list.sum() == 0)
     assert everything.filter(pl.col("labels").list.sum() > 0).equals(frame)
     assert len(missed) == report["train"]["missed"] > 0 and set(missed["split"]) == {"train"}
+
+
+def test_a_horizon_makes_the_next_train_events_relevant_and_no_others(world, every_slate, tmp_path):
+    frame, _ = made(world, tmp_path, candidates=48, train_horizon=3)
+    train = pl.read_parquet(world.interactions).filter(pl.col("split") == "train").sort("user_id", "position")
+    for row in frame.filter(pl.col("split") == "train").iter_rows(named=True):
+        at = int(row["slate_id"].removeprefix(row["user_id"] + "-"))
+        own = train.filter((pl.col("user_id") == row["user_id"]) & (pl.col("position") >= at))["item_id"].to_list()
+        relevant = {item for item, label in zip(row["candidates"], row["labels"], strict=True) if label}
+        assert relevant == set(own[:3]) and set(row["labels"]) == {0.0, 1.0}
+    judged, same = (own.filter(pl.col("split") != "train") for own in (frame, every_slate[0]))
+    assert judged.equals(same), "valid and test slates ask for the next item alone"
+    with pytest.raises(InputError, match="train_horizon 0"):
+        made(world, tmp_path / "none", train_horizon=0)
