@@ -14,7 +14,8 @@ def diagnose(
     """Shares over a batch, by name. `valid` and `invalid/KIND` are of all answers, the rest of the valid ones.
 
     identity_rate: the input order was copied. kendall_tau: to the input order. promoted / kept / demoted: the
-    target's rank got better, stayed, got worse. first: the target is first. trace_words: words of the explanation.
+    target's rank got better, stayed, got worse. first: the target is first. first_sunk: what was first is last now, the
+    hack of gr2/rl/blind_orders.py. trace_words: words of the explanation.
     """
     valid = [
         (answer.ranking, *slate) for answer, *slate in zip(answers, candidates, labels, strict=True) if answer.ranking
@@ -40,6 +41,7 @@ def diagnose(
         "kept": share * sum(after == before for before, after in moves),
         "demoted": share * sum(after > before for before, after in moves),
         "first": share * sum(after == 1 for _, after in moves),
+        "first_sunk": share * sum(len(given) > 1 and ranking[-1] == given[0] for ranking, given, _ in valid),
         "rank_change": share * sum(before - after for before, after in moves),
         "trace_words": share * sum(len(answer.reasoning.split()) for answer in answers if answer.ranking),
     }

@@ -23,7 +23,7 @@ def test_copies_are_seen_as_copies():
 def test_a_mixed_batch_by_hand():
     facts = facts_of("bacd", "abcd", "acbd", "dcba")  # to first, copied, to third, reversed: second from the end
     assert facts["promoted"] == 0.25 and facts["kept"] == 0.25 and facts["demoted"] == 0.5
-    assert facts["first"] == 0.25 and facts["identity_rate"] == 0.25
+    assert facts["first"] == facts["identity_rate"] == facts["first_sunk"] == 0.25
     assert facts["rank_change"] == pytest.approx((1 + 0 - 1 - 1) / 4)
     assert facts["kendall_tau"] == pytest.approx((2 / 3 + 1 + 2 / 3 - 1) / 4)
 
@@ -43,7 +43,8 @@ def test_a_batch_without_a_usable_answer_has_no_order_to_speak_of():
 
 
 def test_lists_of_one_item_have_a_tau():
-    assert facts_of("a", slate=(["a"], [1.0]))["kendall_tau"] == 1.0
+    facts = facts_of("a", slate=(["a"], [1.0]))
+    assert facts["kendall_tau"] == 1.0 and facts["first_sunk"] == 0.0
 
 
 def test_the_trace_is_measured_in_words_of_usable_answers():
