@@ -14,7 +14,7 @@ from gr2.evaluation.metrics import MAIN
 from gr2.page.drawing import BLUE, DASHED, GREEN, GREY, INK, OCHRE, PALE, RED, SOFT, STYLE, panels, svg
 
 COLORS = {"input_order": GREY, "random": PALE, "oracle": PALE, "blend": OCHRE}  # any other system is blue
-LINES = (BLUE, RED, OCHRE, GREEN)  # of several training runs
+LINES = (BLUE, RED, OCHRE, GREEN)  # of several training runs; more than four are dashed
 # Keys of the training log and what a reader calls them.
 CURVES = {
     "reward": "mean reward",
@@ -79,24 +79,26 @@ def training_curves(logs: dict[str, list[dict]]) -> Markup | None:
     points = {key: lines for key, lines in points.items() if lines}
     if not points:
         return None
-    colors = dict(zip(logs, itertools.cycle(LINES)))
+    styles = dict(zip(logs, itertools.cycle(itertools.product(("-", DASHED), LINES))))
     with matplotlib.rc_context(STYLE):
         figure, grid = panels(len(points), height=1.9)
         for axes, (key, lines) in zip(grid, points.items(), strict=True):
             for name, rows in lines.items():
                 steps, values = rows.T
+                dashes, color = styles[name]
                 window = max(1, len(values) // 20)
                 smooth = [values[max(0, i - window + 1) : i + 1].mean() for i in range(len(values))]
-                pale = PALE if len(logs) == 1 else to_hex(0.3 * np.array(to_rgb(colors[name])) + 0.7)
+                pale = PALE if len(logs) == 1 else to_hex(0.3 * np.array(to_rgb(color)) + 0.7)
                 axes.plot(steps, values, color=pale, linewidth=1, marker="." if len(values) < 30 else None, zorder=1)
-                axes.plot(steps, smooth, color=colors[name], linewidth=1.5)
+                axes.plot(steps, smooth, color=color, linewidth=1.5, linestyle=dashes)
             axes.set_title(CURVES[key], loc="left")
             axes.set_xlabel("step")
             if CURVES[key].endswith("share"):
                 axes.set_ylim(-0.03, 1.03)
         if len(logs) > 1:
-            named = [Line2D([], [], color=colors[name], label=_short([name])[0]) for name in logs]
-            figure.legend(handles=named, loc="outside upper left", ncols=len(named), frameon=False, fontsize=10)
+            named = [Line2D([], [], color=color, linestyle=dashes, label=_short([name])[0])
+                     for name, (dashes, color) in styles.items()]  # fmt: skip
+            figure.legend(handles=named, loc="outside upper left", ncols=min(4, len(named)), frameon=False, fontsize=10)
         return svg(figure)
 
 
