@@ -27,22 +27,13 @@ FUSED = 50  # depth at least of each list that is fused
 
 def listed(config: "Config", events: pl.DataFrame, positions: Positions, item_ids: pl.Series, count: int) -> Top:
     """The `count` best items at every position; int32 and float32 [positions, count]."""
-    unknown = set(config.pre_ranker) - set(PRE_RANKERS)
-    if unknown or not config.pre_ranker:
-        raise InputError(
-            f"pre_ranker: expected one or more of {', '.join(PRE_RANKERS)}, found {' '.join(config.pre_ranker)}"
-        )
     if "file" in config.pre_ranker:
         if not config.top_k or len(config.pre_ranker) > 1:
             raise InputError(
                 "pre_ranker file: expected --top_k FILE with user_id, position, candidates, and no other pre-ranker"
             )
         return as_arrays(read_top_k(config.top_k, item_ids, positions.frame), positions.frame, item_ids, count)
-    if len(config.pre_ranker) > 1:
-        deep = max(count, FUSED)
-        rank = fused([ranker(name, config, events, item_ids, deep) for name in config.pre_ranker], count)
-    else:
-        rank = ranker(config.pre_ranker[0], config, events, item_ids, count)
+    rank = own_ranker(config, events, item_ids, count)
     size = int(np.clip(CELLS // len(item_ids), 64, 4096))
     blocks = tqdm(
         positions.queries.blocks(size), "pre-ranking", -(-len(positions.queries) // size), unit="block", disable=None
@@ -54,6 +45,19 @@ def listed(config: "Config", events: pl.DataFrame, positions: Positions, item_id
         )
     top, scores = (np.concatenate(part) for part in zip(*tops, strict=True))
     return top, scores
+
+
+def own_ranker(config: "Config", events: pl.DataFrame, item_ids: pl.Series, count: int) -> Ranker:
+    """The pre-ranker that the options name, or the fusion of several."""
+    unknown = set(config.pre_ranker) - set(PRE_RANKERS)
+    if unknown or not config.pre_ranker:
+        raise InputError(
+            f"pre_ranker: expected one or more of {', '.join(PRE_RANKERS)}, found {' '.join(config.pre_ranker)}"
+        )
+    if len(config.pre_ranker) == 1:
+        return ranker(config.pre_ranker[0], config, events, item_ids, count)
+    deep = max(count, FUSED)
+    return fused([ranker(name, config, events, item_ids, deep) for name in config.pre_ranker], count)
 
 
 def ranker(name: str, config: "Config", events: pl.DataFrame, item_ids: pl.Series, count: int) -> Ranker:

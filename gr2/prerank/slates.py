@@ -20,6 +20,7 @@ from gr2.data.tables import SLATE_SPLITS, read_interactions, read_items, read_sl
 from gr2.errors import InputError
 from gr2.prerank.lists import PRE_RANKERS, listed
 from gr2.prerank.positions import Positions, asked, numbered
+from gr2.prerank.protocols import PROTOCOLS, protocol_slates
 
 
 @dataclass
@@ -47,38 +48,26 @@ class Config:
     window: int = arg(40, "beam: at most so many past items are read, at least `history`; as in mid-training")
     batch_size: int = arg(16, "beam: stretches of `window` items a batch")
     splits: list[str] = arg(list(SLATE_SPLITS), "positions of these splits")
+    protocol: str = arg(
+        "next", "next: one relevant item, the next; later, impressions: several (gr2/prerank/protocols.py)"
+    )
+    relevant: int = arg(
+        6, "protocol later: so many next items are relevant, and candidates whatever the pre-ranker says"
+    )
+    liked: float = arg(4.0, "protocol impressions: relevant are items rated so or better")
     keep_missed: bool = arg(False, "also keep train slates without the target, labels all 0, for what needs no label")
     train_horizon: int = arg(1, "train: candidates among the user's next so many train events are relevant")
     max_positions: int | None = arg(None, "at most so many positions a split and user, the latest; none: all")
 
 
 def run(config: Config) -> None:
-    if set(config.splits) - set(SLATE_SPLITS):
-        raise InputError(f"--splits {' '.join(config.splits)}: expected some of {', '.join(SLATE_SPLITS)}")
-    if config.train_horizon < 1:
-        raise InputError(f"--train_horizon {config.train_horizon}: expected 1, the next event, or more")
+    check(config)
     item_ids = read_items(config.items)["item_id"]
     events = numbered(read_interactions(config.interactions, item_ids), config.interactions, item_ids)
-    positions = asked(events, config.splits, config.max_positions)
-    count = max(config.candidates, config.depth or 0)
-    top, scores = listed(config, events, positions, item_ids, count)
-    labels = labelled(top[:, : config.candidates], wanted(events, positions.frame, config.train_horizon))
-    report, kept = hits(positions.frame, top[:, : config.candidates], labels)
-    if config.keep_missed:
-        kept |= (positions.frame["split"] == "train").to_numpy() & (top[:, : config.candidates] >= 0).all(1)
-    if not any(counts["slates"] for counts in report.values()):
-        raise InputError(f"the pre-ranker {' + '.join(config.pre_ranker)} found no target among its top {config.candidates} at "
-                         f"any of {len(positions.frame)} positions; train it longer or raise --candidates")  # fmt: skip
     output = Path(config.output_dir)
-    if config.depth:
-        write_parquet(
-            top_k_frame(positions.frame, top[:, : config.depth], scores[:, : config.depth], item_ids),
-            output / "top_k.parquet",
-        )
-    chosen = Positions(positions.frame.filter(kept), positions.queries.only(kept))
-    write_parquet(
-        slates_frame(config, chosen, top[kept], scores[kept], labels[kept], item_ids), output / "slates.parquet"
-    )
+    frame, report = (next_slates if config.protocol == "next" else protocol_slates)(config, events, item_ids)
+    refuse_none(config, report)
+    write_parquet(frame, output / "slates.parquet")
     read_slates(output / "slates.parquet", item_ids)
     exclude_seen = None if "file" in config.pre_ranker else config.exclude_seen  # what is in a file is up to its maker
     write_json(output / "slates_report.json",
@@ -88,6 +77,41 @@ def run(config: Config) -> None:
         print(
             f"{name}: {counts['slates']} slates; the target was missed at {counts['missed']} of {counts['positions']} positions"
         )
+
+
+def check(config: Config) -> None:
+    if set(config.splits) - set(SLATE_SPLITS):
+        raise InputError(f"--splits {' '.join(config.splits)}: expected some of {', '.join(SLATE_SPLITS)}")
+    if config.protocol not in PROTOCOLS:
+        raise InputError(f"--protocol {config.protocol}: expected one of {', '.join(PROTOCOLS)}")
+    if config.train_horizon < 1:
+        raise InputError(f"--train_horizon {config.train_horizon}: expected 1, the next event, or more")
+
+
+def refuse_none(config: Config, report: dict) -> None:
+    if not any(counts["slates"] for counts in report.values()):
+        raise InputError(f"the pre-ranker {' + '.join(config.pre_ranker)} found no target among its top {config.candidates} at "
+                         f"any of {sum(counts['positions'] for counts in report.values())} positions; train it longer or raise "
+                         "--candidates")  # fmt: skip
+
+
+def next_slates(config: Config, events: pl.DataFrame, item_ids: pl.Series) -> tuple[pl.DataFrame, dict]:
+    """The content of slates.parquet, and counts by split; with `depth` writes top_k.parquet."""
+    positions = asked(events, config.splits, config.max_positions)
+    count = max(config.candidates, config.depth or 0)
+    top, scores = listed(config, events, positions, item_ids, count)
+    labels = labelled(top[:, : config.candidates], wanted(events, positions.frame, config.train_horizon))
+    report, kept = hits(positions.frame, top[:, : config.candidates], labels)
+    refuse_none(config, report)
+    if config.keep_missed:
+        kept |= (positions.frame["split"] == "train").to_numpy() & (top[:, : config.candidates] >= 0).all(1)
+    if config.depth:
+        write_parquet(
+            top_k_frame(positions.frame, top[:, : config.depth], scores[:, : config.depth], item_ids),
+            Path(config.output_dir) / "top_k.parquet",
+        )
+    chosen = Positions(positions.frame.filter(kept), positions.queries.only(kept))
+    return slates_frame(config, chosen, top[kept], scores[kept], labels[kept], item_ids), report
 
 
 def wanted(events: pl.DataFrame, frame: pl.DataFrame, horizon: int) -> np.ndarray:
