@@ -1,0 +1,1 @@
+"""Rerankers that write a list item by item: GloRank, DeGRe and what they are compared with."""
