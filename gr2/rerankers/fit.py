@@ -1,8 +1,10 @@
 """gr2 fit: slates -> a small reranker's folder, for `gr2 rerank --reranker FOLDER`.
 
-`blend` is a logistic regression on what a production reranker knows of a candidate; `prm` a small listwise Transformer.
+`blend` is a logistic regression on what a production reranker knows of a candidate; `prm` a small listwise Transformer; `glorank`
+writes a list of semantic IDs: trained on reference lists first, then, with --model_name_or_path, by reinforcement.
 """
 
+import random
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,30 +16,48 @@ from gr2.errors import InputError
 @dataclass
 class Config:
     items: str = arg(help="items.parquet")
-    interactions: str = arg(help="interactions.parquet; only its pretrain events are read")
-    embeddings: str = arg(help="embeddings.safetensors")
-    slates: str = arg(help="slates.parquet; its train split is learned, prm stops by its valid split")
+    slates: str = arg(
+        help="slates.parquet; its train split is learned, training stops by its valid split, or by a tenth of the users"
+    )
     output_dir: str = arg(help="the reranker's folder")
-    kind: Literal["blend", "prm"] = arg("blend", "which small reranker")
+    kind: Literal["blend", "prm", "glorank"] = arg("blend", "which small reranker")
+    interactions: str | None = arg(None, "blend, prm: interactions.parquet; only its pretrain events are read")
+    embeddings: str | None = arg(None, "blend, prm: embeddings.safetensors")
+    semantic_ids: str | None = arg(None, "glorank: semantic_ids.parquet")
     features: bool = arg(False, "prm: reads the blend's features too, and adds the pre-ranker's score to its own")
-    hidden_size: int = arg(64, "prm: width")
-    layers: int = arg(1, "prm: Transformer layers")
-    dropout: float = arg(0.2, "prm: of inputs, attention and layers")
-    learning_rate: float = arg(1e-3, "prm: AdamW's")
-    batch_size: int = arg(32, "prm: slates a step")
-    epochs: int = arg(60, "prm: at most so many")
-    patience: int = arg(8, "prm: epochs without a better NDCG@5 on the valid split after which it stops")
-    seed: int = arg(0, "of the solver; prm: of the start, the order and dropout")
+    space: Literal["global", "place", "pointer"] = arg(
+        "global", "glorank: what an action is (gr2/rerankers/glorank/model.py)"
+    )
+    list_size: int = arg(6, "glorank: items of a list")
+    shuffle_candidates: bool = arg(True, "glorank: learn each slate in a new order of its candidates every time")
+    model_name_or_path: str | None = arg(None, "glorank: go on from this folder with reinforcement learning")
+    group: int = arg(8, "glorank, reinforcement: lists drawn for each slate")
+    hidden_size: int = arg(64, "all but blend: width")
+    layers: int = arg(1, "all but blend: Transformer layers; glorank: of the encoder")
+    dropout: float = arg(0.2, "all but blend: of inputs, attention and layers")
+    learning_rate: float = arg(1e-3, "all but blend: AdamW's")
+    batch_size: int = arg(32, "all but blend: slates a step")
+    epochs: int = arg(60, "all but blend: at most so many")
+    patience: int = arg(8, "all but blend: epochs without a better NDCG on the valid split after which it stops")
+    seed: int = arg(0, "of the solver; elsewhere of the start, the order and dropout")
 
 
 def run(config: Config) -> None:
-    from gr2.data.features import load_features
-
-    slates = read_slates(config.slates, read_items(config.items)["item_id"])
+    item_ids = read_items(config.items)["item_id"]
+    slates = read_slates(config.slates, item_ids)
     labelled = [slate for slate in slates.iter_rows(named=True) if any(label > 0 for label in slate["labels"])]
     train, valid = ([slate for slate in labelled if slate["split"] == split] for split in ("train", "valid"))
     if not train:
         raise InputError(f"{config.slates}: no train slate has a relevant candidate")
+    if not valid and config.kind != "blend":
+        train, valid = by_users(train, config.seed)
+    if config.kind == "glorank":
+        fit_glorank(config, train, valid)
+        return
+    if not config.interactions or not config.embeddings:
+        raise InputError(f"fit {config.kind}: expected --interactions and --embeddings")
+    from gr2.data.features import load_features
+
     features = load_features(config.items, config.interactions, config.embeddings)
     if config.kind == "prm":
         from gr2.rerankers import prm_train
@@ -49,3 +69,26 @@ def run(config: Config) -> None:
         weights = blend.fit(train, features, config.output_dir, config.seed)
         print(f"{len(train)} slates; weights of the standardised features: "
               + ", ".join(f"{name} {weight:+.2f}" for name, weight in weights.items()))  # fmt: skip
+
+
+def fit_glorank(config: Config, learned: list[dict], judged: list[dict]) -> None:
+    from gr2.data.catalogue import read_catalogue
+    from gr2.rerankers.glorank import train
+
+    if not config.semantic_ids:
+        raise InputError("fit glorank: expected --semantic_ids")
+    if config.list_size < 1 or config.group < 2:
+        raise InputError(f"list_size {config.list_size}, group {config.group}: expected at least 1, and 2")
+    train.fit(learned, judged, read_catalogue(config.items, config.semantic_ids), config)
+
+
+def by_users(slates: list[dict], seed: int) -> tuple[list[dict], list[dict]]:
+    """(nine tenths, a tenth) of the users, drawn at random, with all slates of theirs."""
+    users = sorted({slate["user_id"] for slate in slates})
+    if len(users) < 2:
+        raise InputError(
+            "expected labelled slates of split valid, or train slates of two users, to stop the training by"
+        )
+    chosen = set(random.Random(seed).sample(users, max(1, len(users) // 10)))
+    return ([slate for slate in slates if slate["user_id"] not in chosen],
+            [slate for slate in slates if slate["user_id"] in chosen])  # fmt: skip

@@ -1,6 +1,5 @@
 """The training of `gr2 fit --kind prm`: listwise softmax cross-entropy; the model is that of the epoch with the best NDCG@5."""
 
-import random
 from functools import partial
 
 import numpy as np
@@ -9,7 +8,6 @@ from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainingArguments, set_seed
 
 from gr2.data.features import Features
-from gr2.errors import InputError
 from gr2.evaluation.metrics import pad
 from gr2.rerankers.fit import Config
 from gr2.rerankers.prm import PRM, PRMConfig, batch, encoded
@@ -17,13 +15,11 @@ from gr2.training import train
 
 
 def fit(learned: list[dict], judged: list[dict], features: Features, config: Config) -> None:
-    """Trains on `learned` and keeps the epoch that is best on `judged`, or on a tenth of the users where that is empty.
+    """Trains on `learned` and keeps the epoch that is best on `judged`.
 
     Every slate has a label above 0. Writes config.json, model.safetensors and training_log.jsonl to the output folder.
     """
     set_seed(config.seed)
-    if not judged:
-        learned, judged = by_users(learned, config.seed)
     shape = PRMConfig(
         vector_size=features.vectors.shape[1],
         features=config.features,
@@ -63,18 +59,6 @@ def fit(learned: list[dict], judged: list[dict], features: Features, config: Con
     train(Trainer(model, arguments, train_dataset=Slates(learned), eval_dataset=Slates(judged),
                   data_collator=partial(collate, vectors=features.vectors), compute_metrics=measured,
                   callbacks=[EarlyStoppingCallback(config.patience)]))  # fmt: skip
-
-
-def by_users(slates: list[dict], seed: int) -> tuple[list[dict], list[dict]]:
-    """(nine tenths, a tenth) of the users, drawn at random, with all slates of theirs."""
-    users = sorted({slate["user_id"] for slate in slates})
-    if len(users) < 2:
-        raise InputError(
-            "fit prm: expected labelled slates of split valid, or train slates of two users, to stop the training by"
-        )
-    chosen = set(random.Random(seed).sample(users, max(1, len(users) // 10)))
-    return ([slate for slate in slates if slate["user_id"] not in chosen],
-            [slate for slate in slates if slate["user_id"] in chosen])  # fmt: skip
 
 
 class Slates(Dataset):

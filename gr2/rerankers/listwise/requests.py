@@ -42,7 +42,7 @@ def codes(rows: list[list[str]], catalogue: Catalogue) -> torch.Tensor:
     """Lists of item ids -> int64 [n, longest, levels]."""
     table = np.full((len(rows), max(map(len, rows)), catalogue.levels), NONE)
     for row, item_ids in zip(table, rows, strict=True):
-        row[: len(item_ids)] = [catalogue.codes[item_id] for item_id in item_ids]
+        row[: len(item_ids)] = np.reshape([catalogue.codes[item_id] for item_id in item_ids], (-1, catalogue.levels))
     return torch.from_numpy(table)
 
 

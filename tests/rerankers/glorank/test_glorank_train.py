@@ -1,0 +1,88 @@
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from conftest import gr2, resumed_after_a_kill
+
+from gr2.errors import InputError
+from gr2.evaluation import metrics
+from gr2.prerank import slates as slates_stage
+from gr2.rerankers import fit, rerank
+from gr2.rerankers.glorank.train import group_advantages
+from gr2.training import LOG
+
+
+@pytest.fixture(scope="module")
+def later(world, tmp_path_factory) -> str:
+    """Slates of twelve films of which the next two are relevant; popularity knows nothing of what a user likes."""
+    folder = tmp_path_factory.mktemp("later")
+    slates_stage.run(slates_stage.Config(items=world.items, interactions=world.interactions, output_dir=str(folder), history=6,
+                                         pre_ranker=["popularity"], exclude_seen=False, protocol="later", relevant=2,
+                                         candidates=12))  # fmt: skip
+    return str(folder / "slates.parquet")
+
+
+def words(world, slates: str, **changed) -> list[str]:
+    options = {"kind": "glorank", "items": world.items, "semantic_ids": world.semantic_ids, "slates": slates, "list_size": 2,
+               "hidden_size": 32, "epochs": 30, "patience": 30, "learning_rate": 3e-3, "batch_size": 16} | changed  # fmt: skip
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+@pytest.fixture(scope="module")
+def cloned(world, later, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("glorank") / "cloned"
+    gr2("fit", "--output_dir", folder, *words(world, later))
+    return folder
+
+
+def lists_of(world, slates: str, reranker, folder) -> float:
+    """NDCG@2 on the test slates, whose rankings are permutations."""
+    rerank.run(rerank.Config(items=world.items, slates=slates, semantic_ids=world.semantic_ids, reranker=str(reranker),
+                             output_dir=str(folder)))  # fmt: skip
+    joined = pl.read_parquet(slates).join(pl.read_parquet(folder / "rankings.parquet"), on="slate_id")
+    ranked = []
+    for candidates, labels, ranking in joined.select("candidates", "labels", "ranking").rows():
+        assert sorted(ranking) == sorted(candidates)
+        ranked.append([dict(zip(candidates, labels, strict=True))[item] for item in ranking])
+    return float(metrics.ndcg(np.array(ranked), 2).mean())
+
+
+@pytest.mark.slow
+def test_cloning_beats_the_input_order_and_reinforcement_does_not_lose_it(world, later, cloned, tmp_path):
+    given_order = lists_of(world, later, "input_order", tmp_path / "given")
+    first = lists_of(world, later, cloned, tmp_path / "cloned")
+    assert first > given_order + 0.2
+    gr2(
+        "fit",
+        "--output_dir",
+        tmp_path / "reinforced",
+        *words(world, later, model_name_or_path=cloned, epochs=3, learning_rate=1e-4),
+    )
+    assert lists_of(world, later, tmp_path / "reinforced", tmp_path / "again") > first - 0.05
+    log = [json.loads(line) for line in (tmp_path / "reinforced" / LOG).read_text().splitlines()]
+    assert sum("eval_ndcg" in entry for entry in log) == 3
+    assert {file.name for file in cloned.iterdir()} == {"config.json", "model.safetensors", LOG, "manifest.json"}
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_to_the_same_bytes(world, later, tmp_path):
+    resumed_after_a_kill("fit", tmp_path, words(world, later, hidden_size=8, epochs=5))
+
+
+def test_advantages_are_relative_to_the_group_and_nothing_where_all_are_the_same():
+    found = group_advantages(torch.tensor([1.0, 0.0, 0.5, 0.5, 0.5, 0.5]), 2)
+    assert found[:2].tolist() == pytest.approx([0.7071, -0.7071], abs=1e-3) and found[2:].tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"semantic_ids": None}, "expected --semantic_ids"),
+    ({"list_size": 0}, "list_size 0"),
+    ({"kind": "prm"}, "fit prm: expected --interactions and --embeddings"),
+])  # fmt: skip
+def test_wrong_options_are_refused(world, later, tmp_path, changes, message):
+    options = {"items": world.items, "slates": later, "output_dir": str(tmp_path / "out"), "kind": "glorank",
+               "semantic_ids": world.semantic_ids} | changes  # fmt: skip
+    with pytest.raises(InputError, match=message):
+        fit.run(fit.Config(**options))
