@@ -5,22 +5,14 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from test_answers import CATALOGUE, IDS
 
-from gr2.data.catalogue import Catalogue, read_catalogue
+from gr2.data.catalogue import read_catalogue
 from gr2.data.facts import SHOWN
 from gr2.errors import InputError
 from gr2.prompts import answer_schema, load_prompt, render
-from gr2.semantic_ids.tokens import sid_string, vocabulary
+from gr2.semantic_ids.tokens import vocabulary
 
-IDS = [f"item{number}" for number in range(8)]
-CATALOGUE = Catalogue(
-    item_ids=pl.Series("item_id", IDS),
-    title={item_id: f"Title {item_id}" for item_id in IDS},
-    category={item_id: "Films > Drama" for item_id in IDS},
-    description=dict.fromkeys(IDS, ""),
-    sid={item_id: sid_string([number, 1, 2]) for number, item_id in enumerate(IDS)},
-    codes={item_id: (number, 1, 2) for number, item_id in enumerate(IDS)},
-)
 FACTS = dict.fromkeys(("rank", *SHOWN), 1)
 SLATE = {"slate_id": "s", "history": IDS[:3], "candidates": IDS[3:], "facts": [FACTS] * len(IDS[3:])}
 FILES = sorted(Path("prompts").glob("*.yaml"))

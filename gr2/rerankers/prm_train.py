@@ -4,13 +4,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
-from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, set_seed
 
 from gr2.data.features import Features
 from gr2.evaluation.metrics import pad
 from gr2.rerankers.fit import Config
 from gr2.rerankers.prm import PRM, PRMConfig, batch, encoded
+from gr2.rerankers.training import Slates, arguments
 from gr2.training import train
 
 
@@ -37,39 +37,9 @@ def fit(learned: list[dict], judged: list[dict], features: Features, config: Con
     print(
         f"{model.num_parameters():,} parameters, {len(learned)} slates to learn, {len(judged)} to judge by", flush=True
     )
-    arguments = TrainingArguments(
-        output_dir=config.output_dir,
-        seed=config.seed,
-        num_train_epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="constant",
-        per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=256,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        logging_strategy="epoch",
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="ndcg@5",
-        greater_is_better=True,
-        restore_callback_states_from_checkpoint=True,  # a killed training is as patient as a whole one
-        remove_unused_columns=False,
-        report_to="none",
-    )
-    train(Trainer(model, arguments, train_dataset=Slates(learned), eval_dataset=Slates(judged),
+    train(Trainer(model, arguments(config, "ndcg@5"), train_dataset=Slates(learned), eval_dataset=Slates(judged),
                   data_collator=partial(collate, vectors=features.vectors), compute_metrics=measured,
                   callbacks=[EarlyStoppingCallback(config.patience)]))  # fmt: skip
-
-
-class Slates(Dataset):
-    def __init__(self, slates: list[dict[str, np.ndarray]]):
-        self.slates = slates
-
-    def __len__(self) -> int:
-        return len(self.slates)
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self.slates[index]
 
 
 def labelled(slate: dict, features: Features, shape: PRMConfig) -> dict[str, np.ndarray]:

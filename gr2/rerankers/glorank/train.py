@@ -5,10 +5,11 @@ is its NDCG against the mean of its group in units of the group's spread, and th
 log-probabilities. Every list is used once, right where it was drawn, so nothing needs clipping.
 """
 
+from functools import partial
 from pathlib import Path
 
 import torch
-from transformers import Trainer, set_seed
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, set_seed
 
 from gr2.data.catalogue import Catalogue
 from gr2.rerankers.fit import Config
@@ -16,6 +17,8 @@ from gr2.rerankers.glorank.model import GloRank, GloRankConfig
 from gr2.rerankers.glorank.write import in_request_order, repeated, write
 from gr2.rerankers.listwise import fitting, requests
 from gr2.rerankers.listwise.requests import Requests
+from gr2.rerankers.training import Slates, arguments
+from gr2.training import train
 
 
 def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: Config) -> None:
@@ -29,11 +32,17 @@ def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: C
         )
     else:
         model, trainer_class, others = GloRank(shape(learned + judged, catalogue, config)), Cloned, {}
-    history, size = model.config.history, model.config.list_size
-    collators = [
-        fitting.Collator(catalogue, history, size, shuffled) for shuffled in (config.shuffle_candidates, False)
-    ]
-    fitting.fit(trainer_class, model, learned, judged, tuple(collators), config, **others)
+    print(
+        f"{model.num_parameters():,} parameters, {len(learned)} slates to learn, {len(judged)} to judge by", flush=True
+    )
+    learned, judged = (
+        [fitting.referenced(slate, model.config.list_size) for slate in slates] for slates in (learned, judged)
+    )
+    train(trainer_class(model, arguments(config, fitting.METRIC, label_names=["labels"]),
+                        train_dataset=(fitting.Shuffled if config.shuffle_candidates else Slates)(learned),
+                        eval_dataset=Slates(judged), compute_metrics=measured,
+                        data_collator=partial(fitting.collate, catalogue=catalogue, history=model.config.history),
+                        callbacks=[EarlyStoppingCallback(config.patience)], **others))  # fmt: skip
 
 
 def shape(slates: list[dict], catalogue: Catalogue, config: Config) -> GloRankConfig:
@@ -52,14 +61,6 @@ def shape(slates: list[dict], catalogue: Catalogue, config: Config) -> GloRankCo
 
 class Cloned(Trainer):
     """The loss is the network's own, -log P of the reference lists; validation writes lists."""
-
-    judging: fitting.Collator
-
-    def get_eval_dataloader(self, eval_dataset=None):
-        learning, self.data_collator = self.data_collator, self.judging
-        loader = super().get_eval_dataloader(eval_dataset)
-        self.data_collator = learning
-        return loader
 
     def compute_loss(self, model, inputs: dict, return_outputs: bool = False, **_):
         return model(inputs["history"], inputs["candidates"], inputs["lists"])["loss"]
@@ -91,6 +92,10 @@ class Reinforced(Cloned):
         rewards = fitting.utility(inputs["labels"].repeat_interleave(self.group, 0), in_request_order(lists, encoded))
         advantages = group_advantages(rewards, self.group)
         return -(advantages * model.log_probs(encoded, lists).sum(1)).mean()
+
+
+def measured(prediction: EvalPrediction) -> dict[str, float]:
+    return {fitting.METRIC: float(prediction.predictions.mean())}
 
 
 def group_advantages(rewards: torch.Tensor, group: int) -> torch.Tensor:

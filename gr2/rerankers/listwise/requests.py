@@ -26,9 +26,6 @@ class Requests(NamedTuple):
         """bool [n, K]"""
         return self.candidates[..., 0] != NONE
 
-    def only(self, rows: torch.Tensor | slice) -> "Requests":
-        return Requests(self.history[rows], self.candidates[rows])
-
 
 def read(slates: list[dict], catalogue: Catalogue, history: int) -> Requests:
     """The last `history` items of each slate's history, and its candidates in the order that they have there."""

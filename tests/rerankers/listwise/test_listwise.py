@@ -9,7 +9,7 @@ from gr2.data.catalogue import Catalogue
 from gr2.evaluation import metrics
 from gr2.rerankers.listwise import requests
 from gr2.rerankers.listwise.blocks import Decoder
-from gr2.rerankers.listwise.fitting import Collator, reference_lists, utility
+from gr2.rerankers.listwise.fitting import Shuffled, collate, referenced, utility
 from gr2.rerankers.listwise.requests import NONE
 
 IDS = [f"i{number}" for number in range(9)]
@@ -34,37 +34,34 @@ def test_slates_as_tensors_by_hand():
     assert requests.read(SLATES[1:], CATALOGUE, history=2).history.shape == (1, 0, 2)
 
 
-def test_reference_lists_by_hand():
-    labels = torch.tensor([[0.0, 1.0, 2.0, 1.0], [1.0, 0.0, 0.0, 0.0]])
-    there = torch.tensor([[True] * 4, [True, True, False, False]])
-    assert reference_lists(labels, there, 3).tolist() == [[2, 1, 3], [0, 1, NONE]]
+def test_references_by_hand():
+    slate = {"candidates": ["a", "b", "c", "d"], "labels": [0.0, 1.0, 2.0, 1.0]}
+    assert referenced(slate, 3)["reference"] == ["c", "b", "d"] and len(referenced(slate, 9)["reference"]) == 4
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=1, max_size=8).filter(any), st.integers(1, 8), st.data())
-def test_the_utility_is_ndcg_and_the_reference_list_has_the_most(labels, size, data):
-    own = torch.tensor([labels])
-    best = reference_lists(own, torch.ones_like(own, dtype=torch.bool), size)
-    assert utility(own, best).item() == pytest.approx(1.0)
+def test_the_utility_is_ndcg_and_the_reference_has_the_most(labels, size, data):
+    own, slate = torch.tensor([labels]), {"candidates": list(range(len(labels))), "labels": labels}
+    assert utility(own, torch.tensor([referenced(slate, size)["reference"]])).item() == pytest.approx(1.0)
     order = data.draw(st.permutations(range(len(labels))))
-    listed = torch.tensor([order[:size]])
     ranked = np.array([[labels[at] for at in order]])
-    assert utility(own, listed).item() == pytest.approx(metrics.ndcg(ranked, size)[0], abs=1e-6)
+    assert utility(own, torch.tensor([order[:size]])).item() == pytest.approx(metrics.ndcg(ranked, size)[0], abs=1e-6)
 
 
-def test_a_shuffling_collator_moves_candidates_labels_and_lists_together():
+def test_a_shuffled_slate_keeps_its_labels_and_its_reference():
     torch.manual_seed(0)
-    slates = [SLATES[0]] * 50 + [SLATES[1]]
-    made = Collator(CATALOGUE, 5, 2, shuffled=True)(slates)
-    code_of = {1: 1.0, 2: 2.0, 0: 0.0}  # of the last code of i3, i4, i5: the label
-    seen = set()
-    for row in range(50):
-        codes = made["candidates"][row].tolist()
-        seen.add(tuple(code[1] for code in codes))
-        assert [code_of[code[1]] for code in codes] == made["labels"][row].tolist()
-        assert [codes[place][1] for place in made["lists"][row].tolist()] == [2, 1]
-    assert len(seen) == 6 and made["lists"][50].tolist() == [0, NONE] and made["candidates"][50, 0].tolist() == [2, 2]
-    plain = Collator(CATALOGUE, 5, 2, shuffled=False)(slates)
-    assert plain["candidates"][:50].unique(dim=0).tolist() == [[[1, 0], [1, 1], [1, 2]]]
+    slate = referenced(SLATES[0] | {"slate_id": "s"}, 2)
+    data, seen = Shuffled([slate]), set()
+    for _ in range(50):
+        drawn = data[0]
+        seen.add(tuple(drawn["candidates"]))
+        made = collate([drawn, referenced(SLATES[1], 2)], CATALOGUE, history=5)
+        assert dict(zip(drawn["candidates"], drawn["labels"], strict=True)) == {"i3": 0.0, "i4": 1.0, "i5": 2.0}
+        assert made["labels"][0].tolist() == drawn["labels"] and made["labels"][1].tolist() == [1.0, 0.0, 0.0]
+        assert made["candidates"][0].tolist() == [list(CATALOGUE.codes[item]) for item in drawn["candidates"]]
+        assert [drawn["candidates"][place] for place in made["lists"][0].tolist()] == ["i5", "i4"]
+        assert made["lists"][1].tolist() == [0, NONE]
+    assert len(seen) == 6
 
 
 def test_a_list_fed_place_by_place_has_the_states_of_the_whole():
