@@ -177,3 +177,15 @@ def resumed_after_a_kill(
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert not list(killed.glob("checkpoint-*"))
     return whole, killed
+
+
+@pytest.fixture(scope="session")
+def later(world, tmp_path_factory) -> str:
+    """Slates of twelve films of which the next two are relevant; popularity knows nothing of what a user likes."""
+    from gr2.prerank import slates as slates_stage
+
+    folder = tmp_path_factory.mktemp("later")
+    slates_stage.run(slates_stage.Config(items=world.items, interactions=world.interactions, output_dir=str(folder), history=6,
+                                         pre_ranker=["popularity"], exclude_seen=False, protocol="later", relevant=2,
+                                         candidates=12))  # fmt: skip
+    return str(folder / "slates.parquet")

@@ -1,7 +1,8 @@
 """gr2 fit: slates -> a small reranker's folder, for `gr2 rerank --reranker FOLDER`.
 
-`blend` is a logistic regression on what a production reranker knows of a candidate; `prm` a small listwise Transformer; `glorank`
-writes a list of semantic IDs: trained on reference lists first, then, with --model_name_or_path, by reinforcement.
+`blend` is a logistic regression on what a production reranker knows of a candidate; `prm` a small listwise Transformer. The others
+write lists of semantic IDs: `glorank` is trained on reference lists first, then, with --model_name_or_path, by reinforcement;
+`evaluator` learns what lists are worth; `degre` and `goalrank` learn from it to write good ones.
 """
 
 import random
@@ -12,6 +13,8 @@ from gr2.config import arg
 from gr2.data.tables import read_items, read_slates
 from gr2.errors import InputError
 
+LISTS = ("glorank", "evaluator", "degre", "goalrank")
+
 
 @dataclass
 class Config:
@@ -20,20 +23,28 @@ class Config:
         help="slates.parquet; its train split is learned, training stops by its valid split, or by a tenth of the users"
     )
     output_dir: str = arg(help="the reranker's folder")
-    kind: Literal["blend", "prm", "glorank"] = arg("blend", "which small reranker")
+    kind: Literal["blend", "prm", "glorank", "evaluator", "degre", "goalrank"] = arg("blend", "which small reranker")
     interactions: str | None = arg(None, "blend, prm: interactions.parquet; only its pretrain events are read")
     embeddings: str | None = arg(None, "blend, prm: embeddings.safetensors")
-    semantic_ids: str | None = arg(None, "glorank: semantic_ids.parquet")
+    semantic_ids: str | None = arg(None, "those that write lists: semantic_ids.parquet")
     features: bool = arg(False, "prm: reads the blend's features too, and adds the pre-ranker's score to its own")
     space: Literal["global", "place", "pointer"] = arg(
-        "global", "glorank: what an action is (gr2/rerankers/glorank/model.py)"
+        "global", "glorank: what an action is (gr2/rerankers/listwise/network.py)"
     )
-    list_size: int = arg(6, "glorank: items of a list")
+    list_size: int = arg(6, "those that write lists: items of a list")
+    history: int = arg(50, "those that write lists: items of a user's history that are read; 0: none")
     shuffle_candidates: bool = arg(True, "glorank: learn each slate in a new order of its candidates every time")
     model_name_or_path: str | None = arg(None, "glorank: go on from this folder with reinforcement learning")
-    group: int = arg(8, "glorank, reinforcement: lists drawn for each slate")
+    group: int = arg(8, "glorank's reinforcement, evaluator, goalrank: lists drawn for each slate")
+    evaluator: str | None = arg(
+        None, "degre, goalrank: the folder of --kind evaluator; none: the labels say what a list is worth"
+    )
+    beams: int = arg(8, "degre: lists mined for each slate")
+    alpha: float = arg(1.0, "degre: weight of the evaluator's distribution over candidates; 0: cross-entropy only")
+    tau_w: float = arg(0.1, "degre: temperature of the lists' weights; inf: all the same")
+    tau_q: float = arg(0.1, "degre: temperature of the evaluator's distribution")
     hidden_size: int = arg(64, "all but blend: width")
-    layers: int = arg(1, "all but blend: Transformer layers; glorank: of the encoder")
+    layers: int = arg(1, "all but blend: Transformer layers; those that write lists: of the encoder")
     dropout: float = arg(0.2, "all but blend: of inputs, attention and layers")
     learning_rate: float = arg(1e-3, "all but blend: AdamW's")
     batch_size: int = arg(32, "all but blend: slates a step")
@@ -51,8 +62,8 @@ def run(config: Config) -> None:
         raise InputError(f"{config.slates}: no train slate has a relevant candidate")
     if not valid and config.kind != "blend":
         train, valid = by_users(train, config.seed)
-    if config.kind == "glorank":
-        fit_glorank(config, train, valid)
+    if config.kind in LISTS:
+        fit_lists(config, train, valid)
         return
     if not config.interactions or not config.embeddings:
         raise InputError(f"fit {config.kind}: expected --interactions and --embeddings")
@@ -71,15 +82,27 @@ def run(config: Config) -> None:
               + ", ".join(f"{name} {weight:+.2f}" for name, weight in weights.items()))  # fmt: skip
 
 
-def fit_glorank(config: Config, learned: list[dict], judged: list[dict]) -> None:
+def fit_lists(config: Config, learned: list[dict], judged: list[dict]) -> None:
     from gr2.data.catalogue import read_catalogue
-    from gr2.rerankers.glorank import train
+    from gr2.rerankers import glorank
+    from gr2.rerankers.degre import fit_evaluator, fit_generator
 
     if not config.semantic_ids:
-        raise InputError("fit glorank: expected --semantic_ids")
-    if config.list_size < 1 or config.group < 2:
-        raise InputError(f"list_size {config.list_size}, group {config.group}: expected at least 1, and 2")
-    train.fit(learned, judged, read_catalogue(config.items, config.semantic_ids), config)
+        raise InputError(f"fit {config.kind}: expected --semantic_ids")
+    if config.list_size < 1 or config.group < 2 or config.history < 0 or config.beams < 1:
+        raise InputError(f"list_size {config.list_size}, group {config.group}, history {config.history}, beams {config.beams}: "
+                         "expected at least 1, 2, 0 and 1")  # fmt: skip
+    if not (config.tau_w > 0 and config.tau_q > 0 and config.alpha >= 0):
+        raise InputError(
+            f"tau_w {config.tau_w}, tau_q {config.tau_q}, alpha {config.alpha}: expected above 0, above 0, 0 or more"
+        )
+    catalogue = read_catalogue(config.items, config.semantic_ids)
+    if config.kind == "glorank":
+        glorank.fit(learned, judged, catalogue, config)
+    elif config.kind == "evaluator":
+        fit_evaluator.fit(learned, judged, catalogue, config)
+    else:
+        fit_generator.fit(learned, judged, catalogue, config)
 
 
 def by_users(slates: list[dict], seed: int) -> tuple[list[dict], list[dict]]:

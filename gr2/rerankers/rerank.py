@@ -33,14 +33,14 @@ class Config:
     )
     output_dir: str = arg(help="folder for rankings.parquet")
     split: str = arg("test", "which slates: train, valid, test")
-    semantic_ids: str | None = arg(None, "language model, glorank: semantic_ids.parquet")
+    semantic_ids: str | None = arg(None, "language model, writers of lists: semantic_ids.parquet")
     prompt: str = arg("prompts/student.yaml", "language model: the prompt file it was trained with")
     max_prompt_tokens: int | None = arg(
         None, "language model: the oldest history items are left out until a prompt fits"
     )
     engine: str = arg("transformers", "language model: transformers, vllm, or openai (with --base_url)")
     base_url: list[str] = arg([], "engine openai: the servers, e.g. http://127.0.0.1:8000/v1")
-    batch_size: int = arg(128, "language model, glorank: slates a batch")
+    batch_size: int = arg(128, "language model, writers of lists: slates a batch")
     max_tokens: int = arg(256, "language model: longest answer")
     structured: bool = arg(False, "language model: decode under the answer's grammar, which admits only permutations")
     temperature: float = arg(0.0, "language model: 0 is greedy")
@@ -85,8 +85,8 @@ def answers(config: Config, slates: list[dict], output: Path) -> list[dict]:
         from gr2.rerankers import prm
 
         return by_score(slates, prm.score(slates, features(config, "prm"), folder))
-    if model_type == "glorank":
-        return by_glorank(config, slates)
+    if model_type == "list_writer":
+        return by_list_writer(config, slates)
     if model_type == "sasrec":
         from gr2.rerankers import sasrec
 
@@ -127,13 +127,13 @@ def by_score(slates: list[dict], scores: list[np.ndarray]) -> list[dict]:
     return rows
 
 
-def by_glorank(config: Config, slates: list[dict]) -> list[dict]:
+def by_list_writer(config: Config, slates: list[dict]) -> list[dict]:
     from gr2.data.catalogue import read_catalogue
-    from gr2.rerankers.glorank import train
+    from gr2.rerankers.listwise import write
 
     if not config.semantic_ids:
-        raise InputError("reranker glorank: expected --semantic_ids")
-    rankings = train.rank(slates, read_catalogue(config.items, config.semantic_ids), config.reranker, config.batch_size)
+        raise InputError(f"reranker {config.reranker}: expected --semantic_ids")
+    rankings = write.rank(slates, read_catalogue(config.items, config.semantic_ids), config.reranker, config.batch_size)
     return [{"slate_id": slate["slate_id"], "ranking": ranking, "valid": True}
             for slate, ranking in zip(slates, rankings, strict=True)]  # fmt: skip
 

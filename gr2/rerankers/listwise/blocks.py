@@ -52,14 +52,16 @@ class Block(nn.Module):
         states: torch.Tensor,
         past: tuple[torch.Tensor, torch.Tensor] | None,
         memory: tuple[torch.Tensor, torch.Tensor],
-        causal: torch.Tensor | None,
+        mask: torch.Tensor | None,
         there: torch.Tensor,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        key, value = self.own.keys(self.norms[0](states))
+        own = self.norms[0](states)
+        key, value = self.own.keys(own)
         if past is not None:
             key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
-        states = states + self.dropout(self.own(self.norms[0](states), key, value, causal))
-        states = states + self.dropout(self.request(self.norms[1](states), *memory, there))
+        states = states + self.dropout(self.own(own, key, value, mask))
+        asking = self.norms[1](states).reshape(len(there), -1, states.shape[2])  # all lists of a request at once
+        states = states + self.dropout(self.request(asking, *memory, there).view_as(states))
         return states + self.dropout(self.narrow(gelu(self.wide(self.norms[2](states))))), (key, value)
 
 
@@ -76,17 +78,22 @@ class Decoder(nn.Module):
         return [block.request.keys(states) for block in self.blocks]
 
     def forward(
-        self, states: torch.Tensor, memory: Cache, there: torch.Tensor, past: Cache | None = None
+        self, states: torch.Tensor, memory: Cache, there: torch.Tensor, past: Cache | None = None, apart: bool = False
     ) -> tuple[torch.Tensor, Cache]:
-        """states: [n, t, size], whole lists, or with `past` the one next place (t = 1); there: bool [n, places], the request's.
+        """states: [n * lists, t, size], whole lists, or with `past` the one next place (t = 1), or `apart`, t alternatives for it,
+        of which none sees another; there: bool [n, places], the request's; a request's lists stand side by side.
 
-        Returns states [n, t, size] and the cache with these places in it.
+        Returns states [n * lists, t, size] and the cache with these places in it.
         """
-        t = states.shape[1]
-        causal = torch.ones(t, t, dtype=torch.bool, device=states.device).tril() if t > 1 else None
+        t, before = states.shape[1], past[0][0].shape[2] if past else 0
+        mask = None
+        if t > 1:
+            own = torch.ones(t, t, dtype=torch.bool, device=states.device)
+            own = own.tril().triu() if apart else own.tril()
+            mask = torch.cat([own.new_ones(t, before), own], 1)
         kept: Cache = []
         for number, block in enumerate(self.blocks):
-            states, own = block(states, past[number] if past else None, memory[number], causal, there[:, None, None])
+            states, own = block(states, past[number] if past else None, memory[number], mask, there[:, None, None])
             kept.append(own)
         return self.norm(states), kept
 

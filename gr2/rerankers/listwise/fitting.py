@@ -1,12 +1,20 @@
-"""What the trainings of rerankers that write lists share: reference lists, slates as batches, and what a list is worth."""
+"""What the trainings of rerankers that write lists share: slates as batches, the network's shape, and what a list is worth."""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer
 
 from gr2.data.catalogue import Catalogue
 from gr2.data.slates import shuffled
+from gr2.rerankers.fit import Config
 from gr2.rerankers.listwise import requests
-from gr2.rerankers.listwise.requests import NONE
-from gr2.rerankers.training import Slates
+from gr2.rerankers.listwise.network import ListWriter, ListWriterConfig
+from gr2.rerankers.listwise.requests import NONE, Requests
+from gr2.rerankers.listwise.write import in_request_order, write
+from gr2.rerankers.training import Slates, arguments
+from gr2.training import train
 
 METRIC = "ndcg"  # of the written lists, at their length
 
@@ -18,23 +26,64 @@ class Shuffled(Slates):
         return shuffled(self.slates[index], int(torch.randint(2**31, ())))
 
 
-def referenced(slate: dict, size: int) -> dict:
-    """The slate with `reference`: its most relevant items, at most `size`, equal ones in the input order.
+class Writing(Trainer):
+    """Validation writes lists; its metric is the mean of `worth`, of the lists by the labels here."""
 
-    Ours: how GloRank's reference lists are made is not published.
-    """
-    order = sorted(range(len(slate["candidates"])), key=lambda place: -slate["labels"][place])
-    return slate | {"reference": [slate["candidates"][place] for place in order[:size]]}
+    def prediction_step(self, model, inputs: dict, *_, **__) -> tuple:
+        with torch.no_grad():
+            encoded = model.encode(Requests(inputs["history"], inputs["candidates"]))
+            lists = in_request_order(write(model, encoded, model.config.list_size), encoded)
+            return None, self.worth(inputs, lists), inputs["labels"]
+
+    def worth(self, inputs: dict, lists: torch.Tensor) -> torch.Tensor:
+        return utility(inputs["labels"], lists)
+
+
+def fit(trainer_class: type[Writing], model: ListWriter, learned: Slates, judged: list[dict], collator: Callable,
+        catalogue: Catalogue, config: Config, metric: str = METRIC, **others) -> None:  # fmt: skip
+    """Trains on `learned`, keeps the epoch that is best by the metric on `judged`; collator: `collate`, or more than it."""
+    print(
+        f"{model.num_parameters():,} parameters, {len(learned)} slates to learn, {len(judged)} to judge by", flush=True
+    )
+    train(trainer_class(model, arguments(config, metric, label_names=["labels"]), train_dataset=learned,
+                        eval_dataset=Slates(judged), compute_metrics=partial(measured, metric),
+                        data_collator=partial(collator, catalogue=catalogue, history=model.config.history),
+                        callbacks=[EarlyStoppingCallback(config.patience)], **others))  # fmt: skip
+
+
+def measured(metric: str, prediction: EvalPrediction) -> dict[str, float]:
+    return {metric: float(prediction.predictions.mean())}
+
+
+def new_network(space: str, slates: list[dict], catalogue: Catalogue, config: Config) -> ListWriter:
+    """Untrained, as wide as the slates and the catalogue ask for."""
+    return ListWriter(ListWriterConfig(
+        levels=catalogue.levels,
+        codes=1 + max(max(codes) for codes in catalogue.codes.values()),
+        space=space,
+        candidates=max(len(slate["candidates"]) for slate in slates),
+        list_size=config.list_size,
+        history=min(config.history, max(len(slate["history"]) for slate in slates)),
+        hidden_size=config.hidden_size,
+        encoder_layers=config.layers,
+        dropout=config.dropout,
+    ))  # fmt: skip
 
 
 def collate(slates: list[dict], catalogue: Catalogue, history: int) -> dict[str, torch.Tensor]:
-    """Slates with references -> history, candidates, labels, and lists int64 [n, m], the references' places, NONE past an end."""
+    """Slates -> history, candidates and labels."""
     asked = requests.read(slates, catalogue, history)
-    lists = torch.full((len(slates), max(len(slate["reference"]) for slate in slates)), NONE)
-    for row, slate in zip(lists, slates, strict=True):
-        row[: len(slate["reference"])] = torch.tensor([slate["candidates"].index(item) for item in slate["reference"]])
     labels = requests.labels(slates, asked.candidates.shape[1])
-    return {"history": asked.history, "candidates": asked.candidates, "labels": labels, "lists": lists}
+    return {"history": asked.history, "candidates": asked.candidates, "labels": labels}
+
+
+def references(labels: torch.Tensor, there: torch.Tensor, size: int) -> torch.Tensor:
+    """Labels [n, K], bool [n, K] -> lists int64 [n, size]: the most relevant candidates, equal ones in the slate's order.
+
+    Ours: how GloRank's reference lists are made is not published.
+    """
+    order = labels.masked_fill(~there, -1.0).argsort(dim=1, descending=True, stable=True)[:, :size]
+    return order.masked_fill(~there.gather(1, order), NONE)
 
 
 def utility(labels: torch.Tensor, lists: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from gr2.data.catalogue import Catalogue
 from gr2.evaluation import metrics
 from gr2.rerankers.listwise import requests
 from gr2.rerankers.listwise.blocks import Decoder
-from gr2.rerankers.listwise.fitting import Shuffled, collate, referenced, utility
+from gr2.rerankers.listwise.fitting import Shuffled, collate, references, utility
 from gr2.rerankers.listwise.requests import NONE
 
 IDS = [f"i{number}" for number in range(9)]
@@ -35,32 +35,31 @@ def test_slates_as_tensors_by_hand():
 
 
 def test_references_by_hand():
-    slate = {"candidates": ["a", "b", "c", "d"], "labels": [0.0, 1.0, 2.0, 1.0]}
-    assert referenced(slate, 3)["reference"] == ["c", "b", "d"] and len(referenced(slate, 9)["reference"]) == 4
+    labels = torch.tensor([[0.0, 1.0, 2.0, 1.0], [1.0, 0.0, 0.0, 0.0]])
+    there = torch.tensor([[True] * 4, [True, True, False, False]])
+    assert references(labels, there, 3).tolist() == [[2, 1, 3], [0, 1, NONE]]
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=1, max_size=8).filter(any), st.integers(1, 8), st.data())
 def test_the_utility_is_ndcg_and_the_reference_has_the_most(labels, size, data):
-    own, slate = torch.tensor([labels]), {"candidates": list(range(len(labels))), "labels": labels}
-    assert utility(own, torch.tensor([referenced(slate, size)["reference"]])).item() == pytest.approx(1.0)
+    own = torch.tensor([labels])
+    best = references(own, torch.ones_like(own, dtype=torch.bool), size)
+    assert utility(own, best).item() == pytest.approx(1.0)
     order = data.draw(st.permutations(range(len(labels))))
     ranked = np.array([[labels[at] for at in order]])
     assert utility(own, torch.tensor([order[:size]])).item() == pytest.approx(metrics.ndcg(ranked, size)[0], abs=1e-6)
 
 
-def test_a_shuffled_slate_keeps_its_labels_and_its_reference():
+def test_a_shuffled_slate_keeps_its_labels():
     torch.manual_seed(0)
-    slate = referenced(SLATES[0] | {"slate_id": "s"}, 2)
-    data, seen = Shuffled([slate]), set()
+    data, seen = Shuffled([SLATES[0] | {"slate_id": "s"}]), set()
     for _ in range(50):
         drawn = data[0]
         seen.add(tuple(drawn["candidates"]))
-        made = collate([drawn, referenced(SLATES[1], 2)], CATALOGUE, history=5)
+        made = collate([drawn, SLATES[1]], CATALOGUE, history=5)
         assert dict(zip(drawn["candidates"], drawn["labels"], strict=True)) == {"i3": 0.0, "i4": 1.0, "i5": 2.0}
         assert made["labels"][0].tolist() == drawn["labels"] and made["labels"][1].tolist() == [1.0, 0.0, 0.0]
         assert made["candidates"][0].tolist() == [list(CATALOGUE.codes[item]) for item in drawn["candidates"]]
-        assert [drawn["candidates"][place] for place in made["lists"][0].tolist()] == ["i5", "i4"]
-        assert made["lists"][1].tolist() == [0, NONE]
     assert len(seen) == 6
 
 
@@ -79,3 +78,19 @@ def test_a_list_fed_place_by_place_has_the_states_of_the_whole():
     other = request.clone()
     other[~there] = 7.0
     torch.testing.assert_close(decoder(states, decoder.memory(other), there)[0], whole)
+
+
+def test_lists_of_one_request_and_alternatives_for_a_place_do_not_see_each_other():
+    torch.manual_seed(0)
+    decoder = Decoder(8, heads=2, layers=2, dropout=0.0).eval()
+    memory, there = decoder.memory(torch.randn(2, 4, 8)), torch.ones(2, 4, dtype=torch.bool)
+    states = torch.randn(6, 3, 8)  # three lists of each request
+    together, _ = decoder(states, memory, there)
+    for row in range(6):
+        own = [(key[row // 3 : row // 3 + 1], value[row // 3 : row // 3 + 1]) for key, value in memory]
+        alone, past = decoder(states[row : row + 1], own, there[:1])
+        torch.testing.assert_close(together[row : row + 1], alone)
+        alternatives = torch.randn(1, 5, 8)
+        several, _ = decoder(alternatives, own, there[:1], past, apart=True)
+        single = [decoder(alternatives[:, at : at + 1], own, there[:1], past)[0] for at in range(5)]
+        torch.testing.assert_close(several, torch.cat(single, 1))

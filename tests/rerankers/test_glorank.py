@@ -8,20 +8,9 @@ from conftest import gr2, resumed_after_a_kill
 
 from gr2.errors import InputError
 from gr2.evaluation import metrics
-from gr2.prerank import slates as slates_stage
 from gr2.rerankers import fit, rerank
-from gr2.rerankers.glorank.train import group_advantages
+from gr2.rerankers.glorank import group_advantages
 from gr2.training import LOG
-
-
-@pytest.fixture(scope="module")
-def later(world, tmp_path_factory) -> str:
-    """Slates of twelve films of which the next two are relevant; popularity knows nothing of what a user likes."""
-    folder = tmp_path_factory.mktemp("later")
-    slates_stage.run(slates_stage.Config(items=world.items, interactions=world.interactions, output_dir=str(folder), history=6,
-                                         pre_ranker=["popularity"], exclude_seen=False, protocol="later", relevant=2,
-                                         candidates=12))  # fmt: skip
-    return str(folder / "slates.parquet")
 
 
 def words(world, slates: str, **changed) -> list[str]:

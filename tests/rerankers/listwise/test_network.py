@@ -3,18 +3,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gr2.rerankers.glorank.model import SPACES, GloRank, GloRankConfig, admitted, placed, remaining
-from gr2.rerankers.glorank.write import in_request_order, repeated, write
+from gr2.rerankers.listwise.network import SPACES, ListWriter, ListWriterConfig, admitted, placed, remaining
 from gr2.rerankers.listwise.requests import NONE, Requests, canonical
+from gr2.rerankers.listwise.write import in_request_order, repeated, write
 
 LEVELS, CODES = 2, 5
 ALL = torch.cartesian_prod(torch.arange(CODES), torch.arange(CODES))  # 25 items
 
 
-def network(space: str, seed: int = 0) -> GloRank:
+def network(space: str, seed: int = 0) -> ListWriter:
     """Untrained, large weights, so that answers depend on everything that is read."""
     torch.manual_seed(seed)
-    model = GloRank(GloRankConfig(levels=LEVELS, codes=CODES, space=space, candidates=9, list_size=6, history=4,
+    model = ListWriter(ListWriterConfig(levels=LEVELS, codes=CODES, space=space, candidates=9, list_size=6, history=4,
                                   hidden_size=16, heads=2, encoder_layers=1))  # fmt: skip
     for parameter in model.parameters():
         parameter.data.normal_(std=0.5)
@@ -143,7 +143,7 @@ def test_candidates_are_sorted_by_their_codes_with_padding_last():
 def test_saved_and_read_again_it_writes_the_same(tmp_path):
     model, asked = network("global"), made([9, 5])
     model.save_pretrained(tmp_path)
-    again = GloRank.from_pretrained(tmp_path).eval()
+    again = ListWriter.from_pretrained(tmp_path).eval()
     with torch.no_grad():
         assert write(model, model.encode(asked), 6).equal(write(again, again.encode(asked), 6))
     assert (tmp_path / "model.safetensors").exists()

@@ -1,10 +1,11 @@
-"""The network of GloRank (2604.25291), and the local action spaces that it is compared with.
+"""The network that writes lists, with the action space of GloRank (2604.25291) or the local ones it is compared with.
 
-A bidirectional encoder reads history and candidates as sums of their codes' vectors; a causal decoder writes the list. In the
-`global` space an action is a code, an item is as many actions as it has levels, and an output neuron means the same code in every
-request. In a local space an action is one of the request's candidates: by `place`, output neuron j stands for whatever is the
-j-th candidate of this request, the setting that the paper argues against; by `pointer`, an action's logit is a product with
-the candidate's own state. Everything else is the same network. Sizes, losses and how lists are made are not published: ours.
+A bidirectional encoder reads history and candidates as sums of their codes' vectors; a causal decoder, started from a projection
+of the history, writes the list. In the `global` space an action is a code, an item is as many actions as it has levels, and an
+output neuron means the same code in every request. In a local space an action is one of the request's candidates: by `place`,
+output neuron j stands for whatever is the j-th candidate of this request, the setting that GloRank's paper argues against; by
+`pointer`, an action's logit is a product with the candidate's own state, as in Seq2Slate (1810.02019, whose network is an LSTM)
+and in DeGRe's Online Generator (2605.25749). Everything else is the same network. Sizes are not published: ours.
 """
 
 import torch
@@ -17,10 +18,10 @@ from gr2.rerankers.listwise.requests import NONE, Requests, canonical
 SPACES = ("global", "place", "pointer")
 
 
-class GloRankConfig(PretrainedConfig):
+class ListWriterConfig(PretrainedConfig):
     """levels, codes: of the semantic IDs; candidates, list_size, history: the most that a request may have of each."""
 
-    model_type = "glorank"
+    model_type = "list_writer"
 
     def __init__(
         self,
@@ -50,20 +51,20 @@ class GloRankConfig(PretrainedConfig):
 
 
 class Encoded(dict):
-    """What the decoder needs of requests: `codes` and `states` of the candidates in the order read, `order` of that in the
-    request's, `there`, and the `memory` of all places with `seen`."""
+    """What the decoder needs of requests: `codes`, `vectors` and `states` of the candidates in the order read, `order` of that in
+    the request's, `there`, the `memory` of all places with `seen`, and the `start` [n, 1, size]."""
 
 
-class GloRank(PreTrainedModel):
-    config_class = GloRankConfig
+class ListWriter(PreTrainedModel):
+    config_class = ListWriterConfig
 
-    def __init__(self, config: GloRankConfig):
+    def __init__(self, config: ListWriterConfig):
         super().__init__(config)
         size = config.hidden_size
         self.code = nn.Embedding(config.levels * config.codes, size)
-        self.recency = nn.Embedding(config.history, size)
+        self.recency = nn.Embedding(max(1, config.history), size)
         self.candidate = nn.Parameter(torch.zeros(size))
-        self.start = nn.Parameter(torch.zeros(size))
+        self.user = nn.Linear(size, size)
         self.step = nn.Embedding(config.list_size * config.actions, size)
         if config.space == "place":
             self.place = nn.Embedding(config.candidates, size)  # or a neuron could not know whom it stands for
@@ -91,54 +92,67 @@ class GloRank(PreTrainedModel):
         by_place = self.config.space == "place"
         order = torch.arange(count).expand(n, -1) if by_place else canonical(requests.candidates)
         codes = requests.candidates.gather(1, order[..., None].expand_as(requests.candidates))
-        own = self.items(codes) + self.candidate
+        vectors = self.items(codes)
+        own = vectors + self.candidate
         if by_place:
             own = own + self.place.weight[:count]
         past = self.items(requests.history) + self.recency.weight[: requests.history.shape[1]]
         seen = torch.cat([codes[..., 0] != NONE, requests.past], 1)
         states = self.encoder(self.dropout(torch.cat([own, past], 1)), src_key_padding_mask=~seen)
-        return Encoded(codes=codes, states=states[:, :count], order=order, there=codes[..., 0] != NONE,
-                       memory=self.decoder.memory(states), seen=seen)  # fmt: skip
+        read = requests.past[..., None] * states[:, count:]
+        start = self.user(read.sum(1, keepdim=True) / requests.past.sum(1).clamp(min=1)[:, None, None])
+        return Encoded(codes=codes, vectors=vectors, states=states[:, :count], order=order, there=codes[..., 0] != NONE,
+                       memory=self.decoder.memory(states), seen=seen, start=start)  # fmt: skip
 
     def logits(self, states: torch.Tensor, encoded: Encoded, action: int) -> torch.Tensor:
         """Decoder states [n, t, size], all at an item's action number `action` -> logits [n, t, codes or candidates]."""
-        if self.config.space != "pointer":
-            return self.heads[action](states)[
-                ..., : None if self.config.space == "global" else encoded["there"].shape[1]
-            ]
+        if self.config.space == "global":
+            return self.heads[action](states)
+        if self.config.space == "place":
+            return self.heads[0](states)[..., : encoded["there"].shape[1]]
         return self.heads[0](states) @ encoded["states"].transpose(1, 2) / self.config.hidden_size**0.5
 
     def inputs(self, chosen: torch.Tensor, encoded: Encoded) -> torch.Tensor:
         """What the decoder reads: the start and then every action of lists [n, m] but the last. Returns [n, m * actions, size]."""
-        codes = encoded["codes"].gather(1, chosen.clamp(min=0)[..., None].expand(-1, -1, self.config.levels))
+        at = chosen.clamp(min=0)[..., None]
         if self.config.space == "global":
+            codes = encoded["codes"].gather(1, at.expand(-1, -1, self.config.levels))
             offset = torch.arange(self.config.levels, device=codes.device) * self.config.codes
             written = self.code(codes.clamp(min=0) + offset).flatten(1, 2)
         else:
-            written = self.items(codes)
-        first = self.start.expand(len(chosen), 1, -1)
-        return torch.cat([first, written[:, :-1]], 1) + self.step.weight[: written.shape[1]]
+            written = encoded["vectors"].gather(1, at.expand(-1, -1, self.config.hidden_size))
+        return torch.cat([encoded["start"], written[:, :-1]], 1) + self.step.weight[: written.shape[1]]
+
+    def states(self, encoded: Encoded, chosen: torch.Tensor) -> torch.Tensor:
+        """Decoder states that choose each item of lists [n, m]: [n, m, actions, size]."""
+        states, _ = self.decoder(self.dropout(self.inputs(chosen, encoded)), encoded["memory"], encoded["seen"])
+        return states.unflatten(1, (chosen.shape[1], self.config.actions))
 
     def log_probs(self, encoded: Encoded, chosen: torch.Tensor) -> torch.Tensor:
         """Lists as places among the encoded candidates, int64 [n, m], NONE past a list's end -> log P of each item among the
         candidates that remain, float [n, m], 0 past the end.
         """
-        states, _ = self.decoder(self.dropout(self.inputs(chosen, encoded)), encoded["memory"], encoded["seen"])
-        states = states.unflatten(1, (chosen.shape[1], self.config.actions))
-        left = remaining(encoded["there"], chosen)
-        there = chosen != NONE
+        if self.config.space == "global":
+            return self.log_probs_of_codes(encoded, chosen).masked_fill(chosen == NONE, 0.0)
+        logps = self.distributions(encoded, chosen).gather(-1, chosen.clamp(min=0)[..., None]).squeeze(-1)
+        return logps.masked_fill(chosen == NONE, 0.0)
+
+    def distributions(self, encoded: Encoded, chosen: torch.Tensor) -> torch.Tensor:
+        """Local spaces: log P of every candidate at each place of lists [n, m], float [n, m, K], lowest where it is taken."""
+        logits = self.logits(self.states(encoded, chosen)[:, :, 0], encoded, 0)
+        return logits.masked_fill(~remaining(encoded["there"], chosen), torch.finfo(logits.dtype).min).log_softmax(-1)
+
+    def log_probs_of_codes(self, encoded: Encoded, chosen: torch.Tensor) -> torch.Tensor:
+        states, left = self.states(encoded, chosen), remaining(encoded["there"], chosen)
         target = encoded["codes"].gather(1, chosen.clamp(min=0)[..., None].expand(-1, -1, self.config.levels))
         total = torch.zeros(chosen.shape, device=states.device)
-        for action in range(self.config.actions):
-            logits = self.logits(states[:, :, action], encoded, action)
-            if self.config.space == "global":
-                allowed, wanted = admitted(encoded["codes"][..., action], left, self.config.codes), target[..., action]
-                left = left & (encoded["codes"][:, None, :, action] == wanted[..., None])
-            else:
-                allowed, wanted = left, chosen
-            logp = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min).log_softmax(-1)
-            total = total + logp.gather(-1, wanted.clamp(min=0)[..., None]).squeeze(-1)
-        return total.masked_fill(~there, 0.0)
+        for level in range(self.config.levels):
+            logits, wanted = self.logits(states[:, :, level], encoded, level), target[..., level]
+            allowed = admitted(encoded["codes"][..., level], left, self.config.codes)
+            left = left & (encoded["codes"][:, None, :, level] == wanted[..., None])
+            logps = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min).log_softmax(-1)
+            total = total + logps.gather(-1, wanted.clamp(min=0)[..., None]).squeeze(-1)
+        return total
 
     def forward(self, history: torch.Tensor, candidates: torch.Tensor, lists: torch.Tensor) -> dict[str, torch.Tensor]:
         """lists: int64 [n, m], places in the request's order, NONE past an end. The loss is the mean of -log P of an item."""

@@ -1,0 +1,107 @@
+"""`gr2 fit --kind evaluator`: the Lookahead Evaluator learns from lists as a system that explores would have shown them.
+
+Public data holds no lists that were shown. Ours: candidates in the pre-ranker's order with noise, from nearly none to so much that
+any order is as likely; labels have no part in it, so that P(V >= k) is not bent towards good lists.
+"""
+
+import math
+import random
+from functools import partial
+
+import numpy as np
+import torch
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, set_seed
+
+from gr2.data.catalogue import Catalogue
+from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
+from gr2.rerankers.fit import Config
+from gr2.rerankers.listwise import requests
+from gr2.rerankers.listwise.requests import NONE
+from gr2.rerankers.training import Slates, arguments
+from gr2.training import train
+
+FLAT = 0.3  # the most that a rank's score falls for each place; noise is Gumbel's, so that 0 is a uniform order
+JUDGED_LISTS = 4
+
+
+class Shown(Slates):
+    """Slates with new lists each time; torch's own seed decides."""
+
+    def __init__(self, slates: list[dict], size: int, count: int):
+        super().__init__(slates)
+        self.size, self.count = size, count
+
+    def __getitem__(self, index: int) -> dict:
+        return listed(self.slates[index], self.size, self.count, int(torch.randint(2**31, ())))
+
+
+def listed(slate: dict, size: int, count: int, seed: int) -> dict:
+    """The slate with `lists`, `count` of them, of places; the same for the same seed."""
+    rng = random.Random(seed)
+    return slate | {"lists": [drawn(len(slate["candidates"]), size, rng) for _ in range(count)]}
+
+
+def drawn(candidates: int, size: int, rng: random.Random) -> list[int]:
+    """A list in the order of Plackett and Luce: place j has the score -j * slope, the slope drawn first."""
+    slope = rng.uniform(0, FLAT)
+    noisy = [-slope * place - math.log(-math.log(rng.random() or 0.5)) for place in range(candidates)]
+    return sorted(range(candidates), key=lambda place: -noisy[place])[:size]
+
+
+def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: Config) -> None:
+    """Keeps the epoch with the highest likelihood of the outcomes of lists of `judged`."""
+    set_seed(config.seed)
+    model = Evaluator(EvaluatorConfig(
+        levels=catalogue.levels,
+        codes=1 + max(max(codes) for codes in catalogue.codes.values()),
+        list_size=config.list_size,
+        history=min(config.history, max(len(slate["history"]) for slate in learned + judged)),
+        hidden_size=config.hidden_size,
+        encoder_layers=config.layers,
+        dropout=config.dropout,
+    ))  # fmt: skip
+    print(
+        f"{model.num_parameters():,} parameters, {len(learned)} slates to learn, {len(judged)} to judge by", flush=True
+    )
+    collator = partial(collate, catalogue=catalogue, history=model.config.history, size=config.list_size)
+    judged = [listed(slate, config.list_size, JUDGED_LISTS, number) for number, slate in enumerate(judged)]
+    train(Trainer(model, arguments(config, "likelihood", label_names=["outcomes"]),
+                  train_dataset=Shown(learned, config.list_size, config.group), eval_dataset=Slates(judged),
+                  data_collator=collator, compute_metrics=measured,
+                  callbacks=[EarlyStoppingCallback(config.patience)]))  # fmt: skip
+
+
+def collate(slates: list[dict], catalogue: Catalogue, history: int, size: int) -> dict[str, torch.Tensor]:
+    """Slates with lists -> history, candidates, lists int64 [n, lists, size], and outcomes, V of every prefix, like the lists."""
+    asked = requests.read(slates, catalogue, history)
+    lists = torch.full((len(slates), len(slates[0]["lists"]), size), NONE)
+    for rows, slate in zip(lists, slates, strict=True):
+        rows[:, : len(slate["lists"][0])] = torch.tensor(slate["lists"])
+    relevant = requests.labels(slates, asked.candidates.shape[1])[:, None].expand(-1, lists.shape[1], -1) > 0
+    outcomes = (relevant.gather(2, lists.clamp(min=0)) & (lists != NONE)).cumsum(2)
+    return {"history": asked.history, "candidates": asked.candidates, "lists": lists, "outcomes": outcomes}
+
+
+def measured(prediction: EvalPrediction) -> dict[str, float]:
+    size = prediction.predictions.shape[-1]
+    return quality(prediction.predictions.reshape(-1, size), prediction.label_ids[..., -1].reshape(-1))
+
+
+def quality(probabilities: np.ndarray, outcomes: np.ndarray) -> dict[str, float]:
+    """P(V >= k) float [lists, Kmax] against V int [lists]: `likelihood`, mean log P of what came; `auc`, the mean over those k that
+    came in some lists and not in others; `calibration_error`, in ten bins of equal width, weighted by their sizes (ECE).
+    """
+    from sklearn.metrics import roc_auc_score
+
+    reached = outcomes[:, None] >= np.arange(1, probabilities.shape[1] + 1)
+    right = np.where(reached, probabilities, 1 - probabilities).clip(1e-7)
+    aucs = [
+        roc_auc_score(came, said) for came, said in zip(reached.T, probabilities.T, strict=True) if 0 < came.mean() < 1
+    ]
+    bins = np.minimum((probabilities * 10).astype(int), 9)
+    off = [abs((reached - probabilities)[bins == bin].sum()) for bin in range(10)]
+    return {
+        "likelihood": float(np.log(right).mean()),
+        "auc": float(np.mean(aucs)) if aucs else float("nan"),
+        "calibration_error": float(sum(off) / probabilities.size),
+    }

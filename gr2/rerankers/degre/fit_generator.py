@@ -1,0 +1,147 @@
+"""`gr2 fit --kind degre` and `--kind goalrank`: a pointer network learns to write lists that the evaluator values, greedily.
+
+DeGRe (2605.25749): lists are mined by beam search, w_l = softmax(score / tau_w) over a request's lists, q_t = softmax(V / tau_q)
+over its remaining candidates, L = sum_l w_l sum_t [CE(y_t, p_t) + alpha KL(q_t || p_t)]. alpha 0 leaves CE only, tau_w inf
+leaves no weights, and without an evaluator the labels are one that is always right. tau_q is ours (the paper: 1).
+GoalRank's way (2509.22046): a group of lists from the pre-ranker with noise, a reference policy that is the softmax of
+their standardised scores, and cross-entropy against it.
+"""
+
+import random
+
+import torch
+from torch.nn.functional import pad
+from tqdm import tqdm
+from transformers import set_seed
+
+from gr2.data.catalogue import Catalogue
+from gr2.errors import InputError
+from gr2.rerankers.degre.evaluator import Evaluator
+from gr2.rerankers.degre.fit_evaluator import drawn
+from gr2.rerankers.degre.lookahead import Labels, Lookahead, score
+from gr2.rerankers.degre.mining import Mined, mine
+from gr2.rerankers.fit import Config
+from gr2.rerankers.listwise import fitting
+from gr2.rerankers.listwise.network import ListWriter, placed, remaining
+from gr2.rerankers.listwise.requests import NONE, Requests
+from gr2.rerankers.listwise.write import repeated
+from gr2.rerankers.training import Slates
+
+METRIC = "score"  # by the evaluator, of the written lists
+BLOCK = 32  # requests mined at a time
+
+
+def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: Config) -> None:
+    """Keeps the epoch whose lists of `judged` have the highest scores."""
+    evaluator = Evaluator.from_pretrained(config.evaluator).eval() if config.evaluator else None
+    set_seed(config.seed)
+    model = fitting.new_network("pointer", learned + judged, catalogue, config)
+    if evaluator:
+        check(evaluator, model, config.evaluator)
+    found = group if config.kind == "goalrank" else mined
+    taught = []
+    for start in tqdm(range(0, len(learned), BLOCK), "lists to learn", unit="block", disable=None):
+        taught += with_lists(learned[start : start + BLOCK], found, evaluator, catalogue, config)
+    fitting.fit(Goal if config.kind == "goalrank" else Dense, model, Slates(taught), judged, collate, catalogue, config, METRIC,
+                evaluator=evaluator, options=config)  # fmt: skip
+
+
+def check(evaluator: Evaluator, model: ListWriter, folder: str) -> None:
+    for name in ("levels", "codes", "list_size", "history"):
+        had, asked = (getattr(config, name) for config in (evaluator.config, model.config))
+        if had != asked:
+            raise InputError(f"{folder}: its {name} is {had}; expected {asked}, as these slates and options have it")
+
+
+def with_lists(
+    slates: list[dict], found, evaluator: Evaluator | None, catalogue: Catalogue, config: Config
+) -> list[dict]:
+    """Slates with `lists`, `scores` and `values` as in `Mined`."""
+    inputs = fitting.collate(slates, catalogue, config.history)
+    with torch.no_grad():
+        lists = found(evaluator, Requests(inputs["history"], inputs["candidates"]), inputs["labels"], config)
+    return [slate | {"mined": Mined(*(part[row] for part in lists))} for row, slate in enumerate(slates)]
+
+
+def collate(slates: list[dict], catalogue: Catalogue, history: int) -> dict[str, torch.Tensor]:
+    """As without lists; those that are learned from have theirs in parts, `lists`, `scores` and `values`."""
+    inputs = fitting.collate(slates, catalogue, history)
+    if "mined" not in slates[0]:
+        return inputs
+    width = inputs["labels"].shape[1]
+    found = [slate["mined"] for slate in slates]
+    own = [mined.values[..., : len(slate["candidates"])] for mined, slate in zip(found, slates, strict=True)]
+    return inputs | {
+        "lists": torch.stack([mined.lists for mined in found]),
+        "scores": torch.stack([mined.scores for mined in found]),
+        "values": torch.stack([pad(values, (0, width - values.shape[-1])) for values in own]),
+    }
+
+
+def mined(evaluator: Evaluator | None, asked: Requests, labels: torch.Tensor, config: Config) -> Mined:
+    ahead = Lookahead(evaluator, asked) if evaluator else Labels(labels)
+    return mine(ahead, asked.there, config.list_size, config.beams)
+
+
+def group(evaluator: Evaluator | None, asked: Requests, labels: torch.Tensor, config: Config) -> Mined:
+    """`group` lists of each request from the pre-ranker with noise."""
+    rng = random.Random(config.seed)
+    lists = torch.full((len(labels), config.group, config.list_size), NONE)
+    for rows, there in zip(lists, asked.there, strict=True):
+        for row in rows:
+            places = drawn(int(there.sum()), config.list_size, rng)
+            row[: len(places)] = torch.tensor(places)
+    scores = score(evaluator, asked, labels, lists)
+    return Mined(lists, scores, torch.zeros(*lists.shape, asked.there.shape[1]))
+
+
+class Taught(fitting.Writing):
+    """Validation lists are worth what the evaluator says."""
+
+    def __init__(self, *args, evaluator: Evaluator | None, options: Config, **others):
+        super().__init__(*args, **others)
+        self.evaluator, self.options = evaluator, options
+
+    def worth(self, inputs: dict, lists: torch.Tensor) -> torch.Tensor:
+        asked = Requests(inputs["history"], inputs["candidates"])
+        return score(self.evaluator, asked, inputs["labels"], lists[:, None])[:, 0]
+
+    def taught(self, model, inputs: dict) -> tuple[torch.Tensor, ...]:
+        """log P of every candidate at each place of every list, the lists as read, and V of every candidate, [n * B, m, (K)]."""
+        encoded = repeated(model.encode(Requests(inputs["history"], inputs["candidates"])), inputs["lists"].shape[1])
+        lists = placed(inputs["lists"].flatten(0, 1), encoded["order"])
+        order = encoded["order"][:, None].expand(-1, lists.shape[1], -1)
+        left = remaining(encoded["there"], lists)
+        return model.distributions(encoded, lists), lists, inputs["values"].flatten(0, 1).gather(2, order), left
+
+
+class Dense(Taught):
+    def compute_loss(self, model, inputs: dict, return_outputs: bool = False, **_):
+        logp, lists, values, left = self.taught(model, inputs)
+        weights = (inputs["scores"] / self.options.tau_w).softmax(1)
+        loss = dense(logp, lists, values, left, self.options.alpha, self.options.tau_q).view_as(weights)
+        return (weights * loss).sum(1).mean()
+
+
+class Goal(Taught):
+    def compute_loss(self, model, inputs: dict, return_outputs: bool = False, **_):
+        logp, lists, values, left = self.taught(model, inputs)
+        scores = inputs["scores"]
+        standard = (scores - scores.mean(1, keepdim=True)) / (scores.std(1, keepdim=True) + 1e-6)
+        loss = dense(logp, lists, values, left, alpha=0.0, tau_q=1.0).view_as(scores)
+        return (standard.softmax(1) * loss).sum(1).mean()
+
+
+def dense(
+    logp: torch.Tensor, lists: torch.Tensor, values: torch.Tensor, left: torch.Tensor, alpha: float, tau_q: float
+) -> torch.Tensor:
+    """sum_t [CE(y_t, p_t) + alpha KL(q_t || p_t)] of each list, float [n].
+
+    logp, values: float [n, m, K], log P and V of the candidates; lists: int64 [n, m]; left: bool [n, m, K], who is not taken.
+    """
+    there = lists != NONE
+    loss = -logp.gather(2, lists.clamp(min=0)[..., None]).squeeze(2)
+    if alpha > 0:
+        logq = (values / tau_q).masked_fill(~left, torch.finfo(values.dtype).min).log_softmax(2)
+        loss = loss + alpha * (logq.exp() * (logq - logp)).masked_fill(~left, 0.0).sum(2)
+    return loss.masked_fill(~there, 0.0).sum(1)

@@ -1,0 +1,72 @@
+from itertools import permutations
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from gr2.data.catalogue import Catalogue
+from gr2.evaluation import agreement
+from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
+from gr2.rerankers.degre.lookahead import score
+from gr2.rerankers.listwise import requests
+
+IDS = [f"i{number}" for number in range(9)]
+CATALOGUE = Catalogue(
+    item_ids=pl.Series("item_id", IDS),
+    title={}, category={}, description={}, sid={},
+    codes={item_id: (number // 3, number % 3) for number, item_id in enumerate(IDS)},
+)  # fmt: skip
+SLATES = [
+    {"slate_id": "a", "history": ["i8"], "candidates": IDS[:5], "labels": [0.0, 1.0, 0.0, 1.0, 0.0]},
+    {"slate_id": "b", "history": ["i7", "i0"], "candidates": IDS[2:7], "labels": [1.0, 0.0, 0.0, 0.0, 0.0]},
+    {"slate_id": "c", "history": ["i1"], "candidates": IDS[4:7], "labels": [0.0, 0.0, 1.0]},
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    torch.manual_seed(0)
+    model = Evaluator(EvaluatorConfig(levels=2, codes=3, list_size=3, history=4, hidden_size=16, heads=2))
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.4)
+    folder = tmp_path_factory.mktemp("evaluator")
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+def all_scores(folder: str, slate: dict) -> dict[tuple[str, ...], float]:
+    model, size = Evaluator.from_pretrained(folder).eval(), min(3, len(slate["candidates"]))
+    asked = requests.read([slate], CATALOGUE, model.config.history)
+    orders = list(permutations(range(len(slate["candidates"])), size))
+    with torch.no_grad():
+        scores = score(model, asked, torch.zeros(1, asked.there.shape[1]), torch.tensor(orders)[None])[0]
+    return {
+        tuple(slate["candidates"][at] for at in order): value
+        for order, value in zip(orders, scores.tolist(), strict=True)
+    }
+
+
+def test_the_share_of_better_lists_is_that_of_all_lists_one_by_one(folder):
+    every = [all_scores(folder, slate) for slate in SLATES]
+    best, worst = ([list(pick(scores, key=scores.get)) for scores in every] for pick in (max, min))
+    middle = [slate["candidates"][::-1] for slate in SLATES]
+    shares, about = agreement.better_shares(
+        SLATES, {"best": best, "worst": worst, "middle": middle}, folder, CATALOGUE, 3, 0
+    )
+    assert about["lists"] == 60 and about["method"] == "enumerated"
+    assert shares["best"].tolist() == [0, 0, 0]
+    assert shares["worst"] == pytest.approx([59 / 60, 59 / 60, 5 / 6])
+    expected = [np.mean([value > scores[tuple(ranked[:3])] for value in scores.values()])
+                for scores, ranked in zip(every, middle, strict=True)]  # fmt: skip
+    assert shares["middle"] == pytest.approx(expected)
+    assert 0 <= about["evaluator_auc"] <= 1 and 0 <= about["evaluator_calibration_error"] <= 1
+
+
+def test_where_lists_are_too_many_random_ones_give_nearly_the_same(folder, monkeypatch):
+    ranked = {"middle": [slate["candidates"][::-1] for slate in SLATES]}
+    exact, _ = agreement.better_shares(SLATES, ranked, folder, CATALOGUE, 3, 0)
+    monkeypatch.setattr(agreement, "ENUMERATED", 10)
+    drawn, about = agreement.better_shares(SLATES, ranked, folder, CATALOGUE, 3, 0)
+    assert about["method"] == "2000 random lists" and drawn["middle"] == pytest.approx(exact["middle"], abs=0.05)
+    assert not np.array_equal(drawn["middle"], exact["middle"])
