@@ -1,7 +1,8 @@
 """gr2 fit: slates -> a small reranker's folder, for `gr2 rerank --reranker FOLDER`.
 
-`blend` is a logistic regression on what a production reranker knows of a candidate; `prm` a small listwise Transformer; `glorank`
-writes a list of semantic IDs: trained on reference lists first, then, with --model_name_or_path, by reinforcement.
+`blend` is a logistic regression on what a production reranker knows of a candidate; `lambdamart` boosted trees on the same;
+`prm` a small listwise Transformer; `glorank` writes a list of semantic IDs: trained on reference lists first, then, with
+--model_name_or_path, by reinforcement.
 """
 
 import random
@@ -20,25 +21,27 @@ class Config:
         help="slates.parquet; its train split is learned, training stops by its valid split, or by a tenth of the users"
     )
     output_dir: str = arg(help="the reranker's folder")
-    kind: Literal["blend", "prm", "glorank"] = arg("blend", "which small reranker")
-    interactions: str | None = arg(None, "blend, prm: interactions.parquet; only its pretrain events are read")
-    embeddings: str | None = arg(None, "blend, prm: embeddings.safetensors")
+    kind: Literal["blend", "lambdamart", "prm", "glorank"] = arg("blend", "which small reranker")
+    interactions: str | None = arg(
+        None, "blend, lambdamart, prm: interactions.parquet; only its pretrain events are read"
+    )
+    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors")
     semantic_ids: str | None = arg(None, "glorank: semantic_ids.parquet")
     features: bool = arg(False, "prm: reads the blend's features too, and adds the pre-ranker's score to its own")
     space: Literal["global", "place", "pointer"] = arg(
         "global", "glorank: what an action is (gr2/rerankers/glorank/model.py)"
     )
-    list_size: int = arg(6, "glorank: items of a list")
+    list_size: int = arg(6, "glorank: items of a list; lambdamart: the length at which its NDCG is taken")
     shuffle_candidates: bool = arg(True, "glorank: learn each slate in a new order of its candidates every time")
     model_name_or_path: str | None = arg(None, "glorank: go on from this folder with reinforcement learning")
     group: int = arg(8, "glorank, reinforcement: lists drawn for each slate")
-    hidden_size: int = arg(64, "all but blend: width")
-    layers: int = arg(1, "all but blend: Transformer layers; glorank: of the encoder")
-    dropout: float = arg(0.2, "all but blend: of inputs, attention and layers")
-    learning_rate: float = arg(1e-3, "all but blend: AdamW's")
-    batch_size: int = arg(32, "all but blend: slates a step")
-    epochs: int = arg(60, "all but blend: at most so many")
-    patience: int = arg(8, "all but blend: epochs without a better NDCG on the valid split after which it stops")
+    hidden_size: int = arg(64, "networks: width")
+    layers: int = arg(1, "networks: Transformer layers; glorank: of the encoder")
+    dropout: float = arg(0.2, "networks: of inputs, attention and layers")
+    learning_rate: float = arg(1e-3, "networks: AdamW's")
+    batch_size: int = arg(32, "networks: slates a step")
+    epochs: int = arg(60, "networks: at most so many")
+    patience: int = arg(8, "networks: epochs without a better NDCG on the valid split after which it stops")
     seed: int = arg(0, "of the solver; elsewhere of the start, the order and dropout")
 
 
@@ -63,6 +66,11 @@ def run(config: Config) -> None:
         from gr2.rerankers import prm_train
 
         prm_train.fit(train, valid, features, config)
+    elif config.kind == "lambdamart":
+        from gr2.rerankers import lambdamart
+
+        shares = lambdamart.fit(train, valid, features, config)
+        print("shares of the gain: " + ", ".join(f"{name} {share:.2f}" for name, share in shares.items()))
     else:
         from gr2.rerankers import blend
 
