@@ -23,7 +23,7 @@ STAGES = {
     "sft": ("gr2.sft.train", "accepted traces + a model -> a model that reasons and reranks"),
     "rl": ("gr2.rl.train", "slates + a model -> the same model after reinforcement learning (DAPO)"),
     "distil": ("gr2.rl.distil", "slates + a student + a teacher -> the student after on-policy distillation"),
-    "fit": ("gr2.rerankers.fit", "slates -> a small reranker's folder (logistic blend, PRM, GloRank)"),
+    "fit": ("gr2.rerankers.fit", "slates -> a small reranker's folder (logistic blend, LambdaMART, PRM, GloRank)"),
     "rerank": ("gr2.rerankers.rerank", "slates + any reranker -> rankings.parquet"),
     "evaluate": ("gr2.evaluation.evaluate", "slates + rankings -> metrics.json, report.html"),
 }

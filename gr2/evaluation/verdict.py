@@ -5,7 +5,7 @@ from gr2.page.render import fixed, p_value, signed
 HEADLINE = "ndcg@5"
 COMPUTED = ("input_order", "random", "oracle")
 # Baselines by their usual names: the sentence is about another system where there is one.
-REFERENCES = ("blend", "popularity", "sasrec", "prm")
+REFERENCES = ("blend", "lambdamart", "popularity", "sasrec", "prm")
 
 
 def headline(results: dict) -> dict[str, str]:

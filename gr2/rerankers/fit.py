@@ -1,8 +1,9 @@
 """gr2 fit: slates -> a small reranker's folder, for `gr2 rerank --reranker FOLDER`.
 
-`blend` is a logistic regression on what a production reranker knows of a candidate; `prm` a small listwise Transformer. The others
-write lists of semantic IDs: `glorank` is trained on reference lists first, then, with --model_name_or_path, by reinforcement;
-`evaluator` learns what lists are worth; `degre` and `goalrank` learn from it to write good ones.
+`blend` is a logistic regression on what a production reranker knows of a candidate; `lambdamart` boosted trees on the same;
+`prm` a small listwise Transformer. The others write lists of semantic IDs: `glorank` is trained on reference lists first, then,
+with --model_name_or_path, by reinforcement; `evaluator` learns what lists are worth; `degre` and `goalrank` learn from it to
+write good ones.
 """
 
 import random
@@ -23,15 +24,21 @@ class Config:
         help="slates.parquet; its train split is learned, training stops by its valid split, or by a tenth of the users"
     )
     output_dir: str = arg(help="the reranker's folder")
-    kind: Literal["blend", "prm", "glorank", "evaluator", "degre", "goalrank"] = arg("blend", "which small reranker")
-    interactions: str | None = arg(None, "blend, prm: interactions.parquet; only its pretrain events are read")
-    embeddings: str | None = arg(None, "blend, prm: embeddings.safetensors")
+    kind: Literal["blend", "lambdamart", "prm", "glorank", "evaluator", "degre", "goalrank"] = arg(
+        "blend", "which small reranker"
+    )
+    interactions: str | None = arg(
+        None, "blend, lambdamart, prm: interactions.parquet; only its pretrain events are read"
+    )
+    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors")
     semantic_ids: str | None = arg(None, "those that write lists: semantic_ids.parquet")
     features: bool = arg(False, "prm: reads the blend's features too, and adds the pre-ranker's score to its own")
     space: Literal["global", "place", "pointer"] = arg(
         "global", "glorank: what an action is (gr2/rerankers/listwise/network.py)"
     )
-    list_size: int = arg(6, "those that write lists: items of a list")
+    list_size: int = arg(
+        6, "those that write lists: items of a list; lambdamart: the length at which its NDCG is taken"
+    )
     history: int = arg(50, "those that write lists: items of a user's history that are read; 0: none")
     shuffle_candidates: bool = arg(True, "glorank: learn each slate in a new order of its candidates every time")
     model_name_or_path: str | None = arg(None, "glorank: go on from this folder with reinforcement learning")
@@ -43,13 +50,13 @@ class Config:
     alpha: float = arg(1.0, "degre: weight of the evaluator's distribution over candidates; 0: cross-entropy only")
     tau_w: float = arg(0.1, "degre: temperature of the lists' weights; inf: all the same")
     tau_q: float = arg(0.1, "degre: temperature of the evaluator's distribution")
-    hidden_size: int = arg(64, "all but blend: width")
-    layers: int = arg(1, "all but blend: Transformer layers; those that write lists: of the encoder")
-    dropout: float = arg(0.2, "all but blend: of inputs, attention and layers")
-    learning_rate: float = arg(1e-3, "all but blend: AdamW's")
-    batch_size: int = arg(32, "all but blend: slates a step")
-    epochs: int = arg(60, "all but blend: at most so many")
-    patience: int = arg(8, "all but blend: epochs without a better NDCG on the valid split after which it stops")
+    hidden_size: int = arg(64, "networks: width")
+    layers: int = arg(1, "networks: Transformer layers; those that write lists: of the encoder")
+    dropout: float = arg(0.2, "networks: of inputs, attention and layers")
+    learning_rate: float = arg(1e-3, "networks: AdamW's")
+    batch_size: int = arg(32, "networks: slates a step")
+    epochs: int = arg(60, "networks: at most so many")
+    patience: int = arg(8, "networks: epochs without a better NDCG on the valid split after which it stops")
     seed: int = arg(0, "of the solver; elsewhere of the start, the order and dropout")
 
 
@@ -74,6 +81,11 @@ def run(config: Config) -> None:
         from gr2.rerankers import prm_train
 
         prm_train.fit(train, valid, features, config)
+    elif config.kind == "lambdamart":
+        from gr2.rerankers import lambdamart
+
+        shares = lambdamart.fit(train, valid, features, config)
+        print("shares of the gain: " + ", ".join(f"{name} {share:.2f}" for name, share in shares.items()))
     else:
         from gr2.rerankers import blend
 

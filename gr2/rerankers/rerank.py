@@ -44,8 +44,8 @@ class Config:
     max_tokens: int = arg(256, "language model: longest answer")
     structured: bool = arg(False, "language model: decode under the answer's grammar, which admits only permutations")
     temperature: float = arg(0.0, "language model: 0 is greedy")
-    interactions: str | None = arg(None, "popularity, blend, prm: interactions.parquet")
-    embeddings: str | None = arg(None, "blend, prm: embeddings.safetensors")
+    interactions: str | None = arg(None, "popularity, blend, lambdamart, prm: interactions.parquet")
+    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors")
     max_slates: int | None = arg(None, "answer only the first so many slates")
     seed: int = arg(0, "random order, and sampling above temperature 0")
 
@@ -75,11 +75,15 @@ def answers(config: Config, slates: list[dict], output: Path) -> list[dict]:
         from gr2.rerankers import blend
 
         return by_score(slates, blend.score(slates, features(config, "blend"), folder))
+    if (folder / "model.txt").exists():
+        from gr2.rerankers import lambdamart
+
+        return by_score(slates, lambdamart.score(slates, features(config, "lambdamart"), folder))
     if (folder / latent.FILE).exists():
         return by_score(slates, latent.score(slates, folder))
     if not (folder / "config.json").exists():
         raise InputError(f"reranker '{config.reranker}': expected {', '.join(simple.NAMES)}, or a folder with config.json "
-                         "(a language model, SASRec, PRM) or blend.json (made by `gr2 fit`)")  # fmt: skip
+                         "(a language model, SASRec, PRM), blend.json or model.txt (made by `gr2 fit`)")  # fmt: skip
     model_type = read_json(folder / "config.json").get("model_type")
     if model_type == "prm":
         from gr2.rerankers import prm

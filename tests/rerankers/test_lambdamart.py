@@ -1,0 +1,120 @@
+import numpy as np
+import polars as pl
+import pytest
+from conftest import gr2
+
+from gr2.cli import main
+from gr2.data.features import NAMES, Features
+from gr2.errors import InputError
+from gr2.evaluation import metrics
+from gr2.rerankers import lambdamart, rerank
+from gr2.rerankers.fit import Config
+
+
+def planted(seed, noise=0.0, count=100):
+    """Slates whose labels, three levels of seconds watched, follow the candidates' likeness to the last of the history."""
+    rng = np.random.default_rng(seed)
+    vectors = np.random.default_rng(0).normal(size=(30, 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    made = []
+    for number in range(count):
+        history, candidates = rng.choice(30, 3, replace=False), rng.choice(30, 10, replace=False)
+        likeness = vectors[candidates] @ vectors[history[-1]] + noise * rng.normal(size=10)
+        rank = (-likeness).argsort().argsort()
+        labels = np.select([rank == 0, rank < 3], [90.5, 12.25], 0.0)
+        made.append({"slate_id": str(number), "history": [f"i{at}" for at in history],
+                     "candidates": [f"i{at}" for at in candidates], "labels": labels.tolist()})  # fmt: skip
+    events = pl.DataFrame({"item_id": ["i0"], "timestamp": [1], "split": ["pretrain"]})
+    return made, Features(events, pl.Series([f"i{at}" for at in range(30)]), vectors)
+
+
+def fitted(learned, judged, features, folder, **changed):
+    config = Config(items="", slates="", output_dir=str(folder), kind="lambdamart", **changed)
+    return lambdamart.fit(learned, judged, features, config)
+
+
+def ndcg(slates, scores, k):
+    ranked = [
+        np.array(slate["labels"])[(-own).argsort(kind="stable")] for slate, own in zip(slates, scores, strict=True)
+    ]
+    return metrics.ndcg(metrics.pad(ranked, np.nan), k).mean()
+
+
+def test_it_finds_the_feature_that_decides(tmp_path):
+    learned, features = planted(1, count=300)
+    shares = fitted(learned, planted(2)[0], features, tmp_path)
+    assert list(shares) == list(NAMES) and sum(shares.values()) == pytest.approx(1)
+    assert shares["similarity_last"] > 0.9
+    test = planted(3)[0]
+    assert ndcg(test, lambdamart.score(test, features, tmp_path), 6) > 0.95
+    given = [-np.arange(10.0)] * len(test)
+    assert ndcg(test, given, 6) < 0.6
+
+
+@pytest.mark.parametrize("size", [1, 6])
+def test_it_stops_by_gr2s_own_ndcg_of_float_labels(tmp_path, capsys, size):
+    learned, features = planted(1, noise=0.3)
+    judged = planted(2, noise=0.3)[0]
+    judged[0]["labels"][4] = 33.3  # a label that no train slate has
+    fitted(learned, judged, features, tmp_path, list_size=size)
+    own = ndcg(judged, lambdamart.score(judged, features, tmp_path), size)
+    assert 0.3 < own < 0.95
+    assert "100 slates to learn, 100 to judge by: " in (said := capsys.readouterr().out)
+    assert said.strip().endswith(f"trees, ndcg@{size} {own:.3f}")
+
+
+def test_a_slate_is_scored_alike_among_any_others(tmp_path):
+    learned, features = planted(1)
+    fitted(learned, planted(2)[0], features, tmp_path)
+    short = {"slate_id": "s", "candidates": ["i3"], "history": ["i3", "i3"], "labels": [], "scores": []}
+    made = [learned[0], short, *planted(3)[0][:3]]
+    scores = lambdamart.score(made, features, tmp_path)
+    for slate, row, values in zip(made, rerank.by_score(made, scores), scores, strict=True):
+        assert sorted(row["ranking"]) == sorted(slate["candidates"])
+        assert (values == lambdamart.score([slate], features, tmp_path)[0]).all()
+
+
+def test_too_little_to_grow_a_tree_from_keeps_the_input_order(tmp_path):
+    learned, features = planted(1, count=1)
+    shares = fitted(learned, learned, features, tmp_path)
+    assert set(shares.values()) == {0.0}
+    (scores,) = lambdamart.score(learned, features, tmp_path)
+    assert rerank.by_score(learned, [scores])[0]["ranking"] == learned[0]["candidates"]
+
+
+def test_wrong_input_is_refused(tmp_path):
+    learned, features = planted(1, count=2)
+    with pytest.raises(InputError, match="list_size 0: expected at least 1"):
+        fitted(learned, learned, features, tmp_path, list_size=0)
+    below = [learned[0] | {"labels": [-1.0, *learned[0]["labels"][1:]]}]
+    with pytest.raises(InputError, match=r"column 'labels': expected 0 or more, found -1\.0"):
+        fitted(learned, below, features, tmp_path)
+    assert not list(tmp_path.iterdir())
+    for text in ("", "no model\n"):
+        (tmp_path / "model.txt").write_text(text)
+        with pytest.raises(InputError, match=r"model.txt: expected a model of LightGBM"):
+            lambdamart.score(learned, features, tmp_path)
+
+
+def test_from_the_command_line_to_the_same_bytes(world, tmp_path, capsys):
+    words = ["--items", world.items, "--slates", world.slates, "--embeddings", world.embeddings]
+    events = ["--interactions", world.interactions]
+    fit = ["fit", "--kind", "lambdamart", *words, *events, "--output_dir"]
+    said = gr2(*fit, tmp_path / "a").stdout
+    assert "trees, ndcg@6 0." in said and "shares of the gain: popularity 0." in said
+    main([*fit, str(tmp_path / "b")])
+    assert (tmp_path / "a/model.txt").read_bytes() == (tmp_path / "b/model.txt").read_bytes()
+    with pytest.raises(SystemExit):
+        main(["rerank", "--reranker", str(tmp_path / "a"), "--output_dir", str(tmp_path / "answers"), *words])
+    assert "reranker lambdamart: expected --interactions and --embeddings" in capsys.readouterr().err
+    gr2("rerank", "--reranker", tmp_path / "a", "--output_dir", tmp_path / "answers", *words, *events)
+    slates = pl.read_parquet(world.slates).filter(pl.col("split") == "test")
+    rankings = pl.read_parquet(tmp_path / "answers/rankings.parquet")
+    joined = slates.join(rankings, on="slate_id", maintain_order="left")
+    assert len(joined) == len(slates) and rankings["valid"].all()
+    rows = joined.select("candidates", "labels", "ranking").rows()
+    ranked = [[labels[candidates.index(item)] for item in ranking] for candidates, labels, ranking in rows]
+    given = slates["labels"].to_list()
+    assert (
+        metrics.ndcg(metrics.pad(ranked, np.nan), 5).mean() > 0.1 + metrics.ndcg(metrics.pad(given, np.nan), 5).mean()
+    )
