@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from transformers import PretrainedConfig, PreTrainedModel
 
-from gr2.rerankers.listwise.blocks import Attention, Cache, Decoder, encoder
+from gr2.rerankers.listwise.blocks import Attention, Cache, Decoder, Encoder
 from gr2.rerankers.listwise.requests import NONE, Requests
 
 
@@ -46,12 +46,12 @@ class Evaluator(PreTrainedModel):
         super().__init__(config)
         size = config.hidden_size
         self.code = nn.Embedding(config.levels * config.codes, size)
-        self.fields = Attention(size, config.heads, config.dropout)
+        self.fields = Attention(size, config.heads)
         self.recency = nn.Embedding(max(1, config.history), size)
         self.anyone = nn.Parameter(torch.zeros(size))  # what is known of a user without a history
         self.step = nn.Embedding(config.list_size, size)
         self.dropout = nn.Dropout(config.dropout)
-        self.encoder = encoder(size, config.heads, config.encoder_layers, config.dropout)
+        self.encoder = Encoder(size, config.heads, config.encoder_layers, config.dropout)
         self.decoder = Decoder(size, config.heads, config.decoder_layers, config.dropout)
         self.head = nn.Linear(size, config.list_size)
         self.post_init()
@@ -71,7 +71,7 @@ class Evaluator(PreTrainedModel):
         past = self.items(requests.history) + self.recency.weight[: requests.history.shape[1]]
         states = torch.cat([self.anyone.expand(len(past), 1, -1), past], 1)
         seen = torch.cat([requests.past.new_ones(len(past), 1), requests.past], 1)
-        states = self.encoder(self.dropout(states), src_key_padding_mask=~seen)
+        states = self.encoder(self.dropout(states), seen)
         return self.decoder.memory(states), seen
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from gr2.rerankers.listwise.blocks import Decoder, encoder
+from gr2.rerankers.listwise.blocks import Decoder, Encoder
 from gr2.rerankers.listwise.requests import NONE, Requests, canonical
 
 SPACES = ("global", "place", "pointer")
@@ -69,7 +69,7 @@ class ListWriter(PreTrainedModel):
         if config.space == "place":
             self.place = nn.Embedding(config.candidates, size)  # or a neuron could not know whom it stands for
         self.dropout = nn.Dropout(config.dropout)
-        self.encoder = encoder(size, config.heads, config.encoder_layers, config.dropout)
+        self.encoder = Encoder(size, config.heads, config.encoder_layers, config.dropout)
         self.decoder = Decoder(size, config.heads, config.decoder_layers, config.dropout)
         outputs = {"global": [config.codes] * config.levels, "place": [config.candidates], "pointer": [size]}
         self.heads = nn.ModuleList(nn.Linear(size, width) for width in outputs[config.space])
@@ -98,7 +98,7 @@ class ListWriter(PreTrainedModel):
             own = own + self.place.weight[:count]
         past = self.items(requests.history) + self.recency.weight[: requests.history.shape[1]]
         seen = torch.cat([codes[..., 0] != NONE, requests.past], 1)
-        states = self.encoder(self.dropout(torch.cat([own, past], 1)), src_key_padding_mask=~seen)
+        states = self.encoder(self.dropout(torch.cat([own, past], 1)), seen)
         read = requests.past[..., None] * states[:, count:]
         start = self.user(read.sum(1, keepdim=True) / requests.past.sum(1).clamp(min=1)[:, None, None])
         return Encoded(codes=codes, vectors=vectors, states=states[:, :count], order=order, there=codes[..., 0] != NONE,
