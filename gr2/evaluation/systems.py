@@ -66,14 +66,14 @@ def mean_summary(summaries: list[dict[str, float | None]]) -> dict[str, float | 
 
 
 def significance(
-    values: dict[str, Values], baselines: list[str], users: np.ndarray, resamples: int, seed: int
+    values: dict[str, Values], main: tuple[str, ...], baselines: list[str], users: np.ndarray, resamples: int, seed: int
 ) -> dict[str, dict | list]:
-    """`intervals` of every system, and `comparisons` of each with every baseline."""
+    """On the `main` metrics: `intervals` of every system, and `comparisons` of each with every baseline."""
     names = list(values)
-    table = np.stack([[values[name][metric] for metric in metrics.MAIN] for name in names]).transpose(2, 0, 1)
+    table = np.stack([[values[name][metric] for metric in main] for name in names]).transpose(2, 0, 1)
     low, high = mean_interval(table, users, resamples, seed)  # of [slates, systems, metrics]
     intervals = {
-        name: {metric: [number(low[i, j]), number(high[i, j])] for j, metric in enumerate(metrics.MAIN)}
+        name: {metric: [number(low[i, j]), number(high[i, j])] for j, metric in enumerate(main)}
         for i, name in enumerate(names)
     }
     comparisons = []
@@ -91,6 +91,6 @@ def significance(
             }
             for i, name in enumerate(names)
             if name not in (baseline, "input_order")
-            for j, metric in enumerate(metrics.MAIN)
+            for j, metric in enumerate(main)
         ]
     return {"intervals": intervals, "comparisons": comparisons}
