@@ -116,6 +116,8 @@ def evaluate_rankings(config: Config) -> None:
     values = {name: systems.over_seeds(own) for name, own in seeds.items()}
     summaries = {name: [systems.summary(value, frame) for value, frame in zip(own, rankings.get(name, [None]), strict=True)]
                  for name, own in seeds.items()}  # fmt: skip
+    lengths = slates["history"].list.len().to_numpy()
+    buckets = systems.by_history(lengths, values, yardstick.headline, users, config.resamples, config.seed)
     results = {
         "split": config.split,
         "slates": len(slates),
@@ -124,6 +126,7 @@ def evaluate_rankings(config: Config) -> None:
         "systems": {name: systems.mean_summary(own) for name, own in summaries.items()},
         "seeds": {name: systems.by_seed(own) for name, own in summaries.items() if len(own) > 1},
         **systems.significance(values, yardstick.main, baselines(config), users, config.resamples, config.seed),
+        "buckets": {"history": buckets},
     }
     changes = {name: [own["rank_change"] for own in seeds[name]] for name in rankings}
     page = report.render(results, yardstick, changes, report.example(slates, rankings, changes, background), background)

@@ -18,7 +18,7 @@ KS = (1, 3, 5)
 @dataclass(frozen=True)
 class Yardstick:
     """What systems are judged by, as names of `measure`: each of `main` gets intervals and tests, `headline` is the one of
-    them that the verdict is about.
+    them that the verdict and the buckets are about.
     """
 
     ks: tuple[int, ...]

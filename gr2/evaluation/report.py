@@ -50,6 +50,7 @@ def render(
         Path(__file__).with_name("report.html.j2"),
         results=results,
         headline=headline(results, yardstick.headline),
+        yardstick=yardstick,
         main=main,
         more=[metric for metric in measured if metric not in main] + ["auc"],
         best={metric: max(results["systems"][name][metric] for name in names if name != "oracle") for metric in main},

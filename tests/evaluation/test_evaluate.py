@@ -331,6 +331,28 @@ def test_lists_are_judged_by_their_own_metrics(folder, capsys):
     assert "rl: N@3 " in terminal
 
 
+def test_buckets_are_by_the_length_of_the_history(folder):
+    alone = results(folder)
+    assert list(alone["buckets"]["history"]) == ["6-20"]  # all histories have 14 items
+    whole = alone["buckets"]["history"]["6-20"]
+    assert whole["slates"] == 60
+    assert whole["systems"]["good"] == {
+        "ndcg@5": {"value": alone["systems"]["good"]["ndcg@5"], "interval": alone["intervals"]["good"]["ndcg@5"]}
+    }
+    rows = pl.read_parquet(folder / "slates.parquet").to_dicts()
+    for row, length in zip(rows, [1, 5, 5, 51], strict=False):
+        row["history"] = ["i1"] * length
+    pl.DataFrame(rows).write_parquet(folder / "slates.parquet")
+    found = results(folder, list_size=3)["buckets"]["history"]
+    assert {name: bucket["slates"] for name, bucket in found.items()} == {"1-5": 3, "6-20": 56, "over 50": 1}
+    rank = np.array([row["labels"].index(1) for row in rows[:3]])
+    assert found["1-5"]["systems"]["good"]["ndcg@3"]["value"] == number(((rank <= 3) / np.log2(rank + 1)).mean())
+    assert found["over 50"]["systems"]["good"]["ndcg@3"]["interval"] == [None, None]  # one user's
+    page = (folder / "out" / "report.html").read_text()
+    assert "<th>1-5 items<br>3 slates</th>" in page and "<th>21-50 items" not in page
+    assert f"{found['6-20']['systems']['oracle']['ndcg@3']['value']:.3f}<small>1.000 – 1.000</small>" in page
+
+
 def test_several_training_logs_share_one_picture(folder):
     for name, copied in (("naive", 0.1), ("conditional", 0.0)):
         log = [{"step": step, "reward": 0.1 * step, "identity_rate": copied * step} for step in range(1, 9)]
