@@ -32,6 +32,10 @@ class Config:
     top_k: list[str] = arg(
         [], "full catalogue: one or more pre-rankers, each NAME=FILE with FILE the top_k.parquet of `gr2 slates`"
     )
+    list_size: int | None = arg(
+        None,
+        "judge lists of this length: precision, NDCG, MAP and F1 at it are the main metrics, instead of recall and NDCG at 1, 3, 5",
+    )
     split: str = arg("test", "what to measure: train, valid or test")
     items: str | None = arg(None, "items.parquet, to show titles in the example slate; full catalogue: the catalogue")
     semantic_ids: str | None = arg(None, "semantic_ids.parquet, to show semantic IDs in the example slate")
@@ -57,6 +61,8 @@ class Config:
                 raise InputError(
                     f"--against {name}: expected names of --rankings, each once; they are {', '.join(given)}"
                 )
+        if self.list_size is not None and (self.list_size < 1 or full):
+            raise InputError(f"--list_size {self.list_size}: expected 1 or more, beside --slates and --rankings")
         if self.split not in SLATE_SPLITS:
             raise InputError(f"--split {self.split}: expected one of {', '.join(SLATE_SPLITS)}")
         if self.resamples < 100:
@@ -103,12 +109,15 @@ def evaluate_rankings(config: Config) -> None:
         ),
     )
 
-    labels = metrics.pad(slates["labels"].to_list(), np.nan)
+    yardstick = metrics.of_lists(config.list_size) if config.list_size else metrics.TOP
+    labels, users = metrics.pad(slates["labels"].to_list(), np.nan), slates["user_id"].to_numpy()
     orders = systems.all_orders(slates, labels, rankings, config.seed)
-    seeds = {name: [metrics.measure(labels, order) for order in own] for name, own in orders.items()}
+    seeds = {name: [metrics.measure(labels, order, yardstick.ks) for order in own] for name, own in orders.items()}
     values = {name: systems.over_seeds(own) for name, own in seeds.items()}
     summaries = {name: [systems.summary(value, frame) for value, frame in zip(own, rankings.get(name, [None]), strict=True)]
                  for name, own in seeds.items()}  # fmt: skip
+    lengths = slates["history"].list.len().to_numpy()
+    buckets = systems.by_history(lengths, values, yardstick.headline, users, config.resamples, config.seed)
     results = {
         "split": config.split,
         "slates": len(slates),
@@ -116,13 +125,14 @@ def evaluate_rankings(config: Config) -> None:
         "slates_without_relevant_item": unusable,
         "systems": {name: systems.mean_summary(own) for name, own in summaries.items()},
         "seeds": {name: systems.by_seed(own) for name, own in summaries.items() if len(own) > 1},
-        **systems.significance(values, baselines(config), slates["user_id"].to_numpy(), config.resamples, config.seed),
+        **systems.significance(values, yardstick.main, baselines(config), users, config.resamples, config.seed),
+        "buckets": {"history": buckets},
     }
     changes = {name: [own["rank_change"] for own in seeds[name]] for name in rankings}
-    page = report.render(results, changes, report.example(slates, rankings, changes, background), background)
+    page = report.render(results, yardstick, changes, report.example(slates, rankings, changes, background), background)
     write_json(Path(config.output_dir) / "metrics.json", results)
     write_text(Path(config.output_dir) / "report.html", page)
-    report.print_table(results)
+    report.print_table(results, yardstick)
 
 
 def baselines(config: Config) -> list[str]:

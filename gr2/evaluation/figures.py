@@ -10,7 +10,6 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gr2.evaluation.metrics import MAIN
 from gr2.page.drawing import BLUE, DASHED, GREEN, GREY, INK, OCHRE, PALE, RED, SOFT, STYLE, panels, svg
 
 COLORS = {"input_order": GREY, "random": PALE, "oracle": PALE, "blend": OCHRE}  # any other system is blue
@@ -27,12 +26,12 @@ CURVES = {
 }
 
 
-def metric_bars(systems: dict[str, dict], intervals: dict[str, dict]) -> Markup:
-    """Bars of the main metrics with 95 % intervals, one panel a metric; a dashed line marks the input order."""
+def metric_bars(systems: dict[str, dict], intervals: dict[str, dict], main: tuple[str, ...]) -> Markup:
+    """Bars of the main metrics with 95 % intervals, one panel a metric in two rows; a dashed line marks the input order."""
     names = list(systems)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10, 1.5 + 0.46 * len(names)), layout="constrained")
-        for axes, metric in zip(figure.subplots(2, 3, sharey=True).flat, MAIN, strict=True):
+        for axes, metric in zip(figure.subplots(2, len(main) // 2, sharey=True).flat, main, strict=True):
             values = [systems[name][metric] for name in names]
             axes.barh(range(len(names)), values, color=[COLORS.get(name, BLUE) for name in names], height=0.68)
             for row, name in enumerate(names):

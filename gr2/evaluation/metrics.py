@@ -8,12 +8,32 @@ Any number of relevant items per slate and graded labels are fine. NaN marks a s
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 KS = (1, 3, 5)
-# The metrics of the paper (2602.07774), which every system is tested on.
-MAIN = tuple(f"{name}@{k}" for name in ("recall", "ndcg") for k in KS)
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What systems are judged by, as names of `measure`: each of `main` gets intervals and tests, `headline` is the one of
+    them that the verdict and the buckets are about.
+    """
+
+    ks: tuple[int, ...]
+    main: tuple[str, ...]
+    headline: str
+
+
+# Of the paper (2602.07774).
+TOP = Yardstick(KS, tuple(f"{name}@{k}" for name in ("recall", "ndcg") for k in KS), "ndcg@5")
+
+
+def of_lists(size: int) -> Yardstick:
+    """Of list-wise rerankers, as GloRank (2604.25291) has it: a list of `size` items is what the user sees."""
+    main = tuple(f"{name}@{size}" for name in ("precision", "ndcg", "map", "f1"))
+    return Yardstick((size,), main, f"ndcg@{size}")
 
 
 def pad(rows: Sequence[Sequence[float]], fill: float) -> np.ndarray:
@@ -47,7 +67,11 @@ def f1(labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def average_precision(labels: np.ndarray, k: int) -> np.ndarray:
-    """Precision at each relevant item in the top k, summed, over the number of relevant items; its mean is MAP@k."""
+    """Precision at each relevant item in the top k, summed, over the number of relevant items; its mean is MAP@k.
+
+    All of the slate's relevant items, not min(relevant, k) as some have it: where there are more than k, the best order's
+    MAP@k is k / relevant, as its recall@k is.
+    """
     relevant = labels > 0
     precision_here = relevant.cumsum(1) / np.arange(1, labels.shape[1] + 1)
     return _ratio((precision_here * relevant)[:, :k].sum(1), relevant.sum(1))
@@ -98,11 +122,11 @@ def kendall_tau(order: np.ndarray) -> np.ndarray:
     return 1 - 2 * swapped / np.maximum(pairs, 1)
 
 
-def measure(labels: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
-    """Every metric by name, float [n] each, for one system; `labels` in input order."""
+def measure(labels: np.ndarray, order: np.ndarray, ks: Sequence[int] = KS) -> dict[str, np.ndarray]:
+    """Every metric by name, those of a list's top at each of `ks`, float [n] each, for one system; `labels` in input order."""
     ranked = ranked_labels(labels, order)
     cut = {"recall": recall, "ndcg": ndcg, "precision": precision, "map": average_precision, "f1": f1}
-    values = {f"{name}@{k}": metric(ranked, k) for name, metric in cut.items() for k in KS}
+    values = {f"{name}@{k}": metric(ranked, k) for name, metric in cut.items() for k in ks}
     return values | {
         "auc": auc(ranked),
         "identity_rate": is_identity(order).astype(float),

@@ -9,12 +9,13 @@ import numpy as np
 import polars as pl
 
 from gr2.evaluation import figures
-from gr2.evaluation.metrics import KS, MAIN
-from gr2.evaluation.verdict import HEADLINE, headline
+from gr2.evaluation.metrics import Yardstick
+from gr2.evaluation.verdict import headline
 from gr2.page.render import fixed, render_page, signed
 from gr2.semantic_ids.tokens import BEGIN, END
 
 TRACE_COLUMNS = ("slate_id", "mode", "accepted", "reason", "completion_tokens", "teacher")
+LETTERS = {"recall": "R", "ndcg": "N", "precision": "P", "map": "MAP", "f1": "F1"}
 
 
 @dataclass(frozen=True)
@@ -28,25 +29,33 @@ class Background:
     traces: list[dict]  # rows of `trace_table`
 
 
-def render(results: dict, changes: dict[str, list[np.ndarray]], shown: dict | None, background: Background) -> str:
+def render(
+    results: dict,
+    yardstick: Yardstick,
+    changes: dict[str, list[np.ndarray]],
+    shown: dict | None,
+    background: Background,
+) -> str:
     """The page. `results`: the content of metrics.json; `changes`: rank change [n] by system, one a seed; `shown`: an
     `example`.
     """
-    names = list(results["systems"])
+    names, main = list(results["systems"]), yardstick.main
+    measured = [f"{name}@{k}" for name in ("recall", "ndcg", "precision", "map", "f1") for k in yardstick.ks]
     pictures = {
-        "bars": figures.metric_bars(results["systems"], results["intervals"]),
+        "bars": figures.metric_bars(results["systems"], results["intervals"], main),
         "changes": figures.rank_change_histograms({name: np.concatenate(own) for name, own in changes.items()}),
         "curves": figures.training_curves(background.training_logs),
     }
     return render_page(
         Path(__file__).with_name("report.html.j2"),
         results=results,
-        headline=headline(results),
-        main=MAIN,
-        more=[f"{name}@{k}" for name in ("precision", "map", "f1") for k in KS] + ["auc"],
-        best={metric: max(results["systems"][name][metric] for name in names if name != "oracle") for metric in MAIN},
+        headline=headline(results, yardstick.headline),
+        yardstick=yardstick,
+        main=main,
+        more=[metric for metric in measured if metric not in main] + ["auc"],
+        best={metric: max(results["systems"][name][metric] for name in names if name != "oracle") for metric in main},
         baselines=list(dict.fromkeys(row["baseline"] for row in results["comparisons"])),
-        seeds=seed_rows(results),
+        seeds=seed_rows(results, main),
         compared={(row["system"], row["baseline"], row["metric"]): row for row in results["comparisons"]},
         pictures=pictures,
         example=shown,
@@ -54,10 +63,10 @@ def render(results: dict, changes: dict[str, list[np.ndarray]], shown: dict | No
     )
 
 
-def seed_rows(results: dict) -> list[dict]:
+def seed_rows(results: dict, main: tuple[str, ...]) -> list[dict]:
     """For each system of several seeds and each main metric: mean, sample standard deviation and each seed's own figure."""
     return [
-        {"system": name, "metrics": {metric: spread(values[metric]) for metric in (*MAIN, "identity_rate")}}
+        {"system": name, "metrics": {metric: spread(values[metric]) for metric in (*main, "identity_rate")}}
         for name, values in results["seeds"].items()
     ]
 
@@ -125,8 +134,8 @@ def example(
     }
 
 
-def print_table(results: dict) -> None:
-    """The main metrics and the gain over the input order, at most 80 columns wide."""
+def print_table(results: dict, yardstick: Yardstick) -> None:
+    """The main metrics, of the NDCGs one, and the gain over the input order, at most 80 columns wide."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -138,23 +147,31 @@ def print_table(results: dict) -> None:
         pad_edge=False,
     )
     table.add_column("system", overflow="ellipsis", max_width=16)
-    for column in ("R@1", "R@3", "R@5", "N@5", "copied", "invalid", "N@5 gain [95 %]"):
+    metrics = [metric for metric in yardstick.main if not metric.startswith("ndcg")] + [yardstick.headline]
+    ndcg = short(yardstick.headline)
+    for column in (*map(short, metrics), "copied", "invalid", f"{ndcg} gain [95 %]"):
         table.add_column(column, justify="right", no_wrap=True)
     gains = {
         row["system"]: f"{signed(row['delta'])} [{signed(row['ci_low'])}, {signed(row['ci_high'])}]"
         for row in results["comparisons"]
-        if row["baseline"] == "input_order" and row["metric"] == HEADLINE
+        if row["baseline"] == "input_order" and row["metric"] == yardstick.headline
     }
     for name, system in results["systems"].items():
-        shown = [fixed(system[metric]) for metric in ("recall@1", "recall@3", "recall@5", HEADLINE)]
+        shown = [fixed(system[metric]) for metric in metrics]
         shares = [fixed(system[metric], 2) for metric in ("identity_rate", "invalid_rate")]
         table.add_row(escape(name), *shown, *shares, escape(gains.get(name, "")))
     console = Console(highlight=False)
     console.print(table)
-    for row in seed_rows(results):
-        found = row["metrics"][HEADLINE]
+    for row in seed_rows(results, yardstick.main):
+        found = row["metrics"][yardstick.headline]
         values = ", ".join(map(fixed, found["values"]))
         console.print(
-            escape(f"{row['system']}: N@5 {fixed(found['mean'])} ± {fixed(found['sd'])} over seeds ({values})")
+            escape(f"{row['system']}: {ndcg} {fixed(found['mean'])} ± {fixed(found['sd'])} over seeds ({values})")
         )
-    console.print(escape(headline(results)["text"]))
+    console.print(escape(headline(results, yardstick.headline)["text"]))
+
+
+def short(metric: str) -> str:
+    """`recall@5` as the terminal's columns have it, `R@5`."""
+    name, k = metric.split("@")
+    return f"{LETTERS[name]}@{k}"

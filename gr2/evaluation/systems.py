@@ -4,6 +4,8 @@ Several rankings of one system are its seeds. A slate's value is then the mean o
 over users *given these seeds*: they do not say what another seed would do, which the spread of `seeds` hints at.
 """
 
+import math
+
 import numpy as np
 import polars as pl
 
@@ -11,6 +13,8 @@ from gr2.evaluation import metrics
 from gr2.evaluation.significance import compare, mean_interval, number
 
 Values = dict[str, np.ndarray]  # of one system, by metric: float [slates]
+# Shortest and longest history of a bucket, in items.
+HISTORY = {"1-5": (1, 5), "6-20": (6, 20), "21-50": (21, 50), "over 50": (51, math.inf)}
 
 
 def all_orders(
@@ -66,14 +70,14 @@ def mean_summary(summaries: list[dict[str, float | None]]) -> dict[str, float | 
 
 
 def significance(
-    values: dict[str, Values], baselines: list[str], users: np.ndarray, resamples: int, seed: int
+    values: dict[str, Values], main: tuple[str, ...], baselines: list[str], users: np.ndarray, resamples: int, seed: int
 ) -> dict[str, dict | list]:
-    """`intervals` of every system, and `comparisons` of each with every baseline."""
+    """On the `main` metrics: `intervals` of every system, and `comparisons` of each with every baseline."""
     names = list(values)
-    table = np.stack([[values[name][metric] for metric in metrics.MAIN] for name in names]).transpose(2, 0, 1)
+    table = np.stack([[values[name][metric] for metric in main] for name in names]).transpose(2, 0, 1)
     low, high = mean_interval(table, users, resamples, seed)  # of [slates, systems, metrics]
     intervals = {
-        name: {metric: [number(low[i, j]), number(high[i, j])] for j, metric in enumerate(metrics.MAIN)}
+        name: {metric: [number(low[i, j]), number(high[i, j])] for j, metric in enumerate(main)}
         for i, name in enumerate(names)
     }
     comparisons = []
@@ -91,6 +95,25 @@ def significance(
             }
             for i, name in enumerate(names)
             if name not in (baseline, "input_order")
-            for j, metric in enumerate(metrics.MAIN)
+            for j, metric in enumerate(main)
         ]
     return {"intervals": intervals, "comparisons": comparisons}
+
+
+def by_history(
+    lengths: np.ndarray, values: dict[str, Values], metric: str, users: np.ndarray, resamples: int, seed: int
+) -> dict[str, dict]:
+    """By bucket of the history's length, `lengths` [slates]: its `slates`, and each system's mean of `metric` with interval.
+
+    Buckets without slates are left out.
+    """
+    table = np.stack([own[metric] for own in values.values()], axis=1)
+    buckets = {}
+    for bucket, (shortest, longest) in HISTORY.items():
+        inside = (shortest <= lengths) & (lengths <= longest)
+        if inside.any():
+            mean, (low, high) = table[inside].mean(0), mean_interval(table[inside], users[inside], resamples, seed)
+            found = {name: {metric: {"value": number(mean[i]), "interval": [number(low[i]), number(high[i])]}}
+                     for i, name in enumerate(values)}  # fmt: skip
+            buckets[bucket] = {"slates": int(inside.sum()), "systems": found}
+    return buckets

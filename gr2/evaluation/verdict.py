@@ -2,15 +2,14 @@
 
 from gr2.page.render import fixed, p_value, signed
 
-HEADLINE = "ndcg@5"
 COMPUTED = ("input_order", "random", "oracle")
 # Baselines by their usual names: the sentence is about another system where there is one.
 REFERENCES = ("blend", "lambdamart", "popularity", "sasrec", "prm")
 
 
-def headline(results: dict) -> dict[str, str]:
-    """The best learned system against every baseline on NDCG@5: the `text`, and a `tone`: good where it beats them all,
-    bad where it is worse than the input order, else open.
+def headline(results: dict, metric: str) -> dict[str, str]:
+    """The best learned system against every baseline on `metric`, an NDCG: the `text`, and a `tone`: good where it beats
+    them all, bad where it is worse than the input order, else open.
     """
     systems = results["systems"]
     baselines = list(dict.fromkeys(row["baseline"] for row in results["comparisons"]))
@@ -19,10 +18,8 @@ def headline(results: dict) -> dict[str, str]:
     learned = [name for name in compared if name not in REFERENCES] or compared or given
     if not learned:
         return {"tone": "open", "text": "No system was given to compare with the input order."}
-    best = max(learned, key=lambda name: systems[name][HEADLINE])
-    rows = {
-        row["baseline"]: row for row in results["comparisons"] if (row["system"], row["metric"]) == (best, HEADLINE)
-    }
+    best = max(learned, key=lambda name: systems[name][metric])
+    rows = {row["baseline"]: row for row in results["comparisons"] if (row["system"], row["metric"]) == (best, metric)}
     text = best + named_seeds(results, best) + " " + "; ".join(against(row, systems) for row in rows.values())
     if systems[best]["invalid_rate"] > 0:
         text += (
@@ -37,15 +34,16 @@ def headline(results: dict) -> dict[str, str]:
 
 def against(row: dict, systems: dict) -> str:
     """`beats the input order by ..`, or for another baseline `it is .. below blend`."""
-    base, size = systems[row["baseline"]][HEADLINE], fixed(abs(row["delta"]))
+    metric, size = row["metric"], fixed(abs(row["delta"]))
+    base, unit = systems[row["baseline"]][metric], metric.upper()
     if row["baseline"] == "input_order":
-        figures = f"{fixed(systems[row['system']][HEADLINE])} against {fixed(base)}"
+        figures = f"{fixed(systems[row['system']][metric])} against {fixed(base)}"
         if row["ci_low"] is None:
-            return f"cannot be judged against the input order, all slates are one user's: NDCG@5 {figures}"
+            return f"cannot be judged against the input order, all slates are one user's: {unit} {figures}"
         verdict = {
-            1: f"beats the input order by {size} NDCG@5, {figures}",
-            -1: f"is worse than the input order by {size} NDCG@5, {figures}",
-            0: f"does not beat the input order: the difference cannot be told from chance, {signed(row['delta'])} NDCG@5, "
+            1: f"beats the input order by {size} {unit}, {figures}",
+            -1: f"is worse than the input order by {size} {unit}, {figures}",
+            0: f"does not beat the input order: the difference cannot be told from chance, {signed(row['delta'])} {unit}, "
             + figures,
         }[sign(row)]
     elif row["ci_low"] is None:
@@ -69,4 +67,4 @@ def sign(row: dict) -> int:
 
 
 def named_seeds(results: dict, name: str) -> str:
-    return f", the mean of {len(results['seeds'][name][HEADLINE])} seeds," if name in results["seeds"] else ""
+    return f", the mean of {len(results['seeds'][name]['identity_rate'])} seeds," if name in results["seeds"] else ""

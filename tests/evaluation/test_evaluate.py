@@ -113,6 +113,18 @@ def test_bad_input_exits_with_2_and_writes_no_result(folder):
         ({"rankings": ["oracle=r.parquet"]}, "always computed"),
         ({"split": "dev"}, "expected one of train, valid, test"),
         ({"resamples": 0}, "expected at least 100"),
+        ({"list_size": 0}, "--list_size 0: expected 1 or more"),
+        (
+            {
+                "slates": None,
+                "rankings": [],
+                "interactions": "i.parquet",
+                "items": "x.parquet",
+                "top_k": ["a=t.parquet"],
+                "list_size": 6,
+            },
+            "--list_size 6: expected 1 or more, beside --slates and --rankings",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_before_the_stage_begins(folder, changes, message):
@@ -294,6 +306,51 @@ def test_systems_are_compared_with_the_baselines_asked_for(folder):
     above = rows["rl", "mine", "ndcg@5"]["delta"]
     assert f"; it is {above:.3f} above mine (+" in page
     assert f"; it is {rows['rl', 'blend', 'ndcg@5']['delta']:.3f} above blend" in page
+
+
+def test_lists_are_judged_by_their_own_metrics(folder, capsys):
+    rankings = [f"rl={folder}/good.parquet", f"rl={folder}/copy.parquet", f"blend={folder}/good.parquet"]
+    found = results(folder, rankings=rankings, list_size=3)
+    slates = pl.read_parquet(folder / "slates.parquet").head(60)
+    rank = np.array([row.index(1) for row in slates["labels"].to_list()])  # of the target after `good`, from 1
+    hit, main = rank <= 3, ("precision@3", "ndcg@3", "map@3", "f1@3")
+    by_hand = {"precision@3": hit / 3, "ndcg@3": hit / np.log2(rank + 1), "map@3": hit / rank, "f1@3": hit / 2}
+    assert [found["systems"]["blend"][metric] for metric in main] == [number(by_hand[metric].mean()) for metric in main]
+    assert [found["seeds"]["rl"][metric][0] for metric in main] == [number(by_hand[metric].mean()) for metric in main]
+    assert (
+        tuple(found["intervals"]["rl"]) == main == tuple(dict.fromkeys(row["metric"] for row in found["comparisons"]))
+    )
+    assert {name for name in found["systems"]["rl"] if "@" in name} == {*main, "recall@3"}
+    page, terminal = (folder / "out" / "report.html").read_text(), capsys.readouterr().out
+    assert "rl, the mean of 2 seeds, beats the input order by " in page and " NDCG@3, " in page
+    assert all(page.count(f">{metric}</text>") == 1 for metric in main)  # one panel each
+    assert page.count("<th>map@3</th>") == 4 and "<th>recall@3</th><th>auc</th>" in page
+    assert "@1" not in page and "@5" not in page
+    assert terminal.split("\n")[1].split() == ["system", "P@3", "MAP@3", "F1@3", "N@3", "copied", "invalid",
+                                               "N@3", "gain", "[95", "%]"]  # fmt: skip
+    assert "rl: N@3 " in terminal
+
+
+def test_buckets_are_by_the_length_of_the_history(folder):
+    alone = results(folder)
+    assert list(alone["buckets"]["history"]) == ["6-20"]  # all histories have 14 items
+    whole = alone["buckets"]["history"]["6-20"]
+    assert whole["slates"] == 60
+    assert whole["systems"]["good"] == {
+        "ndcg@5": {"value": alone["systems"]["good"]["ndcg@5"], "interval": alone["intervals"]["good"]["ndcg@5"]}
+    }
+    rows = pl.read_parquet(folder / "slates.parquet").to_dicts()
+    for row, length in zip(rows, [1, 5, 5, 51], strict=False):
+        row["history"] = ["i1"] * length
+    pl.DataFrame(rows).write_parquet(folder / "slates.parquet")
+    found = results(folder, list_size=3)["buckets"]["history"]
+    assert {name: bucket["slates"] for name, bucket in found.items()} == {"1-5": 3, "6-20": 56, "over 50": 1}
+    rank = np.array([row["labels"].index(1) for row in rows[:3]])
+    assert found["1-5"]["systems"]["good"]["ndcg@3"]["value"] == number(((rank <= 3) / np.log2(rank + 1)).mean())
+    assert found["over 50"]["systems"]["good"]["ndcg@3"]["interval"] == [None, None]  # one user's
+    page = (folder / "out" / "report.html").read_text()
+    assert "<th>1-5 items<br>3 slates</th>" in page and "<th>21-50 items" not in page
+    assert f"{found['6-20']['systems']['oracle']['ndcg@3']['value']:.3f}<small>1.000 – 1.000</small>" in page
 
 
 def test_several_training_logs_share_one_picture(folder):

@@ -49,6 +49,15 @@ def test_one_relevant_item_by_hand():
     assert metrics.first_relevant_rank(ranked).tolist() == [3, 1]
 
 
+def test_more_relevant_items_than_places_by_hand():
+    ranked, best = metrics.pad([[1, 0, 1, 0, 0, 0, 1, 1]], np.nan), metrics.pad([[1, 1, 1, 1, 0, 0, 0, 0]], np.nan)
+    assert metrics.precision(ranked, 3) == pytest.approx([2 / 3])
+    assert metrics.f1(ranked, 3) == pytest.approx([4 / 7])
+    assert metrics.ndcg(ranked, 3) == pytest.approx([1.5 / (1.5 + 1 / np.log2(3))])
+    assert metrics.average_precision(ranked, 3) == pytest.approx([(1 + 2 / 3) / 4])  # not / 3
+    assert metrics.average_precision(best, 3) == metrics.recall(best, 3) == 3 / 4
+
+
 def test_undefined_where_nothing_is_relevant_or_everything():
     nothing, everything = metrics.pad([[0, 0]], np.nan), metrics.pad([[1, 2]], np.nan)
     for metric in (metrics.recall, metrics.ndcg, metrics.average_precision, metrics.f1):
@@ -116,6 +125,15 @@ def test_kendall_tau_agrees_with_scipy(order):
 def test_measure_names_every_metric_once():
     labels = metrics.pad([[0, 1, 0], [1, 0, 0]], np.nan)
     values = metrics.measure(labels, metrics.pad([[1, 0, 2], [0, 1, 2]], -1))
-    assert set(metrics.MAIN) < set(values) and all(v.shape == (2,) for v in values.values())
+    assert set(metrics.TOP.main) < set(values) and all(v.shape == (2,) for v in values.values())
     assert values["recall@1"].tolist() == [1, 1]
     assert values["identity_rate"].tolist() == [0, 1] and values["rank_change"].tolist() == [1, 0]
+
+
+def test_a_list_is_measured_at_its_length_alone():
+    yardstick = metrics.of_lists(2)
+    values = metrics.measure(metrics.pad([[0, 1, 1]], np.nan), metrics.pad([[1, 0, 2]], -1), yardstick.ks)
+    assert yardstick.main == ("precision@2", "ndcg@2", "map@2", "f1@2") and yardstick.headline == "ndcg@2"
+    ndcg = 1 / (1 + 1 / np.log2(3))
+    assert [values[metric].item() for metric in yardstick.main] == pytest.approx([1 / 2, ndcg, 1 / 2, 1 / 2])
+    assert [metric for metric in values if "@" in metric and not metric.endswith("@2")] == []

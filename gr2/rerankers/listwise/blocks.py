@@ -1,8 +1,8 @@
 """An encoder of requests, and a decoder with a cache that writes a list over what the encoder made of one.
 
 Pre-norm Transformer blocks (Xiong et al. 2020) on torch's own attention, with dropout of what a block adds only: inside attention
-and the wide layer it costs a third of a step on a CPU. Training runs whole lists at once; writing a list feeds one place at a time and
-gives the same states, which tests hold it to.
+and the wide layer it costs a third of a step on a CPU. Training runs whole lists at once; writing a list feeds one place at a time
+and gives the same states, which tests hold it to.
 """
 
 import torch
