@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from gr2.data.catalogue import Catalogue
+from gr2.errors import InputError
 from gr2.rerankers.degre.evaluator import Evaluator
 from gr2.rerankers.degre.fit_evaluator import JUDGED_LISTS, collate, listed, quality
 from gr2.rerankers.degre.lookahead import Lookahead, score
@@ -22,30 +23,28 @@ TIE = 1e-5  # scores so near are the same: the same list scored in another batch
 
 
 def better_shares(
-    slates: list[dict], rankings: dict[str, list[list[str]]], folder: str, catalogue: Catalogue, size: int, seed: int
-) -> tuple[dict[str, np.ndarray], dict]:
-    """For each system and slate the share of all lists of `size` items that the evaluator scores higher than the system's, and
-    what is to be known of the measurement: `lists`, `method`, and the evaluator's `auc` and `calibration_error` on lists as in
-    its training, of these slates.
+    slates: list[dict], orders: list[np.ndarray], folder: str, catalogue: Catalogue, size: int, seed: int
+) -> tuple[np.ndarray, dict]:
+    """Orders int [n, K] (see `metrics`) -> float [orders, n], the share of all lists of `size` items that the evaluator scores
+    higher than the order's, and what is to be known of the measurement: `lists`, `method`, and the evaluator's `auc` and
+    `calibration_error` on lists of these slates as in its training.
     """
     evaluator = Evaluator.from_pretrained(folder).eval()
-    size = min(size, evaluator.config.list_size)
+    if size > evaluator.config.list_size:
+        raise InputError(f"{folder}: it was fitted for lists of {evaluator.config.list_size}, --list_size is {size}")
     longest = max(len(slate["candidates"]) for slate in slates)
     every = perm(longest, min(size, longest)) <= ENUMERATED
-    shares: dict[str, list[float]] = {name: [] for name in rankings}
-    for number, slate in enumerate(tqdm(slates, "scoring all lists", unit="slate", disable=None)):
+    shares = np.empty((len(orders), len(slates)))
+    for row, slate in enumerate(tqdm(slates, "scoring all lists", unit="slate", disable=None)):
         asked = requests.read([slate], catalogue, evaluator.config.history)
-        place = {item_id: at for at, item_id in enumerate(slate["candidates"])}
-        own = torch.tensor([[place[item_id] for item_id in ranked[number][:size]] for ranked in rankings.values()])
+        count = len(slate["candidates"])
+        own = torch.from_numpy(np.stack([order[row, : min(size, count)] for order in orders]))
         with torch.inference_mode():
-            scored = score(evaluator, asked, torch.zeros(1, len(place)), own[None])[0]
-            others = (everything if every else some)(evaluator, asked, own.shape[1], seed + number)
-        for name, value in zip(shares, scored, strict=True):
-            shares[name].append((others > value + TIE).float().mean().item())
+            scored = score(evaluator, asked, torch.zeros(1, count), own[None])[0]
+            others = (everything if every else some)(evaluator, asked, own.shape[1], seed + row)
+        shares[:, row] = (others > scored[:, None] + TIE).float().mean(1)
     about = {"lists": perm(longest, min(size, longest)), "method": "enumerated" if every else f"{SAMPLED} random lists"}
-    return {name: np.array(values) for name, values in shares.items()}, about | evaluator_quality(
-        evaluator, slates, catalogue
-    )
+    return shares, about | evaluator_quality(evaluator, slates, catalogue)
 
 
 def everything(evaluator: Evaluator, asked: requests.Requests, size: int, _: int) -> torch.Tensor:

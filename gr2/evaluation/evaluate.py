@@ -4,7 +4,7 @@ With --slates and --rankings it measures rerankers against the input order and o
 --items and --top_k it measures pre-rankers over the full catalogue. Intervals and tests are clustered by user.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,10 @@ class Config:
     split: str = arg("test", "what to measure: train, valid or test")
     items: str | None = arg(None, "items.parquet, to show titles in the example slate; full catalogue: the catalogue")
     semantic_ids: str | None = arg(None, "semantic_ids.parquet, to show semantic IDs in the example slate")
+    evaluator: str | None = arg(
+        None,
+        "with --list_size: a folder of `gr2 fit --kind evaluator`; adds HR@1% and HR@10%, agreement with its best lists",
+    )
     slates_report: str | None = arg(None, "the slates stage's JSON report, to show how many targets were missed")
     training_log: list[str] = arg(
         [], "the RL stage's JSON-lines log, to show its curves: FILE, or several NAME=FILE in one picture"
@@ -63,6 +67,8 @@ class Config:
                 )
         if self.list_size is not None and (self.list_size < 1 or full):
             raise InputError(f"--list_size {self.list_size}: expected 1 or more, beside --slates and --rankings")
+        if self.evaluator and not (self.list_size and self.items and self.semantic_ids):
+            raise InputError("--evaluator: expected --list_size, --items and --semantic_ids beside it")
         if self.split not in SLATE_SPLITS:
             raise InputError(f"--split {self.split}: expected one of {', '.join(SLATE_SPLITS)}")
         if self.resamples < 100:
@@ -113,6 +119,9 @@ def evaluate_rankings(config: Config) -> None:
     labels, users = metrics.pad(slates["labels"].to_list(), np.nan), slates["user_id"].to_numpy()
     orders = systems.all_orders(slates, labels, rankings, config.seed)
     seeds = {name: [metrics.measure(labels, order, yardstick.ks) for order in own] for name, own in orders.items()}
+    about = {}
+    if config.evaluator:
+        yardstick, about = agreed(config, slates.to_dicts(), orders, seeds, yardstick)
     values = {name: systems.over_seeds(own) for name, own in seeds.items()}
     summaries = {name: [systems.summary(value, frame) for value, frame in zip(own, rankings.get(name, [None]), strict=True)]
                  for name, own in seeds.items()}  # fmt: skip
@@ -127,12 +136,29 @@ def evaluate_rankings(config: Config) -> None:
         "seeds": {name: systems.by_seed(own) for name, own in summaries.items() if len(own) > 1},
         **systems.significance(values, yardstick.main, baselines(config), users, config.resamples, config.seed),
         "buckets": {"history": buckets},
+        **about,
     }
     changes = {name: [own["rank_change"] for own in seeds[name]] for name in rankings}
     page = report.render(results, yardstick, changes, report.example(slates, rankings, changes, background), background)
     write_json(Path(config.output_dir) / "metrics.json", results)
     write_text(Path(config.output_dir) / "report.html", page)
     report.print_table(results, yardstick)
+
+
+def agreed(
+    config: Config, slates: list[dict], orders: dict[str, list[np.ndarray]], seeds: dict[str, list[systems.Values]],
+    yardstick: metrics.Yardstick,
+) -> tuple[metrics.Yardstick, dict[str, dict]]:  # fmt: skip
+    """Adds hr@1% and hr@10% to what is measured of every seed; returns the yardstick with the first, and `agreement`."""
+    from gr2.data.catalogue import read_catalogue
+    from gr2.evaluation import agreement  # torch
+
+    catalogue = read_catalogue(config.items, config.semantic_ids)
+    flat = [order for own in orders.values() for order in own]
+    shares, about = agreement.better_shares(slates, flat, config.evaluator, catalogue, config.list_size, config.seed)
+    for measured, share in zip((own for several in seeds.values() for own in several), shares, strict=True):
+        measured["hr@1%"], measured["hr@10%"] = (share < 0.01).astype(float), (share < 0.1).astype(float)
+    return replace(yardstick, main=(*yardstick.main, "hr@1%")), {"agreement": {"evaluator": config.evaluator, **about}}
 
 
 def baselines(config: Config) -> list[str]:

@@ -31,7 +31,10 @@ def metric_bars(systems: dict[str, dict], intervals: dict[str, dict], main: tupl
     names = list(systems)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10, 1.5 + 0.46 * len(names)), layout="constrained")
-        for axes, metric in zip(figure.subplots(2, len(main) // 2, sharey=True).flat, main, strict=True):
+        grid = figure.subplots(2, (len(main) + 1) // 2, sharey=True).flatten()
+        for axes in grid[len(main) :]:
+            axes.set_axis_off()
+        for axes, metric in zip(grid, main, strict=False):
             values = [systems[name][metric] for name in names]
             axes.barh(range(len(names)), values, color=[COLORS.get(name, BLUE) for name in names], height=0.68)
             for row, name in enumerate(names):

@@ -15,7 +15,7 @@ from gr2.page.render import fixed, render_page, signed
 from gr2.semantic_ids.tokens import BEGIN, END
 
 TRACE_COLUMNS = ("slate_id", "mode", "accepted", "reason", "completion_tokens", "teacher")
-LETTERS = {"recall": "R", "ndcg": "N", "precision": "P", "map": "MAP", "f1": "F1"}
+LETTERS = {"recall": "R", "ndcg": "N", "precision": "P", "map": "MAP", "f1": "F1", "hr": "HR"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ def render(
     """
     names, main = list(results["systems"]), yardstick.main
     measured = [f"{name}@{k}" for name in ("recall", "ndcg", "precision", "map", "f1") for k in yardstick.ks]
+    if "agreement" in results:
+        measured.append("hr@10%")
     pictures = {
         "bars": figures.metric_bars(results["systems"], results["intervals"], main),
         "changes": figures.rank_change_histograms({name: np.concatenate(own) for name, own in changes.items()}),

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from gr2.data.catalogue import Catalogue
-from gr2.evaluation import agreement
+from gr2.errors import InputError
+from gr2.evaluation import agreement, metrics
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
 from gr2.rerankers.degre.lookahead import score
 from gr2.rerankers.listwise import requests
@@ -47,26 +48,40 @@ def all_scores(folder: str, slate: dict) -> dict[tuple[str, ...], float]:
     }
 
 
+def orders(rows: list[list[str]]) -> np.ndarray:
+    """Lists of items -> what `better_shares` takes, the items that are not in a list behind it."""
+    placed = []
+    for slate, row in zip(SLATES, rows, strict=True):
+        rest = [item for item in slate["candidates"] if item not in row]
+        placed.append([slate["candidates"].index(item) for item in [*row, *rest]])
+    return metrics.pad(placed, -1)
+
+
 def test_the_share_of_better_lists_is_that_of_all_lists_one_by_one(folder):
     every = [all_scores(folder, slate) for slate in SLATES]
     best, worst = ([list(pick(scores, key=scores.get)) for scores in every] for pick in (max, min))
     middle = [slate["candidates"][::-1] for slate in SLATES]
     shares, about = agreement.better_shares(
-        SLATES, {"best": best, "worst": worst, "middle": middle}, folder, CATALOGUE, 3, 0
+        SLATES, [orders(rows) for rows in (best, worst, middle)], folder, CATALOGUE, 3, 0
     )
     assert about["lists"] == 60 and about["method"] == "enumerated"
-    assert shares["best"].tolist() == [0, 0, 0]
-    assert shares["worst"] == pytest.approx([59 / 60, 59 / 60, 5 / 6])
+    assert shares[0].tolist() == [0, 0, 0]
+    assert shares[1] == pytest.approx([59 / 60, 59 / 60, 5 / 6])
     expected = [np.mean([value > scores[tuple(ranked[:3])] for value in scores.values()])
                 for scores, ranked in zip(every, middle, strict=True)]  # fmt: skip
-    assert shares["middle"] == pytest.approx(expected)
+    assert shares[2] == pytest.approx(expected)
     assert 0 <= about["evaluator_auc"] <= 1 and 0 <= about["evaluator_calibration_error"] <= 1
 
 
 def test_where_lists_are_too_many_random_ones_give_nearly_the_same(folder, monkeypatch):
-    ranked = {"middle": [slate["candidates"][::-1] for slate in SLATES]}
-    exact, _ = agreement.better_shares(SLATES, ranked, folder, CATALOGUE, 3, 0)
+    middle = [orders([slate["candidates"][::-1] for slate in SLATES])]
+    exact, _ = agreement.better_shares(SLATES, middle, folder, CATALOGUE, 3, 0)
     monkeypatch.setattr(agreement, "ENUMERATED", 10)
-    drawn, about = agreement.better_shares(SLATES, ranked, folder, CATALOGUE, 3, 0)
-    assert about["method"] == "2000 random lists" and drawn["middle"] == pytest.approx(exact["middle"], abs=0.05)
-    assert not np.array_equal(drawn["middle"], exact["middle"])
+    drawn, about = agreement.better_shares(SLATES, middle, folder, CATALOGUE, 3, 0)
+    assert about["method"] == "2000 random lists" and drawn == pytest.approx(exact, abs=0.05)
+    assert not np.array_equal(drawn, exact)
+
+
+def test_lists_longer_than_the_evaluator_knows_are_refused(folder):
+    with pytest.raises(InputError, match="fitted for lists of 3, --list_size is 4"):
+        agreement.better_shares(SLATES, [], folder, CATALOGUE, 4, 0)

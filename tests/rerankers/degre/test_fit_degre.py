@@ -58,6 +58,17 @@ def test_the_evaluator_tells_good_lists_and_generators_learn_to_write_them(world
             lists = in_request_order(write(writer, encoded, 2), encoded)
             by[kind] = score(model, asked, inputs["labels"], lists[:, None]).mean()
     assert by["degre"] > by["goalrank"] > by["input"] + 0.1
+    gr2("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", later, "--reranker",
+        tmp_path / "degre", "--output_dir", tmp_path / "answers")  # fmt: skip
+    gr2("evaluate", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", later, "--list_size", "2",
+        "--evaluator", evaluator, "--rankings", f"degre={tmp_path}/answers/rankings.parquet",
+        "--output_dir", tmp_path / "report")  # fmt: skip
+    found = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert found["agreement"]["lists"] == 132 and found["agreement"]["evaluator_auc"] > 0.6
+    near = {name: system["hr@10%"] for name, system in found["systems"].items()}
+    assert near["degre"] > 0.8 > 0.3 > near["random"] and near["degre"] >= found["systems"]["degre"]["hr@1%"]
+    assert found["intervals"]["degre"]["hr@1%"][0] is not None
+    assert "HR@p %" in (tmp_path / "report" / "report.html").read_text()
 
 
 @pytest.mark.slow
