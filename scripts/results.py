@@ -6,6 +6,7 @@ python scripts/results.py record-sids --experiment beauty-sids --dataset beauty 
     --runs gr2=runs/beauty/sids_gr2-0 gr2=runs/beauty/sids_gr2-1 --date 2026-11-22   # a system = a name, its runs = seeds
 python scripts/results.py record-ablation --experiment beauty-sids-ablation --dataset beauty --run runs/beauty/sids_ablate ...
 python scripts/results.py record-retrieval --experiment beauty-retrieval --dataset beauty --run runs/beauty_retrieval/evaluate ...
+python scripts/results.py record-lists --experiment lists --dataset movielens-latest-small --run runs/lists/evaluate ...
 python scripts/results.py render                 # writes the tables between the marker lines
 """
 
@@ -13,6 +14,7 @@ import argparse
 import json
 from pathlib import Path
 
+import results_lists
 import results_retrieval
 import results_sids
 
@@ -62,6 +64,13 @@ def record_retrieval(options: argparse.Namespace) -> None:
     replace(options, [row | provenance(options, folder, positions, options.seeds) for row in rows])
 
 
+def record_lists(options: argparse.Namespace) -> None:
+    """One row per system and metric of an evaluation of lists, with costs, and one per comparison."""
+    folder = Path(options.run)
+    rows, slates = results_lists.measured(folder)
+    replace(options, [row | provenance(options, folder, slates, options.seeds) for row in rows])
+
+
 def provenance(options: argparse.Namespace, folder: Path, n: int, seeds: list[int]) -> dict:
     """What a row says about its making, from the run's manifest."""
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -90,6 +99,8 @@ def table(rows: list[dict]) -> str:
         return results_sids.table(rows)
     if any(row["metric"] == "recall@50" for row in rows):
         return results_retrieval.table(rows)
+    if any(row["metric"].startswith("precision@") for row in rows):
+        return results_lists.table(rows)
     value = {(row["system"], row["metric"], row["baseline"]): row for row in rows}
     systems = list(dict.fromkeys(row["system"] for row in rows))
     lines = ["| system | R@1 | R@3 | R@5 | N@5 [95 % interval] | N@5 against the input order | copied | invalid |",
@@ -140,6 +151,10 @@ def main() -> None:
     add.add_argument("--run", required=True)
     add.add_argument("--seeds", type=int, nargs="+", default=[0])
     add.set_defaults(call=record_retrieval)
+    add = commands.add_parser("record-lists", parents=[common])
+    add.add_argument("--run", required=True)
+    add.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add.set_defaults(call=record_lists)
     commands.add_parser("render").set_defaults(call=render)
     options = parser.parse_args()
     options.call(options)

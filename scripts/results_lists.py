@@ -1,0 +1,77 @@
+"""Rows and table of an evaluation of lists (`gr2 evaluate --list_size`), with what fitting and answering cost."""
+
+import json
+from pathlib import Path
+
+NAMES = ("precision", "ndcg", "map", "f1", "hr")
+COSTS = ("fit_seconds", "ms_a_slate")
+
+
+def measured(folder: Path) -> tuple[list[dict], int]:
+    """Rows of an evaluation, and its slates. The costs are those of the folders beside it, SYSTEM or SYSTEM_SEED, and of
+    rerank_SYSTEM or rerank_SYSTEM_SEED, as their manifests have them: means over seeds, loading included.
+    """
+    metrics = json.loads((folder / "metrics.json").read_text())
+    rows = []
+    for system, values in metrics["systems"].items():
+        for metric, value in values.items():
+            low, high = metrics["intervals"][system].get(metric, (None, None))
+            rows.append(
+                {"system": system, "metric": metric, "value": value, "ci_low": low, "ci_high": high, "baseline": None}
+            )
+        fit, answer = seconds(folder.parent, system), seconds(folder.parent, f"rerank_{system}")
+        for metric, cost in zip(COSTS, (fit, answer and 1000 * answer / metrics["slates"]), strict=True):
+            if cost is not None:
+                rows.append({"system": system, "metric": metric, "value": round(cost, 2), "ci_low": None, "ci_high": None,
+                             "baseline": None})  # fmt: skip
+    for entry in metrics["comparisons"]:
+        found = {name: entry[name] for name in ("system", "metric", "ci_low", "ci_high", "baseline", "p_value")}
+        rows.append(found | {"value": entry["delta"]})
+    for name in ("evaluator_auc", "evaluator_calibration_error"):
+        if "agreement" in metrics:
+            rows.append({"system": "evaluator", "metric": name, "value": round(metrics["agreement"][name], 4), "ci_low": None,
+                         "ci_high": None, "baseline": None})  # fmt: skip
+    return rows, metrics["slates"]
+
+
+def seconds(root: Path, name: str) -> float | None:
+    """The mean of what the runs of a stage took, None where it was not run."""
+    folders = [root / name, *sorted(root.glob(f"{name}_[0-9]"))]
+    taken = [
+        json.loads(file.read_text())["seconds"] for folder in folders if (file := folder / "manifest.json").exists()
+    ]
+    return sum(taken) / len(taken) if taken else None
+
+
+def table(rows: list[dict]) -> str:
+    """Systems x metrics with intervals, the difference to the input order on the first, and costs."""
+    value = {(row["system"], row["metric"], row["baseline"]): row for row in rows}
+    main = [metric for metric in dict.fromkeys(row["metric"] for row in rows if row["ci_low"] is not None)
+            if metric.split("@")[0] in NAMES]  # fmt: skip
+    systems = [system for system in dict.fromkeys(row["system"] for row in rows) if system != "evaluator"]
+    lines = ["| system | " + " | ".join(short(metric) for metric in main)
+             + f" | {short(main[0])} against the input order | fit, s | ms a slate |",
+             "|---" * (len(main) + 4) + "|"]  # fmt: skip
+    for system in systems:
+        found = [value[system, metric, None] for metric in main]
+        cells = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for row in found]
+        gain = value.get((system, main[0], "input_order"))
+        cells.append(f"{gain['value']:+.3f} [{gain['ci_low']:+.3f}, {gain['ci_high']:+.3f}]" if gain else "")
+        costs = [value.get((system, metric, None)) for metric in COSTS]
+        cells += [f"{cost['value']:.{digits}f}" if cost else "" for cost, digits in zip(costs, (0, 1), strict=True)]
+        lines.append(f"| {system} | " + " | ".join(cells) + " |")
+    first, quality = rows[0], value.get(("evaluator", "evaluator_auc", None))
+    about = f" Evaluator: AUC {quality['value']:.3f}, calibration error " \
+            f"{value['evaluator', 'evaluator_calibration_error', None]['value']:.3f}." if quality else ""  # fmt: skip
+    lines += ["", f"{first['dataset']}, {first['n']} test slates, seeds {first['seeds']}; `{first['command']}` at "
+              f"{str(first['commit'])[:12]} on {first['hardware']}, {first['date']}. Fit and answer as the manifests have them, "
+              f"loading included.{about}"]  # fmt: skip
+    return "\n".join(lines)
+
+
+def short(metric: str) -> str:
+    return (
+        {"precision": "P", "ndcg": "N", "map": "MAP", "f1": "F1", "hr": "HR"}[metric.split("@")[0]]
+        + "@"
+        + metric.split("@")[1]
+    )
