@@ -8,10 +8,14 @@ COSTS = ("fit_seconds", "ms_a_slate")
 
 
 def measured(folder: Path) -> tuple[list[dict], int]:
-    """Rows of an evaluation, and its slates. The costs are those of the folders beside it, SYSTEM or SYSTEM_SEED, and of
-    rerank_SYSTEM or rerank_SYSTEM_SEED, as their manifests have them: means over seeds, loading included.
+    """Rows of an evaluation, and its slates. The costs are what the manifests of the rankings and of their rerankers' folders
+    say: means over seeds, loading included.
     """
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics, making = (json.loads((folder / name).read_text()) for name in ("metrics.json", "manifest.json"))
+    answers: dict[str, list[dict]] = {}
+    for entry in making["config"]["rankings"]:
+        name, file = entry.split("=", 1)
+        answers.setdefault(name, []).append(json.loads(Path(file).with_name("manifest.json").read_text()))
     rows = []
     for system, values in metrics["systems"].items():
         for metric, value in values.items():
@@ -19,8 +23,7 @@ def measured(folder: Path) -> tuple[list[dict], int]:
             rows.append(
                 {"system": system, "metric": metric, "value": value, "ci_low": low, "ci_high": high, "baseline": None}
             )
-        fit, answer = seconds(folder.parent, system), seconds(folder.parent, f"rerank_{system}")
-        for metric, cost in zip(COSTS, (fit, answer and 1000 * answer / metrics["slates"]), strict=True):
+        for metric, cost in zip(COSTS, costs(answers.get(system, []), metrics["slates"]), strict=True):
             if cost is not None:
                 rows.append({"system": system, "metric": metric, "value": round(cost, 2), "ci_low": None, "ci_high": None,
                              "baseline": None})  # fmt: skip
@@ -34,13 +37,14 @@ def measured(folder: Path) -> tuple[list[dict], int]:
     return rows, metrics["slates"]
 
 
-def seconds(root: Path, name: str) -> float | None:
-    """The mean of what the runs of a stage took, None where it was not run."""
-    folders = [root / name, *sorted(root.glob(f"{name}_[0-9]"))]
-    taken = [
-        json.loads(file.read_text())["seconds"] for folder in folders if (file := folder / "manifest.json").exists()
-    ]
-    return sum(taken) / len(taken) if taken else None
+def costs(answers: list[dict], slates: int) -> tuple[float | None, float | None]:
+    """Seconds of fitting and milliseconds a slate, means over a system's manifests; None where it was not fitted, or computed."""
+    if not answers:
+        return None, None
+    fits = [Path(answer["config"]["reranker"]) / "manifest.json" for answer in answers]
+    fitted = [json.loads(file.read_text())["seconds"] for file in fits if file.exists()]
+    answered = [answer["seconds"] for answer in answers]
+    return sum(fitted) / len(fitted) if fitted else None, 1000 * sum(answered) / len(answered) / slates
 
 
 def table(rows: list[dict]) -> str:
@@ -57,8 +61,9 @@ def table(rows: list[dict]) -> str:
         cells = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for row in found]
         gain = value.get((system, main[0], "input_order"))
         cells.append(f"{gain['value']:+.3f} [{gain['ci_low']:+.3f}, {gain['ci_high']:+.3f}]" if gain else "")
-        costs = [value.get((system, metric, None)) for metric in COSTS]
-        cells += [f"{cost['value']:.{digits}f}" if cost else "" for cost, digits in zip(costs, (0, 1), strict=True)]
+        for metric, digits in zip(COSTS, (0, 1), strict=True):
+            cost = value.get((system, metric, None))
+            cells.append(f"{cost['value']:.{digits}f}" if cost else "")
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
     first, quality = rows[0], value.get(("evaluator", "evaluator_auc", None))
     about = f" Evaluator: AUC {quality['value']:.3f}, calibration error " \

@@ -1,10 +1,9 @@
 """`gr2 fit --kind evaluator`: the Lookahead Evaluator learns from lists as a system that explores would have shown them.
 
-Public data holds no lists that were shown. Ours: candidates in the pre-ranker's order with noise, from nearly none to so much that
-any order is as likely; labels have no part in it, so that P(V >= k) is not bent towards good lists.
+Public data holds no lists that were shown. Ours: random lists of a slate's candidates. Labels have no part in drawing them, so that
+P(V >= k) is not bent towards good lists.
 """
 
-import math
 import random
 from functools import partial
 
@@ -20,7 +19,6 @@ from gr2.rerankers.listwise.requests import NONE
 from gr2.rerankers.training import Slates, arguments
 from gr2.training import train
 
-FLAT = 0.3  # the most that a rank's score falls for each place; noise is Gumbel's, so that 0 is a uniform order
 JUDGED_LISTS = 4
 
 
@@ -37,15 +35,8 @@ class Shown(Slates):
 
 def listed(slate: dict, size: int, count: int, seed: int) -> dict:
     """The slate with `lists`, `count` of them, of places; the same for the same seed."""
-    rng = random.Random(seed)
-    return slate | {"lists": [drawn(len(slate["candidates"]), size, rng) for _ in range(count)]}
-
-
-def drawn(candidates: int, size: int, rng: random.Random) -> list[int]:
-    """A list in the order of Plackett and Luce: place j has the score -j * slope, the slope drawn first."""
-    slope = rng.uniform(0, FLAT)
-    noisy = [-slope * place - math.log(-math.log(rng.random() or 0.5)) for place in range(candidates)]
-    return sorted(range(candidates), key=lambda place: -noisy[place])[:size]
+    rng, places = random.Random(seed), range(len(slate["candidates"]))
+    return slate | {"lists": [rng.sample(places, min(size, len(places))) for _ in range(count)]}
 
 
 def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: Config) -> None:

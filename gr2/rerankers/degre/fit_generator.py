@@ -3,11 +3,9 @@
 DeGRe (2605.25749): lists are mined by beam search, w_l = softmax(score / tau_w) over a request's lists, q_t = softmax(V / tau_q)
 over its remaining candidates, L = sum_l w_l sum_t [CE(y_t, p_t) + alpha KL(q_t || p_t)]. alpha 0 leaves CE only, tau_w inf
 leaves no weights, and without an evaluator the labels are one that is always right. tau_q is ours (the paper: 1).
-GoalRank's way (2509.22046): a group of lists from the pre-ranker with noise, a reference policy that is the softmax of
+GoalRank's way (2509.22046): a group of random lists, a reference policy that is the softmax of
 their standardised scores, and cross-entropy against it.
 """
-
-import random
 
 import torch
 from torch.nn.functional import pad
@@ -17,7 +15,6 @@ from transformers import set_seed
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.rerankers.degre.evaluator import Evaluator
-from gr2.rerankers.degre.fit_evaluator import drawn
 from gr2.rerankers.degre.lookahead import Labels, Lookahead, score
 from gr2.rerankers.degre.mining import Mined, mine
 from gr2.rerankers.fit import Config
@@ -84,13 +81,10 @@ def mined(evaluator: Evaluator | None, asked: Requests, labels: torch.Tensor, co
 
 
 def group(evaluator: Evaluator | None, asked: Requests, labels: torch.Tensor, config: Config) -> Mined:
-    """`group` lists of each request from the pre-ranker with noise."""
-    rng = random.Random(config.seed)
-    lists = torch.full((len(labels), config.group, config.list_size), NONE)
-    for rows, there in zip(lists, asked.there, strict=True):
-        for row in rows:
-            places = drawn(int(there.sum()), config.list_size, rng)
-            row[: len(places)] = torch.tensor(places)
+    """`group` random lists of each request."""
+    noise = torch.rand(len(labels), config.group, labels.shape[1]).masked_fill(~asked.there[:, None], 2.0)
+    lists = noise.argsort(2)[..., : config.list_size]
+    lists = lists.masked_fill(~asked.there[:, None].expand_as(noise).gather(2, lists), NONE)
     scores = score(evaluator, asked, labels, lists)
     return Mined(lists, scores, torch.zeros(*lists.shape, asked.there.shape[1]))
 

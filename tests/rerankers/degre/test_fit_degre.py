@@ -11,7 +11,7 @@ from gr2.data.tables import read_items, read_slates
 from gr2.errors import InputError
 from gr2.rerankers import fit
 from gr2.rerankers.degre.evaluator import Evaluator
-from gr2.rerankers.degre.fit_evaluator import drawn, listed, quality
+from gr2.rerankers.degre.fit_evaluator import listed, quality
 from gr2.rerankers.degre.fit_generator import dense
 from gr2.rerankers.degre.lookahead import score
 from gr2.rerankers.listwise import fitting
@@ -104,25 +104,13 @@ def test_quality_by_hand():
     assert found["calibration_error"] == pytest.approx((0.1 + 0.6 + 0.7 + 0.8 + 0.1 + 0.0) / 6)
 
 
-def test_lists_as_shown_are_orders_of_the_slate_that_its_seed_decides():
+def test_lists_as_shown_are_random_orders_of_the_slate_that_its_seed_decides():
     slate = {"candidates": list("abcdef")}
     assert listed(slate, 4, 3, 7) == listed(slate, 4, 3, 7) != listed(slate, 4, 3, 8)
-    rows = listed(slate, 4, 500, 0)["lists"]
+    rows = listed(slate, 4, 600, 0)["lists"]
     assert all(len(row) == len(set(row)) == 4 and set(row) <= set(range(6)) for row in rows)
-    first = np.bincount([row[0] for row in rows], minlength=6)
-    assert first[0] > first[5] > 0  # what the pre-ranker has first is shown more often, and the last too
+    assert all(60 < count < 140 for count in np.bincount([row[0] for row in rows], minlength=6))
     assert len(listed(slate, 9, 1, 0)["lists"][0]) == 6
-
-
-def test_a_draw_of_zero_is_no_infinity():
-    class Zero:
-        def uniform(self, low, high):
-            return low
-
-        def random(self):
-            return 0.0
-
-    assert sorted(drawn(3, 3, Zero())) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("changes", "message"), [
