@@ -27,7 +27,7 @@ def record(options: argparse.Namespace) -> None:
     """One row per system and metric, and one per comparison with the input order or the blend."""
     folder = Path(options.run)
     metrics = json.loads((folder / "metrics.json").read_text())
-    common = provenance(options, folder, metrics["slates"], options.seeds)
+    common = {"split": metrics["split"], **provenance(options, folder, metrics["slates"], options.seeds)}
     rows = []
     for system, values in metrics["systems"].items():
         for metric in METRICS:
@@ -114,7 +114,7 @@ def table(rows: list[dict]) -> str:
         cells += [f"{value[system, metric, None]['value']:.2f}" for metric in ("identity_rate", "invalid_rate")]
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
     first = rows[0]
-    lines += ["", f"{first['dataset']}, {first['n']} test slates, seeds {first['seeds']}; `{first['command']}` at "
+    lines += ["", f"{first['dataset']}, {first['n']} {first.get('split', 'test')} slates, seeds {first['seeds']}; `{first['command']}` at "
               f"{str(first['commit'])[:12]} on {first['hardware']}, {first['date']}."]  # fmt: skip
     return "\n".join(lines)
 
