@@ -114,8 +114,8 @@ def table(rows: list[dict]) -> str:
         cells += [f"{value[system, metric, None]['value']:.2f}" for metric in ("identity_rate", "invalid_rate")]
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
     first = rows[0]
-    lines += ["", f"{first['dataset']}, {first['n']} {first.get('split', 'test')} slates, seeds {first['seeds']}; `{first['command']}` at "
-              f"{str(first['commit'])[:12]} on {first['hardware']}, {first['date']}."]  # fmt: skip
+    lines += ["", f"{first['dataset']}, {first['n']} {first.get('split', 'test')} slates, seeds {first['seeds']}; "
+              f"`{first['command']}` at {str(first['commit'])[:12]} on {first['hardware']}, {first['date']}."]  # fmt: skip
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """gr2 rerank: slates + any reranker -> rankings.parquet.
 
-A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or input_order, random, oracle or popularity; or the
-folder of `gr2 prepare --source synthetic`, for the best order that can be known there.
+A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or input_order, reversed, random, oracle or popularity;
+or the folder of `gr2 prepare --source synthetic`, for the best order that can be known there.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ class Config:
     items: str = arg(help="items.parquet")
     slates: str = arg(help="slates.parquet")
     reranker: str = arg(
-        help="a model folder, a folder of `gr2 fit` or `gr2 sasrec`, input_order, random, oracle or popularity"
+        help="a model folder, a folder of `gr2 fit` or `gr2 sasrec`, input_order, reversed, random, oracle or popularity"
     )
     output_dir: str = arg(help="folder for rankings.parquet")
     split: str = arg("test", "which slates: train, valid, test")

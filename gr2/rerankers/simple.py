@@ -4,16 +4,20 @@ import random
 
 from gr2.errors import InputError
 
-NAMES = ("input_order", "random", "oracle", "popularity")
+NAMES = ("input_order", "reversed", "random", "oracle", "popularity")
 
 
 def rank(name: str, slates: list[dict], popularity: dict[str, int], seed: int) -> list[list[str]]:
-    """`oracle` sorts by label: the ceiling. Ties keep the input order."""
+    """`oracle` sorts by label: the ceiling. `reversed`: where it is good, how slates were made tells what is relevant. Ties keep
+    the input order.
+    """
     rankings = []
     for slate in slates:
         candidates = slate["candidates"]
         if name == "input_order":
             ranking = list(candidates)
+        elif name == "reversed":
+            ranking = candidates[::-1]
         elif name == "random":
             ranking = random.Random(f"{seed} {slate['slate_id']}").sample(candidates, len(candidates))
         elif name == "oracle":

@@ -14,6 +14,7 @@ COUNTS = {"a": 1, "b": 3, "c": 3}
 
 def test_rules_by_hand():
     assert rank("input_order", SLATES, {}, 0) == [["a", "b", "c", "d"], ["d", "c", "b"]]
+    assert rank("reversed", SLATES, {}, 0) == [["d", "c", "b", "a"], ["b", "c", "d"]]
     assert rank("oracle", SLATES, {}, 0) == [["d", "b", "a", "c"], ["b", "d", "c"]]  # ties in input order
     assert rank("popularity", SLATES, COUNTS, 0) == [["b", "c", "a", "d"], ["c", "b", "d"]]
 
