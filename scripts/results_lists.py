@@ -50,8 +50,8 @@ def costs(answers: list[dict], slates: int) -> tuple[float | None, float | None]
 def table(rows: list[dict]) -> str:
     """Systems x metrics with intervals, the difference to the input order on the first, and costs."""
     value = {(row["system"], row["metric"], row["baseline"]): row for row in rows}
-    main = [metric for metric in dict.fromkeys(row["metric"] for row in rows if row["ci_low"] is not None)
-            if metric.split("@")[0] in NAMES]  # fmt: skip
+    known = dict.fromkeys(row["metric"] for row in rows if row["ci_low"] is not None)
+    main = [metric for name in NAMES for metric in known if metric.split("@")[0] == name]
     systems = [system for system in dict.fromkeys(row["system"] for row in rows) if system != "evaluator"]
     lines = ["| system | " + " | ".join(short(metric) for metric in main)
              + f" | {short(main[0])} against the input order | fit, s | ms a slate |",
