@@ -18,7 +18,7 @@ from gr2.rerankers.degre.lookahead import Lookahead, score
 from gr2.rerankers.degre.mining import mine
 from gr2.rerankers.listwise import requests
 
-ENUMERATED, SAMPLED = 1_000_000, 2_000
+ENUMERATED, SAMPLED = 1_000_000, 1_000
 TIE = 1e-5  # scores so near are the same: the same list scored in another batch
 
 

@@ -78,7 +78,7 @@ def test_where_lists_are_too_many_random_ones_give_nearly_the_same(folder, monke
     exact, _ = agreement.better_shares(SLATES, middle, folder, CATALOGUE, 3, 0)
     monkeypatch.setattr(agreement, "ENUMERATED", 10)
     drawn, about = agreement.better_shares(SLATES, middle, folder, CATALOGUE, 3, 0)
-    assert about["method"] == "2000 random lists" and drawn == pytest.approx(exact, abs=0.05)
+    assert about["method"] == "1000 random lists" and drawn == pytest.approx(exact, abs=0.05)
     assert not np.array_equal(drawn, exact)
 
 
