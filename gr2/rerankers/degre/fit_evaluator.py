@@ -15,6 +15,7 @@ from gr2.data.catalogue import Catalogue
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
 from gr2.rerankers.fit import Config
 from gr2.rerankers.listwise import requests
+from gr2.rerankers.listwise.fitting import shape
 from gr2.rerankers.listwise.requests import NONE
 from gr2.rerankers.training import Slates, arguments
 from gr2.training import train
@@ -42,15 +43,7 @@ def listed(slate: dict, size: int, count: int, seed: int) -> dict:
 def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: Config) -> None:
     """Keeps the epoch with the highest likelihood of the outcomes of lists of `judged`."""
     set_seed(config.seed)
-    model = Evaluator(EvaluatorConfig(
-        levels=catalogue.levels,
-        codes=1 + max(max(codes) for codes in catalogue.codes.values()),
-        list_size=config.list_size,
-        history=min(config.history, max(len(slate["history"]) for slate in learned + judged)),
-        hidden_size=config.hidden_size,
-        encoder_layers=config.layers,
-        dropout=config.dropout,
-    ))  # fmt: skip
+    model = Evaluator(EvaluatorConfig(**shape(learned + judged, catalogue, config)))
     print(
         f"{model.num_parameters():,} parameters, {len(learned)} slates to learn, {len(judged)} to judge by", flush=True
     )

@@ -44,16 +44,18 @@ def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: C
 
 
 def check(evaluator: Evaluator, model: ListWriter, folder: str) -> None:
+    had, asked = evaluator.config.to_dict(), model.config.to_dict()
     for name in ("levels", "codes", "list_size", "history"):
-        had, asked = (getattr(config, name) for config in (evaluator.config, model.config))
-        if had != asked:
-            raise InputError(f"{folder}: its {name} is {had}; expected {asked}, as these slates and options have it")
+        if had[name] != asked[name]:
+            raise InputError(
+                f"{folder}: its {name} is {had[name]}; expected {asked[name]}, as these slates and options have it"
+            )
 
 
 def with_lists(
     slates: list[dict], found, evaluator: Evaluator | None, catalogue: Catalogue, config: Config
 ) -> list[dict]:
-    """Slates with `lists`, `scores` and `values` as in `Mined`."""
+    """Slates with `mined`, the lists that each is to learn from."""
     inputs = fitting.collate(slates, catalogue, config.history)
     with torch.no_grad():
         lists = found(evaluator, Requests(inputs["history"], inputs["candidates"]), inputs["labels"], config)

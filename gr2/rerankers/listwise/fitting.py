@@ -57,17 +57,21 @@ def measured(metric: str, prediction: EvalPrediction) -> dict[str, float]:
 
 def new_network(space: str, slates: list[dict], catalogue: Catalogue, config: Config) -> ListWriter:
     """Untrained, as wide as the slates and the catalogue ask for."""
-    return ListWriter(ListWriterConfig(
-        levels=catalogue.levels,
-        codes=1 + max(max(codes) for codes in catalogue.codes.values()),
-        space=space,
-        candidates=max(len(slate["candidates"]) for slate in slates),
-        list_size=config.list_size,
-        history=min(config.history, max(len(slate["history"]) for slate in slates)),
-        hidden_size=config.hidden_size,
-        encoder_layers=config.layers,
-        dropout=config.dropout,
-    ))  # fmt: skip
+    candidates = max(len(slate["candidates"]) for slate in slates)
+    return ListWriter(ListWriterConfig(space=space, candidates=candidates, **shape(slates, catalogue, config)))
+
+
+def shape(slates: list[dict], catalogue: Catalogue, config: Config) -> dict[str, int | float]:
+    """What the configurations of writers and of their evaluator have in common."""
+    return {
+        "levels": catalogue.levels,
+        "codes": 1 + max(max(codes) for codes in catalogue.codes.values()),
+        "list_size": config.list_size,
+        "history": min(config.history, max(len(slate["history"]) for slate in slates)),
+        "hidden_size": config.hidden_size,
+        "encoder_layers": config.layers,
+        "dropout": config.dropout,
+    }
 
 
 def collate(slates: list[dict], catalogue: Catalogue, history: int) -> dict[str, torch.Tensor]:
