@@ -40,7 +40,8 @@ def mine(lookahead: Lookahead | Labels, there: torch.Tensor, size: int, beams: i
         lists[:, :, place] = chosen.masked_fill(ended, NONE)
         values[:, :, place] = value[rows, parent]
         left.scatter_(2, chosen[..., None], False)
-        lookahead.keep((parent + rows * width).flatten(), chosen.flatten())
+        if place + 1 < size:  # of whole lists nothing more is asked
+            lookahead.keep((parent + rows * width).flatten(), chosen.flatten())
     missing = beams - lists.shape[1]
     return Mined(pad(lists, (0, 0, 0, missing), value=NONE), pad(total, (0, missing), value=-torch.inf),
                  pad(values, (0, 0, 0, 0, 0, missing)))  # fmt: skip
