@@ -1,7 +1,8 @@
 """gr2 evaluate: slates + rankings, or interactions + top-K lists -> metrics.json, report.html.
 
-With --slates and --rankings it measures rerankers against the input order and other baselines; with --interactions,
---items and --top_k it measures pre-rankers over the full catalogue. Intervals and tests are clustered by user.
+With --slates and --rankings it measures rerankers against the input order and other baselines, with --interactions too also
+by how often a relevant item had been seen before; with --interactions, --items and --top_k it measures pre-rankers over the
+full catalogue. Intervals and tests are clustered by user.
 """
 
 from dataclasses import dataclass, replace
@@ -12,9 +13,12 @@ import polars as pl
 
 from gr2.artifacts import read_lines, write_json, write_text
 from gr2.config import arg
-from gr2.data.tables import SLATE_SPLITS, read_items, read_rankings, read_semantic_ids
+from gr2.data.columns import require_columns
+from gr2.data.splits import popularity
+from gr2.data.tables import SLATE_SPLITS, read_interactions, read_items, read_rankings, read_semantic_ids
 from gr2.errors import InputError
 from gr2.evaluation import metrics, systems
+from gr2.evaluation.buckets import EVENTS, HISTORY, bucketed, found_first
 from gr2.evaluation.inputs import log_files, named_files, ranking_files, read_logs, read_slates_report, read_split
 
 
@@ -28,7 +32,9 @@ class Config:
     against: list[str] = arg(
         [], "further baselines beside the input order, names of --rankings; none: blend, where it is given"
     )
-    interactions: str | None = arg(None, "full catalogue: interactions.parquet of `gr2 prepare`")
+    interactions: str | None = arg(
+        None, "interactions.parquet of `gr2 prepare`; with --slates: adds what is found of rare and of unseen items"
+    )
     top_k: list[str] = arg(
         [], "full catalogue: one or more pre-rankers, each NAME=FILE with FILE the top_k.parquet of `gr2 slates`"
     )
@@ -56,8 +62,7 @@ class Config:
         named_files("top_k", self.top_k)
         log_files(self.training_log)
         reranking, retrieval = (self.slates, self.rankings), (self.interactions, self.items, self.top_k)
-        full = self.interactions or self.top_k  # `items` serves both
-        if not ((all(reranking) and not full) or (all(retrieval) and not any(reranking))):
+        if not ((all(reranking) and not self.top_k) or (all(retrieval) and not any(reranking))):
             raise InputError("expected --slates FILE and --rankings NAME=FILE ..., or --interactions FILE, --items FILE and "
                              "--top_k NAME=FILE ...")  # fmt: skip
         for position, name in enumerate(self.against):
@@ -65,7 +70,7 @@ class Config:
                 raise InputError(
                     f"--against {name}: expected names of --rankings, each once; they are {', '.join(given)}"
                 )
-        if self.list_size is not None and (self.list_size < 1 or full):
+        if self.list_size is not None and (self.list_size < 1 or self.top_k):
             raise InputError(f"--list_size {self.list_size}: expected 1 or more, beside --slates and --rankings")
         if self.evaluator and not (self.list_size and self.items and self.semantic_ids):
             raise InputError("--evaluator: expected --list_size, --items and --semantic_ids beside it")
@@ -125,8 +130,6 @@ def evaluate_rankings(config: Config) -> None:
     values = {name: systems.over_seeds(own) for name, own in seeds.items()}
     summaries = {name: [systems.summary(value, frame) for value, frame in zip(own, rankings.get(name, [None]), strict=True)]
                  for name, own in seeds.items()}  # fmt: skip
-    lengths = slates["history"].list.len().to_numpy()
-    buckets = systems.by_history(lengths, values, yardstick.headline, users, config.resamples, config.seed)
     results = {
         "split": config.split,
         "slates": len(slates),
@@ -135,7 +138,7 @@ def evaluate_rankings(config: Config) -> None:
         "systems": {name: systems.mean_summary(own) for name, own in summaries.items()},
         "seeds": {name: systems.by_seed(own) for name, own in summaries.items() if len(own) > 1},
         **systems.significance(values, yardstick.main, baselines(config), users, config.resamples, config.seed),
-        "buckets": {"history": buckets},
+        "buckets": in_buckets(config, slates, labels, orders, values, yardstick),
         **about,
     }
     changes = {name: [own["rank_change"] for own in seeds[name]] for name in rankings}
@@ -143,6 +146,27 @@ def evaluate_rankings(config: Config) -> None:
     write_json(Path(config.output_dir) / "metrics.json", results)
     write_text(Path(config.output_dir) / "report.html", page)
     report.print_table(results, yardstick)
+
+
+def in_buckets(
+    config: Config, slates: pl.DataFrame, labels: np.ndarray, orders: dict[str, list[np.ndarray]],
+    values: dict[str, systems.Values], yardstick: metrics.Yardstick,
+) -> dict[str, dict]:  # fmt: skip
+    """The headline by the length of the history; with --interactions also which relevant items are found, by their events."""
+    users, options = slates["user_id"].to_numpy(), (config.resamples, config.seed)
+    lengths = slates["history"].list.len().to_numpy()
+    headlines = {name: own[yardstick.headline] for name, own in values.items()}
+    found = {"history": bucketed(lengths, HISTORY, headlines, yardstick.headline, users, *options)}
+    if config.interactions:
+        events = read_interactions(config.interactions)
+        require_columns(events, config.interactions, ("split",))
+        counts, relevant, k = popularity(events), labels > 0, yardstick.ks[-1]
+        rows, places = np.nonzero(relevant)
+        candidates = slates["candidates"].to_list()
+        seen = np.array([counts.get(candidates[row][place], 0) for row, place in zip(rows, places, strict=True)])
+        hits = {name: found_first(own, relevant, k) for name, own in orders.items()}
+        found["events"] = bucketed(seen, EVENTS, hits, f"found@{k}", users[rows], *options)
+    return found
 
 
 def agreed(

@@ -4,8 +4,6 @@ Several rankings of one system are its seeds. A slate's value is then the mean o
 over users *given these seeds*: they do not say what another seed would do, which the spread of `seeds` hints at.
 """
 
-import math
-
 import numpy as np
 import polars as pl
 
@@ -13,8 +11,6 @@ from gr2.evaluation import metrics
 from gr2.evaluation.significance import compare, mean_interval, number
 
 Values = dict[str, np.ndarray]  # of one system, by metric: float [slates]
-# Shortest and longest history of a bucket, in items.
-HISTORY = {"1-5": (1, 5), "6-20": (6, 20), "21-50": (21, 50), "over 50": (51, math.inf)}
 
 
 def all_orders(
@@ -98,22 +94,3 @@ def significance(
             for j, metric in enumerate(main)
         ]
     return {"intervals": intervals, "comparisons": comparisons}
-
-
-def by_history(
-    lengths: np.ndarray, values: dict[str, Values], metric: str, users: np.ndarray, resamples: int, seed: int
-) -> dict[str, dict]:
-    """By bucket of the history's length, `lengths` [slates]: its `slates`, and each system's mean of `metric` with interval.
-
-    Buckets without slates are left out.
-    """
-    table = np.stack([own[metric] for own in values.values()], axis=1)
-    buckets = {}
-    for bucket, (shortest, longest) in HISTORY.items():
-        inside = (shortest <= lengths) & (lengths <= longest)
-        if inside.any():
-            mean, (low, high) = table[inside].mean(0), mean_interval(table[inside], users[inside], resamples, seed)
-            found = {name: {metric: {"value": number(mean[i]), "interval": [number(low[i]), number(high[i])]}}
-                     for i, name in enumerate(values)}  # fmt: skip
-            buckets[bucket] = {"slates": int(inside.sum()), "systems": found}
-    return buckets

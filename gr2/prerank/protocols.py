@@ -4,8 +4,9 @@ later: a user's next `relevant` items and the pre-ranker's best others, `candida
 as far as it is published. impressions: up to `candidates` consecutive rated items of a user as if they had been shown
 together, those rated `liked` or more relevant, the others explicit negatives (ours; a public stand-in for impression logs).
 
-In both the input order is the pre-ranker's over all candidates, so that a place says nothing of why an item is there. Windows of
-events do not overlap, and none reaches into another split.
+In both the input order is the pre-ranker's over all candidates. In `later` it gives the relevant items away: they are there
+whatever the pre-ranker says, the others because it likes them, so that its last places are the best guess. With `shuffle`
+neither order nor scores are left to tell. Windows of events do not overlap, and none reaches into another split.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
+from gr2.data.slates import shuffled
 from gr2.errors import InputError
 from gr2.prerank.lists import CELLS, own_ranker
 from gr2.prerank.queries import Queries, Ranker
@@ -52,7 +54,10 @@ def protocol_slates(config: "Config", events: pl.DataFrame, item_ids: pl.Series)
             queries.history(config.history), chosen, strict=True)
         if len(candidates)
     ]  # fmt: skip
+    if config.shuffle:
+        rows = [shuffled(row, config.seed) for row in rows]
     frame = pl.DataFrame([row for row in rows if any(row["labels"]) and not all(row["labels"])])
+    frame = frame.drop("scores", strict=False) if config.shuffle else frame
     counts = {split: int((windows["split"] == split).sum()) for split in config.splits}
     slates = {split: int((frame["split"] == split).sum()) if len(frame) else 0 for split in config.splits}
     report = {split: {"positions": counts[split], "missed": counts[split] - slates[split], "slates": slates[split]}

@@ -55,6 +55,11 @@ class Config:
         6, "protocol later: so many next items are relevant, and candidates whatever the pre-ranker says"
     )
     liked: float = arg(4.0, "protocol impressions: relevant are items rated so or better")
+    shuffle: bool = arg(
+        False,
+        "later, impressions: candidates in random order, without scores: neither says whom the pre-ranker would have left out",
+    )
+    seed: int = arg(0, "of that order")
     keep_missed: bool = arg(False, "also keep train slates without the target, labels all 0, for what needs no label")
     train_horizon: int = arg(1, "train: candidates among the user's next so many train events are relevant")
     max_positions: int | None = arg(None, "at most so many positions a split and user, the latest; none: all")
@@ -84,6 +89,8 @@ def check(config: Config) -> None:
         raise InputError(f"--splits {' '.join(config.splits)}: expected some of {', '.join(SLATE_SPLITS)}")
     if config.protocol not in PROTOCOLS:
         raise InputError(f"--protocol {config.protocol}: expected one of {', '.join(PROTOCOLS)}")
+    if config.shuffle and config.protocol == "next":
+        raise InputError("--shuffle: expected protocol later or impressions; of next the input order is the baseline")
     if config.train_horizon < 1:
         raise InputError(f"--train_horizon {config.train_horizon}: expected 1, the next event, or more")
 

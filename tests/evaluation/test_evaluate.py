@@ -335,7 +335,7 @@ def test_buckets_are_by_the_length_of_the_history(folder):
     alone = results(folder)
     assert list(alone["buckets"]["history"]) == ["6-20"]  # all histories have 14 items
     whole = alone["buckets"]["history"]["6-20"]
-    assert whole["slates"] == 60
+    assert whole["count"] == 60
     assert whole["systems"]["good"] == {
         "ndcg@5": {"value": alone["systems"]["good"]["ndcg@5"], "interval": alone["intervals"]["good"]["ndcg@5"]}
     }
@@ -344,13 +344,33 @@ def test_buckets_are_by_the_length_of_the_history(folder):
         row["history"] = ["i1"] * length
     pl.DataFrame(rows).write_parquet(folder / "slates.parquet")
     found = results(folder, list_size=3)["buckets"]["history"]
-    assert {name: bucket["slates"] for name, bucket in found.items()} == {"1-5": 3, "6-20": 56, "over 50": 1}
+    assert {name: bucket["count"] for name, bucket in found.items()} == {"1-5": 3, "6-20": 56, "over 50": 1}
     rank = np.array([row["labels"].index(1) for row in rows[:3]])
     assert found["1-5"]["systems"]["good"]["ndcg@3"]["value"] == number(((rank <= 3) / np.log2(rank + 1)).mean())
     assert found["over 50"]["systems"]["good"]["ndcg@3"]["interval"] == [None, None]  # one user's
     page = (folder / "out" / "report.html").read_text()
     assert "<th>1-5 items<br>3 slates</th>" in page and "<th>21-50 items" not in page
     assert f"{found['6-20']['systems']['oracle']['ndcg@3']['value']:.3f}<small>1.000 – 1.000</small>" in page
+
+
+def test_rare_and_unseen_items_have_buckets_of_their_own(folder):
+    events = [("u0", f"i{item}", "pretrain") for item in range(15) for _ in range(2 * item)] + [("u0", "i0", "test")]
+    pl.DataFrame(events, schema=["user_id", "item_id", "split"], orient="row").with_columns(
+        timestamp=pl.int_range(pl.len())
+    ).write_parquet(folder / "events.parquet")
+    found = results(folder, interactions=str(folder / "events.parquet"))
+    slates = pl.read_parquet(folder / "slates.parquet").head(60)
+    targets = [row["candidates"][row["labels"].index(1)] for row in slates.iter_rows(named=True)]
+    unseen = [target == "i0" or int(target[1:]) >= 15 for target in targets]
+    assert found["buckets"]["events"]["0"]["count"] == sum(unseen)
+    assert sum(bucket["count"] for bucket in found["buckets"]["events"].values()) == 60
+    hits = sum(bucket["count"] * bucket["systems"]["good"]["found@5"]["value"]
+               for bucket in found["buckets"]["events"].values())  # fmt: skip
+    assert hits / 60 == pytest.approx(found["systems"]["good"]["recall@5"])
+    page = (folder / "out" / "report.html").read_text()
+    assert "<h2>Rare and unseen items</h2>" in page and f"<th>0 events<br>{sum(unseen)} items</th>" in page
+    results(folder)
+    assert "Rare and unseen items" not in (folder / "out" / "report.html").read_text()
 
 
 def test_several_training_logs_share_one_picture(folder):

@@ -271,7 +271,7 @@ def test_one_user_has_figures_but_no_interval(folder):
     {"interactions": None, "items": None, "top_k": []},
     {"slates": "slates.parquet"},
     {"slates": "slates.parquet", "rankings": ["a=a.parquet"]},
-    {"slates": "slates.parquet", "rankings": ["a=a.parquet"], "top_k": []},
+    {"rankings": ["a=a.parquet"], "top_k": []},
     {"rankings": ["a=a.parquet"]},
     {"items": None},
     {"interactions": None},

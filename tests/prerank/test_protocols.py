@@ -60,6 +60,23 @@ def test_all_candidates_stand_in_the_pre_rankers_order(world, later):
     assert last > 0, "an item that the pre-ranker would not have listed stands at the end"
 
 
+def test_shuffled_slates_hold_the_same_and_tell_nothing_by_order(world, later, tmp_path):
+    frame = made(world, tmp_path / "a", shuffle=True)
+    assert "scores" not in frame.columns
+    moved, firsts = 0, []
+    for row, given in zip(frame.iter_rows(named=True), later.iter_rows(named=True), strict=True):
+        assert dict(zip(row["candidates"], row["labels"], strict=True)) == dict(
+            zip(given["candidates"], given["labels"], strict=True)
+        )
+        moved += row["candidates"] != given["candidates"]
+        firsts.append(row["labels"][0])
+    assert moved > 0.9 * len(frame) and 0 < np.mean(firsts) < 0.5  # 2 of 12 are relevant
+    assert made(world, tmp_path / "b", shuffle=True).equals(frame)
+    assert not made(world, tmp_path / "c", shuffle=True, seed=1).equals(frame)
+    with pytest.raises(InputError, match="--shuffle: expected protocol later or impressions"):
+        made(world, tmp_path / "d", shuffle=True, protocol="next")
+
+
 def test_impressions_are_stretches_of_rated_items(world, tmp_path):
     events = pl.read_parquet(world.interactions)
     rating = pl.Series("rating", np.random.default_rng(0).integers(1, 6, len(events)).astype(float))
