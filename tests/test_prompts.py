@@ -22,7 +22,7 @@ DOMAINS = sorted(Path("prompts/domains").glob("*.yaml"))
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_prompt_file_renders(file):
     prompt = load_prompt(file)
-    assert file.read_text().startswith("# ") and prompt.version == 1
+    assert file.read_text().startswith("# ") and prompt.version >= 1
     system, user = render(prompt, SLATE, CATALOGUE, target=IDS[4])
     assert (system["role"], user["role"]) == ("system", "user")
     places = [user["content"].index(CATALOGUE.sid[item_id]) for item_id in SLATE["candidates"] + SLATE["history"]]
@@ -45,6 +45,20 @@ def test_only_targeted_prompts_show_the_target(file):
             render(prompt, SLATE, CATALOGUE)
     else:
         assert render(prompt, SLATE, CATALOGUE, IDS[4]) == render(prompt, SLATE, CATALOGUE)
+
+
+@pytest.mark.parametrize("name", ["rejection_guided", "targeted_guided"])
+def test_guided_prompts_know_only_what_a_domain_brings(name):
+    def system(domain=None, priming=True):
+        prompt = load_prompt(f"prompts/{name}.yaml", domain, priming)
+        return render(prompt, SLATE, CATALOGUE, IDS[4])[0]["content"], prompt.label["priming"]
+
+    movies = "prompts/domains/movies.yaml"
+    knowledge = yaml.safe_load(Path(movies).read_text())["priming"]
+    (alone, without), (primed, with_it) = system(), system(movies)
+    assert (without, with_it) == (False, True)
+    assert primed.replace(knowledge + "\n", "") == alone != primed
+    assert system(movies, priming=False) == (alone, False)
 
 
 def test_the_history_is_cut_to_the_latest():
