@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/gr2 run --config recipes/demo/pipeline.yaml
 
 test: install lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile  # two processes, each on a core of its own
 
 lint: install
 	$(BIN)/ruff check .

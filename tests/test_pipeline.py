@@ -78,9 +78,7 @@ def killed(world, tmp_path_factory):
     words = [sys.executable, "-m", "gr2", "run", "--config", str(recipe(world, root))]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
-    while (
-        not (root / "run" / "slates" / "stage.json").exists() and time.monotonic() < deadline and process.poll() is None
-    ):
+    while not (root / "run" / "slates").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL

@@ -22,7 +22,7 @@ def reinforced(world, traced, tuned) -> Path:
     """The same 16 slates again and again, 8 of them a step: what the rewards of two passes differ by is not the slates."""
     folder = world.root / "rl"
     gr2("rl", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
-        "--model_name_or_path", tuned, "--output_dir", folder, "--max_steps", "48", "--learning_rate", "5e-4",
+        "--model_name_or_path", tuned, "--output_dir", folder, "--max_steps", "48", "--learning_rate", "1e-3",
         *SHORT, "--max_slates", "16", "--per_device_train_batch_size", "64")  # fmt: skip
     return folder
 
