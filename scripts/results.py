@@ -7,6 +7,7 @@ python scripts/results.py record-sids --experiment beauty-sids --dataset beauty 
 python scripts/results.py record-ablation --experiment beauty-sids-ablation --dataset beauty --run runs/beauty/sids_ablate ...
 python scripts/results.py record-retrieval --experiment beauty-retrieval --dataset beauty --run runs/beauty_retrieval/evaluate ...
 python scripts/results.py record-lists --experiment lists --dataset movielens-latest-small --run runs/lists/evaluate ...
+python scripts/results.py curves --logs naive=runs/hack/rl_naive_0/training_log.jsonl ... --file docs/results/hack.svg
 python scripts/results.py render                 # writes the tables between the marker lines
 """
 
@@ -69,6 +70,14 @@ def record_lists(options: argparse.Namespace) -> None:
     folder = Path(options.run)
     rows, slates = results_lists.measured(folder)
     replace(options, [row | provenance(options, folder, slates, options.seeds) for row in rows])
+
+
+def curves(options: argparse.Namespace) -> None:
+    """The report's picture of several training logs, as a file."""
+    from gr2.evaluation.figures import training_curves
+    from gr2.evaluation.inputs import read_logs
+
+    Path(options.file).write_text(training_curves(read_logs(options.logs)) + "\n")
 
 
 def provenance(options: argparse.Namespace, folder: Path, n: int, seeds: list[int]) -> dict:
@@ -155,6 +164,10 @@ def main() -> None:
     add.add_argument("--run", required=True)
     add.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add.set_defaults(call=record_lists)
+    add = commands.add_parser("curves")
+    add.add_argument("--logs", required=True, nargs="+", metavar="NAME=FILE")
+    add.add_argument("--file", required=True)
+    add.set_defaults(call=curves)
     commands.add_parser("render").set_defaults(call=render)
     options = parser.parse_args()
     options.call(options)
