@@ -64,11 +64,11 @@ def test_shuffled_slates_hold_the_same_and_tell_nothing_by_order(world, later, t
     frame = made(world, tmp_path / "a", shuffle=True)
     assert "scores" not in frame.columns
     moved, firsts = 0, []
-    for row, given in zip(frame.iter_rows(named=True), later.iter_rows(named=True), strict=True):
+    for row, shown in zip(frame.iter_rows(named=True), later.iter_rows(named=True), strict=True):
         assert dict(zip(row["candidates"], row["labels"], strict=True)) == dict(
-            zip(given["candidates"], given["labels"], strict=True)
+            zip(shown["candidates"], given["labels"], strict=True)
         )
-        moved += row["candidates"] != given["candidates"]
+        moved += row["candidates"] != shown["candidates"]
         firsts.append(row["labels"][0])
     assert moved > 0.9 * len(frame) and 0 < np.mean(firsts) < 0.5  # 2 of 12 are relevant
     assert made(world, tmp_path / "b", shuffle=True).equals(frame)
