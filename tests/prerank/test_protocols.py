@@ -66,7 +66,7 @@ def test_shuffled_slates_hold_the_same_and_tell_nothing_by_order(world, later, t
     moved, firsts = 0, []
     for row, shown in zip(frame.iter_rows(named=True), later.iter_rows(named=True), strict=True):
         assert dict(zip(row["candidates"], row["labels"], strict=True)) == dict(
-            zip(shown["candidates"], given["labels"], strict=True)
+            zip(shown["candidates"], shown["labels"], strict=True)
         )
         moved += row["candidates"] != shown["candidates"]
         firsts.append(row["labels"][0])
