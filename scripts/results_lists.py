@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import polars as pl
+
 NAMES = ("precision", "ndcg", "map", "f1", "hr")
 COSTS = ("fit_seconds", "ms_a_slate")
 
@@ -15,7 +17,8 @@ def measured(folder: Path) -> tuple[list[dict], int]:
     answers: dict[str, list[dict]] = {}
     for entry in making["config"]["rankings"]:
         name, file = entry.split("=", 1)
-        answers.setdefault(name, []).append(json.loads(Path(file).with_name("manifest.json").read_text()))
+        manifest = json.loads(Path(file).with_name("manifest.json").read_text())
+        answers.setdefault(name, []).append(manifest | {"slates": pl.read_parquet(file, columns=["slate_id"]).height})
     rows = []
     for system, values in metrics["systems"].items():
         for metric, value in values.items():
@@ -23,7 +26,7 @@ def measured(folder: Path) -> tuple[list[dict], int]:
             rows.append(
                 {"system": system, "metric": metric, "value": value, "ci_low": low, "ci_high": high, "baseline": None}
             )
-        for metric, cost in zip(COSTS, costs(answers.get(system, []), metrics["slates"]), strict=True):
+        for metric, cost in zip(COSTS, costs(answers.get(system, [])), strict=True):
             if cost is not None:
                 rows.append({"system": system, "metric": metric, "value": round(cost, 2), "ci_low": None, "ci_high": None,
                              "baseline": None})  # fmt: skip
@@ -37,14 +40,14 @@ def measured(folder: Path) -> tuple[list[dict], int]:
     return rows, metrics["slates"]
 
 
-def costs(answers: list[dict], slates: int) -> tuple[float | None, float | None]:
+def costs(answers: list[dict]) -> tuple[float | None, float | None]:
     """Seconds of fitting and milliseconds a slate, means over a system's manifests; None where it was not fitted, or computed."""
     if not answers:
         return None, None
     fits = [Path(answer["config"]["reranker"]) / "manifest.json" for answer in answers]
     fitted = [json.loads(file.read_text())["seconds"] for file in fits if file.exists()]
-    answered = [answer["seconds"] for answer in answers]
-    return sum(fitted) / len(fitted) if fitted else None, 1000 * sum(answered) / len(answered) / slates
+    answered = [1000 * answer["seconds"] / answer["slates"] for answer in answers]
+    return sum(fitted) / len(fitted) if fitted else None, sum(answered) / len(answered)
 
 
 def table(rows: list[dict]) -> str:

@@ -4,14 +4,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, set_seed
+from transformers import EvalPrediction, set_seed
 
 from gr2.data.features import Features
 from gr2.evaluation.metrics import pad
 from gr2.rerankers.fit import Config
 from gr2.rerankers.prm import PRM, PRMConfig, batch, encoded
-from gr2.rerankers.training import Slates, arguments
-from gr2.training import train
+from gr2.rerankers.training import Slates, keep_best
 
 
 def fit(learned: list[dict], judged: list[dict], features: Features, config: Config) -> None:
@@ -34,12 +33,8 @@ def fit(learned: list[dict], judged: list[dict], features: Features, config: Con
     values = np.concatenate([slate["inputs"] for slate in learned])
     model.mean.copy_(torch.from_numpy(values.mean(0)))
     model.scale.copy_(torch.from_numpy(values.std(0) + 1e-9))
-    print(
-        f"{model.num_parameters():,} parameters, {len(learned)} slates to learn, {len(judged)} to judge by", flush=True
-    )
-    train(Trainer(model, arguments(config, "ndcg@5"), train_dataset=Slates(learned), eval_dataset=Slates(judged),
-                  data_collator=partial(collate, vectors=features.vectors), compute_metrics=measured,
-                  callbacks=[EarlyStoppingCallback(config.patience)]))  # fmt: skip
+    keep_best(model, Slates(learned), Slates(judged), config, "ndcg@5", compute_metrics=measured,
+              data_collator=partial(collate, vectors=features.vectors))  # fmt: skip
 
 
 def labelled(slate: dict, features: Features, shape: PRMConfig) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, set_seed
+from transformers import EvalPrediction, set_seed
 
 from gr2.data.catalogue import Catalogue
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
@@ -17,8 +17,7 @@ from gr2.rerankers.fit import Config
 from gr2.rerankers.listwise import requests
 from gr2.rerankers.listwise.fitting import shape
 from gr2.rerankers.listwise.requests import NONE
-from gr2.rerankers.training import Slates, arguments
-from gr2.training import train
+from gr2.rerankers.training import Slates, keep_best
 
 JUDGED_LISTS = 4
 
@@ -44,15 +43,10 @@ def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: C
     """Keeps the epoch with the highest likelihood of the outcomes of lists of `judged`."""
     set_seed(config.seed)
     model = Evaluator(EvaluatorConfig(**shape(learned + judged, catalogue, config)))
-    print(
-        f"{model.num_parameters():,} parameters, {len(learned)} slates to learn, {len(judged)} to judge by", flush=True
-    )
-    collator = partial(collate, catalogue=catalogue, history=model.config.history, size=config.list_size)
     judged = [listed(slate, config.list_size, JUDGED_LISTS, number) for number, slate in enumerate(judged)]
-    train(Trainer(model, arguments(config, "likelihood", label_names=["outcomes"]),
-                  train_dataset=Shown(learned, config.list_size, config.group), eval_dataset=Slates(judged),
-                  data_collator=collator, compute_metrics=measured,
-                  callbacks=[EarlyStoppingCallback(config.patience)]))  # fmt: skip
+    keep_best(model, Shown(learned, config.list_size, config.group), Slates(judged), config, "likelihood",
+              label_names=["outcomes"], compute_metrics=measured,
+              data_collator=partial(collate, catalogue=catalogue, history=model.config.history, size=config.list_size))  # fmt: skip
 
 
 def collate(slates: list[dict], catalogue: Catalogue, history: int, size: int) -> dict[str, torch.Tensor]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from transformers import EarlyStoppingCallback, EvalPrediction, Trainer
+from transformers import EvalPrediction, Trainer
 
 from gr2.data.catalogue import Catalogue
 from gr2.data.slates import shuffled
@@ -13,8 +13,7 @@ from gr2.rerankers.listwise import requests
 from gr2.rerankers.listwise.network import ListWriter, ListWriterConfig
 from gr2.rerankers.listwise.requests import NONE, Requests
 from gr2.rerankers.listwise.write import in_request_order, write
-from gr2.rerankers.training import Slates, arguments
-from gr2.training import train
+from gr2.rerankers.training import Slates, keep_best
 
 METRIC = "ndcg"  # of the written lists, at their length
 
@@ -42,13 +41,9 @@ class Writing(Trainer):
 def fit(trainer_class: type[Writing], model: ListWriter, learned: Slates, judged: list[dict], collator: Callable,
         catalogue: Catalogue, config: Config, metric: str = METRIC, **others) -> None:  # fmt: skip
     """Trains on `learned`, keeps the epoch that is best by the metric on `judged`; collator: `collate`, or more than it."""
-    print(
-        f"{model.num_parameters():,} parameters, {len(learned)} slates to learn, {len(judged)} to judge by", flush=True
-    )
-    train(trainer_class(model, arguments(config, metric, label_names=["labels"]), train_dataset=learned,
-                        eval_dataset=Slates(judged), compute_metrics=partial(measured, metric),
-                        data_collator=partial(collator, catalogue=catalogue, history=model.config.history),
-                        callbacks=[EarlyStoppingCallback(config.patience)], **others))  # fmt: skip
+    keep_best(model, learned, Slates(judged), config, metric, trainer_class, ["labels"],
+              compute_metrics=partial(measured, metric),
+              data_collator=partial(collator, catalogue=catalogue, history=model.config.history), **others)  # fmt: skip
 
 
 def measured(metric: str, prediction: EvalPrediction) -> dict[str, float]:
