@@ -66,6 +66,16 @@ def gr2(
     return done
 
 
+def refused(stage: str, *words: str | Path) -> str:
+    """What `gr2 STAGE WORDS` complains of; in this process, which spares the imports of another one."""
+    from gr2.errors import InputError
+    from gr2.stage import run_stage
+
+    with pytest.raises(InputError) as complaint:
+        run_stage(stage, [*map(str, words)])
+    return str(complaint.value)
+
+
 def raw_tables(seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Items, and events in which a user walks through the films of the genre that they like, in order of item id."""
     rng = np.random.default_rng(seed)

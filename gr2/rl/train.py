@@ -56,6 +56,7 @@ class Config(OwnPrecision, GRPOConfig):
 
 
 def run(config: Config) -> None:
+    refuse(config)
     from datasets import Dataset
 
     from gr2.answers import parse
@@ -66,7 +67,6 @@ def run(config: Config) -> None:
     from gr2.rl.validation import ValidatedTrainer, chosen
     from gr2.training import train
 
-    refuse(config)
     prompt = load_prompt(config.prompt)
     catalogue = read_catalogue(config.items, config.semantic_ids)
     rows = training_rows(config, catalogue, prompt)
