@@ -4,7 +4,7 @@ from gr2.page.render import fixed, p_value, signed
 
 COMPUTED = ("input_order", "random", "oracle")
 # Baselines by their usual names: the sentence is about another system where there is one.
-REFERENCES = ("blend", "lambdamart", "popularity", "reversed", "sasrec", "prm")
+REFERENCES = ("blend", "lambdamart", "popularity", "rarest", "reversed", "sasrec", "prm")
 
 
 def headline(results: dict, metric: str) -> dict[str, str]:

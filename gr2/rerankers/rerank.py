@@ -1,6 +1,6 @@
 """gr2 rerank: slates + any reranker -> rankings.parquet.
 
-A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or input_order, reversed, random, oracle or popularity;
+A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or input_order, reversed, random, oracle, popularity or rarest;
 or the folder of `gr2 prepare --source synthetic`, for the best order that can be known there.
 """
 
@@ -29,7 +29,7 @@ class Config:
     items: str = arg(help="items.parquet")
     slates: str = arg(help="slates.parquet")
     reranker: str = arg(
-        help="a model folder, a folder of `gr2 fit` or `gr2 sasrec`, input_order, reversed, random, oracle or popularity"
+        help="a model folder, a folder of `gr2 fit` or `gr2 sasrec`, input_order, reversed, random, oracle, popularity or rarest"
     )
     output_dir: str = arg(help="folder for rankings.parquet")
     split: str = arg("test", "which slates: train, valid, test")
@@ -44,7 +44,7 @@ class Config:
     max_tokens: int = arg(256, "language model: longest answer")
     structured: bool = arg(False, "language model: decode under the answer's grammar, which admits only permutations")
     temperature: float = arg(0.0, "language model: 0 is greedy")
-    interactions: str | None = arg(None, "popularity, blend, lambdamart, prm: interactions.parquet")
+    interactions: str | None = arg(None, "popularity, rarest, blend, lambdamart, prm: interactions.parquet")
     embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors")
     max_slates: int | None = arg(None, "answer only the first so many slates")
     seed: int = arg(0, "random order, and sampling above temperature 0")
@@ -100,9 +100,9 @@ def answers(config: Config, slates: list[dict], output: Path) -> list[dict]:
 
 def by_rule(config: Config, slates: list[dict]) -> list[dict]:
     counts = {}
-    if config.reranker == "popularity":
+    if config.reranker in ("popularity", "rarest"):
         if not config.interactions:
-            raise InputError("reranker popularity: expected --interactions")
+            raise InputError(f"reranker {config.reranker}: expected --interactions")
         events = read_interactions(config.interactions)
         require_columns(events, config.interactions, ("split",))
         counts = popularity(events)

@@ -4,12 +4,12 @@ import random
 
 from gr2.errors import InputError
 
-NAMES = ("input_order", "reversed", "random", "oracle", "popularity")
+NAMES = ("input_order", "reversed", "random", "oracle", "popularity", "rarest")
 
 
 def rank(name: str, slates: list[dict], popularity: dict[str, int], seed: int) -> list[list[str]]:
-    """`oracle` sorts by label: the ceiling. `reversed`: where it is good, how slates were made tells what is relevant. Ties keep
-    the input order.
+    """`oracle` sorts by label: the ceiling. `reversed`, the input order, and `rarest`, `popularity`'s: where these are good, how
+    slates were made tells what is relevant. Ties keep the input order.
     """
     rankings = []
     for slate in slates:
@@ -26,6 +26,7 @@ def rank(name: str, slates: list[dict], popularity: dict[str, int], seed: int) -
             label = dict(zip(candidates, slate["labels"], strict=True))
             ranking = sorted(candidates, key=lambda item_id: -label[item_id])
         else:
-            ranking = sorted(candidates, key=lambda item_id: -popularity.get(item_id, 0))
+            sign = 1 if name == "rarest" else -1
+            ranking = sorted(candidates, key=lambda item_id: sign * popularity.get(item_id, 0))
         rankings.append(ranking)
     return rankings

@@ -17,6 +17,7 @@ def test_rules_by_hand():
     assert rank("reversed", SLATES, {}, 0) == [["d", "c", "b", "a"], ["b", "c", "d"]]
     assert rank("oracle", SLATES, {}, 0) == [["d", "b", "a", "c"], ["b", "d", "c"]]  # ties in input order
     assert rank("popularity", SLATES, COUNTS, 0) == [["b", "c", "a", "d"], ["c", "b", "d"]]
+    assert rank("rarest", SLATES, COUNTS, 0) == [["d", "a", "b", "c"], ["d", "c", "b"]]
 
 
 slates = st.lists(st.integers(1, 8), min_size=1, max_size=5).map(
