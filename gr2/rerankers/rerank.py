@@ -1,7 +1,7 @@
 """gr2 rerank: slates + any reranker -> rankings.parquet.
 
-A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or input_order, reversed, random, oracle, popularity or rarest;
-or the folder of `gr2 prepare --source synthetic`, for the best order that can be known there.
+A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or input_order, reversed, random, oracle, popularity or
+rarest; or the folder of `gr2 prepare --source synthetic`, for the best order that can be known there.
 """
 
 from collections import Counter
