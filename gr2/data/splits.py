@@ -1,6 +1,11 @@
 """k-core, the order of a user's events, which of them train what, and item popularity."""
 
+from pathlib import Path
+
 import polars as pl
+
+from gr2.data.columns import require_columns
+from gr2.data.tables import read_interactions
 
 
 def k_core(interactions: pl.DataFrame, user_events: int, item_events: int) -> pl.DataFrame:
@@ -68,3 +73,10 @@ def popularity(events: pl.DataFrame) -> dict[str, int]:
     """Pretrain events per item; an item that has none is absent."""
     counts = events.filter(pl.col("split") == "pretrain").group_by("item_id").len()
     return dict(counts.iter_rows())
+
+
+def read_popularity(path: str | Path) -> dict[str, int]:
+    """`popularity` of an interactions.parquet of `gr2 prepare`; InputError where it has no splits."""
+    events = read_interactions(path)
+    require_columns(events, path, ("split",))
+    return popularity(events)

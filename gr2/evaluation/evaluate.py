@@ -13,9 +13,8 @@ import polars as pl
 
 from gr2.artifacts import read_lines, write_json, write_text
 from gr2.config import arg
-from gr2.data.columns import require_columns
-from gr2.data.splits import popularity
-from gr2.data.tables import SLATE_SPLITS, read_interactions, read_items, read_rankings, read_semantic_ids
+from gr2.data.splits import read_popularity
+from gr2.data.tables import SLATE_SPLITS, read_items, read_rankings, read_semantic_ids
 from gr2.errors import InputError
 from gr2.evaluation import metrics, systems
 from gr2.evaluation.buckets import EVENTS, HISTORY, bucketed, found_first
@@ -110,6 +109,7 @@ def evaluate_rankings(config: Config) -> None:
     slates, unusable = read_split(config.slates, config.split, item_ids)
     rankings = {name: [read_rankings(file, slates) for file in files]
                 for name, files in ranking_files(config.rankings).items()}  # fmt: skip
+    counts = read_popularity(config.interactions) if config.interactions else None
     background = report.Background(
         titles=titles,
         sids=dict(zip(sids["item_id"], sids["sid"], strict=True)) if sids is not None else {},
@@ -138,7 +138,7 @@ def evaluate_rankings(config: Config) -> None:
         "systems": {name: systems.mean_summary(own) for name, own in summaries.items()},
         "seeds": {name: systems.by_seed(own) for name, own in summaries.items() if len(own) > 1},
         **systems.significance(values, yardstick.main, baselines(config), users, config.resamples, config.seed),
-        "buckets": in_buckets(config, slates, labels, orders, values, yardstick),
+        "buckets": in_buckets(config, slates, labels, orders, values, yardstick, counts),
         **about,
     }
     changes = {name: [own["rank_change"] for own in seeds[name]] for name in rankings}
@@ -150,17 +150,15 @@ def evaluate_rankings(config: Config) -> None:
 
 def in_buckets(
     config: Config, slates: pl.DataFrame, labels: np.ndarray, orders: dict[str, list[np.ndarray]],
-    values: dict[str, systems.Values], yardstick: metrics.Yardstick,
+    values: dict[str, systems.Values], yardstick: metrics.Yardstick, counts: dict[str, int] | None,
 ) -> dict[str, dict]:  # fmt: skip
-    """The headline by the length of the history; with --interactions also which relevant items are found, by their events."""
+    """The headline by the length of the history; with `counts`, events by item, also which relevant items are found by theirs."""
     users, options = slates["user_id"].to_numpy(), (config.resamples, config.seed)
     lengths = slates["history"].list.len().to_numpy()
     headlines = {name: own[yardstick.headline] for name, own in values.items()}
     found = {"history": bucketed(lengths, HISTORY, headlines, yardstick.headline, users, *options)}
-    if config.interactions:
-        events = read_interactions(config.interactions)
-        require_columns(events, config.interactions, ("split",))
-        counts, relevant, k = popularity(events), labels > 0, yardstick.ks[-1]
+    if counts is not None:
+        relevant, k = labels > 0, yardstick.ks[-1]
         rows, places = np.nonzero(relevant)
         candidates = slates["candidates"].to_list()
         seen = np.array([counts.get(candidates[row][place], 0) for row, place in zip(rows, places, strict=True)])

@@ -14,9 +14,9 @@ import polars as pl
 
 from gr2.artifacts import read_json
 from gr2.config import arg
-from gr2.data.columns import require_columns, write_parquet
-from gr2.data.splits import popularity
-from gr2.data.tables import read_interactions, read_items, read_rankings, read_slates
+from gr2.data.columns import write_parquet
+from gr2.data.splits import read_popularity
+from gr2.data.tables import read_items, read_rankings, read_slates
 from gr2.errors import InputError
 from gr2.rerankers import latent, simple
 
@@ -103,9 +103,7 @@ def by_rule(config: Config, slates: list[dict]) -> list[dict]:
     if config.reranker in ("popularity", "rarest"):
         if not config.interactions:
             raise InputError(f"reranker {config.reranker}: expected --interactions")
-        events = read_interactions(config.interactions)
-        require_columns(events, config.interactions, ("split",))
-        counts = popularity(events)
+        counts = read_popularity(config.interactions)
     rankings = simple.rank(config.reranker, slates, counts, config.seed)
     return [{"slate_id": slate["slate_id"], "ranking": ranking, "valid": True}
             for slate, ranking in zip(slates, rankings, strict=True)]  # fmt: skip

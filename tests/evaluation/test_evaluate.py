@@ -371,6 +371,9 @@ def test_rare_and_unseen_items_have_buckets_of_their_own(folder):
     assert "<h2>Rare and unseen items</h2>" in page and f"<th>0 events<br>{sum(unseen)} items</th>" in page
     results(folder)
     assert "Rare and unseen items" not in (folder / "out" / "report.html").read_text()
+    pl.read_parquet(folder / "events.parquet").drop("split").write_parquet(folder / "raw.parquet")
+    with pytest.raises(InputError, match=r"raw\.parquet: .*split"):
+        run(config(folder, interactions=str(folder / "raw.parquet")))
 
 
 def test_several_training_logs_share_one_picture(folder):
