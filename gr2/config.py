@@ -8,17 +8,34 @@ import argparse
 import dataclasses
 import difflib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from gr2.errors import InputError
 
 
-def arg(default: Any = dataclasses.MISSING, help: str = "") -> Any:
-    """A dataclass field with a help text; without a default it is required; a list default is copied."""
+def arg(
+    default: Any = dataclasses.MISSING,
+    help: str = "",
+    *,
+    path: bool = False,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """A dataclass field that is an option; without a default it is required; a list default is copied.
+
+    path: the value names an input file or folder (`name=file` in a list, too): the manifest records its sha256, and
+    `gr2 run` runs the stage again when it changed. least, above, most, below: the range of a number, or of every number
+    in a list.
+    """
+    limits = {"least": least, "above": above, "most": most, "below": below}
+    metadata = {"help": help, "path": path, "limits": {name: x for name, x in limits.items() if x is not None}}
     if isinstance(default, list | dict):
-        return dataclasses.field(default_factory=lambda: default.copy(), metadata={"help": help})
-    return dataclasses.field(default=default, metadata={"help": help})
+        return dataclasses.field(default_factory=lambda: default.copy(), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def read_options(words: list[str]) -> dict[str, list[str]]:
@@ -82,10 +99,37 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
     parser = HfArgumentParser(config_class, allow_abbrev=False, exit_on_error=False)
     words = [word for key, values in options.items() for word in (f"--{key}", *values)]
     try:
+        values = vars(parser.parse_args(words))
+        for field in dataclasses.fields(config_class):
+            if "limits" in field.metadata and field.init:
+                check_range(field.name, values[field.name], field.metadata["limits"])
         (config,) = parser.parse_args_into_dataclasses(words)
+    except InputError:
+        raise
     except (argparse.ArgumentError, ValueError) as error:
         raise InputError(f"{stage}: {error}") from None
     return config
+
+
+def check_range(name: str, value: Any, limits: dict[str, float]) -> None:
+    """InputError unless every number in `value` lies within `limits` (see `arg`); NaN and infinity never do."""
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            continue
+        inside = {
+            "least": lambda limit, x=number: x >= limit,
+            "above": lambda limit, x=number: x > limit,
+            "most": lambda limit, x=number: x <= limit,
+            "below": lambda limit, x=number: x < limit,
+        }
+        if not math.isfinite(number) or not all(inside[kind](limit) for kind, limit in limits.items()):
+            raise InputError(f"--{name} {number}: expected a number" + describe_range(limits))
+
+
+def describe_range(limits: dict[str, float]) -> str:
+    """{"least": 0, "below": 1} -> " of at least 0 and below 1"."""
+    words = {"least": "of at least", "above": "above", "most": "of at most", "below": "below"}
+    return " and".join(f" {words[kind]} {limit}" for kind, limit in limits.items())
 
 
 def describe_options(stage: str, config_class: type, about: str) -> str:

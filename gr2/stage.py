@@ -19,13 +19,6 @@ from gr2.cli import STAGES
 from gr2.config import config_file, describe_options, parse, read_options
 from gr2.errors import InputError
 
-# Fields that name a file or folder another stage wrote, or the user brought (`name=file` for rankings).
-INPUT_FIELDS = (
-    "items", "interactions", "embeddings", "semantic_ids", "slates", "traces", "rankings", "prompt",
-    "model_name_or_path", "reranker", "training_log", "slates_report", "top_k", "bpe_files", "skip_accepted", "append",
-    "sids", "sasrec", "folder", "general_text", "domain", "teacher",
-)  # fmt: skip
-
 
 def run_stage(stage: str, words: list[str]) -> None:
     """Parses `words`, runs the stage, writes the manifest and prints one line with time and peak memory."""
@@ -73,12 +66,12 @@ def plain(config: Any) -> dict:
 
 
 def input_paths(config: Any) -> list[Path]:
-    """The existing files and folders that a config names; hub ids and built-in names are no paths."""
+    """The existing files and folders that a config's path options name; skips hub ids and built-in names."""
     paths = []
-    for name in INPUT_FIELDS:
-        value = vars(config).get(name)
+    for field in dataclasses.fields(config):
+        value = vars(config)[field.name] if field.metadata.get("path") else None
         for entry in value if isinstance(value, list) else [value]:
-            if not entry or not isinstance(entry, str):  # TRL has a top_k too, a number
+            if not entry:
                 continue
             path = Path(entry.partition("=")[2] if isinstance(value, list) and "=" in entry else entry)
             if path.exists():

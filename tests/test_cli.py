@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import runpy
 import sys
@@ -13,7 +14,6 @@ from gr2.cli import OTHER, STAGES, main
 from gr2.config import parse, read_options
 from gr2.pipeline import check, read_pipeline
 from gr2.prompts import load_prompt
-from gr2.stage import INPUT_FIELDS
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -102,7 +102,9 @@ def test_a_pipeline_parses_and_every_input_is_made_before_it_is_read(file, monke
     folders = [options["output_dir"][0] for _, _, options in plan]
     assert len(set(folders)) == len(folders)
     for number, (stage, _, options) in enumerate(plan):
-        read = [entry.rpartition("=")[2] for key in INPUT_FIELDS for entry in options.get(key, [])]
+        fields = dataclasses.fields(importlib.import_module(STAGES[stage][0]).Config)
+        inputs = [field.name for field in fields if field.metadata.get("path")]
+        read = [entry.rpartition("=")[2] for key in inputs for entry in options.get(key, [])]
         for path in read:
             if path.startswith("runs/"):
                 made = folders[:number]

@@ -22,10 +22,10 @@ SHOWN = tuple(name for name in NAMES if name not in ("rank", "top"))
 
 @dataclass
 class Config:
-    items: str = arg(help="items.parquet")
-    interactions: str = arg(help="interactions.parquet; only its pretrain events are read")
-    embeddings: str = arg(help="embeddings.safetensors")
-    slates: str = arg(help="slates.parquet; its train split sets the levels")
+    items: str = arg(help="items.parquet", path=True)
+    interactions: str = arg(help="interactions.parquet; only its pretrain events are read", path=True)
+    embeddings: str = arg(help="embeddings.safetensors", path=True)
+    slates: str = arg(help="slates.parquet; its train split sets the levels", path=True)
     output_dir: str = arg(help="folder for slates.parquet")
 
 

@@ -25,12 +25,12 @@ class Config:
         "files", "own files, a public data set in its publisher's files, one inside a package, or an invented world"
     )
     items: str | None = arg(None, "own items: item_id, title, optional description, categories (.parquet .jsonl .csv .tsv); "
-                            "amazon: the metadata file, of 2014, 2018 or 2023")  # fmt: skip
+                            "amazon: the metadata file, of 2014, 2018 or 2023", path=True)  # fmt: skip
     interactions: str | None = arg(None, "own events: user_id, item_id, and timestamp (seconds, or dates) or position; "
-                                   "amazon: the reviews file")  # fmt: skip
+                                   "amazon: the reviews file", path=True)  # fmt: skip
     columns: list[str] = arg([], "own files: NAME=COLUMN where a column has another name, e.g. item_id=sku title=name")
     folder: str | None = arg(
-        None, "movielens: an unpacked release; recbole: a folder with atomic files, .inter and .item"
+        None, "movielens: an unpacked release; recbole: a folder with atomic files, .inter and .item", path=True
     )
     users: int = arg(1000, "synthetic: users")
     synthetic_items: int = arg(500, "synthetic: items")

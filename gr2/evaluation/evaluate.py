@@ -24,35 +24,46 @@ from gr2.evaluation.inputs import log_files, named_files, ranking_files, read_lo
 @dataclass
 class Config:
     output_dir: str = arg(help="folder for metrics.json and report.html")
-    slates: str | None = arg(None, "slates.parquet; its slates of --split must have labels")
+    slates: str | None = arg(None, "slates.parquet; its slates of --split must have labels", path=True)
     rankings: list[str] = arg(
-        [], "one or more rerankers, each NAME=FILE with FILE a rankings.parquet; a name given again is another seed"
+        [],
+        "one or more rerankers, each NAME=FILE with FILE a rankings.parquet; a name given again is another seed",
+        path=True,
     )
     against: list[str] = arg(
         [], "further baselines beside the input order, names of --rankings; none: blend, where it is given"
     )
     interactions: str | None = arg(
-        None, "interactions.parquet of `gr2 prepare`; with --slates: adds what is found of rare and of unseen items"
+        None,
+        "interactions.parquet of `gr2 prepare`; with --slates: adds what is found of rare and of unseen items",
+        path=True,
     )
     top_k: list[str] = arg(
-        [], "full catalogue: one or more pre-rankers, each NAME=FILE with FILE the top_k.parquet of `gr2 slates`"
+        [],
+        "full catalogue: one or more pre-rankers, each NAME=FILE with FILE the top_k.parquet of `gr2 slates`",
+        path=True,
     )
     list_size: int | None = arg(
         None,
         "judge lists of this length: precision, NDCG, MAP and F1 at it are the main metrics, instead of recall and NDCG at 1, 3, 5",
     )
     split: str = arg("test", "what to measure: train, valid or test")
-    items: str | None = arg(None, "items.parquet, to show titles in the example slate; full catalogue: the catalogue")
-    semantic_ids: str | None = arg(None, "semantic_ids.parquet, to show semantic IDs in the example slate")
+    items: str | None = arg(
+        None, "items.parquet, to show titles in the example slate; full catalogue: the catalogue", path=True
+    )
+    semantic_ids: str | None = arg(None, "semantic_ids.parquet, to show semantic IDs in the example slate", path=True)
     evaluator: str | None = arg(
         None,
         "with --list_size: a folder of `gr2 fit --kind evaluator`; adds HR@1% and HR@10%, agreement with its best lists",
+        path=True,
     )
-    slates_report: str | None = arg(None, "the slates stage's JSON report, to show how many targets were missed")
+    slates_report: str | None = arg(
+        None, "the slates stage's JSON report, to show how many targets were missed", path=True
+    )
     training_log: list[str] = arg(
-        [], "the RL stage's JSON-lines log, to show its curves: FILE, or several NAME=FILE in one picture"
+        [], "the RL stage's JSON-lines log, to show its curves: FILE, or several NAME=FILE in one picture", path=True
     )
-    traces: list[str] | None = arg(None, "traces.jsonl files, to show what was accepted and why not")
+    traces: list[str] | None = arg(None, "traces.jsonl files, to show what was accepted and why not", path=True)
     resamples: int = arg(5000, "bootstrap resamples and sign flips")
     seed: int = arg(0, "of the resampling and of the random order")
 

@@ -26,10 +26,14 @@ from gr2.semantic_ids.tokens import SID
 
 @dataclass(kw_only=True)
 class Config(OwnPrecision, TrainingArguments):
-    items: str = arg(help="items.parquet")
-    interactions: str = arg(help="interactions.parquet of `gr2 prepare`; only its pretrain events are learned")
-    semantic_ids: str = arg(help="semantic_ids.parquet")
-    model_name_or_path: str | None = arg(None, "base model: folder, hub id or packaged:NAME; none: from scratch")
+    items: str = arg(help="items.parquet", path=True)
+    interactions: str = arg(
+        help="interactions.parquet of `gr2 prepare`; only its pretrain events are learned", path=True
+    )
+    semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
+    model_name_or_path: str | None = arg(
+        None, "base model: folder, hub id or packaged:NAME; none: from scratch", path=True
+    )
     trainable: Literal["all", "rows", "lora"] = arg(
         "all",
         "what is trained: everything; the rows of the IDs' tokens (a first phase); LoRA and those rows, merged at the end",
@@ -39,15 +43,17 @@ class Config(OwnPrecision, TrainingArguments):
     mixture: list[str] = arg(
         ["sequential=0.75", "captions=0.25"], "TASK=WEIGHT, shares of tokens, of sequential, persona, captions, general"
     )
-    general_text: str | None = arg(None, "general: a text file, or a data set with a column 'text' (folder or hub id)")
+    general_text: str | None = arg(
+        None, "general: a text file, or a data set with a column 'text' (folder or hub id)", path=True
+    )
     window: int = arg(40, "items of a history in one training document")
     passes: int = arg(8, "passes over the histories, each cut into other windows")
     block_length: int = arg(256, "tokens a training example; documents are packed")
     exercises: int = arg(0, "so many reranking exercises in the place of the four tasks")
-    prompt: str = arg("prompts/student.yaml", "exercises: the student's prompt, the same as in sft")
+    prompt: str = arg("prompts/student.yaml", "exercises: the student's prompt, the same as in sft", path=True)
     vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs")
     bpe_files: list[str] = arg(
-        [], "from scratch: texts that the BPE learns beside the catalogue, each counted 100 times"
+        [], "from scratch: texts that the BPE learns beside the catalogue, each counted 100 times", path=True
     )
     hidden_size: int = arg(128, "from scratch: width")
     layers: int = arg(3, "from scratch: layers")

@@ -26,9 +26,9 @@ Row = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(kw_only=True)
 class Config(TrainingArguments):
-    items: str = arg(help="items.parquet")
+    items: str = arg(help="items.parquet", path=True)
     interactions: str = arg(
-        help="interactions.parquet of `gr2 prepare`; its pretrain events are learned, its valid ones judge"
+        help="interactions.parquet of `gr2 prepare`; its pretrain events are learned, its valid ones judge", path=True
     )
     hidden_size: int = arg(64, "width")
     layers: int = arg(2, "layers")

@@ -19,19 +19,20 @@ LISTS = ("glorank", "evaluator", "degre", "goalrank")
 
 @dataclass
 class Config:
-    items: str = arg(help="items.parquet")
+    items: str = arg(help="items.parquet", path=True)
     slates: str = arg(
-        help="slates.parquet; its train split is learned, training stops by its valid split, or by a tenth of the users"
+        help="slates.parquet; its train split is learned, training stops by its valid split, or by a tenth of the users",
+        path=True,
     )
     output_dir: str = arg(help="the reranker's folder")
     kind: Literal["blend", "lambdamart", "prm", "glorank", "evaluator", "degre", "goalrank"] = arg(
         "blend", "which small reranker"
     )
     interactions: str | None = arg(
-        None, "blend, lambdamart, prm: interactions.parquet; only its pretrain events are read"
+        None, "blend, lambdamart, prm: interactions.parquet; only its pretrain events are read", path=True
     )
-    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors")
-    semantic_ids: str | None = arg(None, "those that write lists: semantic_ids.parquet")
+    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors", path=True)
+    semantic_ids: str | None = arg(None, "those that write lists: semantic_ids.parquet", path=True)
     features: bool = arg(False, "prm: reads the blend's features too, and adds the pre-ranker's score to its own")
     space: Literal["global", "place", "pointer"] = arg(
         "global", "glorank: what an action is (gr2/rerankers/listwise/network.py)"
@@ -41,10 +42,10 @@ class Config:
     )
     history: int = arg(50, "those that write lists: items of a user's history that are read; 0: none")
     shuffle_candidates: bool = arg(True, "glorank: learn each slate in a new order of its candidates every time")
-    model_name_or_path: str | None = arg(None, "glorank: go on from this folder with reinforcement learning")
+    model_name_or_path: str | None = arg(None, "glorank: go on from this folder with reinforcement learning", path=True)
     group: int = arg(8, "glorank's reinforcement, evaluator, goalrank: lists drawn for each slate")
     evaluator: str | None = arg(
-        None, "degre, goalrank: the folder of --kind evaluator; none: the labels say what a list is worth"
+        None, "degre, goalrank: the folder of --kind evaluator; none: the labels say what a list is worth", path=True
     )
     beams: int = arg(8, "degre: lists mined for each slate")
     alpha: float = arg(1.0, "degre: weight of the evaluator's distribution over candidates; 0: cross-entropy only")

@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Config:
-    items: str = arg(help="items.parquet")
-    slates: str = arg(help="slates.parquet")
+    items: str = arg(help="items.parquet", path=True)
+    slates: str = arg(help="slates.parquet", path=True)
     reranker: str = arg(
-        help="a model folder, a folder of `gr2 fit` or `gr2 sasrec`, input_order, reversed, random, oracle, popularity or rarest"
+        help="a model folder, a folder of `gr2 fit` or `gr2 sasrec`, input_order, reversed, random, oracle, popularity or rarest",
+        path=True,
     )
     output_dir: str = arg(help="folder for rankings.parquet")
     split: str = arg("test", "which slates: train, valid, test")
-    semantic_ids: str | None = arg(None, "language model, writers of lists: semantic_ids.parquet")
-    prompt: str = arg("prompts/student.yaml", "language model: the prompt file it was trained with")
+    semantic_ids: str | None = arg(None, "language model, writers of lists: semantic_ids.parquet", path=True)
+    prompt: str = arg("prompts/student.yaml", "language model: the prompt file it was trained with", path=True)
     max_prompt_tokens: int | None = arg(
         None, "language model: the oldest history items are left out until a prompt fits"
     )
@@ -44,8 +45,8 @@ class Config:
     max_tokens: int = arg(256, "language model: longest answer")
     structured: bool = arg(False, "language model: decode under the answer's grammar, which admits only permutations")
     temperature: float = arg(0.0, "language model: 0 is greedy")
-    interactions: str | None = arg(None, "popularity, rarest, blend, lambdamart, prm: interactions.parquet")
-    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors")
+    interactions: str | None = arg(None, "popularity, rarest, blend, lambdamart, prm: interactions.parquet", path=True)
+    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors", path=True)
     max_slates: int | None = arg(None, "answer only the first so many slates")
     seed: int = arg(0, "random order, and sampling above temperature 0")
 

@@ -18,12 +18,12 @@ from gr2.precision import OwnPrecision
 
 @dataclass(kw_only=True)
 class Config(OwnPrecision, DistillationConfig):
-    items: str = arg(help="items.parquet")
-    semantic_ids: str = arg(help="semantic_ids.parquet")
-    slates: str = arg(help="slates.parquet; its train split is answered, labels are not needed")
-    model_name_or_path: str = arg(help="the student")
-    teacher: str = arg(help="the teacher: a model folder or hub id with the student's vocabulary")
-    prompt: str = arg("prompts/student.yaml", "the prompt file that both were trained with")
+    items: str = arg(help="items.parquet", path=True)
+    semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
+    slates: str = arg(help="slates.parquet; its train split is answered, labels are not needed", path=True)
+    model_name_or_path: str = arg(help="the student", path=True)
+    teacher: str = arg(help="the teacher: a model folder or hub id with the student's vocabulary", path=True)
+    prompt: str = arg("prompts/student.yaml", "the prompt file that both were trained with", path=True)
     max_prompt_tokens: int | None = arg(
         None, "the oldest history items are left out until a prompt has at most so many tokens; as in sft"
     )

@@ -23,11 +23,11 @@ LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
 
 @dataclass(kw_only=True)
 class Config(OwnPrecision, GRPOConfig):
-    items: str = arg(help="items.parquet")
-    semantic_ids: str = arg(help="semantic_ids.parquet")
-    slates: str = arg(help="slates.parquet; its train split is learned")
-    model_name_or_path: str = arg(help="the model after `gr2 sft`")
-    prompt: str = arg("prompts/student.yaml", "the same prompt file as in sft and rerank")
+    items: str = arg(help="items.parquet", path=True)
+    semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
+    slates: str = arg(help="slates.parquet; its train split is learned", path=True)
+    model_name_or_path: str = arg(help="the model after `gr2 sft`", path=True)
+    prompt: str = arg("prompts/student.yaml", "the same prompt file as in sft and rerank", path=True)
     max_prompt_tokens: int | None = arg(
         None, "the oldest history items are left out until a prompt has at most so many tokens; as in sft"
     )

@@ -28,9 +28,11 @@ METRICS = ("uniqueness", "reconstruction_error", "mean_usage", "purity@1", "neig
 
 @dataclass(kw_only=True)
 class Config(Settings):
-    items: str = arg(help="items.parquet")
-    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file")
-    interactions: str | None = arg(None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events")
+    items: str = arg(help="items.parquet", path=True)
+    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file", path=True)
+    interactions: str | None = arg(
+        None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events", path=True
+    )
     output_dir: str = arg(help="folder for ablation.jsonl (a line per combination and seed) and the tables")
     switches: list[str] = arg(
         ["ema", "random_last", "diversity", "reset_after", "contrastive"],

@@ -28,8 +28,10 @@ PARTITION = 50_000  # items that a worker holds in memory, about; a group of lea
 
 @dataclass
 class Config:
-    embeddings: str = arg(help="folder of parquet shards with item_id and embedding, as `gr2 embed-shards` wrote")
-    sids: str = arg(help="the folder that `gr2 sids` wrote for a sample; its quantizer is used")
+    embeddings: str = arg(
+        help="folder of parquet shards with item_id and embedding, as `gr2 embed-shards` wrote", path=True
+    )
+    sids: str = arg(help="the folder that `gr2 sids` wrote for a sample; its quantizer is used", path=True)
     output_dir: str = arg(help="folder for semantic_ids/*.parquet and summary.json")
     partition_levels: int = arg(1, "leading codes whose items are given IDs together; 2 for very large catalogues")
 

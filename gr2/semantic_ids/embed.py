@@ -14,10 +14,10 @@ from gr2.semantic_ids.embeddings import item_texts
 
 @dataclass
 class Config:
-    items: str = arg(help="items.parquet")
+    items: str = arg(help="items.parquet", path=True)
     output_dir: str = arg(help="folder for embeddings.safetensors")
     model_name_or_path: str = arg(
-        "packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME"
+        "packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME", path=True
     )
     batch_size: int = arg(64, "items a batch")
 

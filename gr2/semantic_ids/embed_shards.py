@@ -26,10 +26,12 @@ TEXTS = {"title": pl.String, "categories": pl.List(pl.String), "description": pl
 
 @dataclass
 class Config:
-    items: str = arg(help="folder of parquet shards with item_id, title, optional categories (lists) and description")
+    items: str = arg(
+        help="folder of parquet shards with item_id, title, optional categories (lists) and description", path=True
+    )
     output_dir: str = arg(help="folder for embeddings/*.parquet")
     model_name_or_path: str = arg(
-        "packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME"
+        "packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME", path=True
     )
     batch_size: int = arg(64, "items a batch")
     workers: int = arg(1, "processes that hold the model; without a GPU each computes on one core")

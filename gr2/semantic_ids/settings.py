@@ -36,8 +36,8 @@ class Settings:
 class Training(Settings):
     """Of any quantizer: what it is trained on, its kind and shape."""
 
-    items: str = arg(help="items.parquet")
-    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file")
+    items: str = arg(help="items.parquet", path=True)
+    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file", path=True)
     output_dir: str = arg(help="folder for what the stage writes")
     quantizer: Literal["rkmeans", "balanced", "additive", "rqvae"] = arg(
         "rkmeans", "residual k-means, with clusters of equal size, with codebooks refitted together, or RQ-VAE"
@@ -46,5 +46,7 @@ class Training(Settings):
     codes: int = arg(256, "codes a level has (GR2: 256)")
     beam: int = arg(1, "width of the search for a vector's codes; 1: the nearest code, level by level")
     train_sample: int | None = arg(None, "train on so many vectors, drawn under the seed; none: on all")
-    interactions: str | None = arg(None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events")
+    interactions: str | None = arg(
+        None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events", path=True
+    )
     seed: int = arg(0, "of everything random")

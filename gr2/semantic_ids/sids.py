@@ -31,7 +31,9 @@ class Config(Training):
         "collisions take free last codes with the least distortion, random ones (GR2), a further level, or stay",
     )
     min_uniqueness: float = arg(1.0, "fail below this share of unique IDs")
-    append: str | None = arg(None, "an earlier output folder: keep its quantizer and IDs, give IDs to new items only")
+    append: str | None = arg(
+        None, "an earlier output folder: keep its quantizer and IDs, give IDs to new items only", path=True
+    )
 
 
 def run(config: Config) -> None:

@@ -23,12 +23,14 @@ TRACE_COLUMNS = ("slate_id", "accepted", "reasoning", "ranking")
 
 @dataclass(kw_only=True)
 class Config(OwnPrecision, SFTConfig):
-    items: str = arg(help="items.parquet")
-    semantic_ids: str = arg(help="semantic_ids.parquet")
-    slates: str = arg(help="slates.parquet")
-    traces: list[str] = arg(help="traces.jsonl files; of a slate with several accepted traces the first counts")
-    model_name_or_path: str = arg(help="the mid-trained model")
-    prompt: str = arg("prompts/student.yaml", "the student's prompt, the same in rl and rerank")
+    items: str = arg(help="items.parquet", path=True)
+    semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
+    slates: str = arg(help="slates.parquet", path=True)
+    traces: list[str] = arg(
+        help="traces.jsonl files; of a slate with several accepted traces the first counts", path=True
+    )
+    model_name_or_path: str = arg(help="the mid-trained model", path=True)
+    prompt: str = arg("prompts/student.yaml", "the student's prompt, the same in rl and rerank", path=True)
     max_prompt_tokens: int | None = arg(
         None, "the oldest history items are left out until a prompt has at most so many tokens"
     )

@@ -37,25 +37,29 @@ SETTINGS = ("mode", "model_name_or_path", "split", "max_slates", "tries", "accep
 
 @dataclass
 class Config:
-    slates: str = arg(help="slates.parquet")
-    items: str = arg(help="items.parquet")
-    semantic_ids: str = arg(help="semantic_ids.parquet")
-    prompt: str = arg(help="prompt file, e.g. prompts/rejection.yaml")
+    slates: str = arg(help="slates.parquet", path=True)
+    items: str = arg(help="items.parquet", path=True)
+    semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
+    prompt: str = arg(help="prompt file, e.g. prompts/rejection.yaml", path=True)
     output_dir: str = arg(help="folder for traces.jsonl, summary.json and timing.json")
-    domain: str | None = arg(None, "a file of prompts/domains in the place of the prompt's own, general one")
+    domain: str | None = arg(None, "a file of prompts/domains in the place of the prompt's own, general one", path=True)
     priming: bool = arg(True, "show the domain's knowledge, the steps that people take one after another")
     mode: str = arg("rejection", f"one of {', '.join(MODES)}")
-    model_name_or_path: str | None = arg(None, "teacher: folder, hub id, `packaged:` name, or a server's model")
+    model_name_or_path: str | None = arg(
+        None, "teacher: folder, hub id, `packaged:` name, or a server's model", path=True
+    )
     engine: str = arg("vllm", "vllm, transformers, openai (servers), or ray (many machines)")
     base_url: list[str] = arg([], "engine openai: URLs of one server or several, ending in /v1; key in OPENAI_API_KEY")
     concurrency: int = arg(32, "engine openai: requests in flight at each server")
     ray_engine: str = arg("vllm", "engine ray: what each worker samples with, vllm or transformers")
     workers: int = arg(1, "engine ray: processes that hold the model")
     gpus_per_worker: float = arg(0.0, "engine ray: GPUs of a worker")
-    rankings: str | None = arg(None, "template: teach the order of this rankings.parquet, and explain its first item")
+    rankings: str | None = arg(
+        None, "template: teach the order of this rankings.parquet, and explain its first item", path=True
+    )
     split: str = arg("train", "the slates of this split")
     max_slates: int | None = arg(None, "at most this many slates, drawn at random under the seed")
-    skip_accepted: list[str] = arg([], "traces.jsonl files whose accepted slates are left out")
+    skip_accepted: list[str] = arg([], "traces.jsonl files whose accepted slates are left out", path=True)
     tries: int = arg(1, "samples per slate, at most: it is asked again until one is accepted")
     accept_top: int = arg(1, "accept a ranking with a relevant item among its first so many")
     least_gain: int = arg(0, "accept only where the relevant item rises by so many ranks; others are not asked about")
@@ -70,7 +74,9 @@ class Config:
     max_prompt_tokens: int | None = arg(
         None, "the oldest history items are left out until a prompt has at most so many of the teacher's tokens"
     )
-    tokenizer: str | None = arg(None, "whose tokens these are, for engine openai; elsewhere the teacher's own")
+    tokenizer: str | None = arg(
+        None, "whose tokens these are, for engine openai; elsewhere the teacher's own", path=True
+    )
     batch_size: int = arg(256, "slates in flight at once (transformers, ray: in a batch); a kill loses no others")
     structured: bool = arg(True, "decode under the answer's JSON schema where the engine can")
     short_ids: bool = arg(False, "show the teacher 57-7-23 for a semantic ID: fewer tokens, where it never learnt them")
