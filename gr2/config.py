@@ -5,6 +5,7 @@ read without the dataclass, and so without its heavy imports: that is all `gr2 r
 """
 
 import argparse
+import copy
 import dataclasses
 import difflib
 import json
@@ -86,6 +87,13 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
     """
     from transformers import HfArgumentParser  # 0.6 s
 
+    class Parser(HfArgumentParser):
+        @staticmethod
+        def _parse_dataclass_field(parser: argparse.ArgumentParser, field: dataclasses.Field) -> None:
+            field = copy.copy(field)  # argparse would take our metadata for arguments of its own
+            field.metadata = {key: value for key, value in field.metadata.items() if key not in ("path", "limits")}
+            HfArgumentParser._parse_dataclass_field(parser, field)
+
     names = [field.name for field in dataclasses.fields(config_class) if field.init]
     for key in options:
         if key not in names:
@@ -96,7 +104,7 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
     for key in sorted(required | {"output_dir"}):
         if key not in options:
             raise InputError(f"{stage}: --{key} is required")
-    parser = HfArgumentParser(config_class, allow_abbrev=False, exit_on_error=False)
+    parser = Parser(config_class, allow_abbrev=False, exit_on_error=False)
     words = [word for key, values in options.items() for word in (f"--{key}", *values)]
     try:
         values = vars(parser.parse_args(words))
@@ -112,7 +120,7 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
 
 
 def check_range(name: str, value: Any, limits: dict[str, float]) -> None:
-    """InputError unless every number in `value` lies within `limits` (see `arg`); NaN and infinity never do."""
+    """InputError unless every number in `value` lies within `limits` (see `arg`); NaN never does, infinity where `most=math.inf`."""
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, bool) or not isinstance(number, int | float):
             continue
@@ -122,12 +130,14 @@ def check_range(name: str, value: Any, limits: dict[str, float]) -> None:
             "most": lambda limit, x=number: x <= limit,
             "below": lambda limit, x=number: x < limit,
         }
-        if not math.isfinite(number) or not all(inside[kind](limit) for kind, limit in limits.items()):
+        odd = math.isnan(number) or (math.isinf(number) and limits.get("most") != math.inf)
+        if odd or not all(inside[kind](limit) for kind, limit in limits.items()):
             raise InputError(f"--{name} {number}: expected a number" + describe_range(limits))
 
 
 def describe_range(limits: dict[str, float]) -> str:
     """{"least": 0, "below": 1} -> " of at least 0 and below 1"."""
+    limits = {kind: limit for kind, limit in limits.items() if limit != math.inf}
     words = {"least": "of at least", "above": "above", "most": "of at most", "below": "below"}
     return " and".join(f" {words[kind]} {limit}" for kind, limit in limits.items())
 

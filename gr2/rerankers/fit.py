@@ -6,6 +6,7 @@ with --model_name_or_path, by reinforcement; `evaluator` learns what lists are w
 write good ones.
 """
 
+import math
 import random
 from dataclasses import dataclass
 from typing import Literal
@@ -49,7 +50,7 @@ class Config:
     )
     beams: int = arg(8, "degre: lists mined for each slate")
     alpha: float = arg(1.0, "degre: weight of the evaluator's distribution over candidates; 0: cross-entropy only")
-    tau_w: float = arg(0.1, "degre: temperature of the lists' weights; inf: all the same")
+    tau_w: float = arg(0.1, "degre: temperature of the lists' weights; inf: all the same", above=0, most=math.inf)
     tau_q: float = arg(0.1, "degre: temperature of the evaluator's distribution")
     hidden_size: int = arg(64, "networks: width")
     layers: int = arg(1, "networks: Transformer layers; those that write lists: of the encoder")
