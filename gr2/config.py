@@ -107,7 +107,7 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
     parser = Parser(config_class, allow_abbrev=False, exit_on_error=False)
     words = [word for key, values in options.items() for word in (f"--{key}", *values)]
     try:
-        values = vars(parser.parse_args(words))
+        values = vars(parser.parse_known_args(words)[0])
         for field in dataclasses.fields(config_class):
             if "limits" in field.metadata and field.init:
                 check_range(field.name, values[field.name], field.metadata["limits"])
@@ -120,7 +120,10 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
 
 
 def check_range(name: str, value: Any, limits: dict[str, float]) -> None:
-    """InputError unless every number in `value` lies within `limits` (see `arg`); NaN never does, infinity where `most=math.inf`."""
+    """InputError unless every number in `value` lies within `limits` (see `arg`).
+
+    NaN never does; infinity does only where `most=math.inf`.
+    """
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, bool) or not isinstance(number, int | float):
             continue
