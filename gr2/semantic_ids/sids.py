@@ -64,7 +64,8 @@ def run(config: Config) -> None:
     write_text(output / "quality.html", render(facts, final, vectors))
     if retired is not None:
         write_ids(output / RETIRED, retired["item_id"], np.array(retired["codes"].to_list()), {})
-    write_ids(output / IDS, items["item_id"], final, {"quantizer": sha256(output / QUANTIZER)})
+    made_by = {"quantizer": sha256(output / QUANTIZER), "codes": str(quantizer.codebooks.shape[1])}
+    write_ids(output / IDS, items["item_id"], final, made_by)
     before, error = facts["uniqueness_before_assignment"], facts["reconstruction_error"]
     print(f"{len(items)} IDs, {facts['uniqueness']:.2%} unique ({before:.1%} before), relative error {error:.3f}")
 

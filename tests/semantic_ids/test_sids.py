@@ -9,6 +9,7 @@ from gr2.data.tables import read_semantic_ids
 from gr2.errors import InputError
 from gr2.semantic_ids import quantizer, sids
 from gr2.semantic_ids.embeddings import read_embeddings
+from gr2.semantic_ids.files import codes_of_level
 from gr2.semantic_ids.fit import co_interacted
 from gr2.semantic_ids.tokens import sid_string
 
@@ -78,6 +79,14 @@ def test_codes_decode_to_something_near_the_vectors(world, tmp_path):
     )  # films of a genre are near each other: their first codes agree, those of two genres do not
     owners = [set(genre[codes[:, 0] == code]) for code in np.unique(codes[:, 0])]
     assert all(len(owner) == 1 for owner in owners)
+
+
+def test_the_file_of_ids_says_how_many_codes_a_level_has(world, tmp_path):
+    """Also where no item uses the last of them; an item appended later may."""
+    folder = made(world, tmp_path, codes=32)
+    assert codes_of(folder).max(axis=0).min() < 31 and codes_of_level(folder / "semantic_ids.parquet") == 32
+    pl.read_parquet(folder / "semantic_ids.parquet").write_parquet(tmp_path / "own.parquet")
+    assert codes_of_level(tmp_path / "own.parquet") is None
 
 
 def test_an_extra_level_and_random_codes_are_unique_too(world, tmp_path):
