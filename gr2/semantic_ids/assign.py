@@ -39,9 +39,11 @@ def minimum_distortion(quantizer: Quantizer, vectors: np.ndarray, encoded: np.nd
     result, homeless, last = encoded.copy(), [], quantizer.codebooks[-1].astype(np.float64)
     for rows, used in colliding_prefixes(encoded, taken):
         rest = quantizer.latents(vectors[rows]) - residual.decode(encoded[rows, :-1], quantizer.codebooks[:-1])
-        rest = rest.astype(np.float64)  # |rest|^2 is alike for all codes, but decides who stays where not all can
-        distance = (rest**2).sum(axis=1, keepdims=True) - 2 * rest @ last.T + (last**2).sum(axis=1)
+        rest = rest.astype(np.float64)
+        distance = (last**2).sum(axis=1) - 2 * rest @ last.T  # up to |rest|^2, alike for all codes
         free = np.setdiff1d(np.arange(len(last)), used)
+        if len(rows) > len(free):  # not all can stay, and |rest|^2 decides who does
+            distance += (rest**2).sum(axis=1, keepdims=True)
         placed, at = linear_sum_assignment(distance[:, free])
         result[rows[placed], -1] = free[at]
         homeless += np.delete(rows, placed).tolist()

@@ -23,8 +23,8 @@ def train(
 ) -> RQVAE:  # fmt: skip
     """A trained model on the CPU, from vectors [n, d]; `pairs`, int [p, 2], are rows that users take one after the other.
 
-    Uses a GPU where there is one. With `checkpoint`, a file, it is written ten times a run and read at the start. InputError where a
-    weight becomes NaN or infinite.
+    Uses a GPU where there is one. With `checkpoint`, a file, it is written ten times a run and read at the start.
+    InputError where a weight becomes NaN or infinite.
     """
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
