@@ -183,8 +183,8 @@ def every_object(text: str) -> tuple[dict | None, bool]:
     return found, truncated
 
 
-PIECES = ("{", "}", "[", "]", '"', ":", ",", " ", "\n", "{}", "{ }", '{"', '{"a": ', '{"recommendations": ', '["x"]', '"}', "0", "\\",
-          '{"explanation": "a {hm} b", "recommendations": ["x"]}', "<think>", "</think>", "{hm}", '{"a": {"b": [1]}}',
+PIECES = ("{", "}", "[", "]", '"', ":", ",", " ", "\n", "{}", "{ }", '{"', '{"a": ', '{"recommendations": ', '["x"]', '"}',
+          "0", "\\", '{"explanation": "a {hm} b", "recommendations": ["x"]}', "<think>", "</think>", "{hm}", '{"a": {"b": [1]}}',
           answer(), answer()[:-1], answer()[:30])  # fmt: skip
 
 
