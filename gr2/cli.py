@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from gr2.errors import InputError, ServiceError
+from gr2.errors import InputError
 
 STAGES = {
     "prepare": ("gr2.data.prepare", "a source -> items.parquet, interactions.parquet (cleaned, k-core, split)"),
@@ -71,9 +71,6 @@ def main(words: list[str] | None = None) -> None:
             run_stage(words[0], words[1:])
     except InputError as error:
         sys.exit(_fail(str(error)))
-    except ServiceError as error:
-        print(f"gr2: {error}; the same command goes on from here", file=sys.stderr)
-        sys.exit(1)
 
 
 def _fail(sentence: str) -> int:

@@ -5,5 +5,5 @@ class InputError(ValueError):
     """Wrong input or arguments. The message names the file, row and column and says what was expected."""
 
 
-class ServiceError(RuntimeError):
+class ServiceError(ConnectionError):
     """A server or a worker that gr2 asked failed. What was answered is kept: the same command goes on from there."""

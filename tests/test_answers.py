@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2 import answers
-from gr2.answers import REASONS, WITHHELD, parse, reasoning_span, write_answer
+from gr2.answers import REASONS, parse, reasoning_span, write_answer
 from gr2.data.catalogue import Catalogue
 from gr2.semantic_ids.tokens import sid_string
 
@@ -235,6 +235,6 @@ def test_parsing_takes_linear_time(text):
 def test_what_a_service_withheld_is_not_the_models_mistake(finish_reason):
     for text in ("", "I cannot help with that.", answer()):
         parsed = parse(text, IDS[3:], CATALOGUE.sid, finish_reason=finish_reason)
-        assert (parsed.ranking, parsed.reason) == (None, WITHHELD)
-    assert WITHHELD not in REASONS
+        assert (parsed.ranking, parsed.reason) == (None, answers.WITHHELD)
+    assert answers.WITHHELD not in REASONS
     assert parse("", IDS[3:], CATALOGUE.sid, finish_reason="length").reason == "no_json"

@@ -2,14 +2,13 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from gr2.language_model.samplers import Sample
+from gr2.masking import mask
 
-CREDENTIALS = re.compile(r"(?<=//)[^/?#@\s]*@|(?<=[?&])([^=&\s]*(?:key|token|secret|password)[^=&\s]*=)[^&#\s]+", re.I)
 LENGTH = ("length", "max_tokens")  # `finish_reason` of an answer that was cut off at max_tokens
 BROKEN_OFF = ("abort", "error", "cancelled")  # and of one that the server did not finish
 
@@ -27,12 +26,12 @@ def read_completion(body: str) -> Sample:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        raise UnusableAnswer(f"expected JSON, found '{masked(shorten(body))}'") from None
+        raise UnusableAnswer(f"expected JSON, found '{mask(shorten(body))}'") from None
     choices = answer.get("choices") if isinstance(answer, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
-        raise UnusableAnswer(f"expected choices with a message, found '{masked(shorten(body))}'")
+        raise UnusableAnswer(f"expected choices with a message, found '{mask(shorten(body))}'")
     usage = answer["usage"] if isinstance(answer.get("usage"), dict) else {}
     tokens = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     text, refusal, ended = message.get("content"), message.get("refusal"), choice.get("finish_reason")
@@ -71,15 +70,10 @@ def what_went_wrong(body: str) -> str:
         message = error["message"] if isinstance(error, dict) else error
     except (ValueError, RecursionError, KeyError, TypeError):
         message = body
-    return masked(shorten(str(message)))
+    return mask(shorten(str(message)))
 
 
 def shorten(text: str) -> str:
     """One line of at most 200 characters, for a message."""
     line = " ".join(text.split())
     return line if len(line) <= 200 else line[:200] + "..."
-
-
-def masked(text: str) -> str:
-    """A URL, or a text with URLs in it, without their passwords and keys."""
-    return CREDENTIALS.sub(lambda match: (match[1] or "") + ("***" if match[1] else "***@"), text)

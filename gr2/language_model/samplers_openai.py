@@ -8,13 +8,13 @@ from gr2.errors import InputError, ServiceError
 from gr2.language_model.grammar import plain_json
 from gr2.language_model.openai_answers import (
     UnusableAnswer,
-    masked,
     read_completion,
     retry_after,
     shorten,
     what_went_wrong,
 )
 from gr2.language_model.samplers import Answered, Request, Sample, Sampler, Take
+from gr2.masking import mask
 
 DEADLINE = 600.0  # seconds from sending a request to the last byte of its answer
 RETRIES = 5  # of a request at its server, after .5, 1, 2, 4 and 8 s; one that ran out of time is asked once more
@@ -63,7 +63,7 @@ class OpenaiSampler(Sampler):
                         free[server] -= 1
                         tasks[runner.get_loop().create_task(self.ask(server, request, settings))] = server, request
                     if not tasks and again:
-                        raise ServiceError(f"no server is left that answers; the last to fail: {self.trouble}")
+                        raise ServiceError(f"no server is left that answers; the same command goes on from here. The last to fail: {self.trouble}")
                     if not tasks:
                         return
                     done = runner.run(first_done(tasks, self.notice))
@@ -99,7 +99,7 @@ class OpenaiSampler(Sampler):
         import openai
 
         sampling = {"seed": request.seed, "temperature": request.temperature} | _response_format(request.schema)
-        where = f"{masked(str(server.base_url))} (request {request.key})"
+        where = f"{mask(str(server.base_url))} (request {request.key})"
         failed = timeouts = 0
         waited = 0.0
         while True:
@@ -121,7 +121,7 @@ class OpenaiSampler(Sampler):
                 timeouts += 1
                 said = f"no whole answer within {self.deadline:g} s"
             except openai.APIError as error:
-                said = masked(shorten(f"{error.message} {error.__cause__ or ''}".strip()))
+                said = mask(shorten(f"{error.message} {error.__cause__ or ''}".strip()))
             self.trouble = f"{where}: {said}"
             if wait is None:
                 failed += 1
