@@ -63,7 +63,9 @@ class OpenaiSampler(Sampler):
                         free[server] -= 1
                         tasks[runner.get_loop().create_task(self.ask(server, request, settings))] = server, request
                     if not tasks and again:
-                        raise ServiceError(f"no server is left that answers; the same command goes on from here. The last to fail: {self.trouble}")
+                        raise ServiceError(
+                            f"no server is left that answers; the same command goes on from here. The last to fail: {self.trouble}"
+                        )
                     if not tasks:
                         return
                     done = runner.run(first_done(tasks, self.notice))
