@@ -16,19 +16,18 @@ from gr2.language_model.openai_answers import (
 from gr2.language_model.samplers import Answered, Request, Sample, Sampler, Take
 from gr2.masking import mask
 
-DEADLINE = 600.0  # seconds from sending a request to the last byte of its answer
 RETRIES = 5  # of a request at its server, after .5, 1, 2, 4 and 8 s; one that ran out of time is asked once more
 
 
 class OpenaiSampler(Sampler):
-    """Bounded concurrency at each server. The key is OPENAI_API_KEY.
+    """Bounded concurrency at each server, `deadline` seconds for each answer, whole. The key is OPENAI_API_KEY.
 
     Status 408, 409, 429 and 5xx, lost connections, and answers that are no chat completion are tried again; `Retry-After`
     is followed for `longest_wait` seconds a request, all its waits together. A server that still fails is left out, and
     its requests go to the others. After every `notice` seconds without an answer the run says what it waits for.
     """
 
-    def __init__(self, model: str, base_url: Sequence[str], concurrency: int, deadline: float = DEADLINE):
+    def __init__(self, model: str, base_url: Sequence[str], concurrency: int, deadline: float):
         try:
             import openai  # noqa: F401
         except ImportError:
