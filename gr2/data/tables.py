@@ -84,7 +84,11 @@ def read_semantic_ids(path: str | Path, item_ids: pl.Series | None = None) -> pl
 
 def read_slates(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
     """`slate_id`, `user_id`, `history`, `candidates`, `labels`, optional `scores` and `facts`, `split`; lists are ordered."""
-    frame = read_table(path)
+    return check_slates(read_table(path), path, item_ids)
+
+
+def check_slates(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
+    """The content of a slates file in its types; InputError as for `read_slates`. `path` is the file to name."""
     require_columns(frame, path, ("slate_id", "user_id", "history", "candidates", "labels", "split"))
     ids = [as_id(frame, path, name).alias(name) for name in ("slate_id", "user_id")]
     frame = frame.with_columns(*ids, *list_casts(frame, path))
