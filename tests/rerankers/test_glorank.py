@@ -53,7 +53,13 @@ def test_cloning_beats_the_input_order_and_reinforcement_does_not_lose_it(world,
     assert lists_of(world, later, tmp_path / "reinforced", tmp_path / "again") > first - 0.05
     log = [json.loads(line) for line in (tmp_path / "reinforced" / LOG).read_text().splitlines()]
     assert sum("eval_ndcg" in entry for entry in log) == 3
-    assert {file.name for file in cloned.iterdir()} == {"config.json", "model.safetensors", LOG, "manifest.json", RECORD}
+    assert {file.name for file in cloned.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        LOG,
+        "manifest.json",
+        RECORD,
+    }
 
 
 @pytest.mark.slow

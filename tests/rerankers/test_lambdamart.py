@@ -78,7 +78,9 @@ def test_a_slate_is_scored_alike_among_any_others(tmp_path):
 def test_slates_that_no_tree_can_be_grown_from_are_refused(tmp_path):
     """A model without a split would rank every slate as it came, under the name of lambdamart."""
     learned, features = planted(1, count=1)
-    with pytest.raises(InputError, match=r"slates.parquet: no feature splits its 1 train slates; expected more of them"):
+    with pytest.raises(
+        InputError, match=r"slates.parquet: no feature splits its 1 train slates; expected more of them"
+    ):
         fitted(learned, learned, features, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -89,7 +91,9 @@ def test_a_file_that_is_no_model_of_these_features_is_refused(tmp_path):
     learned, features = planted(1, count=2)
     other = lightgbm.train({"verbosity": -1, "min_data_in_leaf": 1}, lightgbm.Dataset(np.eye(20), np.arange(20)), 1)
     other.save_model(tmp_path / "model.txt")
-    with pytest.raises(InputError, match=r"model.txt: expected a model of popularity, recency, .*; run `gr2 fit` again"):
+    with pytest.raises(
+        InputError, match=r"model.txt: expected a model of popularity, recency, .*; run `gr2 fit` again"
+    ):
         lambdamart.score(learned, features, tmp_path)
     for text in ("", "no model\n"):
         (tmp_path / "model.txt").write_text(text)

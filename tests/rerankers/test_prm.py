@@ -142,7 +142,13 @@ def test_it_beats_the_input_order_on_held_out_slates(world, every_slate, trained
 
 @pytest.mark.slow
 def test_the_folder_is_plain_complete_and_that_of_the_best_epoch(world, every_slate, trained):
-    assert {file.name for file in trained.iterdir()} == {"config.json", "model.safetensors", LOG, "manifest.json", RECORD}
+    assert {file.name for file in trained.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        LOG,
+        "manifest.json",
+        RECORD,
+    }
     log = [json.loads(line) for line in (trained / LOG).read_text().splitlines()]
     judged = [entry["eval_ndcg@5"] for entry in log if "eval_ndcg@5" in entry]
     slates = read_slates(every_slate).filter(pl.col("split") == "valid").to_dicts()
