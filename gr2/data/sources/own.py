@@ -1,7 +1,7 @@
 """The user's own two files, in parquet, JSON lines, CSV or TSV, under whatever column names they have."""
 
 from gr2.data.sources.source import Source, chosen
-from gr2.data.tables import read_interactions, read_items
+from gr2.data.tables import read_events, read_items
 from gr2.errors import InputError
 
 
@@ -19,7 +19,7 @@ def own_files(items: str | None, interactions: str | None, columns: list[str]) -
         names[ours] = theirs
     try:
         frame = read_items(items, names)
-        events = read_interactions(interactions, frame["item_id"], names)
+        events = read_events(interactions, frame["item_id"], names)
     except InputError as error:
         raise InputError(f"{error}{in_their_words(str(error), names)}") from None
     unused = next((ours for ours in names if ours not in frame.columns + events.columns), None)
