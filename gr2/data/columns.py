@@ -2,6 +2,9 @@
 
 import functools
 import gzip
+import io
+import os
+import re
 import zlib
 from pathlib import Path
 
@@ -37,11 +40,30 @@ def read_table(path: str | Path, names: dict[str, str] | None = None) -> pl.Data
     try:
         source = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path
         frame = readers[ending](source)
-    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: not a readable {ending[1:]} file ({str(error).splitlines()[0]})") from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not a readable {ending[1:]} file ({reason})") from None
+    if ending in (".csv", ".tsv"):
+        refuse_odd_csv(frame, path, source, b"," if ending == ".csv" else b"\t")
     present = {ours: theirs for ours, theirs in names.items() if theirs in frame.columns}
     others = [name for name in frame.columns if name not in {*present.keys(), *present.values()}]
     return frame.select(*(pl.col(theirs).alias(ours) for ours, theirs in present.items()), *others)
+
+
+def refuse_odd_csv(frame: pl.DataFrame, path: Path, source: Path | bytes, separator: bytes) -> None:
+    """What polars lets pass: a column that is there twice, and a last line that was cut short of its last fields."""
+    twice = next((name for name in frame.columns if re.search(r"_duplicated_\d+$", name)), None)
+    if twice:
+        raise InputError(f"{path}: column '{twice.rpartition('_duplicated_')[0]}': expected it once, found it twice")
+    if frame.is_empty() or frame.width == 1:
+        return
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read()
+    if frame[-1, -1] is None and last not in (b"\n", b"\r", separator):
+        raise InputError(
+            f"{path}: row {len(frame) - 1}: expected {frame.width} fields, but the file ends before the last one"
+        )
 
 
 def is_table(path: str | Path) -> bool:

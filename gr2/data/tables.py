@@ -134,9 +134,7 @@ def read_slates(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataF
         if frame["facts"].dtype != pl.List(pl.Struct):
             raise InputError(f"{path}: column 'facts': expected a list of mappings, found {frame['facts'].dtype}")
         refuse_rows(frame["facts"].list.len() != sizes, path, "facts", "one mapping per candidate", frame["facts"])
-    refuse_rows(
-        ~frame["split"].is_in(SLATE_SPLITS), path, "split", f"one of {', '.join(SLATE_SPLITS)}", frame["split"]
-    )
+    refuse_rows(~frame["split"].is_in(SLATE_SPLITS), path, "split", f"one of {', '.join(SLATE_SPLITS)}", frame["split"])
     for name in ("history", "candidates"):
         refuse_elements(frame[name], pl.element() != "", path, "no missing item")
         if item_ids is not None:
