@@ -79,35 +79,16 @@ ODD = {
     "truth": lambda n: [True] * n, "list of binary": lambda n: [[b"a"]] * n,
     "list of null": lambda n: [[None]] * n, "half list": lambda n: [[0.5, 1.5]] * n,
 }  # fmt: skip
-GOOD = {  # what is right after all
-    ("description", "null"),
-    ("description", "text"),
-    ("categories", "null"),
-    ("categories", "text"),
-    ("title", "text"),
-    ("reasoning", "null"),
-    ("reasoning", "text"),
-    ("completion_tokens", "null"),
-    ("latency_ms", "null"),
-    ("rating", "null"),
-    ("latency_ms", "half"),
-    ("latency_ms", "huge"),
-    ("latency_ms", "decimal"),
-    ("user_id", "text"),
-    ("rating", "half"),
-    ("rating", "decimal"),
-    ("rating", "huge"),
-    ("valid", "truth"),
-    ("scores", "half list"),
-    ("labels", "half list"),
-    ("categories", "list of null"),
-    ("categories", "list"),
-    ("timestamp", "date"),
-    ("rankings", "scores", "list"),
-    ("rankings", "scores", "list of null"),
-    ("rankings", "scores", "null"),
-}
-OTHERS = {("candidates", "list"), ("candidates", "list of null"), ("codes", "list")}  # of the right type, and not as long as another column wants  # fmt: skip
+# Which of these are right after all.
+GOOD = {
+    "title": ("text",), "description": ("null", "text"), "categories": ("null", "text", "list", "list of null"),
+    "user_id": ("text",), "timestamp": ("date",), "rating": ("null", "half", "decimal", "huge"), "labels": ("half list",),
+    "valid": ("truth",), "reasoning": ("null", "text"), "completion_tokens": ("null",),
+    "latency_ms": ("null", "half", "huge", "decimal"), "scores": ("half list",),
+    "rankings scores": ("null", "list", "list of null"),
+}  # fmt: skip
+# Of the right type, and not as long as another column wants.
+OTHERS = {("candidates", "list"), ("candidates", "list of null"), ("codes", "list")}
 FILES = {
     "items": ITEMS,
     "events": EVENTS | {"position": [0, 1, 0], "rating": [1.0, 2.0, 3.0], "split": ["pretrain", "train", "test"]},
@@ -124,7 +105,7 @@ def test_a_column_of_any_other_type_is_refused_with_a_sentence(tmp_path, kind, c
     read(made(tmp_path, columns))
     for name, values in ODD.items():
         path = made(tmp_path, columns, **{column: values(len(columns[column]))})
-        if {(column, name), (kind, column, name)} & GOOD:
+        if name in GOOD.get(column, ()) + GOOD.get(f"{kind} {column}", ()):
             read(path)
             continue
         with pytest.raises(InputError) as refusal:
