@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transformers import Trainer
 
-from gr2.artifacts import write_json, write_model_whole, write_text
+from gr2.artifacts import write_model_whole, write_text
 
 LOG = "training_log.jsonl"
 
@@ -22,10 +22,8 @@ def last_checkpoint(output_dir: str | Path) -> str | None:
     return None
 
 
-def train(trainer: Trainer, taught: dict | None = None) -> None:
+def train(trainer: Trainer) -> None:
     """Trains to the end, from the last checkpoint where there is one; then the model appears, whole, in output_dir.
-
-    taught: of a language model, what its `semantic_ids.json` is to say (gr2/language_model/taught_ids.py).
 
     Also writes `training_log.jsonl`, one line a logged step, and removes the checkpoints. Call it on every rank.
     """
@@ -38,7 +36,7 @@ def train(trainer: Trainer, taught: dict | None = None) -> None:
     trainer.train(resume_from_checkpoint=checkpoint)
     if isinstance(trainer.model, PeftModel):  # what is written is a plain checkpoint
         trainer.model = trainer.model_wrapped = trainer.model.merge_and_unload()
-    save(trainer, output_dir, taught)
+    save(trainer, output_dir)
     if trainer.is_world_process_zero():
         lines = [json.dumps(entry) for entry in trainer.state.log_history]
         write_text(output_dir / LOG, "".join(line + "\n" for line in lines))
@@ -47,7 +45,7 @@ def train(trainer: Trainer, taught: dict | None = None) -> None:
     trainer.accelerator.wait_for_everyone()
 
 
-def save(trainer: Trainer, folder: Path, taught: dict | None) -> None:
+def save(trainer: Trainer, folder: Path) -> None:
     """Gathers the model (all ranks take part) and lets the main process move it into place."""
     if not trainer.is_world_process_zero():
         trainer.save_model(str(folder / ".model.partial"))
@@ -55,5 +53,3 @@ def save(trainer: Trainer, folder: Path, taught: dict | None) -> None:
     with write_model_whole(folder) as aside:
         trainer.save_model(str(aside))
         (aside / "training_args.bin").unlink()  # a pickle
-        if taught:
-            write_json(aside / "semantic_ids.json", taught)

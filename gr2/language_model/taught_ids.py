@@ -7,9 +7,9 @@ ID that was taught for one.
 import hashlib
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, Trainer
 
-from gr2.artifacts import read_json
+from gr2.artifacts import read_json, write_json
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.language_model.packaged import resolve
@@ -59,3 +59,9 @@ def check_taught(name_or_path: str, tokenizer: PreTrainedTokenizerBase, catalogu
         raise InputError(f"{source}: the model {name_or_path} was taught other IDs ({found}): use the semantic_ids.parquet "
                          "that it was mid-trained on, or run gr2 midtrain again")  # fmt: skip
     return taught
+
+
+def hand_on(trainer: Trainer, taught: dict | None) -> None:
+    """Writes what a model was taught beside the model that its training has just written; only the main process does."""
+    if taught and trainer.is_world_process_zero():
+        write_json(Path(trainer.args.output_dir) / FILE, taught)

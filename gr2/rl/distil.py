@@ -37,7 +37,6 @@ def run(config: Config) -> None:
     from trl import DistillationTrainer
 
     from gr2.language_model.loading import load_model, load_tokenizer
-    from gr2.language_model.taught_ids import check_taught
     from gr2.prompts import load_prompt
     from gr2.rl.slates import rows, slates_of
     from gr2.training import train
@@ -52,8 +51,6 @@ def run(config: Config) -> None:
         raise InputError(
             f"teacher {config.teacher}: expected the vocabulary of the student, {config.model_name_or_path}"
         )
-    taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
-    check_taught(config.teacher, tokenizer, catalogue, config.semantic_ids)
     print(f"{len(slates)} slates", flush=True)
     trainer = DistillationTrainer(
         model=load_model(config.model_name_or_path),
@@ -62,4 +59,4 @@ def run(config: Config) -> None:
         train_dataset=Dataset.from_list([{"prompt": row["prompt"]} for row in rows(config, slates, catalogue, prompt)]),
         processing_class=tokenizer,
     )
-    train(trainer, taught)
+    train(trainer)

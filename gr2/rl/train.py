@@ -61,7 +61,6 @@ def run(config: Config) -> None:
 
     from gr2.answers import parse
     from gr2.language_model.loading import load_model, load_tokenizer
-    from gr2.language_model.taught_ids import check_taught
     from gr2.prompts import load_prompt
     from gr2.rl.slates import training_rows, validation_rows
     from gr2.rl.structured import StructuredTrainer
@@ -70,8 +69,6 @@ def run(config: Config) -> None:
 
     prompt = load_prompt(config.prompt)
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    tokenizer = load_tokenizer(config.model_name_or_path)
-    taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     rows = training_rows(config, catalogue, prompt)
     print(f"{len(rows)} slates, {config.num_generations} answers each, reward {config.reward}", flush=True)
     foresee(config, rows)
@@ -86,11 +83,11 @@ def run(config: Config) -> None:
         args=config,
         train_dataset=Dataset.from_list(rows),
         eval_dataset=Dataset.from_list(validation_rows(config, catalogue, prompt)) if config.eval_slates else None,
-        processing_class=tokenizer,
+        processing_class=load_tokenizer(config.model_name_or_path),
         read=read,
         max_resamples=config.max_resamples if config.dynamic_sampling else 0,
     )
-    train(trainer, taught)
+    train(trainer)
     if config.eval_slates and trainer.is_world_process_zero():
         print(chosen(trainer.state), flush=True)
 
