@@ -15,6 +15,8 @@ from pathlib import Path
 from gr2.errors import InputError
 
 MANIFEST = "manifest.json"
+UMASK = os.umask(0o077)  # can only be read by setting it
+os.umask(UMASK)
 
 
 @contextmanager
@@ -25,6 +27,7 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield aside
+        aside.chmod(0o666 & ~UMASK)  # safetensors writes files that only their owner can read
         _fsync(aside)
         os.replace(aside, path)
         _fsync(path.parent)
@@ -45,6 +48,8 @@ def write_model_whole(folder: str | Path) -> Iterator[Path]:
     yield aside
     (folder / "config.json").unlink(missing_ok=True)
     for file in sorted(aside.iterdir(), key=lambda file: file.name == "config.json"):
+        if file.is_file():
+            file.chmod(0o666 & ~UMASK)
         _fsync(file)
         os.replace(file, folder / file.name)
     aside.rmdir()
@@ -61,14 +66,33 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def read_json(path: str | Path) -> dict:
-    """Reads one JSON object; InputError where the file is missing or is not JSON."""
+    """Reads one JSON object; InputError where the file is missing or holds anything else."""
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected a JSON file, but {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object, found {json.dumps(value):.40}")
+    return value
+
+
+def read_manifest(path: str | Path) -> dict:
+    """Reads a manifest; InputError where it lacks what gr2 looks up in one.
+
+    `input_paths` are missing in those of gr2 0.1 and empty then.
+    """
+    manifest = {"inputs": {}, "input_paths": []} | read_json(path)
+    for name, kind in (("outputs", dict), ("inputs", dict), ("input_paths", list)):
+        values = manifest.get(name)
+        texts = [*values, *values.values()] if isinstance(values, dict) else values
+        if not isinstance(values, kind) or not all(isinstance(text, str) for text in texts):
+            raise InputError(
+                f"{path}: '{name}': expected what gr2 writes there; delete the file to run its stage again"
+            )
+    return manifest
 
 
 def read_lines(path: str | Path, needed: tuple[str, ...]) -> list[dict]:
@@ -131,16 +155,29 @@ def files_below(path: str | Path) -> list[Path]:
 
 
 def check_against_manifest(file: Path, digest: str) -> None:
-    """Raises InputError if the manifest of the file's folder knows the file under another sha256."""
-    manifest = file.parent / MANIFEST
-    if not manifest.exists():
-        return
-    recorded = read_json(manifest).get("outputs", {}).get(file.name, digest)
-    if recorded != digest:
-        raise InputError(
-            f"{file}: its sha256 is {digest[:12]}…, but {manifest} recorded {recorded[:12]}…: the file changed after "
-            f"it was made. Run its stage again, or delete {manifest} if the change was meant."
-        )
+    """Raises InputError if the manifest of the file's folder, or of one above, knows the file under another sha256."""
+    for folder in file.parents:
+        manifest = folder / MANIFEST
+        if not manifest.exists():
+            continue
+        recorded = read_manifest(manifest)["outputs"].get(str(file.relative_to(folder)), digest)
+        if recorded != digest:
+            raise InputError(
+                f"{file}: its sha256 is {digest[:12]}…, but {manifest} recorded {recorded[:12]}…: the file changed "
+                f"after it was made. Run its stage again, or delete {manifest} if the change was meant."
+            )
+
+
+def check_weights(file: Path) -> None:
+    """InputError for a .safetensors file that was cut short or is none."""
+    if file.suffix == ".safetensors":
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(file, "numpy"):
+                pass
+        except SafetensorError as error:
+            raise InputError(f"{file}: expected a whole safetensors file, but {error}") from None
 
 
 def _below(file: Path, folder: Path) -> tuple[str, ...]:

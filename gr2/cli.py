@@ -1,9 +1,11 @@
 """`gr2 STAGE --config FILE [--key value ...]`: names every stage and hands over to it, nothing else."""
 
 import importlib
+import signal
 import sys
 
 from gr2.errors import InputError
+from gr2.masking import mask
 
 STAGES = {
     "prepare": ("gr2.data.prepare", "a source -> items.parquet, interactions.parquet (cleaned, k-core, split)"),
@@ -45,7 +47,8 @@ def usage() -> str:
         "",
         "`gr2 STAGE --help` lists a stage's options. YAML keys are the same options; the command line wins.",
         "Start here: gr2 run --config recipes/demo/pipeline.yaml",
-        "Exit codes: 0 done, 2 wrong input or arguments (nothing written), 1 anything else.",
+        "Exit codes: 0 done, 2 wrong input or arguments (nothing written), 130 interrupted (the same command goes on from",
+        "there), 1 anything else: the machine failed (a full disk, a service), or gr2 did.",
     ]
     return "\n".join(lines)
 
@@ -71,8 +74,25 @@ def main(words: list[str] | None = None) -> None:
             run_stage(words[0], words[1:])
     except InputError as error:
         sys.exit(_fail(str(error)))
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only interrupt the way out
+        sys.exit(_fail("interrupted; the same command goes on from here", 130))
+    except Exception as error:
+        if not is_machine_failure(error):
+            raise
+        sys.exit(_fail(" ".join(str(error).split()) or type(error).__name__, 1))
 
 
-def _fail(sentence: str) -> int:
-    print(f"gr2: {sentence}", file=sys.stderr)
-    return 2
+def is_machine_failure(error: Exception) -> bool:
+    """Whether it was the disk, the network or a damaged file; anything else is a fault of gr2 and shows its traceback."""
+    library = type(error).__module__.partition(".")[0]
+    return (
+        isinstance(error, OSError | MemoryError)
+        or type(error).__name__ == "SafetensorError"
+        or (library == "polars" and "io error" in str(error).lower())
+    )
+
+
+def _fail(sentence: str, code: int = 2) -> int:
+    print(f"gr2: {mask(sentence)}", file=sys.stderr)
+    return code

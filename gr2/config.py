@@ -10,10 +10,15 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 from gr2.errors import InputError
+from gr2.library_options import INPUTS, LIMITS
+from gr2.yaml_files import read_yaml
+
+LARGEST = 2**63 - 1  # of a whole number: more fits into no array
 
 
 def arg(
@@ -42,7 +47,7 @@ def arg(
 def read_options(words: list[str]) -> dict[str, list[str]]:
     """`--config FILE --key value ...` -> option: its words, the file's options first, the command line's over them."""
     file, words = config_file(words)
-    options = mapping_options(read_yaml(file)) if file else {}
+    options = mapping_options(read_yaml(file), file) if file else {}
     key = None
     for word in words:
         if word.startswith("--"):
@@ -67,12 +72,16 @@ def config_file(words: list[str]) -> tuple[Path | None, list[str]]:
     return Path(words[at + 1]), words[:at] + words[at + 2 :]
 
 
-def mapping_options(values: dict) -> dict[str, list[str]]:
-    """A YAML mapping as options; null leaves the default."""
+def mapping_options(values: dict, source: Path | None = None) -> dict[str, list[str]]:
+    """A YAML mapping as options; null leaves the default. `source` is the file to name where a value is none."""
 
     def word(value: Any) -> str:
         return json.dumps(value) if isinstance(value, dict) else str(value)
 
+    for key, value in values.items():
+        if isinstance(value, list) and any(isinstance(entry, list | dict | None) for entry in value):
+            place = f"{source}: " if source else ""
+            raise InputError(f"{place}'{key}': expected a value or a list of values, found {value!r:.80}")
     return {
         str(key): [word(entry) for entry in value] if isinstance(value, list) else [word(value)]
         for key, value in values.items()
@@ -109,14 +118,50 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
     try:
         values = vars(parser.parse_known_args(words)[0])
         for field in dataclasses.fields(config_class):
-            if "limits" in field.metadata and field.init:
-                check_range(field.name, values[field.name], field.metadata["limits"])
+            if field.init:
+                check_range(field.name, values[field.name], limits_of(config_class, field))
         (config,) = parser.parse_args_into_dataclasses(words)
     except InputError:
         raise
-    except (argparse.ArgumentError, ValueError) as error:
-        raise InputError(f"{stage}: {error}") from None
+    except argparse.ArgumentError as error:
+        raise InputError(f"{stage}: {complaint(error, options)}") from None
+    except (ValueError, TypeError, ArithmeticError, ImportError, OSError) as error:  # of the libraries' own checks
+        raise InputError(f"{stage}: {' '.join(str(error).split())}") from None
     return config
+
+
+def complaint(error: argparse.ArgumentError, options: dict[str, list[str]]) -> str:
+    """What argparse found wrong, as `--option value: expected ...`."""
+    name = (error.argument_name or "").split("/")[0].lstrip("-")
+    words = " ".join(options.get(name, []))
+    kind, choices = re.match(r"invalid (\w+) value", error.message), re.search(r"\(choose from (.*)\)", error.message)
+    if kind:
+        expected = {"int": "a whole number", "float": "a number"}.get(kind[1], f"a value of the type {kind[1]}")
+    elif choices:
+        expected = "one of " + choices[1].replace("'", "")
+    elif error.message.startswith("Truthy value expected"):
+        expected = "true or false"
+    elif error.message.startswith("expected"):
+        expected = error.message.removeprefix("expected ").replace("argument", "value")
+    else:
+        return str(error)
+    return f"--{name} {words}".rstrip() + f": expected {expected}"
+
+
+def limits_of(config_class: type, field: dataclasses.Field) -> dict[str, float]:
+    """The range of a stage's own option where it is declared, else of the one that it takes over from a library."""
+    own = field.metadata.get("limits")
+    if own or field.name in library_options(config_class) or field.name in ("seed", "seeds"):
+        return own or LIMITS.get(field.name, {})
+    return {}
+
+
+def library_options(config_class: type) -> set[str]:
+    """The names of the options of the library's class that a stage's extends, if any."""
+    library = next(
+        cls for cls in config_class.__mro__ if not cls.__module__.startswith("gr2.") and cls is not config_class
+    )
+    return {field.name for field in dataclasses.fields(library)} if dataclasses.is_dataclass(library) else set()
 
 
 def check_range(name: str, value: Any, limits: dict[str, float]) -> None:
@@ -125,24 +170,33 @@ def check_range(name: str, value: Any, limits: dict[str, float]) -> None:
     NaN never does; infinity does only where `most=math.inf`.
     """
     for number in value if isinstance(value, list) else [value]:
-        if isinstance(number, bool) or not isinstance(number, int | float):
+        if isinstance(number, bool) or not isinstance(number, int | float) or number == limits.get("also"):
             continue
         inside = {
             "least": lambda limit, x=number: x >= limit,
             "above": lambda limit, x=number: x > limit,
             "most": lambda limit, x=number: x <= limit,
             "below": lambda limit, x=number: x < limit,
+            "also": lambda limit: True,
         }
         odd = math.isnan(number) or (math.isinf(number) and limits.get("most") != math.inf)
         if odd or not all(inside[kind](limit) for kind, limit in limits.items()):
             raise InputError(f"--{name} {number}: expected a number" + describe_range(limits))
+        if isinstance(number, int) and abs(number) > LARGEST:
+            raise InputError(f"--{name} {number}: expected a number of at most {LARGEST}")
 
 
 def describe_range(limits: dict[str, float]) -> str:
     """{"least": 0, "below": 1} -> " of at least 0 and below 1"."""
     limits = {kind: limit for kind, limit in limits.items() if limit != math.inf}
     words = {"least": "of at least", "above": "above", "most": "of at most", "below": "below"}
-    return " and".join(f" {words[kind]} {limit}" for kind, limit in limits.items())
+    also = f", or {limits.pop('also')}" if "also" in limits else ""
+    return " and".join(f" {words[kind]} {limit}" for kind, limit in limits.items()) + also
+
+
+def is_input(field: dataclasses.Field) -> bool:
+    """Whether the option's value may name a file or folder that the stage reads."""
+    return field.metadata.get("path", False) or field.name in INPUTS
 
 
 def describe_options(stage: str, config_class: type, about: str) -> str:
@@ -151,31 +205,19 @@ def describe_options(stage: str, config_class: type, about: str) -> str:
     named = {field.name: field for field in dataclasses.fields(config_class)}
     own = [named[name] for cls in ours for name in cls.__annotations__]
     lines = [f"usage: gr2 {stage} [--config FILE] [--key value ...]", "", about.strip(), ""]
-    lines += ["YAML keys of FILE are the options below; the command line wins.", ""]
+    lines += ["YAML keys of FILE are the options below; the command line wins. An input is a file or folder that is read:",
+              "its sha256 is recorded, and `gr2 run` runs the stage again when it changed.", ""]  # fmt: skip
     for field in own:
         value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         default = "required" if is_required(field) else f"default {value}" if value is not None else "optional"
-        lines.append(f"  --{field.name:20} {field.metadata.get('help', '')} ({default})")
+        lines.append(f"  --{field.name:20} {field.metadata.get('help', '')} ({'input, ' * is_input(field)}{default})")
     parent = config_class.__mro__[len(ours)]
     if dataclasses.is_dataclass(parent):
         lines += ["", f"and every option of {parent.__module__.split('.')[0]}.{parent.__name__}: output_dir, learning_rate,",
-                  "per_device_train_batch_size, max_steps, save_steps, ... (its documentation lists them)."]  # fmt: skip
+                  "per_device_train_batch_size, max_steps, save_steps, ... (its documentation lists them).",
+                  f"Inputs among them: {', '.join(name for name in INPUTS if name in named)}."]  # fmt: skip
     return "\n".join(lines)
 
 
 def is_required(field: dataclasses.Field) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def read_yaml(path: Path) -> dict:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected YAML, but {error}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a YAML mapping of option: value")
-    return values

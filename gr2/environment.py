@@ -1,12 +1,12 @@
 """Where a run took place: versions, hardware, commit, peak memory. `gr2 env` prints it."""
 
-import functools
-import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import resource
 import subprocess
+import sys
 from pathlib import Path
 
 PACKAGES = (
@@ -63,19 +63,14 @@ def git_commit() -> str | None:
     return commit.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")
 
 
-@functools.cache
-def code_version() -> str:
-    """sha256 over the package's sources: a stage is run again when any of them changed."""
-    digest = hashlib.sha256()
-    folder = Path(__file__).parent
-    for file in sorted(folder.rglob("*.py")):
-        digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+def threads() -> int:
+    """Threads of torch's operators; sums over several differ in their last bits, so weights depend on it."""
+    if "torch" in sys.modules:
+        return sys.modules["torch"].get_num_threads()
+    return int(os.environ.get("OMP_NUM_THREADS") or _cores())
 
 
 def _cores() -> int:
-    import os
-
     return len(os.sched_getaffinity(0)) if platform.system() == "Linux" else os.cpu_count()
 
 

@@ -12,6 +12,7 @@ import argparse
 import importlib
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,8 @@ from gr2.cli import STAGES
 from gr2.config import config_file, mapping_options, parse, read_options, read_yaml
 from gr2.errors import InputError
 from gr2.stage import is_current
+
+INTERRUPTED = 130
 
 Plan = list[tuple[str, list[str], dict[str, list[str]]]]
 
@@ -45,7 +48,9 @@ def main(words: list[str]) -> None:
                 check(plan)
                 checked = True
             print(label, flush=True)
-            status = subprocess.run([sys.executable, "-m", "gr2", stage, *stage_words]).returncode
+            status = run_in_a_process([sys.executable, "-m", "gr2", stage, *stage_words])
+            if status == INTERRUPTED:  # the stage has said so
+                sys.exit(status)
             if status:
                 print(
                     f"gr2 run: stage {stage} ended with {status}; the same command goes on from here", file=sys.stderr
@@ -56,15 +61,36 @@ def main(words: list[str]) -> None:
     print(f"gr2 run: {options.config} done in {time.monotonic() - started:.1f} s", flush=True)
 
 
-def read_pipeline(path: Path) -> Plan:
-    """[(stage, its command-line words, its options)] of a recipe."""
+def run_in_a_process(command: list[str]) -> int:
+    """Its exit code. Ctrl-C reaches both processes: this one waits until the other has come to its end."""
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)  # where only this process was sent one
+            return INTERRUPTED if process.wait() in (INTERRUPTED, -signal.SIGINT) else process.returncode
+
+
+def read_pipeline(path: Path, above: tuple[Path, ...] = ()) -> Plan:
+    """[(stage, its command-line words, its options)] of a recipe; `above` are the recipes that it is a base of."""
+    if path.resolve() in above:
+        raise InputError(f"{path}: expected a base that is not, by way of its own base, this recipe itself")
     recipe = read_yaml(path)
     if "base" in recipe:
-        return changed_pipeline(path, recipe)
-    if set(recipe) != {"stages"} or not isinstance(recipe["stages"], list):
+        return changed_pipeline(path, recipe, above)
+    if set(recipe) != {"stages"} or not isinstance(recipe["stages"], list) or not recipe["stages"]:
         raise InputError(f"{path}: expected one key, 'stages', with a list of 'STAGE: FILE or mapping'")
     entries = [entry for entry in recipe["stages"] for entry in repeated(entry, path)]
-    return [planned(entry, path, f"{path}, stages entry {number}") for number, entry in enumerate(entries, start=1)]
+    plan = [planned(entry, path, f"{path}, stages entry {number}") for number, entry in enumerate(entries, start=1)]
+    refuse_one_folder_for_two(plan, path)
+    return plan
+
+
+def refuse_one_folder_for_two(plan: Plan, path: Path) -> None:
+    folders = [os.path.normpath(*options["output_dir"]) for _, _, options in plan]
+    twice = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}: expected a folder of its own for every stage, found output_dir {twice} twice")
 
 
 def repeated(entry: Any, path: Path) -> list:
@@ -99,32 +125,49 @@ def planned(entry: Any, path: Path, where: str) -> tuple[str, list[str], dict[st
         raise InputError(f"{where}: expected 'STAGE: FILE or mapping', found {entry!r}")
     own = {"config": source} if isinstance(source, str) else dict(source)
     file = own.pop("config", None)
+    if not isinstance(file, str | None):
+        raise InputError(f"{where}: config: expected the name of a file, found {file!r:.80}")
     words = ["--config", str(path.parent / file)] if file else []
-    words += [word for key, values in mapping_options(own).items() for word in (f"--{key}", *values)]
+    words += [word for key, values in mapping_options(own, path).items() for word in (f"--{key}", *values)]
     options = read_options(words)
     if len(options.get("output_dir", [])) != 1:
         raise InputError(f"{where}: stage {stage}: expected one output_dir")
     return stage, words, options
 
 
-def changed_pipeline(path: Path, recipe: dict) -> Plan:
+def changed_pipeline(path: Path, recipe: dict, above: tuple[Path, ...]) -> Plan:
     """The base's plan, its folder exchanged, with the recipe's options over those of the base; null takes one away."""
     base, folder = recipe.pop("base"), recipe.pop("folder", None)
     if not isinstance(base, str) or not isinstance(folder, str):
         raise InputError(f"{path}: expected `base: FILE`, another recipe, and `folder: FOLDER` to write to")
-    plan = read_pipeline(path.parent / base)
-    old = os.path.commonpath([os.path.dirname(*options["output_dir"]) for _, _, options in plan])
+    plan = read_pipeline(path.parent / base, (*above, path.resolve()))
+    old = common_folder([os.path.dirname(*options["output_dir"]) for _, _, options in plan], path)
     names = [Path(*options["output_dir"]).name for _, _, options in plan]
     for name, changes in recipe.items():
-        if name not in names or not isinstance(changes, dict):
+        if names.count(name) != 1 or not isinstance(changes, dict):
             raise InputError(f"{path}: '{name}': expected the options of one of the base's folders, {', '.join(names)}")
     changed = []
     for name, (stage, _, options) in zip(names, plan, strict=True):
         own = recipe.get(name, {})
         options = {key: [moved(word, old, folder) for word in words] for key, words in options.items()}
-        options = {key: words for key, words in (options | mapping_options(own)).items() if own.get(key, 0) is not None}
+        options |= mapping_options(own, path)
+        options = {key: words for key, words in options.items() if own.get(key, 0) is not None}
+        if len(options.get("output_dir", [])) != 1:
+            raise InputError(f"{path}: '{name}': expected one output_dir")
         changed.append((stage, [word for key, words in options.items() for word in (f"--{key}", *words)], options))
+    refuse_one_folder_for_two(changed, path)
     return changed
+
+
+def common_folder(folders: list[str], path: Path) -> str:
+    """The folder that a base writes to, which the recipe exchanges for its own."""
+    mixed = len({os.path.isabs(folder) for folder in folders}) > 1
+    common = "" if mixed else os.path.commonpath(folders)
+    if common in ("", "/"):
+        raise InputError(
+            f"{path}: expected a base that writes to one folder, found output_dirs in {', '.join(folders)}"
+        )
+    return common
 
 
 def moved(word: str, old: str, new: str) -> str:
@@ -134,6 +177,9 @@ def moved(word: str, old: str, new: str) -> str:
 
 
 def check(plan: Plan) -> None:
-    """Parses every stage's options; InputError on the first that is wrong."""
+    """Parses every stage's options and checks their values; InputError on the first that is wrong."""
     for stage, words, options in plan:
-        parse(stage, importlib.import_module(STAGES[stage][0]).Config, options, config_file(words)[0])
+        try:
+            parse(stage, importlib.import_module(STAGES[stage][0]).Config, options, config_file(words)[0])
+        except InputError as error:
+            raise InputError(f"{stage}: {str(error).removeprefix(f'{stage}: ')}") from None

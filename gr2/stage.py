@@ -1,23 +1,23 @@
 """Runs one stage: checks its inputs, lets it write, and records in `manifest.json` how the output was made.
 
-An output folder is in one of three states: unfinished (`stage.json` says what it is becoming, so that the same
-command resumes), finished (`manifest.json`), or absent.
+What becomes of a folder's earlier contents stands in gr2/output_folder.py.
 """
 
 import dataclasses
 import importlib
 import os
 import shlex
-import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from gr2 import artifacts, environment
+from gr2 import artifacts, environment, output_folder
 from gr2.cli import STAGES
-from gr2.config import config_file, describe_options, parse, read_options
+from gr2.code_version import code_version
+from gr2.config import config_file, describe_options, is_input, parse, read_options
 from gr2.errors import InputError
+from gr2.masking import is_secret, mask, mask_options
 
 
 def run_stage(stage: str, words: list[str]) -> None:
@@ -28,104 +28,116 @@ def run_stage(stage: str, words: list[str]) -> None:
         return
     options = read_options(words)
     config = parse(stage, module.Config, options, config_file(words)[0])
+    if int(os.environ.get("RANK", "0")) != 0:  # only the first process of several holds and describes the folder
+        wait_for_all_processes()
+        module.run(config)
+        return
     started = time.monotonic()
     output_dir = Path(config.output_dir)
-    main_process = int(os.environ.get("RANK", "0")) == 0
-    if main_process:
-        plan = describe(stage, options, config)
-        fresh = claim(output_dir, plan)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # nobody looks for checkpoints before the folder is claimed
-        from accelerate import PartialState
-
-        PartialState().wait_for_everyone()
-    try:
-        module.run(config)
-    except InputError:
-        if main_process and fresh:
-            release(output_dir)
-        raise
-    if main_process:
+    plan = describe(stage, options, config)
+    with output_folder.locked(output_dir):
+        claim = output_folder.claim(output_dir, plan)
+        wait_for_all_processes()  # nobody looks for checkpoints before the folder is claimed
+        try:
+            module.run(config)
+        except InputError:
+            if claim.fresh:
+                output_folder.release(output_dir, claim)
+            raise
         finish(output_dir, plan, config, time.monotonic() - started)
 
 
+def wait_for_all_processes() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
+
+
 def describe(stage: str, options: dict, config: Any) -> dict:
-    """What determines a stage's output: stage, options, sha256 of every input file. Checks inputs by their manifests."""
-    inputs = {}
-    for path in input_paths(config):
-        for file in artifacts.files_below(path):
-            inputs[str(file)] = artifacts.sha256(file)
-            artifacts.check_against_manifest(file, inputs[str(file)])
-    return {"stage": stage, "options": options, "inputs": inputs}
+    """What determines a stage's output: stage, options, code, sha256 of every input file.
+
+    InputError where a manifest knows an input under another sha256, and for weights that are cut short.
+    """
+    paths = input_paths(config, options)
+    inputs = hash_inputs(paths, config.output_dir)
+    for file, digest in inputs.items():
+        artifacts.check_against_manifest(Path(file), digest)
+        artifacts.check_weights(Path(file))
+    return {
+        "stage": stage,
+        "options": mask_options(options),
+        "input_paths": [mask(path) for path in paths],
+        "inputs": inputs,
+        "code": code_version(STAGES[stage][0]),
+    }
 
 
-def plain(config: Any) -> dict:
-    """A config's fields as JSON values."""
-    fields = {f.name: vars(config)[f.name] for f in dataclasses.fields(config) if f.init}
-    return {name: value if isinstance(value, str | int | float | bool | list | None) else str(value)
-            for name, value in fields.items()}  # fmt: skip
-
-
-def input_paths(config: Any) -> list[Path]:
-    """The existing files and folders that a config's path options name; skips hub ids and built-in names."""
+def input_paths(config: Any, options: dict[str, list[str]]) -> list[str]:
+    """What a config's input options name, `name=file` without its name: files, folders, and hub ids and built-in names."""
     paths = []
-    for field in dataclasses.fields(config):
-        value = vars(config)[field.name] if field.metadata.get("path") else None
-        for entry in value if isinstance(value, list) else [value]:
-            if not entry:
-                continue
-            path = Path(entry.partition("=")[2] if isinstance(value, list) and "=" in entry else entry)
-            if path.exists():
-                paths.append(path)
+    for field in filter(is_input, dataclasses.fields(config)):
+        value = options.get(field.name) or vars(config)[field.name]
+        words = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+        paths += [word if exists(word) else word.partition("=")[2] or word for word in words if word]
     return paths
 
 
-def claim(output_dir: Path, plan: dict) -> bool:
-    """Marks the folder as unfinished work of this plan; unfinished work of another plan is moved aside, not lost.
-
-    False where it was unfinished work of this very plan, which now resumes.
-    """
-    state = output_dir / "stage.json"
-    if state.exists() and artifacts.read_json(state) != plan:
-        number = next(n for n in range(1, 10_000) if not output_dir.with_name(f"{output_dir.name}.old-{n}").exists())
-        aside = output_dir.with_name(f"{output_dir.name}.old-{number}")
-        output_dir.rename(aside)
-        print(f"gr2: {output_dir} held unfinished work of another configuration; it is now {aside}", file=sys.stderr)
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError(f"output_dir {output_dir}: expected a folder, found a file")
-    for torn in output_dir.glob(".*.partial"):  # what a kill left of a file that was being written
-        shutil.rmtree(torn) if torn.is_dir() else torn.unlink()
-    if state.exists():
+def exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # too long for a name: an option's JSON
         return False
-    artifacts.write_json(state, plan)
-    return True
 
 
-def release(output_dir: Path) -> None:
-    """Takes back a claim: wrong input leaves nothing behind."""
-    (output_dir / "stage.json").unlink()
-    if not any(output_dir.iterdir()):
-        output_dir.rmdir()
+def hash_inputs(paths: list[str], output_dir: str | Path) -> dict[str, str]:
+    """Every file of the paths that exist -> its sha256. A folder's part that the stage writes to is left out."""
+    output, files = Path(output_dir).resolve(), []
+    for path in filter(exists, paths):
+        inside = Path(path).resolve().is_relative_to(output)
+        files += [file for file in artifacts.files_below(path) if inside or not file.resolve().is_relative_to(output)]
+    return {str(file): artifacts.sha256(file) for file in files}
+
+
+def plain(config: Any) -> dict:
+    """A config's fields as JSON values, without secrets."""
+    fields = {f.name: vars(config)[f.name] for f in dataclasses.fields(config) if f.init}
+    return {name: masked(name, value) for name, value in fields.items()}
+
+
+def masked(name: str, value: Any) -> Any:
+    if is_secret(name) and value is not None:
+        return "***"
+    if isinstance(value, list):
+        return [masked("", entry) for entry in value]
+    return value if isinstance(value, int | float | bool | None) else mask(str(value))
 
 
 def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
+    """Records what was written; InputError where an input is no longer what was read at the start."""
+    inputs = hash_inputs(plan["input_paths"], output_dir)
+    changed = [name for name in sorted(plan["inputs"] | inputs) if plan["inputs"].get(name) != inputs.get(name)]
+    if changed:
+        raise InputError(f"{changed[0]}: changed while {plan['stage']} ran; expected inputs that stay as they are. "
+                         f"{output_dir} is unfinished; run the stage again")  # fmt: skip
     memory = environment.peak_memory()
-    outputs = {str(file.relative_to(output_dir)): artifacts.sha256(file) for file in artifacts.files_below(output_dir)}
     manifest = {
         **plan,
         "config": plain(config),
-        "command": shlex.join(["gr2", *sys.argv[1:]]),
-        "code": environment.code_version(),
+        "command": mask(shlex.join(["gr2", *sys.argv[1:]])),
         "git_commit": environment.git_commit(),
         "packages": environment.packages(),
         "hardware": environment.hardware(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "threads": environment.threads(),
         "seed": vars(config).get("seed"),
-        "outputs": outputs,
+        "outputs": {name: artifacts.sha256(output_dir / name) for name in output_folder.written(output_dir)},
         "seconds": round(seconds, 2),
         "peak_memory_bytes": memory,
     }
     artifacts.write_json(output_dir / artifacts.MANIFEST, manifest)
-    (output_dir / "stage.json").unlink()
+    (output_dir / output_folder.STATE).unlink()
+    output_folder.remove(output_dir / output_folder.REPLACED)
     print(f"gr2 {plan['stage']}: {output_dir} in {seconds:.1f} s, peak memory {memory / 2**30:.2f} GiB", flush=True)
 
 
@@ -135,19 +147,16 @@ def is_current(stage: str, options: dict[str, list[str]]) -> bool:
     Raises InputError if a finished output no longer has the sha256 that its manifest recorded.
     """
     output_dir = Path(*options.get("output_dir", []))
-    if not (output_dir / artifacts.MANIFEST).exists() or (output_dir / "stage.json").exists():
+    if not (output_dir / artifacts.MANIFEST).exists() or (output_dir / output_folder.STATE).exists():
         return False
-    manifest = artifacts.read_json(output_dir / artifacts.MANIFEST)
+    manifest = artifacts.read_manifest(output_dir / artifacts.MANIFEST)
     made_of = (manifest.get("stage"), manifest.get("options"), manifest.get("code"))
-    if made_of != (stage, options, environment.code_version()):
+    if made_of != (stage, mask_options(options), code_version(STAGES[stage][0])):
         return False
-    for name, recorded in manifest["inputs"].items():
-        if not Path(name).exists() or artifacts.sha256(name) != recorded:
-            return False
-    for name, recorded in manifest["outputs"].items():
+    if hash_inputs(manifest["input_paths"], output_dir) != manifest["inputs"]:
+        return False
+    for name in manifest["outputs"]:
         if not (output_dir / name).exists():
             return False
-        if artifacts.sha256(output_dir / name) != recorded:
-            artifacts.check_against_manifest(output_dir / name, artifacts.sha256(output_dir / name))
-            return False  # in a subfolder, which has no manifest of its own
+        artifacts.check_against_manifest(output_dir / name, artifacts.sha256(output_dir / name))
     return True

@@ -109,7 +109,7 @@ def test_an_interrupted_stage_and_those_after_it_run_again(done):
     manifest = json.loads((done / "run" / "shuffled" / "manifest.json").read_text())
     (done / "run" / "shuffled" / "manifest.json").unlink()
     (done / "run" / "shuffled" / "rankings.parquet").unlink()
-    claim = {key: manifest[key] for key in ("stage", "options", "inputs")}
+    claim = {key: manifest[key] for key in ("stage", "options", "input_paths", "inputs", "code")}
     (done / "run" / "shuffled" / "stage.json").write_text(json.dumps(claim))
     assert run(done / "pipeline.yaml") == {"prepare": True, "slates": True, "shuffled": False, "evaluate": True}
     assert contents(done) == before
@@ -145,7 +145,7 @@ def test_a_typing_error_in_the_last_stage_shows_before_the_first_runs(world, tmp
     ("stages:\n- for: {a: 1}\n  stages: []\n", "expected `for: {NAME:"),
     ("stages:\n- for: {a: [1]}\n", "expected `for: {NAME:"),
     ("stages:\n- prepare:\n", "stages entry 1: expected 'STAGE: FILE or mapping'"),
-    ("stages:\n- prepare: {output_dir: a, seed: x}\n", "prepare: argument --seed: invalid int value: 'x'"),
+    ("stages:\n- prepare: {output_dir: a, seed: x}\n", "prepare: --seed x: expected a whole number"),
 ])  # fmt: skip
 def test_a_recipe_that_makes_no_sense_is_refused(tmp_path, text, complaint):
     (tmp_path / "pipeline.yaml").write_text(text)

@@ -6,9 +6,10 @@ import polars as pl
 import pytest
 
 from gr2 import __version__
+from gr2.artifacts import write_text
 from gr2.cli import main
+from gr2.code_version import code_version
 from gr2.config import read_options
-from gr2.environment import code_version
 from gr2.errors import InputError
 from gr2.stage import is_current
 
@@ -43,7 +44,7 @@ def copied(source, folder):
 def interrupted(folder):
     """What a killed run leaves: its claim and half of a file, no manifest."""
     manifest = json.loads((folder / "manifest.json").read_text())
-    claim = {key: manifest[key] for key in ("stage", "options", "inputs")}
+    claim = {key: manifest[key] for key in ("stage", "options", "input_paths", "inputs", "code")}
     for file in folder.iterdir():
         file.unlink()
     (folder / "stage.json").write_text(json.dumps(claim))
@@ -59,7 +60,7 @@ def test_a_manifest_says_how_the_output_was_made(world, tmp_path):
     assert manifest["inputs"].items() >= {path: sha256(path) for path in (world.items, world.slates)}.items()
     assert manifest["outputs"] == {"rankings.parquet": sha256(tmp_path / "rankings.parquet")}
     assert manifest["packages"]["gr2"] == __version__ and {"python", "torch", "polars"} <= set(manifest["packages"])
-    assert manifest["code"] == code_version() and manifest["processes"] == 1
+    assert manifest["code"] == code_version("gr2.rerankers.rerank") and manifest["processes"] == 1
     assert manifest["hardware"]["cores"] >= 1 and manifest["peak_memory_bytes"] > 10e6
     assert {"command", "git_commit"} <= set(manifest)
     assert sorted(files(tmp_path)) == ["manifest.json", "rankings.parquet"]  # and nothing else
@@ -102,14 +103,17 @@ def test_an_output_that_changed_or_is_gone_is_noticed(world, tmp_path):
     assert not current(world, tmp_path)
 
 
-def test_outputs_in_subfolders_are_checked_too(world, tmp_path):
-    rerank(world, tmp_path)
-    (tmp_path / "nested").mkdir()
-    (tmp_path / "nested" / "file.txt").write_text("as made")
+def test_outputs_in_subfolders_are_checked_too(world, tmp_path, monkeypatch):
+    from gr2.rerankers import rerank as stage
+
+    monkeypatch.setattr(
+        stage, "run", lambda config: write_text(Path(config.output_dir) / "nested" / "file.txt", "as made")
+    )
     rerank(world, tmp_path)
     assert current(world, tmp_path)
     (tmp_path / "nested" / "file.txt").write_text("changed")
-    assert not current(world, tmp_path)
+    with pytest.raises(InputError, match=r"nested/file\.txt: its sha256"):
+        current(world, tmp_path)
 
 
 def test_the_table_of_the_users_own_ranker_is_an_input(world, tmp_path):
@@ -138,7 +142,7 @@ def test_an_interrupted_stage_starts_again_and_ends_the_same(world, tmp_path):
 
 def test_unfinished_work_of_another_configuration_is_moved_aside(world, tmp_path, capsys):
     out = tmp_path / "out"
-    for number, seed in ((1, 1), (2, 2)):
+    for number, seed in ((1, 1), (3, 2)):  # 2 is the finished work of seed 1
         rerank(world, out, seed=0)
         interrupted(out)
         left = files(out)
@@ -172,14 +176,13 @@ def test_wrong_input_leaves_a_finished_folder_as_it_was(world, tmp_path):
     assert current(world, tmp_path)
 
 
-def test_wrong_input_after_moving_unfinished_work_aside_leaves_no_claim(world, tmp_path):
+def test_wrong_input_leaves_the_unfinished_work_of_another_configuration_as_it_was(world, tmp_path):
     out = tmp_path / "out"
     rerank(world, out)
     interrupted(out)
     left = files(out)
     refused(world, out, split="nonsense")
-    assert not out.exists()
-    assert files(tmp_path / "out.old-1") == left
+    assert files(out) == left and list(tmp_path.iterdir()) == [out]
 
 
 def test_a_stage_that_fails_otherwise_keeps_its_claim(world, tmp_path, monkeypatch):

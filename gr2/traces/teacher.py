@@ -39,6 +39,7 @@ class Teacher:
             base_url=config.base_url,
             batch_size=config.batch_size,
             concurrency=config.concurrency,
+            deadline=config.deadline,
             ray_engine=config.ray_engine,
             workers=config.workers,
             gpus_per_worker=config.gpus_per_worker,
@@ -68,12 +69,13 @@ class Teacher:
 
     def row(self, slate: dict, attempt: int, messages: list[dict[str, str]], sample: Sample) -> dict:
         """A row of traces.jsonl, judged."""
-        answer = parse(sample.text, slate["candidates"], self.shown.sid, self.prompt.has_trace)
+        answer = parse(sample.text, slate["candidates"], self.shown.sid, self.prompt.has_trace, sample.finish_reason)
         seen = "\n".join(message["content"] for message in messages)
         if self.config.short_ids:
             answer = replace(answer, reasoning=long_ids(answer.reasoning, self.levels))
             seen = long_ids(seen, self.levels)
-        reason = judge(answer, seen, slate, self.sids, self.rules, self.prompt.has_trace)
+        shown = slate | {"history": slate["history"][-self.prompt.max_history :]}
+        reason = judge(answer, seen, shown, self.sids, self.rules, self.prompt.has_trace)
         return {
             "slate_id": slate["slate_id"],
             "mode": self.config.mode,

@@ -1,0 +1,68 @@
+"""Reads a YAML file that holds what JSON could hold, and says in one sentence where one does not."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gr2.errors import InputError
+
+MOST_VALUES, DEEPEST = 100_000, 50
+
+
+class Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, where YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        twice = next((key for key in keys if isinstance(key, str) and keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.YAMLError(f"the key '{twice}' stands twice in one mapping{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict:
+    """A file's mapping of text keys to texts, numbers, booleans, null, and lists and mappings of these.
+
+    InputError where it is anything else: a folder, no YAML, a date, a set, an alias inside of what it stands for.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: expected a YAML file, but {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected YAML, but {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a YAML mapping of option: value")
+    check(values, path)
+    return values
+
+
+def check(values: dict, path: Path) -> None:
+    """InputError where a value is none that JSON has, or is inside of itself, or where there are too many."""
+    found, todo = 0, [("", values, 0)]
+    while todo:
+        where, value, depth = todo.pop()
+        found += 1
+        if found > MOST_VALUES or depth > DEEPEST:
+            raise InputError(
+                f"{path}: expected at most {MOST_VALUES:,} values, none inside of itself (an alias can do both)"
+            )
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if not isinstance(key, str):
+                    raise InputError(f"{path}: key {key!r}{where}: expected a text; put it in quotes")
+                todo.append((f" of '{key}'{where}", inner, depth + 1))
+        elif isinstance(value, list):
+            todo += [(where, inner, depth + 1) for inner in value]
+        elif not isinstance(value, str | int | float | bool | None):
+            raise InputError(f"{path}: the value{where}: expected a text, a number, a list or a mapping, "
+                             f"found {kind(value)}")  # fmt: skip
+
+
+def kind(value: Any) -> str:
+    """`the date 2024-05-01`: what YAML made of a value."""
+    name = {"date": "date", "datetime": "time", "set": "set"}.get(type(value).__name__, type(value).__name__)
+    return f"the {name} {value}; put it in quotes to have a text"
