@@ -122,8 +122,7 @@ def answer_schema(prompt: Prompt, slate: dict, catalogue: Catalogue) -> dict:
             _values(prompt, slate, catalogue)
         ).strip()
     elif prompt.has_trace:
-        shown = dict.fromkeys([*slate["history"][-prompt.max_history :], *slate["candidates"]])
-        schema["properties"]["explanation"]["cites"] = [catalogue.sid[item_id] for item_id in shown]
+        schema["properties"]["explanation"]["cites"] = [catalogue.sid[name] for name in shown_items(prompt, slate)]
     schema["properties"]["recommendations"] |= {
         "items": {"enum": [catalogue.sid[item_id] for item_id in slate["candidates"]]},
         "minItems": len(slate["candidates"]),
@@ -131,6 +130,15 @@ def answer_schema(prompt: Prompt, slate: dict, catalogue: Catalogue) -> dict:
         "uniqueItems": True,
     }
     return schema
+
+
+def shown_items(prompt: Prompt, slate: dict) -> list[str]:
+    """The items that the prompt shows, each once: the latest of the history, and the candidates."""
+    return list(dict.fromkeys([*_history(prompt, slate), *slate["candidates"]]))
+
+
+def _history(prompt: Prompt, slate: dict) -> list[str]:
+    return slate["history"][max(0, len(slate["history"]) - prompt.max_history) :]
 
 
 def _values(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None = None) -> dict:
@@ -143,7 +151,7 @@ def _values(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | Non
             "category": catalogue.category[item_id],
         }
 
-    history = [shown(item_id) for item_id in slate["history"][-prompt.max_history :]]
+    history = [shown(item_id) for item_id in _history(prompt, slate)]
     facts = slate.get("facts") or [{}] * len(slate["candidates"])
     candidates = [shown(item_id) | {"facts": known} for item_id, known in zip(slate["candidates"], facts, strict=True)]
     categories = Counter(category for item in history for category in item["category"].split(" > ") if category)

@@ -1,7 +1,5 @@
 """What is tried when a stage starts: whether a model's tokenizer, its chat template and the grammar can hold an answer at all."""
 
-import json
-
 from transformers import PreTrainedTokenizerBase
 
 from gr2.answers import parse, write_answer
@@ -35,7 +33,9 @@ def check_answer(
     ids = learned[: learned.index(end)]
     text = tokenizer.decode(ids, skip_special_tokens=False)
     if parse(text, slate["candidates"], catalogue.sid, prompt.has_trace).ranking != slate["candidates"]:
-        raise InputError(f"{name_or_path}: its tokenizer does not keep an answer: {answer[-60:]!r} comes back as {text[-60:]!r}")
+        raise InputError(
+            f"{name_or_path}: its tokenizer does not keep an answer: {answer[-60:]!r} comes back as {text[-60:]!r}"
+        )
     check_grammar(name_or_path, tokenizer, answer_schema(prompt, slate, catalogue), [] if prompt.pattern else ids)
 
 
@@ -51,23 +51,6 @@ def check_grammar(name_or_path: str, tokenizer: PreTrainedTokenizerBase, schema:
             raise
         raise InputError(f"{name_or_path}: no grammar can be made for its tokenizer ({error})") from None
     if admitted < len(ids):
-        raise InputError(f"{name_or_path}: the grammar does not admit an answer's token {tokenizer.decode(ids[admitted])!r}")
-
-
-def shortest_answer(tokenizer: PreTrainedTokenizerBase, sids: list[str], has_trace: bool) -> int:
-    """How many tokens an answer needs that lists `sids`, the token that ends it included, with an explanation of one letter."""
-    answer = {"explanation": "."} if has_trace else {}
-    text = json.dumps(answer | {"recommendations": sids}, ensure_ascii=False)
-    return len(tokenizer.encode(text, add_special_tokens=False)) + 1
-
-
-def check_room(
-    option: str, limit: int, tokenizer: PreTrainedTokenizerBase, slates: list[dict], catalogue: Catalogue, prompt: Prompt
-) -> None:
-    """InputError where the answer to the longest of `slates` cannot fit into `limit` tokens, the value of `option`."""
-    longest = max(slates, key=lambda slate: len(slate["candidates"]))
-    sids = [catalogue.sid[item_id] for item_id in longest["candidates"]]
-    needed = shortest_answer(tokenizer, sids, prompt.has_trace)
-    if needed > limit:
-        raise InputError(f"--{option} {limit}: expected at least {needed}: the shortest answer to slate_id "
-                         f"'{longest['slate_id']}' with its {len(sids)} candidates has so many tokens")  # fmt: skip
+        raise InputError(
+            f"{name_or_path}: the grammar does not admit an answer's token {tokenizer.decode(ids[admitted])!r}"
+        )

@@ -1,7 +1,8 @@
 """The grammar of an answer that is a permutation of its slate by construction, in llguidance's language.
 
 One grammar serves two engines: vLLM takes it as a structured-output setting, transformers' `generate` through
-`GrammarProcessor`. Above MOST_CHOICES both forbid repeated IDs beside the grammar (gr2/language_model/no_repeats.py). The model still orders the list by its own probabilities; it can only not write anything else.
+`GrammarProcessor`. Above MOST_CHOICES both forbid repeated IDs beside the grammar (gr2/language_model/no_repeats.py).
+The model still orders the list by its own probabilities; it can only not write anything else.
 """
 
 import json

@@ -73,4 +73,8 @@ def watched(schema: dict) -> list[NoRepeats]:
 def repeats(lists: list[NoRepeats], tokens: np.ndarray, text_of: Callable[[int], str]) -> list[int]:
     """Those of the admitted `tokens` [n] that would repeat a choice."""
     watching = [one for one in lists if one.watches()]
-    return [token for token in tokens.tolist() if not all(one.admits(text_of(token)) for one in watching)] if watching else []
+    return (
+        [token for token in tokens.tolist() if not all(one.admits(text_of(token)) for one in watching)]
+        if watching
+        else []
+    )

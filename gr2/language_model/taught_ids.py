@@ -34,7 +34,9 @@ def taught_ids(catalogue: Catalogue) -> dict:
     }
 
 
-def check_taught(name_or_path: str, tokenizer: PreTrainedTokenizerBase, catalogue: Catalogue, source: str) -> dict | None:
+def check_taught(
+    name_or_path: str, tokenizer: PreTrainedTokenizerBase, catalogue: Catalogue, source: str
+) -> dict | None:
     """What the model's `semantic_ids.json` says; InputError unless the model knows the catalogue's IDs, read from `source`.
 
     None for a model without that file, from before gr2 wrote it: it has the tokens, more is not known, and a line says so.
@@ -46,7 +48,9 @@ def check_taught(name_or_path: str, tokenizer: PreTrainedTokenizerBase, catalogu
                          "these IDs first")  # fmt: skip
     file = Path(resolve(name_or_path)) / FILE
     if not file.exists():
-        print(f"gr2: {name_or_path} has no {FILE}: nobody can tell whether it was taught the IDs of {source}", flush=True)
+        print(
+            f"gr2: {name_or_path} has no {FILE}: nobody can tell whether it was taught the IDs of {source}", flush=True
+        )
         return None
     taught = read_json(file)
     if taught["sha256"] == taught_ids(catalogue)["sha256"]:

@@ -22,7 +22,15 @@ FAMILIES = {
     "gemma": ("<bos>", "<end_of_turn>", "<end_of_turn>\n<start_of_turn>model\n"),
     "deepseek_r1_distill": ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜Assistant｜><think>\n\n</think>\n\n"),
 }  # fmt: skip
-MARKS = ["<|start_header_id|>", "<|end_header_id|>", "[INST]", "[/INST]", "<start_of_turn>", "<｜User｜>", "<｜Assistant｜>"]
+MARKS = [
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "[INST]",
+    "[/INST]",
+    "<start_of_turn>",
+    "<｜User｜>",
+    "<｜Assistant｜>",
+]
 SLATE = {"slate_id": "s", "history": ["film00", "film01"], "candidates": ["film04", "film05", "film06"]}
 
 
@@ -107,8 +115,10 @@ def test_a_template_that_drops_messages_is_refused():
 
 
 def test_prompt_tokens_stay_where_the_answer_would_merge_with_them(world):
-    tokenizer, (messages, answer) = tokenizer_of("smollm2"), chat_of(world)
-    tokenizer.chat_template = tokenizer.chat_template.rstrip().removesuffix("' }}{% endif %}") + "{\"expl' }}{% endif %}"
+    tokenizer, (messages, _) = tokenizer_of("smollm2"), chat_of(world)
+    tokenizer.chat_template = (
+        tokenizer.chat_template.rstrip().removesuffix("' }}{% endif %}") + "{\"expl' }}{% endif %}"
+    )
     asked = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
     whole = tokenizer.encode(prompt_text(tokenizer, messages) + 'anation": "x"}', add_special_tokens=False)
     assert whole[: len(asked)] != asked

@@ -107,7 +107,9 @@ def test_a_random_model_writes_permutations_of_any_size(size, as_tokens):
     if as_tokens:
         tokenizer.add_tokens(vocabulary(2, 15))
     choices = [sid_string([number // 15, number % 15]) for number in range(size)]
-    asked = schema(choices, {"type": "string", "cites": choices[:3]} if as_tokens else {"type": "string", "maxLength": 20})
+    asked = schema(
+        choices, {"type": "string", "cites": choices[:3]} if as_tokens else {"type": "string", "maxLength": 20}
+    )
     processor = GrammarProcessor(tokenizer, [asked, asked])
     rng, written = np.random.default_rng(0), [[], []]
     for _ in range(12_000):
