@@ -50,7 +50,7 @@ class Config(OwnPrecision, TrainingArguments):
     passes: int = arg(8, "passes over the histories, each cut into other windows", least=1)
     block_length: int = arg(256, "tokens a training example; documents are packed", least=2)
     exercises: int = arg(0, "reranking exercises in the place of the four tasks; 0: none", least=0)
-    prompt: str = arg("prompts/student.yaml", "exercises: the student's prompt, the same as in sft", path=True)
+    prompt: str = arg("student", "exercises: the student's prompt, the same as in sft", path=True)
     vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs", least=300)
     bpe_files: list[str] = arg(
         [], "from scratch: texts that the BPE learns beside the catalogue, each counted 100 times", path=True

@@ -26,7 +26,7 @@ class Config(OwnPrecision, DistillationConfig):
     slates: str = arg(help="slates.parquet; its train split is answered, labels are not needed", path=True)
     model_name_or_path: str = arg(help="the student", path=True)
     teacher: str = arg(help="the teacher: a model folder or hub id with the student's vocabulary", path=True)
-    prompt: str = arg("prompts/student.yaml", "the prompt file that both were trained with", path=True)
+    prompt: str = arg("student", "the prompt file that both were trained with", path=True)
     max_prompt_tokens: int | None = arg(
         None, "leave out the oldest history items until a prompt has this many tokens or fewer; as in sft", least=1
     )

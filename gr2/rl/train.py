@@ -29,7 +29,7 @@ class Config(OwnPrecision, GRPOConfig):
     semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
     slates: str = arg(help="slates.parquet; its train split is learned", path=True)
     model_name_or_path: str = arg(help="the model after `gr2 sft`", path=True)
-    prompt: str = arg("prompts/student.yaml", "the same prompt file as in sft and rerank", path=True)
+    prompt: str = arg("student", "the same prompt file as in sft and rerank", path=True)
     max_prompt_tokens: int | None = arg(
         None, "leave out the oldest history items until a prompt has this many tokens or fewer; as in sft", least=1
     )

@@ -34,7 +34,7 @@ class Config(OwnPrecision, SFTConfig):
         help="traces.jsonl files; of a slate with several accepted traces the first counts", path=True
     )
     model_name_or_path: str = arg(help="the mid-trained model", path=True)
-    prompt: str = arg("prompts/student.yaml", "the student's prompt, the same in rl and rerank", path=True)
+    prompt: str = arg("student", "the student's prompt, the same in rl and rerank", path=True)
     max_prompt_tokens: int | None = arg(
         None, "the oldest history items are left out until a prompt has at most this many tokens", least=1
     )

@@ -49,7 +49,7 @@ def tokenizer_of(family: str, template: str | None = None):
 
 def chat_of(world) -> tuple[list[dict], str]:
     catalogue = read_catalogue(world.items, world.semantic_ids)
-    messages = render(load_prompt("prompts/student.yaml"), SLATE, catalogue)
+    messages = render(load_prompt("student"), SLATE, catalogue)
     return messages, write_answer("Drama, as before.", SLATE["candidates"], catalogue)
 
 

@@ -39,7 +39,7 @@ def test_other_ids_are_refused(world, tokenizer, tmp_path):
     model = taught(tmp_path, catalogue)
     names, sids = list(catalogue.sid), list(catalogue.sid.values())
     moved = with_sids(catalogue, dict(zip(names, sids[1:] + sids[:1], strict=True)))
-    with pytest.raises(InputError, match="ids: the model .* was taught other IDs"):
+    with pytest.raises(InputError, match=r"ids: the model .* was taught other IDs"):
         check_taught(model, tokenizer, moved, "ids")
     other = with_sids(catalogue, {f"book{name}": sid for name, sid in catalogue.sid.items()})
     with pytest.raises(InputError, match="none of the model's items is in it"):

@@ -92,7 +92,7 @@ def test_general_text_that_is_nowhere_is_refused(tmp_path):
 def test_an_exercise_is_a_slate_and_its_best_answer(world, name):
     catalogue = read_catalogue(world.items, world.semantic_ids)
     history = catalogue.item_ids.to_list()[:30]
-    prompt = load_prompt(f"prompts/{name}.yaml")
+    prompt = load_prompt(name)
     made = exercises(60, [history, history[:1]], 5, prompt, catalogue, random.Random(0))
     by_sid = {sid: item_id for item_id, sid in catalogue.sid.items()}
     places = set()
@@ -110,7 +110,7 @@ def test_an_exercise_is_a_slate_and_its_best_answer(world, name):
 
 def test_exercises_need_ten_items(world):
     catalogue = read_catalogue(world.items, world.semantic_ids)
-    prompt = load_prompt("prompts/student.yaml")
+    prompt = load_prompt("student")
     for histories, found in (([catalogue.item_ids.to_list()[:9]], 9), ([[name] for name in catalogue.item_ids], 48)):
         with pytest.raises(InputError, match=f"two items or more.*found {found} different"):
             list(exercises(1, histories, 5, prompt, catalogue, random.Random(0)))

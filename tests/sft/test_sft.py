@@ -32,7 +32,7 @@ def rows_of(world, traced, tokenizer=None, **settings) -> list[tuple[list[dict],
 
 def test_sft_teaches_the_answer_format(world, traced, tuned, tmp_path):
     gr2("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
-        "--reranker", tuned, "--prompt", "prompts/student_no_trace.yaml", "--split", "train", "--max_tokens", "64",
+        "--reranker", tuned, "--prompt", "student_no_trace", "--split", "train", "--max_tokens", "64",
         "--output_dir", tmp_path / "ranked")  # fmt: skip
     ranked = pl.read_parquet(tmp_path / "ranked/rankings.parquet")
     assert ranked["valid"].mean() > 0.3  # before: none, the model has never seen this format
