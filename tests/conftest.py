@@ -162,7 +162,7 @@ def traced(world, midtrained) -> World:
         "--model_name_or_path", midtrained, "--output_dir", beam.root / "slates", "--exclude_seen", "false",
         "--candidates", "3", "--history", "6", "--window", "16")  # fmt: skip
     gr2("traces", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", beam.slates,
-        "--prompt", "prompts/rejection.yaml", "--mode", "template", "--output_dir", beam.root / "traces")  # fmt: skip
+        "--prompt", "rejection", "--mode", "template", "--output_dir", beam.root / "traces")  # fmt: skip
     return beam
 
 
@@ -175,7 +175,7 @@ def tuned(world, midtrained, traced) -> str:
     folder = world.root / "sft"
     gr2("sft", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
         "--traces", traced.traces, "--model_name_or_path", midtrained, "--output_dir", folder, "--bf16", "false",
-        "--prompt", "prompts/student_no_trace.yaml", "--num_train_epochs", "40", "--learning_rate", "3e-3", *TINY)  # fmt: skip
+        "--prompt", "student_no_trace", "--num_train_epochs", "40", "--learning_rate", "3e-3", *TINY)  # fmt: skip
     return str(folder)
 
 

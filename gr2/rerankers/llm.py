@@ -10,10 +10,12 @@ from gr2.answers import parse, write_answer
 from gr2.artifacts import files_below, sha256
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
+from gr2.language_model.checks import check_answer
 from gr2.language_model.history import fit_history
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.samplers import Sampler, open_sampler
-from gr2.prompts import Prompt, answer_schema, load_prompt, render
+from gr2.language_model.taught_ids import check_taught
+from gr2.prompts import Prompt, answer_schema, load_prompt, prompt_file, render
 from gr2.rerankers.partial import Partial
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ def answers(config: "Config", slates: list[dict]) -> list[dict]:
     catalogue = read_catalogue(config.items, config.semantic_ids)
     prompt = load_prompt(config.prompt)
     tokenizer = load_tokenizer(config.reranker)
+    check_taught(config.reranker, tokenizer, catalogue, config.semantic_ids)
+    check_answer(config.reranker, tokenizer, prompt, slates[0], catalogue)
     check_room(slates, catalogue, prompt, tokenizer, config.max_tokens)
     partial = Partial(Path(config.output_dir), made_of(config))
     if config.max_prompt_tokens is not None:
@@ -55,7 +59,8 @@ def answers(config: "Config", slates: list[dict]) -> list[dict]:
 
 def made_of(config: "Config") -> dict:
     """What the answers depend on: the sha256 of every input file, and how they are sampled."""
-    files = {name: {str(file): sha256(file) for file in files_below(vars(config)[name])} for name in INPUTS}
+    paths = {name: vars(config)[name] for name in INPUTS} | {"prompt": prompt_file(config.prompt)}
+    files = {name: {str(file): sha256(file) for file in files_below(path)} for name, path in paths.items()}
     return files | {name: vars(config)[name] for name in SAMPLING}
 
 

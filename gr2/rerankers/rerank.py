@@ -48,7 +48,7 @@ class Config:
     output_dir: str = arg(help="folder for rankings.parquet")
     split: Literal["train", "valid", "test"] = arg("test", "which slates")
     semantic_ids: str | None = arg(None, "language model, writers of lists: semantic_ids.parquet", path=True)
-    prompt: str = arg("prompts/student.yaml", "language model: the prompt file it was trained with", path=True)
+    prompt: str = arg("student", "language model: the prompt file it was trained with", path=True)
     max_prompt_tokens: int | None = arg(
         None, "language model: the oldest history items are left out until a prompt fits", least=1
     )

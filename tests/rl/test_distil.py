@@ -8,7 +8,7 @@ from conftest import gr2, refused
 
 def words(world, traced, teacher: str) -> list[str]:
     return ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates, "--teacher", teacher,
-            "--prompt", "prompts/student_no_trace.yaml", "--per_device_train_batch_size", "16", "--max_steps", "120",
+            "--prompt", "student_no_trace", "--per_device_train_batch_size", "16", "--max_steps", "120",
             "--max_completion_length", "48", "--learning_rate", "1e-3", "--logging_steps", "1", "--save_strategy", "no",
             "--bf16", "false", "--disable_tqdm", "true"]  # fmt: skip
 

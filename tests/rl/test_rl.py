@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 SHORT = ["--bf16", "false", "--disable_tqdm", "true", "--save_strategy", "no", "--logging_steps", "1",
          "--per_device_train_batch_size", "16", "--num_generations", "8", "--max_completion_length", "48",
-         "--prompt", "prompts/student_no_trace.yaml"]  # fmt: skip
+         "--prompt", "student_no_trace"]  # fmt: skip
 
 
 def log_of(folder: Path) -> list[dict]:
@@ -142,7 +142,7 @@ def test_the_best_on_validation_is_what_is_written(world, traced, midtrained, tm
     from gr2.evaluation.metrics import ndcg, pad
 
     words = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates, "--structured", "true",
-             "--prompt", "prompts/student_no_trace.yaml"]  # fmt: skip
+             "--prompt", "student_no_trace"]  # fmt: skip
     done = gr2("rl", *words, "--model_name_or_path", midtrained, "--output_dir", tmp_path / "rl", "--max_steps", "6",
                "--learning_rate", "1e-3", "--eval_slates", "1000", "--eval_steps", "2", "--shuffle_candidates", "true",
                *SHORT)  # fmt: skip
@@ -176,7 +176,7 @@ def test_a_model_that_reasoned_learns_to_answer_without_a_trace(world, traced, m
     words = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates, "--structured", "true",
              "--max_steps", "1", *SHORT[:-2]]  # fmt: skip
     reasoned, internal = tmp_path / "reasoned", tmp_path / "internal"
-    gr2("rl", *words, "--model_name_or_path", midtrained, "--prompt", "prompts/student.yaml", "--output_dir", reasoned,
+    gr2("rl", *words, "--model_name_or_path", midtrained, "--prompt", "student", "--output_dir", reasoned,
         "--max_completion_length", "128")  # fmt: skip
     gr2(
         "rl",
@@ -184,7 +184,7 @@ def test_a_model_that_reasoned_learns_to_answer_without_a_trace(world, traced, m
         "--model_name_or_path",
         reasoned,
         "--prompt",
-        "prompts/student_no_trace.yaml",
+        "student_no_trace",
         "--output_dir",
         internal,
     )

@@ -19,7 +19,7 @@ class Noted(Sampler):
 
 def test_traces_say_by_which_prompt_domain_and_priming_they_were_made(world, tmp_path):
     config = sample.Config(items=world.items, semantic_ids=world.semantic_ids, slates=world.slates, mode="template",
-                           prompt="prompts/rejection.yaml", domain="prompts/domains/movies.yaml", priming=False,
+                           prompt="rejection", domain="movies", priming=False,
                            output_dir=str(tmp_path))  # fmt: skip
     sample.run(config)
     said = {"name": "rejection", "version": 1, "domain": "movies", "priming": False}
@@ -45,7 +45,7 @@ def test_a_teacher_is_shown_as_much_of_a_history_as_its_budget_has_room_for(worl
     def prompts(folder: str, budget: int | None) -> dict[str, list[dict]]:
         asked.clear()
         config = sample.Config(items=world.items, semantic_ids=world.semantic_ids, slates=world.slates, tries=1,
-                               prompt="prompts/rejection.yaml", model_name_or_path="packaged:smollm2-135m-instruct",
+                               prompt="rejection", model_name_or_path="packaged:smollm2-135m-instruct",
                                max_prompt_tokens=budget, max_slates=20, output_dir=str(tmp_path / folder))  # fmt: skip
         sample.run(config)
         return {request.key: request.messages for request in asked}

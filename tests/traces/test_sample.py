@@ -12,6 +12,7 @@ from gr2.cli import main
 from gr2.errors import InputError
 from gr2.language_model import samplers_openai
 from gr2.language_model.samplers import Request, Sample, Sampler
+from gr2.prompts import prompt_file
 from gr2.semantic_ids.tokens import SID, sid_string
 from gr2.traces import sample, store, teacher
 from gr2.traces.store import COLUMNS
@@ -82,7 +83,7 @@ def fake(monkeypatch) -> FakeSampler:
 
 
 def config(tables, folder: Path, **changes) -> sample.Config:
-    defaults = {"prompt": "prompts/rejection.yaml", "model_name_or_path": "fake", "tries": 3, "batch_size": 4}
+    defaults = {"prompt": "rejection", "model_name_or_path": "fake", "tries": 3, "batch_size": 4}
     return sample.Config(**tables, **(defaults | {"output_dir": str(folder)} | changes))
 
 
@@ -125,7 +126,7 @@ def test_rejection_never_shows_which_item_is_relevant(tables, tmp_path, fake):
 
 
 def test_targeted_shows_the_first_relevant_item(tables, tmp_path, fake):
-    run(tables, tmp_path, mode="targeted", prompt="prompts/targeted.yaml", tries=1)
+    run(tables, tmp_path, mode="targeted", prompt="targeted", tries=1)
     sids = dict(zip(ITEMS, map(sid_string, CODES), strict=True))
     assert len(fake.asked) == 19
     for request in fake.asked:
@@ -183,9 +184,9 @@ def raise_interrupt(*_) -> None:
     [
         {"temperature": 0.3},
         {"accept_top": 2},
-        {"prompt": "prompts/student.yaml"},
+        {"prompt": "student"},
         {"priming": False},
-        {"domain": "prompts/domains/movies.yaml"},
+        {"domain": "movies"},
         {"model_name_or_path": "another"},
     ],
 )
@@ -202,10 +203,10 @@ def test_a_partial_file_of_other_files_under_the_same_names_is_refused(tables, t
     changes = {"model_name_or_path": str(model), "domain": str(domain)}
     for name, file, texts in (
         ("model_name_or_path", model / "config.json", ["{}", '{"layers": 2}']),
-        ("domain", domain, [Path(f"prompts/domains/{about}.yaml").read_text() for about in ("movies", "games")]),
+        ("domain", domain, [Path(prompt_file(about)).read_text() for about in ("movies", "games")]),
     ):
         (model / "config.json").write_text("{}")
-        domain.write_text(Path("prompts/domains/movies.yaml").read_text())
+        domain.write_text(Path("movies").read_text())
         file.write_text(texts[0])
         interrupt(tables, tmp_path / name, fake, **changes)
         file.write_text(texts[1])
@@ -337,7 +338,7 @@ class Citing(FakeSampler):
 def test_an_explanation_cites_only_what_the_prompt_showed_of_the_history(tables, tmp_path, monkeypatch, place, reasons):
     """Five items are in every history; the prompt shows three."""
     few = tmp_path / "few.yaml"
-    few.write_text(Path("prompts/rejection.yaml").read_text().replace("max_history: 50", "max_history: 3"))
+    few.write_text(Path("rejection").read_text().replace("max_history: 50", "max_history: 3"))
     monkeypatch.setattr(teacher, "open_sampler", lambda *_, **__: Citing(tables, place))
     assert {row["reason"] for row in run(tables, tmp_path / "out", prompt=str(few), tries=1)} == reasons
 
@@ -379,7 +380,7 @@ def test_accepting_the_first_few_and_a_least_gain(tables, tmp_path, fake):
 
 
 def test_short_ids_are_shown_and_written_back_long(tables, tmp_path, fake):
-    rows = run(tables, tmp_path, short_ids=True, prompt="prompts/rejection_guided.yaml")
+    rows = run(tables, tmp_path, short_ids=True, prompt="rejection_guided")
     accepted = [row for row in rows if row["accepted"]]
     assert accepted
     for row in accepted:
@@ -458,7 +459,7 @@ def test_the_summary_counts(tables, tmp_path, fake):
         ({"script": "latn"}, "--script latn: expected one of prompt, any, latin, cyrillic"),
         ({"model_name_or_path": None}, "--model_name_or_path: expected a teacher for --mode rejection"),
         ({"rankings": "few.parquet"}, "--rankings few.parquet: expected --mode template and --least_gain 0"),
-        ({"prompt": "prompts/targeted.yaml"}, "`target`"),
+        ({"prompt": "targeted"}, "`target`"),
         ({"mode": "targeted"}, "`target`"),
         ({"split": "valid"}, "expected slates of split 'valid'"),
         ({"least_gain": 4}, "--least_gain 4: expected less"),
@@ -484,7 +485,7 @@ def test_wrong_input_is_named_and_nothing_is_written(tables, tmp_path, fake, cha
 
 def words(tables, folder: Path, **changes) -> list[str]:
     """The command line of `config`."""
-    options = {"prompt": "prompts/rejection.yaml", "model_name_or_path": "fake", "output_dir": folder} | changes
+    options = {"prompt": "rejection", "model_name_or_path": "fake", "output_dir": folder} | changes
     options = tables | {name: value for name, value in options.items() if value is not None}
     return [f"--{name}={value}" for name, value in options.items()]
 
