@@ -177,7 +177,7 @@ def test_wrong_input_after_moving_unfinished_work_aside_leaves_no_claim(world, t
     rerank(world, out)
     interrupted(out)
     left = files(out)
-    refused(world, out, split="nonsense")
+    refused(world, out, reranker="nonsense")
     assert not out.exists()
     assert files(tmp_path / "out.old-1") == left
 
