@@ -25,7 +25,7 @@ INPUTS = ("items", "slates", "semantic_ids", "prompt", "reranker")
 SAMPLING = ("structured", "temperature", "max_tokens", "max_prompt_tokens", "engine", "base_url", "batch_size", "seed")
 
 
-def answers(config: "Config", slates: list[dict]) -> list[dict]:
+def answers(config: "Config", slates: list[dict], output: Path) -> list[dict]:
     """Rows of rankings.parquet; what can be known to go wrong is refused before the model is loaded."""
     if not config.semantic_ids:
         raise InputError(f"--reranker {config.reranker}: it is a language model; expected --semantic_ids")
@@ -35,7 +35,7 @@ def answers(config: "Config", slates: list[dict]) -> list[dict]:
     check_taught(config.reranker, tokenizer, catalogue, config.semantic_ids)
     check_answer(config.reranker, tokenizer, prompt, slates[0], catalogue)
     check_room(slates, catalogue, prompt, tokenizer, config.max_tokens)
-    partial = Partial(Path(config.output_dir), made_of(config))
+    partial = Partial(output, made_of(config))
     if config.max_prompt_tokens is not None:
         slates = fit_history(
             slates, lambda slate: render(prompt, slate, catalogue), tokenizer, config.max_prompt_tokens
