@@ -320,7 +320,7 @@ class Citing(FakeSampler):
         super().__init__()
         sids = dict(zip(ITEMS, map(sid_string, CODES), strict=True))
         self.slates = {}
-        for slate in pl.read_parquet(tables["slates"]).iter_rows(named=True):
+        for slate in pl.read_parquet(tables["slates"]).filter(pl.col("split") == "train").iter_rows(named=True):
             ranked = sorted(slate["candidates"], key=lambda i: i not in relevant(tables)[slate["slate_id"]])
             reasoning = f"This user likes drama best of all, lately {sids[slate['history'][place]]}."
             self.slates[slate["slate_id"]] = answer(reasoning, [sids[item_id] for item_id in ranked])
