@@ -35,7 +35,6 @@ LIMITS = {
     "dataloader_num_workers": NOT_NEGATIVE,
     "dataloader_prefetch_factor": COUNT,
     "dataset_num_proc": COUNT,
-    "pad_to_multiple_of": COUNT,
     # the optimizer; a learning rate of 0 leaves the model as it was, which tests need
     "learning_rate": NOT_NEGATIVE,
     "weight_decay": NOT_NEGATIVE,
