@@ -123,16 +123,22 @@ def packed_examples(config: Config, histories: list[list[str]], catalogue: Catal
 
 
 def exercise_examples(config: Config, histories: list[list[str]], catalogue: Catalogue, tokenizer) -> list[dict]:
-    """Each exercise an example of its own: what stands before it would be looked at for its answer."""
+    """Each exercise an example of its own: what stands before it would be looked at for its answer. Learned: the answer and
+    the token that ends it.
+    """
+    from gr2.language_model.chat import encode_turn, turn_end_id
     from gr2.midtrain.exercises import exercises
-    from gr2.midtrain.packing import Encoder
+    from gr2.midtrain.packing import IGNORED
     from gr2.prompts import load_prompt
 
-    made = exercises(config.exercises, histories, config.window, load_prompt(config.prompt), catalogue, tokenizer,
+    end, examples = turn_end_id(tokenizer), []
+    made = exercises(config.exercises, histories, config.window, load_prompt(config.prompt), catalogue,
                      random.Random(config.seed))  # fmt: skip
-    encoded = map(Encoder(tokenizer), made)
-    # The end token closes the answer here, and is learned.
-    return [{"input_ids": ids, "labels": [*labels[:-1], ids[-1]]} for ids, labels in encoded]
+    for messages, answer in made:
+        prompt, learned, _ = encode_turn(tokenizer, messages, answer)
+        learned = learned[: learned.index(end) + 1]
+        examples.append({"input_ids": prompt + learned, "labels": [IGNORED] * len(prompt) + learned})
+    return examples
 
 
 def pretrain_histories(interactions: str, catalogue: Catalogue) -> list[list[str]]:
