@@ -109,7 +109,7 @@ def rank(
         latency = 1000 * (time.monotonic() - started) / len(batch)
         rows = []
         for slate, sample in zip(batch, samples, strict=True):
-            answer = parse(sample.text, slate["candidates"], catalogue.sid, prompt.has_trace)
+            answer = parse(sample.text, slate["candidates"], catalogue.sid, prompt.has_trace, sample.finish_reason)
             rows.append({
                 "slate_id": slate["slate_id"],
                 "ranking": answer.ranking or list(slate["candidates"]),
