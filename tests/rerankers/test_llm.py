@@ -16,7 +16,7 @@ LONG = 450  # items; with five tokens each more than the model's context of 2,04
 def known(world, midtrained, tmp_path_factory) -> dict[str, str]:
     """A prompt that shows whole histories, and slates whose last test slate has one that does not fit."""
     folder = tmp_path_factory.mktemp("long")
-    prompt = yaml.safe_load(Path("prompts/student_no_trace.yaml").read_text())
+    prompt = yaml.safe_load(Path("gr2/prompt_files/student_no_trace.yaml").read_text())
     for name, longest in (("long", 500), ("short", 3)):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(prompt | {"max_history": longest}))
     slates = pl.read_parquet(world.slates)
@@ -85,7 +85,7 @@ def test_two_heads_and_torn_ends_are_read_and_other_lines_refused(tmp_path):
         assert type(refusal.value).__name__ == "InputError"
 
 
-@pytest.mark.parametrize("prompt", ["prompts/student.yaml", "prompts/student_no_trace.yaml"])
+@pytest.mark.parametrize("prompt", ["student", "student_no_trace"])
 def test_an_answer_that_cannot_fit_is_refused_before_the_model_is_asked(world, known, tmp_path, prompt):
     given = words(known, slates=world.slates, prompt=prompt, max_tokens=30)
     error = refused("rerank", "--output_dir", tmp_path / "out", *given)
@@ -96,8 +96,8 @@ def test_an_answer_that_cannot_fit_is_refused_before_the_model_is_asked(world, k
 
 
 def test_the_room_that_is_asked_for_is_enough_for_a_ranking(world, known, tmp_path):
-    given = words(known, slates=world.slates, prompt="prompts/student_no_trace.yaml", max_tokens=30)
+    given = words(known, slates=world.slates, prompt="student_no_trace", max_tokens=30)
     room = int(refused("rerank", "--output_dir", tmp_path / "out", *given).split("at least ")[1].split(",")[0])
-    config = typed(known) | {"slates": world.slates, "prompt": "prompts/student_no_trace.yaml", "max_tokens": room}
+    config = typed(known) | {"slates": world.slates, "prompt": "student_no_trace", "max_tokens": room}
     rerank.run(rerank.Config(output_dir=str(tmp_path / "out"), max_slates=4, **config))
     assert pl.read_parquet(tmp_path / "out" / "rankings.parquet")["valid"].all()

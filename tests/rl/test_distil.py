@@ -40,7 +40,7 @@ def test_a_teacher_with_another_vocabulary_is_refused(world, traced, midtrained,
 
 def short_words(world, student, teacher) -> list[str]:
     return ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", world.slates, "--bf16", "false",
-            "--model_name_or_path", str(student), "--teacher", str(teacher), "--prompt", "prompts/student_no_trace.yaml",
+            "--model_name_or_path", str(student), "--teacher", str(teacher), "--prompt", "student_no_trace",
             "--per_device_train_batch_size", "8", "--max_steps", "1", "--max_completion_length", "110",
             "--learning_rate", "1e-2", "--save_strategy", "no", "--logging_steps", "1", "--disable_tqdm", "true"]  # fmt: skip
 

@@ -12,7 +12,7 @@ from conftest import refused
 from safetensors.torch import load_file
 
 SETTINGS = ["--bf16", "false", "--disable_tqdm", "true", "--save_strategy", "no", "--logging_steps", "1",
-            "--prompt", "prompts/student_no_trace.yaml", "--structured", "true", "--per_device_train_batch_size", "16",
+            "--prompt", "student_no_trace", "--structured", "true", "--per_device_train_batch_size", "16",
             "--num_generations", "8", "--max_completion_length", "110", "--max_steps", "2", "--learning_rate", "1e-2"]  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def test_validation_shows_candidates_as_rerank_does(world, beginner):
     from gr2.prompts import load_prompt, render
     from gr2.rl.slates import training_rows, validation_rows
 
-    catalogue, prompt = read_catalogue(world.items, world.semantic_ids), load_prompt("prompts/student_no_trace.yaml")
+    catalogue, prompt = read_catalogue(world.items, world.semantic_ids), load_prompt("student_no_trace")
     config = config_of(world, beginner, "--shuffle_candidates", "true", "--eval_slates", "6")
     slates = {row["slate_id"]: row for row in pl.read_parquet(world.slates).iter_rows(named=True)}
     judged = validation_rows(config, catalogue, prompt)
@@ -158,7 +158,7 @@ def test_slates_are_drawn_at_random_under_the_seed(world, beginner):
     from gr2.prompts import load_prompt
     from gr2.rl.slates import training_rows, validation_rows
 
-    catalogue, prompt = read_catalogue(world.items, world.semantic_ids), load_prompt("prompts/student_no_trace.yaml")
+    catalogue, prompt = read_catalogue(world.items, world.semantic_ids), load_prompt("student_no_trace")
 
     def drawn(make, seed: str) -> list[str]:
         config = config_of(world, beginner, "--max_slates", "4", "--eval_slates", "4", "--seed", seed)
