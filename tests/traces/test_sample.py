@@ -13,7 +13,6 @@ from gr2.errors import InputError
 from gr2.language_model import samplers_openai
 from gr2.language_model.samplers import Request, Sample, Sampler
 from gr2.prompts import prompt_file
-from gr2.prompts import prompt_file
 from gr2.semantic_ids.tokens import SID, sid_string
 from gr2.traces import sample, store, teacher
 from gr2.traces.store import COLUMNS
