@@ -13,6 +13,7 @@ from gr2.errors import InputError
 from gr2.language_model.checks import check_answer, check_room
 from gr2.language_model.history import fit_history
 from gr2.language_model.loading import load_tokenizer
+from gr2.language_model.room import check_room
 from gr2.language_model.samplers import Sampler, open_sampler
 from gr2.language_model.taught_ids import check_taught
 from gr2.prompts import Prompt, answer_schema, load_prompt, prompt_file, render

@@ -206,7 +206,7 @@ def test_a_partial_file_of_other_files_under_the_same_names_is_refused(tables, t
         ("domain", domain, [Path(prompt_file(about)).read_text() for about in ("movies", "games")]),
     ):
         (model / "config.json").write_text("{}")
-        domain.write_text(Path("movies").read_text())
+        domain.write_text(Path(prompt_file("movies")).read_text())
         file.write_text(texts[0])
         interrupt(tables, tmp_path / name, fake, **changes)
         file.write_text(texts[1])
@@ -338,7 +338,7 @@ class Citing(FakeSampler):
 def test_an_explanation_cites_only_what_the_prompt_showed_of_the_history(tables, tmp_path, monkeypatch, place, reasons):
     """Five items are in every history; the prompt shows three."""
     few = tmp_path / "few.yaml"
-    few.write_text(Path("rejection").read_text().replace("max_history: 50", "max_history: 3"))
+    few.write_text(Path(prompt_file("rejection")).read_text().replace("max_history: 50", "max_history: 3"))
     monkeypatch.setattr(teacher, "open_sampler", lambda *_, **__: Citing(tables, place))
     assert {row["reason"] for row in run(tables, tmp_path / "out", prompt=str(few), tries=1)} == reasons
 
