@@ -64,7 +64,7 @@ def ranker(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = load_tokenizer(model_name_or_path)
     require_tokens(tokenizer, catalogue, model_name_or_path)
-    # merge: gr2.language_model.knowledge.check_ids(model_name_or_path, tokenizer, catalogue)
+    # With f-D merged: taught_ids.check_taught(model_name_or_path, tokenizer, catalogue, "--semantic_ids") instead of the above.
     model = load_model(model_name_or_path).eval().to(device)
     tokenizer.padding_side = "right"
     names = catalogue.item_ids.to_list()
