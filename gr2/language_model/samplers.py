@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gr2.errors import InputError
+from gr2.language_model.chat import prompt_text
 
 ENGINES = ("vllm", "openai", "transformers", "ray")
 
@@ -141,7 +142,7 @@ def prompt_ids(tokenizer, requests: Sequence[Request], max_tokens: int, context:
     """
     if not requests:
         return []
-    texts = [tokenizer.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True) for r in requests]
+    texts = [prompt_text(tokenizer, request.messages) for request in requests]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     for request, prompt in zip(requests, ids, strict=True):
         if len(prompt) + max_tokens > context:
@@ -150,6 +151,12 @@ def prompt_ids(tokenizer, requests: Sequence[Request], max_tokens: int, context:
                 f"model's context of {context}: lower max_tokens, or max_history in the prompt file"
             )
     return ids
+
+
+def not_words(tokenizer, rows: int) -> list[int]:
+    """The rows of a model's vocabulary that its tokenizer has no word for: padding, which decodes to nothing."""
+    words = set(tokenizer.get_vocab().values())
+    return [number for number in range(rows) if number not in words]
 
 
 def stop_token_ids(name_or_path: str, tokenizer) -> list[int]:

@@ -11,6 +11,7 @@ from gr2.errors import InputError
 from gr2.language_model.beam import closed_nodes, node_numbers, search
 from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.language_model.sequences import code_token_ids, next_item_prompt
+from gr2.language_model.taught_ids import check_taught
 from gr2.prerank.queries import Queries, Ranker, Top
 from gr2.semantic_ids.tokens import BEGIN, END, code_token
 from gr2.semantic_ids.trie import build_trie
@@ -63,6 +64,7 @@ def ranker(
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = load_tokenizer(model_name_or_path)
+    check_taught(model_name_or_path, tokenizer, catalogue, "--semantic_ids")
     require_tokens(tokenizer, catalogue, model_name_or_path)
     # With f-D merged: taught_ids.check_taught(model_name_or_path, tokenizer, catalogue, "--semantic_ids") instead of the above.
     model = load_model(model_name_or_path).eval().to(device)

@@ -10,10 +10,12 @@ from gr2.answers import parse, write_answer
 from gr2.artifacts import files_below, sha256
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
+from gr2.language_model.checks import check_answer
 from gr2.language_model.history import fit_history
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.samplers import Sampler, open_sampler
-from gr2.prompts import Prompt, answer_schema, load_prompt, render
+from gr2.language_model.taught_ids import check_taught
+from gr2.prompts import Prompt, answer_schema, load_prompt, prompt_file, render
 from gr2.rerankers.partial import Partial
 
 if TYPE_CHECKING:
@@ -23,15 +25,17 @@ INPUTS = ("items", "slates", "semantic_ids", "prompt", "reranker")
 SAMPLING = ("structured", "temperature", "max_tokens", "max_prompt_tokens", "engine", "base_url", "batch_size", "seed")
 
 
-def answers(config: "Config", slates: list[dict]) -> list[dict]:
+def answers(config: "Config", slates: list[dict], output: Path) -> list[dict]:
     """Rows of rankings.parquet; what can be known to go wrong is refused before the model is loaded."""
     if not config.semantic_ids:
         raise InputError(f"--reranker {config.reranker}: it is a language model; expected --semantic_ids")
     catalogue = read_catalogue(config.items, config.semantic_ids)
     prompt = load_prompt(config.prompt)
     tokenizer = load_tokenizer(config.reranker)
+    check_taught(config.reranker, tokenizer, catalogue, config.semantic_ids)
+    check_answer(config.reranker, tokenizer, prompt, slates[0], catalogue)
     check_room(slates, catalogue, prompt, tokenizer, config.max_tokens)
-    partial = Partial(Path(config.output_dir), made_of(config))
+    partial = Partial(output, made_of(config))
     if config.max_prompt_tokens is not None:
         slates = fit_history(
             slates, lambda slate: render(prompt, slate, catalogue), tokenizer, config.max_prompt_tokens
@@ -55,7 +59,8 @@ def answers(config: "Config", slates: list[dict]) -> list[dict]:
 
 def made_of(config: "Config") -> dict:
     """What the answers depend on: the sha256 of every input file, and how they are sampled."""
-    files = {name: {str(file): sha256(file) for file in files_below(vars(config)[name])} for name in INPUTS}
+    paths = {name: vars(config)[name] for name in INPUTS} | {"prompt": prompt_file(config.prompt)}
+    files = {name: {str(file): sha256(file) for file in files_below(path)} for name, path in paths.items()}
     return files | {name: vars(config)[name] for name in SAMPLING}
 
 
@@ -104,7 +109,7 @@ def rank(
         latency = 1000 * (time.monotonic() - started) / len(batch)
         rows = []
         for slate, sample in zip(batch, samples, strict=True):
-            answer = parse(sample.text, slate["candidates"], catalogue.sid, prompt.has_trace)
+            answer = parse(sample.text, slate["candidates"], catalogue.sid, prompt.has_trace, sample.finish_reason)
             rows.append({
                 "slate_id": slate["slate_id"],
                 "ranking": answer.ranking or list(slate["candidates"]),

@@ -26,7 +26,7 @@ class Config(OwnPrecision, DistillationConfig):
     slates: str = arg(help="slates.parquet; its train split is answered, labels are not needed", path=True)
     model_name_or_path: str = arg(help="the student", path=True)
     teacher: str = arg(help="the teacher: a model folder or hub id with the student's vocabulary", path=True)
-    prompt: str = arg("prompts/student.yaml", "the prompt file that both were trained with", path=True)
+    prompt: str = arg("student", "the prompt file that both were trained with", path=True)
     max_prompt_tokens: int | None = arg(
         None, "leave out the oldest history items until a prompt has this many tokens or fewer; as in sft", least=1
     )
@@ -44,7 +44,9 @@ def run(config: Config) -> None:
     from datasets import Dataset
     from trl import DistillationTrainer
 
+    from gr2.language_model.checks import check_answer
     from gr2.language_model.loading import load_model, load_tokenizer
+    from gr2.language_model.taught_ids import check_taught, hand_on
     from gr2.prompts import load_prompt
     from gr2.rl.decoding import RecipeDecoding
     from gr2.rl.slates import drawn, refuse_part_of_a_batch, refuse_short_limits, rows, slates_of
@@ -66,6 +68,9 @@ def run(config: Config) -> None:
         raise InputError(
             f"teacher {config.teacher}: expected the vocabulary of the student, {config.model_name_or_path}"
         )
+    taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
+    check_taught(config.teacher, tokenizer, catalogue, config.semantic_ids)
+    check_answer(config.model_name_or_path, tokenizer, prompt, slates[0], catalogue)
     student, teacher = load_model(config.model_name_or_path), load_model(config.teacher)
     without_other_padding(student, teacher)
     asked = rows(config, slates, catalogue, prompt, config.shuffle_candidates)
@@ -79,6 +84,7 @@ def run(config: Config) -> None:
         processing_class=tokenizer,
     )
     train(trainer)
+    hand_on(trainer, taught)
 
 
 def without_other_padding(student: PreTrainedModel, teacher: PreTrainedModel) -> None:

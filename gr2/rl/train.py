@@ -29,7 +29,7 @@ class Config(OwnPrecision, GRPOConfig):
     semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
     slates: str = arg(help="slates.parquet; its train split is learned", path=True)
     model_name_or_path: str = arg(help="the model after `gr2 sft`", path=True)
-    prompt: str = arg("prompts/student.yaml", "the same prompt file as in sft and rerank", path=True)
+    prompt: str = arg("student", "the same prompt file as in sft and rerank", path=True)
     max_prompt_tokens: int | None = arg(
         None, "leave out the oldest history items until a prompt has this many tokens or fewer; as in sft", least=1
     )
@@ -90,16 +90,20 @@ def run(config: Config) -> None:
     from datasets import Dataset
 
     from gr2.answers import parse
+    from gr2.language_model.checks import check_answer
     from gr2.language_model.loading import load_model, load_tokenizer
+    from gr2.language_model.taught_ids import check_taught, hand_on
     from gr2.prompts import load_prompt
     from gr2.rl.dynamic_sampling import refuse_unlearned
-    from gr2.rl.slates import refuse_short_limits, training_rows, validation_rows
+    from gr2.rl.slates import refuse_short_limits, slates_of, training_rows, validation_rows
     from gr2.rl.structured import StructuredTrainer
     from gr2.rl.validation import ValidatedTrainer, chosen
     from gr2.training import train
 
     prompt = load_prompt(config.prompt)
     catalogue = read_catalogue(config.items, config.semantic_ids)
+    tokenizer = load_tokenizer(config.model_name_or_path)
+    taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     rows = training_rows(config, catalogue, prompt)
     judged = validation_rows(config, catalogue, prompt) if config.eval_slates else []
     print(f"{len(rows)} slates, {config.num_generations} answers each, reward {config.reward}", flush=True)
@@ -112,7 +116,8 @@ def run(config: Config) -> None:
         warnings.warn(
             "eval_slates 0: nothing is validated; the last model is written, however good it is", stacklevel=2
         )
-    tokenizer, model = load_tokenizer(config.model_name_or_path), load_model(config.model_name_or_path)
+    check_answer(config.model_name_or_path, tokenizer, prompt, slates_of(config, catalogue, "train")[0], catalogue)
+    model = load_model(config.model_name_or_path)
     refuse_short_limits(rows + judged, tokenizer, config.max_completion_length, model.config.max_position_embeddings)
     read = partial(parse, sids=catalogue.sid, has_trace=prompt.has_trace)
     trainer = (StructuredTrainer if config.structured else ValidatedTrainer)(
@@ -126,6 +131,7 @@ def run(config: Config) -> None:
         max_resamples=config.max_resamples if config.dynamic_sampling else 0,
     )
     train(trainer, refuse_unlearned)
+    hand_on(trainer, taught)
     if judged and trainer.is_world_process_zero():
         print(chosen(trainer.state), flush=True)
 

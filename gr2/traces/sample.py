@@ -21,7 +21,7 @@ from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.tables import read_slates
 from gr2.errors import InputError
 from gr2.masking import mask
-from gr2.prompts import Prompt, load_prompt
+from gr2.prompts import Prompt, load_prompt, prompt_file
 from gr2.traces import store
 from gr2.traces.accept import Script, first_relevant
 from gr2.traces.pool import Pool
@@ -35,9 +35,11 @@ class Config:
     slates: str = arg(help="slates.parquet", path=True)
     items: str = arg(help="items.parquet", path=True)
     semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
-    prompt: str = arg(help="prompt file, e.g. prompts/rejection.yaml", path=True)
+    prompt: str = arg(help="prompt: a file, or the name of one of gr2's, e.g. rejection", path=True)
     output_dir: str = arg(help="folder for traces.jsonl, summary.json and timing.json")
-    domain: str | None = arg(None, "a file of prompts/domains in the place of the prompt's own, general one", path=True)
+    domain: str | None = arg(
+        None, "a domain, e.g. movies, or a file, in the place of the prompt's own, general one", path=True
+    )
     priming: bool = arg(True, "show the domain's knowledge, the steps that people take one after another")
     mode: Literal["targeted", "rejection", "template"] = arg("rejection", "who writes, and what the teacher is shown")
     model_name_or_path: str | None = arg(
@@ -132,7 +134,7 @@ def run(config: Config) -> None:
 
 
 def check_prompt(config: Config) -> None:
-    texts = read_yaml(Path(config.prompt))
+    texts = read_yaml(Path(prompt_file(config.prompt)))
     shows_target = re.search(r"\btarget\b", f"{texts.get('system')} {texts.get('user')}")
     if bool(shows_target) != (config.mode == "targeted"):
         raise InputError(
@@ -180,6 +182,7 @@ def from_teacher(config: Config, slates: list[dict], prompt: Prompt, catalogue: 
     The model is loaded for what is still to be asked: a finished run resumes without it.
     """
     teacher = Teacher(config, prompt, catalogue)
+    teacher.check_room(slates)
     fit = teacher.fit(slates)
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gr2.artifacts import append_lines, files_below, read_lines, sha256, write_text
 from gr2.config import is_input
 from gr2.errors import InputError
+from gr2.prompts import prompt_file
 
 if TYPE_CHECKING:
     from gr2.traces.sample import Config
@@ -73,6 +74,8 @@ def made_of(config: "Config") -> dict:
     values = {field.name: vars(config)[field.name] for field in fields(config) if field.name not in FREE}
     for field in filter(is_input, fields(config)):
         value = values[field.name]
+        if field.name in ("prompt", "domain"):
+            value = value and prompt_file(value)
         values[field.name] = [known(entry) for entry in value] if isinstance(value, list) else value and known(value)
     return values
 

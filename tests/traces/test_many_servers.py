@@ -54,7 +54,7 @@ def impatient(monkeypatch) -> None:
 
 
 def traces(tables: dict, folder: Path, urls: list[str]) -> bytes:
-    config = sample.Config(**tables, prompt="prompts/rejection.yaml", output_dir=str(folder), tries=3, engine="openai",
+    config = sample.Config(**tables, prompt="rejection", output_dir=str(folder), tries=3, engine="openai",
                            model_name_or_path="fake", base_url=urls, concurrency=4)  # fmt: skip
     sample.run(config)
     return (folder / store.TRACES).read_bytes()

@@ -12,6 +12,7 @@ from gr2.cli import main
 from gr2.errors import InputError
 from gr2.language_model import samplers_openai
 from gr2.language_model.samplers import Request, Sample, Sampler
+from gr2.prompts import prompt_file
 from gr2.semantic_ids.tokens import SID, sid_string
 from gr2.traces import sample, store, teacher
 from gr2.traces.store import COLUMNS
@@ -82,7 +83,7 @@ def fake(monkeypatch) -> FakeSampler:
 
 
 def config(tables, folder: Path, **changes) -> sample.Config:
-    defaults = {"prompt": "prompts/rejection.yaml", "model_name_or_path": "fake", "tries": 3, "batch_size": 4}
+    defaults = {"prompt": "rejection", "model_name_or_path": "fake", "engine": "openai", "tries": 3}
     return sample.Config(**tables, **(defaults | {"output_dir": str(folder)} | changes))
 
 
@@ -125,7 +126,7 @@ def test_rejection_never_shows_which_item_is_relevant(tables, tmp_path, fake):
 
 
 def test_targeted_shows_the_first_relevant_item(tables, tmp_path, fake):
-    run(tables, tmp_path, mode="targeted", prompt="prompts/targeted.yaml", tries=1)
+    run(tables, tmp_path, mode="targeted", prompt="targeted", tries=1)
     sids = dict(zip(ITEMS, map(sid_string, CODES), strict=True))
     assert len(fake.asked) == 19
     for request in fake.asked:
@@ -183,9 +184,9 @@ def raise_interrupt(*_) -> None:
     [
         {"temperature": 0.3},
         {"accept_top": 2},
-        {"prompt": "prompts/student.yaml"},
+        {"prompt": "student"},
         {"priming": False},
-        {"domain": "prompts/domains/movies.yaml"},
+        {"domain": "movies"},
         {"model_name_or_path": "another"},
     ],
 )
@@ -202,10 +203,10 @@ def test_a_partial_file_of_other_files_under_the_same_names_is_refused(tables, t
     changes = {"model_name_or_path": str(model), "domain": str(domain)}
     for name, file, texts in (
         ("model_name_or_path", model / "config.json", ["{}", '{"layers": 2}']),
-        ("domain", domain, [Path(f"prompts/domains/{about}.yaml").read_text() for about in ("movies", "games")]),
+        ("domain", domain, [Path(prompt_file(about)).read_text() for about in ("movies", "games")]),
     ):
         (model / "config.json").write_text("{}")
-        domain.write_text(Path("prompts/domains/movies.yaml").read_text())
+        domain.write_text(Path("movies").read_text())
         file.write_text(texts[0])
         interrupt(tables, tmp_path / name, fake, **changes)
         file.write_text(texts[1])
@@ -320,7 +321,7 @@ class Citing(FakeSampler):
         super().__init__()
         sids = dict(zip(ITEMS, map(sid_string, CODES), strict=True))
         self.slates = {}
-        for slate in pl.read_parquet(tables["slates"]).iter_rows(named=True):
+        for slate in pl.read_parquet(tables["slates"]).filter(pl.col("split") == "train").iter_rows(named=True):
             ranked = sorted(slate["candidates"], key=lambda i: i not in relevant(tables)[slate["slate_id"]])
             reasoning = f"This user likes drama best of all, lately {sids[slate['history'][place]]}."
             self.slates[slate["slate_id"]] = answer(reasoning, [sids[item_id] for item_id in ranked])
@@ -337,7 +338,7 @@ class Citing(FakeSampler):
 def test_an_explanation_cites_only_what_the_prompt_showed_of_the_history(tables, tmp_path, monkeypatch, place, reasons):
     """Five items are in every history; the prompt shows three."""
     few = tmp_path / "few.yaml"
-    few.write_text(Path("prompts/rejection.yaml").read_text().replace("max_history: 50", "max_history: 3"))
+    few.write_text(Path("rejection").read_text().replace("max_history: 50", "max_history: 3"))
     monkeypatch.setattr(teacher, "open_sampler", lambda *_, **__: Citing(tables, place))
     assert {row["reason"] for row in run(tables, tmp_path / "out", prompt=str(few), tries=1)} == reasons
 
@@ -346,11 +347,11 @@ def test_an_explanation_cites_only_what_the_budget_left_of_the_history(tables, t
     asked = Citing(tables, 0)
     monkeypatch.setattr(teacher, "open_sampler", lambda *_, **__: asked)
     name = "packaged:smollm2-135m-instruct"
-    run(tables, tmp_path / "whole", model_name_or_path=name, tries=1, max_prompt_tokens=100_000)
+    run(tables, tmp_path / "whole", tokenizer=name, tries=1, max_prompt_tokens=100_000)
     tokenizer = teacher.load_tokenizer(name)
     budget = min(len(tokenizer.apply_chat_template(request.messages, add_generation_prompt=True)["input_ids"])
                  for request in asked.asked) - 1  # fmt: skip
-    rows = run(tables, tmp_path / "fit", model_name_or_path=name, tries=1, max_prompt_tokens=budget)
+    rows = run(tables, tmp_path / "fit", tokenizer=name, tries=1, max_prompt_tokens=budget)
     assert {row["reason"] for row in rows} == {"invented_id"}
 
 
@@ -379,7 +380,7 @@ def test_accepting_the_first_few_and_a_least_gain(tables, tmp_path, fake):
 
 
 def test_short_ids_are_shown_and_written_back_long(tables, tmp_path, fake):
-    rows = run(tables, tmp_path, short_ids=True, prompt="prompts/rejection_guided.yaml")
+    rows = run(tables, tmp_path, short_ids=True, prompt="rejection_guided")
     accepted = [row for row in rows if row["accepted"]]
     assert accepted
     for row in accepted:
@@ -458,14 +459,17 @@ def test_the_summary_counts(tables, tmp_path, fake):
         ({"script": "latn"}, "--script latn: expected one of prompt, any, latin, cyrillic"),
         ({"model_name_or_path": None}, "--model_name_or_path: expected a teacher for --mode rejection"),
         ({"rankings": "few.parquet"}, "--rankings few.parquet: expected --mode template and --least_gain 0"),
-        ({"prompt": "prompts/targeted.yaml"}, "`target`"),
+        ({"prompt": "targeted"}, "`target`"),
         ({"mode": "targeted"}, "`target`"),
         ({"split": "valid"}, "expected slates of split 'valid'"),
         ({"least_gain": 4}, "--least_gain 4: expected less"),
-        ({"max_prompt_tokens": 100, "engine": "openai"}, "--max_prompt_tokens 100: with --engine openai expected --tokenizer"),
+        ({"max_tokens": 40, "tokenizer": "packaged:smollm2-135m-instruct"}, "--max_tokens 40: expected at least 1"),
+        ({"max_tokens": 40, "engine": "transformers", "model_name_or_path": "packaged:smollm2-135m-instruct"},
+         "--max_tokens 40: expected at least 1"),
+        ({"max_prompt_tokens": 100}, "--max_prompt_tokens 100: with --engine openai expected --tokenizer"),
         ({"max_tokens": 512, "max_model_len": 512}, "--max_tokens 512: expected less than --max_model_len 512"),
-        ({"base_url": "http://u:secret@host/v1"}, "--base_url http://***@host/v1: expected a URL"),
-        ({"base_url": "host/v1", "engine": "openai"}, "--base_url host/v1: expected a URL"),
+        ({"base_url": "http://u:secret@host/v1", "engine": "vllm"}, "--base_url http://***@host/v1: expected a URL"),
+        ({"base_url": "host/v1"}, "--base_url host/v1: expected a URL"),
         ({"skip_accepted": "nowhere.jsonl"}, "nowhere"),
         *(({name: value}, f"--{name} {value}: expected a number")
           for names, values in ((("tries", "accept_top", "batch_size", "max_tokens", "concurrency", "workers", "max_slates",
@@ -484,7 +488,12 @@ def test_wrong_input_is_named_and_nothing_is_written(tables, tmp_path, fake, cha
 
 def words(tables, folder: Path, **changes) -> list[str]:
     """The command line of `config`."""
-    options = {"prompt": "prompts/rejection.yaml", "model_name_or_path": "fake", "output_dir": folder} | changes
+    options = {
+        "prompt": "rejection",
+        "model_name_or_path": "fake",
+        "engine": "openai",
+        "output_dir": folder,
+    } | changes
     options = tables | {name: value for name, value in options.items() if value is not None}
     return [f"--{name}={value}" for name, value in options.items()]
 
@@ -501,9 +510,7 @@ def test_the_command_line_asks_a_server(tables, tmp_path):
         return answer(f"The user likes this kind of film, so {ids[0]} fits.", ids)
 
     with FakeServer(reply) as server:
-        done = gr2(
-            "traces", *words(tables, tmp_path, engine="openai", base_url=server.url, model_name_or_path="fake-teacher")
-        )
+        done = gr2("traces", *words(tables, tmp_path, base_url=server.url, model_name_or_path="fake-teacher"))
     rows = read_lines(tmp_path / "traces.jsonl", COLUMNS)
     assert len(rows) == len(server.requests) == 19 and {row["teacher"] for row in rows} == {"fake-teacher"}
     accepted = sum(row["accepted"] for row in rows)
@@ -524,7 +531,7 @@ def test_a_server_that_fails_ends_the_run_with_one_sentence_and_loses_nothing(ta
         return Odd(good) if well or len(server.requests) <= 5 else Odd("<html>Service is busy</html>")
 
     with FakeServer(reply) as server:
-        command = ["traces", *words(tables, tmp_path / "out", engine="openai", base_url=server.url, concurrency=1)]
+        command = ["traces", *words(tables, tmp_path / "out", base_url=server.url, concurrency=1)]
         with pytest.raises(SystemExit) as ended:
             main(command)
         said = capsys.readouterr().err.splitlines()
