@@ -37,8 +37,6 @@ def run(config: Config) -> None:
     learned = [own for own, slate in zip(values, slates, strict=True) if slate["split"] == "train"]
     if not learned:
         raise InputError(f"{config.slates}: column 'split': expected train slates, whose candidates set the levels")
-    if not all(np.isfinite(own).all() for own in values):
-        raise InputError(f"{config.slates}: column 'scores': expected scores of which mean and spread are finite")
     edges = np.quantile(np.concatenate(learned), np.arange(1, LEVELS) / LEVELS, axis=0)
     facts = pl.Series("facts", [facts_of(own, edges) for own in values])
     path = Path(config.output_dir) / "slates.parquet"

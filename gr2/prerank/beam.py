@@ -4,16 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from gr2.data.catalogue import Catalogue
-from gr2.errors import InputError
 from gr2.language_model.beam import closed_nodes, node_numbers, search
 from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.language_model.sequences import code_token_ids, next_item_prompt
 from gr2.language_model.taught_ids import check_taught
 from gr2.prerank.queries import Queries, Ranker, Top
-from gr2.semantic_ids.tokens import BEGIN, END, code_token
+from gr2.semantic_ids.tokens import BEGIN
 from gr2.semantic_ids.trie import build_trie
 
 
@@ -59,14 +57,12 @@ def ranker(
     """The mid-trained model's own most likely items. Scores are log-probabilities.
 
     The model reads between `history` and `window` past items. With `exclude_seen` no item of the user's whole past can
-    be found, and a list is as long as without, where the catalogue has that many others. InputError where the model's
-    tokenizer lacks tokens of the catalogue's IDs.
+    be found, and a list is as long as without, where the catalogue has that many others. InputError where the model does
+    not know the catalogue's IDs, or was taught others.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = load_tokenizer(model_name_or_path)
     check_taught(model_name_or_path, tokenizer, catalogue, "--semantic_ids")
-    require_tokens(tokenizer, catalogue, model_name_or_path)
-    # merge: gr2.language_model.knowledge.check_ids(model_name_or_path, tokenizer, catalogue)
     model = load_model(model_name_or_path).eval().to(device)
     tokenizer.padding_side = "right"
     names = catalogue.item_ids.to_list()
@@ -115,15 +111,3 @@ def seen(batch: list[Chunk], queries: Queries, searches: int) -> tuple[np.ndarra
     number = np.concatenate([row * searches + np.arange(c.end - c.first) for row, c in enumerate(batch)])
     own, item = queries.only(query).seen()
     return number[own], item
-
-
-def require_tokens(tokenizer: PreTrainedTokenizerBase, catalogue: Catalogue, model_name_or_path: str) -> None:
-    """InputError unless the tokenizer has every token of the catalogue's IDs."""
-    used = {(level, code) for codes in catalogue.codes.values() for level, code in enumerate(codes)}
-    vocabulary = tokenizer.get_vocab()
-    missing = [
-        token for token in (BEGIN, END, *(code_token(*place) for place in sorted(used))) if token not in vocabulary
-    ]
-    if missing:
-        raise InputError(f"--model_name_or_path {model_name_or_path}: expected a model that `gr2 midtrain` taught these "
-                         f"semantic IDs; its tokenizer lacks {missing[0]} and {len(missing) - 1} more of their tokens")  # fmt: skip

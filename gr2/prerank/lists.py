@@ -1,7 +1,6 @@
 """The lists of the chosen pre-rankers at every position."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -15,17 +14,14 @@ from gr2.prerank import simple
 from gr2.prerank.own import as_arrays, read_top_k
 from gr2.prerank.positions import Positions
 from gr2.prerank.queries import Ranker, Top
+from gr2.prerank.settings import Config
 from gr2.prerank.simple import filled_by_popularity, fused
 
-if TYPE_CHECKING:
-    from gr2.prerank.slates import Config
-
-PRE_RANKERS = ("beam", "sasrec", "popularity", "item_knn", "bm25", "file")
 CELLS = 50_000_000  # scores held at a time, 200 MB
 FUSED = 50  # depth at least of each list that is fused
 
 
-def listed(config: "Config", events: pl.DataFrame, positions: Positions, item_ids: pl.Series, count: int) -> Top:
+def listed(config: Config, events: pl.DataFrame, positions: Positions, item_ids: pl.Series, count: int) -> Top:
     """The `count` best items at every position; int32 and float32 [positions, count].
 
     Lists from a file may be short. Others are only where the catalogue has no more items for the user.
@@ -46,7 +42,7 @@ def listed(config: "Config", events: pl.DataFrame, positions: Positions, item_id
     return top, scores
 
 
-def own_lists(config: "Config", asked: pl.DataFrame, item_ids: pl.Series, count: int) -> Top:
+def own_lists(config: Config, asked: pl.DataFrame, item_ids: pl.Series, count: int) -> Top:
     """The lists of the user's own file at the asked positions; says how many of them nobody asked for."""
     table = read_top_k(config.top_k, item_ids, asked)
     unused = len(table.join(asked, on=["user_id", "position"], how="anti"))
@@ -55,7 +51,7 @@ def own_lists(config: "Config", asked: pl.DataFrame, item_ids: pl.Series, count:
     return as_arrays(table, asked, item_ids, count)
 
 
-def own_ranker(config: "Config", events: pl.DataFrame, item_ids: pl.Series, count: int) -> Ranker:
+def own_ranker(config: Config, events: pl.DataFrame, item_ids: pl.Series, count: int) -> Ranker:
     """The pre-ranker that the options name, or the fusion of several."""
     if len(config.pre_ranker) == 1:
         return ranker(config.pre_ranker[0], config, events, item_ids, count)
@@ -63,7 +59,7 @@ def own_ranker(config: "Config", events: pl.DataFrame, item_ids: pl.Series, coun
     return fused([ranker(name, config, events, item_ids, deep) for name in config.pre_ranker], count)
 
 
-def learned(config: "Config", events: pl.DataFrame) -> pl.DataFrame:
+def learned(config: Config, events: pl.DataFrame) -> pl.DataFrame:
     """The pretrain events, all that a pre-ranker may learn from."""
     found = events.filter(pl.col("split") == "pretrain")
     if found.is_empty():
@@ -71,12 +67,12 @@ def learned(config: "Config", events: pl.DataFrame) -> pl.DataFrame:
     return found
 
 
-def counted(config: "Config", events: pl.DataFrame, item_ids: pl.Series) -> np.ndarray:
+def counted(config: Config, events: pl.DataFrame, item_ids: pl.Series) -> np.ndarray:
     """How often each item occurs in the pretrain events: int64 [n_items]."""
     return np.bincount(learned(config, events)["row"], minlength=len(item_ids))
 
 
-def ranker(name: str, config: "Config", events: pl.DataFrame, item_ids: pl.Series, count: int) -> Ranker:
+def ranker(name: str, config: Config, events: pl.DataFrame, item_ids: pl.Series, count: int) -> Ranker:
     """A pre-ranker by name; what it learns from are pretrain events."""
     if name == "popularity":
         return simple.popularity(counted(config, events, item_ids), count, config.exclude_seen)
@@ -97,13 +93,18 @@ def ranker(name: str, config: "Config", events: pl.DataFrame, item_ids: pl.Serie
                        window=config.window, batch_size=config.batch_size, exclude_seen=config.exclude_seen)  # fmt: skip
 
 
-def sasrec_ranker(config: "Config", item_ids: pl.Series, count: int) -> Ranker:
+def sasrec_ranker(config: Config, item_ids: pl.Series, count: int) -> Ranker:
+    from safetensors import SafetensorError
+
     from gr2.prerank.sasrec import SASRec, SASRecConfig, ranker
 
     shape = Path(config.sasrec) / "config.json"
     if not shape.exists() or read_json(shape).get("model_type") != SASRecConfig.model_type:
         raise InputError(f"--sasrec {config.sasrec}: expected a folder that `gr2 sasrec` wrote")
-    model = SASRec.from_pretrained(config.sasrec)
+    try:
+        model = SASRec.from_pretrained(config.sasrec)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"--sasrec {config.sasrec}: no loadable SASRec ({str(error).splitlines()[0]})") from None
     if model.config.items_digest != order_digest(item_ids):
         raise InputError(f"{config.sasrec}: it was trained on other items, or another order, than {config.items}")
     return ranker(model, count, config.exclude_seen)

@@ -10,7 +10,6 @@ neither order nor scores are left to tell. Windows of events do not overlap, and
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -21,12 +20,10 @@ from gr2.data.slates import shuffled
 from gr2.errors import InputError
 from gr2.prerank.lists import CELLS, own_ranker
 from gr2.prerank.queries import Queries, Ranker
-
-if TYPE_CHECKING:
-    from gr2.prerank.slates import Config
+from gr2.prerank.settings import Config
 
 
-def protocol_slates(config: "Config", events: pl.DataFrame, item_ids: pl.Series) -> tuple[pl.DataFrame, dict]:
+def protocol_slates(config: Config, events: pl.DataFrame, item_ids: pl.Series) -> tuple[pl.DataFrame, dict]:
     """The content of slates.parquet, and counts by split. events: from `numbered`."""
     if config.protocol == "impressions":
         require_ratings(config, events)
@@ -76,7 +73,7 @@ def counted(splits: list[str], every: pl.Series, windows: pl.Series, full: list[
     return report
 
 
-def require_ratings(config: "Config", events: pl.DataFrame) -> None:
+def require_ratings(config: Config, events: pl.DataFrame) -> None:
     """InputError unless every event of the asked splits has a rating: without one it would pass as not liked."""
     require_columns(events, config.interactions, ("rating",))
     if not events["rating"].dtype.is_numeric():
@@ -86,7 +83,7 @@ def require_ratings(config: "Config", events: pl.DataFrame) -> None:
     refuse_rows(asked & ~finite, config.interactions, "rating", "a finite number", events["rating"])
 
 
-def windowed(config: "Config", events: pl.DataFrame) -> pl.DataFrame:
+def windowed(config: Config, events: pl.DataFrame) -> pl.DataFrame:
     """Non-overlapping stretches of a user's events in one split: `rows`, `ratings`, the first's `at`, `position`; `start`."""
     size = config.relevant if config.protocol == "later" else config.candidates
     shortest = size if config.protocol == "later" else 2
@@ -102,7 +99,7 @@ def windowed(config: "Config", events: pl.DataFrame) -> pl.DataFrame:
     return grouped.filter(pl.col("rows").list.len() >= shortest)
 
 
-def label_maps(config: "Config", windows: pl.DataFrame) -> list[dict[int, float]]:
+def label_maps(config: Config, windows: pl.DataFrame) -> list[dict[int, float]]:
     """For each window the label of its items' rows; items from the pre-ranker are not in it."""
     if config.protocol == "later":
         return [dict.fromkeys(rows, 1.0) for rows in windows["rows"].to_list()]

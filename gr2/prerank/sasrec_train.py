@@ -40,7 +40,7 @@ class Config(TrainingArguments):
     num_train_epochs: float = arg(60.0, "most epochs", above=0)
     per_device_train_batch_size: int = arg(48, "rows a batch, each of up to `length` items of several users", least=1)
     per_device_eval_batch_size: int = arg(512, "users a batch when judging an epoch", least=1)
-    learning_rate: float = arg(1e-3, "Adam's", above=0)
+    learning_rate: float = arg(1e-3, "Adam's", least=0)
     lr_scheduler_type: str = arg("constant", "schedule of the learning rate")
     eval_strategy: str = arg("epoch", "when it is judged; as save_strategy")
     save_strategy: str = arg("epoch", "when it is saved; a killed training goes on from there")
@@ -50,7 +50,6 @@ class Config(TrainingArguments):
     greater_is_better: bool = arg(True, "whether more of it is better")
     logging_strategy: str = arg("epoch", "when the loss is logged")
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
-    seed: int = arg(42, "of weights, order, dropout and of who judges", least=0, most=2**32 - 1)
     restore_callback_states_from_checkpoint: bool = arg(True, "a killed training is as patient as a whole one")
 
     def __post_init__(self) -> None:

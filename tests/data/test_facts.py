@@ -71,15 +71,6 @@ def test_facts_of_the_wrong_number_are_refused(with_facts, tmp_path):
         read_slates(tmp_path / "texts.parquet")
 
 
-def test_scores_without_a_finite_spread_are_refused_and_nothing_is_written(world, tmp_path):
-    frame = pl.read_parquet(world.slates)
-    frame.with_columns(scores=pl.lit([1e308] * 10)).write_parquet(tmp_path / "slates.parquet")
-    with pytest.raises(InputError, match=r"slates\.parquet: column 'scores': expected scores of which mean and spread"):
-        facts.run(facts.Config(items=world.items, interactions=world.interactions, embeddings=world.embeddings,
-                               slates=str(tmp_path / "slates.parquet"), output_dir=str(tmp_path / "out")))  # fmt: skip
-    assert not (tmp_path / "out").exists()
-
-
 @given(st.integers(1, 12), st.integers(0, 5), st.integers(0, 5))
 def test_what_belongs_to_a_candidate_moves_with_it(count, seed, draw):
     names = [f"i{n}" for n in range(count)]

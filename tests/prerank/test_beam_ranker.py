@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -6,15 +8,17 @@ from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr2.artifacts import write_json
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.language_model.beam import search
 from gr2.language_model.loading import load_model, load_tokenizer, save_model
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.sequences import code_token_ids, next_item_prompt
+from gr2.language_model.taught_ids import FILE, taught_ids
 from gr2.language_model.vocabulary import expand
 from gr2.prerank.beam import chunks, first_read, ranker
-from gr2.semantic_ids.tokens import vocabulary
+from gr2.semantic_ids.tokens import sid_string, vocabulary
 from gr2.semantic_ids.trie import build_trie
 
 users = st.tuples(st.lists(st.integers(0, 5), min_size=2, max_size=60), st.sets(st.integers(1, 59), min_size=1)).map(
@@ -173,15 +177,27 @@ def test_a_model_without_the_ids_tokens_is_refused(world, tmp_path):
     expand(made, tokenizer, vocabulary(3, 7), seed=0)
     save_model(made, tokenizer, tmp_path / "fewer")
     options = {"count": 3, "beams": 3, "history": 4, "window": 4, "batch_size": 4, "exclude_seen": True}
-    for folder, message in (("base", r"lacks <\|sid_begin\|> and \d+ more"), ("fewer", "lacks <s_a_7> and 2 more")):
-        with pytest.raises(InputError, match=f"{folder}: expected a model that `gr2 midtrain` taught .* {message}"):
+    for folder in ("base", "fewer"):
+        with pytest.raises(
+            InputError, match=f"{folder}: the model does not know <.*run gr2 midtrain on these IDs first"
+        ):
             ranker(catalogue, str(tmp_path / folder), **options)
     complaint = refused("slates", "--items", world.items, "--interactions", world.interactions, "--output_dir", tmp_path / "out",
                         "--semantic_ids", world.semantic_ids, "--model_name_or_path", tmp_path / "base")  # fmt: skip
-    assert (
-        "expected a model that `gr2 midtrain` taught these semantic IDs" in complaint
-        and not (tmp_path / "out").exists()
+    assert "the model does not know" in complaint and not (tmp_path / "out").exists()
+    deeper = Catalogue(
+        **vars(catalogue) | {"sid": {name: sid_string((*codes, 0)) for name, codes in catalogue.codes.items()}}
     )
-    deeper = Catalogue(**vars(catalogue) | {"codes": {name: (*codes, 0) for name, codes in catalogue.codes.items()}})
-    with pytest.raises(InputError, match="lacks <s_a_7>"):
+    with pytest.raises(InputError, match="does not know"):
         ranker(deeper, str(tmp_path / "fewer"), **options)
+
+
+def test_a_model_that_was_taught_other_ids_is_refused(world, model, tmp_path):
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    shutil.copytree(model, tmp_path / "model")
+    write_json(tmp_path / "model" / FILE, taught_ids(catalogue))
+    assert answers(world, str(tmp_path / "model"), (ITEMS, [2])) == answers(world, model, (ITEMS, [2]))
+    turned = dict(zip(catalogue.sid, reversed(catalogue.sid.values()), strict=True))
+    write_json(tmp_path / "model" / FILE, taught_ids(Catalogue(**vars(catalogue) | {"sid": turned})))
+    with pytest.raises(InputError, match="was taught other IDs"):
+        answers(world, str(tmp_path / "model"), (ITEMS, [2]))

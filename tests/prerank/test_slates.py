@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import polars as pl
 import pytest
 import torch
@@ -193,7 +195,7 @@ LATER = {"protocol": "later", "relevant": 2}
     ({"pre_ranker": "beam", "model_name_or_path": "m", "semantic_ids": "i", "window": 9},
      "--window 9: expected at least --history, 20"),
     ({"shuffle": "true"}, "--shuffle true: expected --protocol later or impressions"),
-    ({"protocol": "latter"}, "invalid choice: 'latter'"),
+    ({"protocol": "latter"}, "--protocol latter: expected one of next, later, impressions"),
     (LATER | {"depth": 5}, "--depth 5: expected --protocol next"),
     (LATER | {"keep_missed": "true"}, "--keep_missed True: expected --protocol next"),
     (LATER | {"max_positions": 2}, "--max_positions 2: expected --protocol next"),
@@ -235,6 +237,15 @@ def test_a_sasrec_of_other_items_is_refused(world, tmp_path, untrained_sasrec):
             sasrec=untrained_sasrec,
             items=str(tmp_path / "items.parquet"),
         )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sasrec_that_was_cut_short_is_refused(world, tmp_path, untrained_sasrec):
+    for file in ("config.json", "model.safetensors"):
+        content = Path(untrained_sasrec, file).read_bytes()
+        (tmp_path / file).write_bytes(content[: len(content) if file == "config.json" else len(content) // 2])
+    with pytest.raises(InputError, match="no loadable SASRec"):
+        made(world, tmp_path / "out", pre_ranker=["sasrec"], sasrec=str(tmp_path))
     assert not (tmp_path / "out").exists()
 
 
