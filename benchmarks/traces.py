@@ -116,7 +116,7 @@ def main() -> int:
     teacher.open_sampler = lambda *_, **__: sampler  # loaded once for all rounds
 
     def config(number: int) -> sample.Config:
-        return sample.Config(**tables, prompt="prompts/rejection.yaml", model_name_or_path=SMOLLM2, short_ids=True,
+        return sample.Config(**tables, prompt="rejection", model_name_or_path=SMOLLM2, short_ids=True,
                              max_tokens=arguments.max_tokens, batch_size=arguments.batch_size, seed=arguments.seed,
                              output_dir=str(folder / f"round{number}"))  # fmt: skip
 

@@ -4,6 +4,7 @@ An answer is one JSON object, `{"explanation": str, "recommendations": [semantic
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,11 +12,17 @@ from gr2.data.catalogue import Catalogue
 
 # Why an answer is unusable; `Answer.reason` is one of these, or None.
 REASONS = ("no_json", "truncated", "wrong_fields", "empty_explanation", "unknown_id", "duplicate_id", "wrong_length")
+# The service kept the answer back (`finish_reason`); how the model would have ranked is unknown, so this is none of REASONS.
+WITHHELD = "withheld"
+WITHHELD_BY = ("content_filter", "refusal")
+ATTEMPTS = 32  # only the last 32 places of a completion where an object may start are tried: the time stays linear
+OBJECT_START = re.compile(r'\{(?=[ \t\n\r]*["}])')
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A parsed completion: `ranking` (item ids) is None, and `reason` says why, where it is unusable."""
+    """A parsed completion: `ranking` (item ids) is None, and `reason` (of REASONS, or WITHHELD) says why, where it is
+    unusable."""
 
     reasoning: str = ""
     ranking: list[str] | None = None
@@ -41,12 +48,21 @@ def reasoning_span(answer: str) -> tuple[int, int]:
     return len(OPENING), answer.index(CLOSING)
 
 
-def parse(completion: str, candidates: Sequence[str], sids: dict[str, str], has_trace: bool = True) -> Answer:
+def parse(
+    completion: str,
+    candidates: Sequence[str],
+    sids: dict[str, str],
+    has_trace: bool = True,
+    finish_reason: str = "stop",
+) -> Answer:
     """Reads a completion strictly; never raises. `sids` maps item id -> semantic ID.
 
     The ranking must be a permutation of the candidates. Text before the object (a `<think>` block that the chat
-    template opened, say) and after it is ignored; the last object that has `recommendations` counts.
+    template opened, say) and after it is ignored; the last object that has `recommendations` counts. What a service
+    withheld (`finish_reason`) is marked as that and not as the model's mistake.
     """
+    if finish_reason in WITHHELD_BY:
+        return Answer(reason=WITHHELD)
     answer, truncated = _last_object(completion)
     if answer is None:
         return Answer(reason="truncated" if truncated else "no_json")
@@ -69,14 +85,18 @@ def parse(completion: str, candidates: Sequence[str], sids: dict[str, str], has_
 def _last_object(text: str) -> tuple[dict | None, bool]:
     """The last JSON object with `recommendations` in a text; whether an unclosed one follows or stands alone."""
     decoder = json.JSONDecoder()
-    found, truncated, position = None, False, text.find("{")
-    while position >= 0:
+    starts = [match.start() for match in OBJECT_START.finditer(text)]
+    end = starts[-ATTEMPTS] if len(starts) > ATTEMPTS else 0  # what stands before it is not read
+    found, truncated = None, False
+    for start in starts[-ATTEMPTS:]:
+        if start < end:  # inside an object that was read
+            continue
+        truncated = truncated or "{" in text[end:start]
         try:
-            value, end = decoder.raw_decode(text, position)
+            value, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):  # ValueError: also integers of thousands of digits
-            truncated, end = True, position + 1
+            truncated, end = True, start + 1
         else:
             if isinstance(value, dict) and "recommendations" in value:
                 found = value
-        position = text.find("{", end)
-    return found, truncated
+    return found, truncated or "{" in text[end:]

@@ -1,5 +1,9 @@
-"""The one error that is the user's to mend; the command line prints it as a sentence and exits with 2."""
+"""The errors that the command line prints as one sentence: what the user can mend (exit 2), and a failing service (exit 1)."""
 
 
 class InputError(ValueError):
     """Wrong input or arguments. The message names the file, row and column and says what was expected."""
+
+
+class ServiceError(ConnectionError):
+    """A server or a worker that gr2 asked failed. What was answered is kept: the same command goes on from there."""

@@ -1,4 +1,4 @@
-"""Renders prompts/*.yaml: what a model sees of a slate. What it answers is read by gr2/answers.py.
+"""Renders gr2/prompt_files/*.yaml, or a user's own: what a model sees of a slate. What it answers is read by gr2/answers.py.
 
 A prompt file holds `version`, `system`, `user` (Jinja2, sandboxed), `answer` (the JSON schema of the answer), optional
 `max_history`, and optional `domain`: who the model is, what users do and the domain knowledge to prime it with, all of
@@ -19,6 +19,7 @@ from gr2.config import read_yaml
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 
+FILES = Path(__file__).parent / "prompt_files"
 FIELDS = {"version", "system", "user", "answer"}
 DOMAIN_FIELDS = {"expert", "chose", "choose", "priming"}
 
@@ -55,27 +56,28 @@ class Prompt:
 def load_prompt(path: str | Path, domain: str | Path | None = None, priming: bool = True) -> Prompt:
     """Reads a prompt file; InputError where a field is missing, unknown or no valid template.
 
-    `domain`: a file of prompts/domains, for prompts with a domain. `priming=False` leaves GR2's knowledge priming out
+    `path`: a file, or the name of one in gr2/prompt_files. `domain`: likewise, in gr2/prompt_files/domains, for prompts with
+    a domain. `priming=False` leaves GR2's knowledge priming out
     (2602.07774, an ablation there).
     """
-    path = Path(path)
+    path = _existing(path, FILES)
     values = read_yaml(path)
     max_history = values.pop("max_history", 50)
     own = values.pop("domain", None)
     if set(values) != FIELDS:
         raise InputError(f"{path}: expected the fields {', '.join(sorted(FIELDS))}, optional max_history and domain, "
                          f"found {', '.join(map(str, values))}")  # fmt: skip
+    _check_types(path, values | {"max_history": max_history})
     block = _domain(path, own, "general") if own is not None else {}
     if domain is not None:
         if not block:
             raise InputError(f"domain {domain}: {path} has no domain that it could replace")
-        block = _domain(domain, read_yaml(Path(domain)), Path(domain).stem)
+        domain = _existing(domain, FILES / "domains")
+        block = _domain(domain, read_yaml(domain), domain.stem)
     environment = jinja2.sandbox.SandboxedEnvironment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["regex"] = re.escape
-    if "recommendations" not in values["answer"].get("properties", {}):
-        raise InputError(f"{path}: answer.properties: expected 'recommendations'")
     pattern = values["answer"]["properties"].get("explanation", {}).get("pattern")
     try:
         system, user = (environment.from_string(values[name].strip()) for name in ("system", "user"))
@@ -84,6 +86,46 @@ def load_prompt(path: str | Path, domain: str | Path | None = None, priming: boo
         raise InputError(f"{path}: not a Jinja2 template, line {error.lineno}: {error.message}") from None
     return Prompt(path.stem, values["version"], system, user, pattern, values["answer"], max_history, block,
                   block.get("priming", "") if priming else "")  # fmt: skip
+
+
+def prompt_file(name_or_path: str) -> str:
+    """The path of a prompt or a domain that comes with gr2 by its name, `student`; anything else as it is."""
+    inside = [folder / f"{name_or_path}.yaml" for folder in (FILES, FILES / "domains")]
+    found = [str(file) for file in inside if "/" not in str(name_or_path) and file.is_file()]
+    return found[0] if found else str(name_or_path)
+
+
+def _existing(name_or_path: str | Path, folder: Path) -> Path:
+    path = Path(prompt_file(str(name_or_path)))
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise InputError(f"{path}: no such file; expected one, or a name of {names}")
+    return path
+
+
+def _check_types(path: Path, values: dict) -> None:
+    """InputError for a field of a prompt file that is not of its kind; YAML reads `12:30` or `yes` as no text."""
+    for name in ("system", "user"):
+        if not isinstance(values[name], str):
+            raise InputError(f"{path}: {name}: expected a text, found {values[name]!r}")
+    if not isinstance(values["version"], str | int) or isinstance(values["version"], bool):
+        raise InputError(f"{path}: version: expected a number or a text, found {values['version']!r}")
+    if type(values["max_history"]) is not int or values["max_history"] < 1:
+        raise InputError(f"{path}: max_history: expected a whole number of at least 1, found {values['max_history']!r}")
+    answer = values["answer"]
+    properties = answer.get("properties") if isinstance(answer, dict) else None
+    if not isinstance(properties, dict) or "recommendations" not in properties:
+        raise InputError(f"{path}: answer.properties: expected 'recommendations'")
+    for name, value in properties.items():
+        if name not in ("explanation", "recommendations") or not isinstance(value, dict):
+            raise InputError(f"{path}: answer.properties: expected explanation and recommendations, each a mapping, found "
+                             f"{name}: {value!r}")  # fmt: skip
+    if not isinstance(properties.get("explanation", {}).get("pattern", ""), str):
+        raise InputError(f"{path}: answer.properties.explanation.pattern: expected a text")
+    try:
+        json.dumps(answer)
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: answer: expected a JSON schema: mappings, lists, texts, numbers") from None
 
 
 def _domain(path: str | Path, values: object, name: str) -> dict[str, str]:
@@ -107,8 +149,8 @@ def render(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None
             {"role": "system", "content": prompt.system.render(values)},
             {"role": "user", "content": prompt.user.render(values)},
         ]
-    except jinja2.TemplateError as error:  # an unknown name, or a target where there is none
-        raise InputError(f"prompt {prompt.name}: {error.message}") from None
+    except Exception as error:  # an unknown name, a target where there is none, or whatever else a template may compute
+        raise InputError(f"prompt {prompt.name}: {error}") from None
 
 
 def answer_schema(prompt: Prompt, slate: dict, catalogue: Catalogue) -> dict:
@@ -118,12 +160,13 @@ def answer_schema(prompt: Prompt, slate: dict, catalogue: Catalogue) -> dict:
     """
     schema = json.loads(json.dumps(prompt.answer))
     if prompt.pattern:
-        schema["properties"]["explanation"]["pattern"] = prompt.pattern.render(
-            _values(prompt, slate, catalogue)
-        ).strip()
+        try:
+            pattern = prompt.pattern.render(_values(prompt, slate, catalogue)).strip()
+        except Exception as error:
+            raise InputError(f"prompt {prompt.name}: {error}") from None
+        schema["properties"]["explanation"]["pattern"] = pattern
     elif prompt.has_trace:
-        shown = dict.fromkeys([*slate["history"][-prompt.max_history :], *slate["candidates"]])
-        schema["properties"]["explanation"]["cites"] = [catalogue.sid[item_id] for item_id in shown]
+        schema["properties"]["explanation"]["cites"] = [catalogue.sid[name] for name in shown_items(prompt, slate)]
     schema["properties"]["recommendations"] |= {
         "items": {"enum": [catalogue.sid[item_id] for item_id in slate["candidates"]]},
         "minItems": len(slate["candidates"]),
@@ -131,6 +174,15 @@ def answer_schema(prompt: Prompt, slate: dict, catalogue: Catalogue) -> dict:
         "uniqueItems": True,
     }
     return schema
+
+
+def shown_items(prompt: Prompt, slate: dict) -> list[str]:
+    """The items that the prompt shows, each once: the latest of the history, and the candidates."""
+    return list(dict.fromkeys([*_history(prompt, slate), *slate["candidates"]]))
+
+
+def _history(prompt: Prompt, slate: dict) -> list[str]:
+    return slate["history"][max(0, len(slate["history"]) - prompt.max_history) :]
 
 
 def _values(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None = None) -> dict:
@@ -143,7 +195,7 @@ def _values(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | Non
             "category": catalogue.category[item_id],
         }
 
-    history = [shown(item_id) for item_id in slate["history"][-prompt.max_history :]]
+    history = [shown(item_id) for item_id in _history(prompt, slate)]
     facts = slate.get("facts") or [{}] * len(slate["candidates"])
     candidates = [shown(item_id) | {"facts": known} for item_id, known in zip(slate["candidates"], facts, strict=True)]
     categories = Counter(category for item in history for category in item["category"].split(" > ") if category)

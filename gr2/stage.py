@@ -18,6 +18,7 @@ from gr2.code_version import code_version
 from gr2.config import config_file, describe_options, is_input, parse, read_options
 from gr2.errors import InputError
 from gr2.masking import is_secret, mask, mask_options
+from gr2.prompts import prompt_file
 
 
 def run_stage(stage: str, words: list[str]) -> None:
@@ -79,6 +80,8 @@ def input_paths(config: Any, options: dict[str, list[str]]) -> list[str]:
     for field in filter(is_input, dataclasses.fields(config)):
         value = options.get(field.name) or vars(config)[field.name]
         words = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+        if field.name in ("prompt", "domain"):
+            words = [prompt_file(word) for word in words]  # a name stands for a file of gr2's own
         paths += [word if exists(word) else word.partition("=")[2] or word for word in words if word]
     return paths
 

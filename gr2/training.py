@@ -1,48 +1,123 @@
 """What every training stage shares: resume from the last whole checkpoint, save the model, keep the log."""
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from transformers import Trainer
+from safetensors import SafetensorError, safe_open
+from transformers import Trainer, TrainerState
 
 from gr2.artifacts import write_model_whole, write_text
+from gr2.errors import InputError
 
-LOG = "training_log.jsonl"
+LOG, STATE = "training_log.jsonl", "trainer_state.json"
+TOTALS = {"total_flos", "train_loss", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
+SHARDED = ("pytorch_model_fsdp*", "global_step*")  # weights of FSDP's and DeepSpeed's own checkpoints
+
+
+class WithoutCard:
+    """Of a TRL trainer: no README.md. TRL's holds the folder's name and no more than the manifest says."""
+
+    def create_model_card(self, *_, **__) -> None:
+        return
+
+
+def checkpoints(output_dir: str | Path) -> list[Path]:
+    """The Trainer's checkpoint folders, newest first; `checkpoint-best`, or a file with such a name, is none of them."""
+    found = [path for path in Path(output_dir).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted((path for path in found if path.is_dir()), key=lambda path: -int(path.name.split("-")[1]))
 
 
 def last_checkpoint(output_dir: str | Path) -> str | None:
-    """The newest checkpoint that was written to its end (`trainer_state.json` comes last), or None."""
-    for folder in sorted(Path(output_dir).glob("checkpoint-*"), key=lambda folder: -int(folder.name.split("-")[1])):
-        try:
-            json.loads((folder / "trainer_state.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):  # killed while it was being written
-            continue
-        return str(folder)
-    return None
+    """The newest checkpoint that was written to its end, or None."""
+    return next((str(folder) for folder in checkpoints(output_dir) if is_whole(folder)), None)
 
 
-def train(trainer: Trainer) -> None:
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint has a readable `trainer_state.json`, which is written last, and readable weights."""
+    try:
+        TrainerState.load_from_json(str(checkpoint / STATE))
+        weights = list(checkpoint.glob("*.safetensors"))
+        for file in weights:
+            safe_open(file, framework="pt").keys()  # reads the header, and compares it with the file's size
+    except (OSError, ValueError, TypeError, SafetensorError):  # killed while it was being written, or damaged
+        return False
+    return bool(weights) or any(any(checkpoint.glob(name)) for name in SHARDED)
+
+
+def train(trainer: Trainer, check: Callable[[TrainerState], None] = lambda state: None) -> None:
     """Trains to the end, from the last checkpoint where there is one; then the model appears, whole, in output_dir.
 
     Also writes `training_log.jsonl`, one line a logged step, and removes the checkpoints. Call it on every rank.
+    `check` sees the state after training and raises InputError where the model is not to be written. InputError, too, where
+    no step was made, where weights are no numbers any more, and where the best checkpoint is gone.
     """
     from peft import PeftModel  # slow to import
 
     output_dir = Path(trainer.args.output_dir)
     checkpoint = last_checkpoint(output_dir)
-    if checkpoint and trainer.is_world_process_zero():
-        print(f"resuming from {checkpoint}", flush=True)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    if checkpoint is None:
+        trainer.train()
+    else:
+        if trainer.is_world_process_zero():
+            print(f"resuming from {checkpoint}", flush=True)
+        resume(trainer, checkpoint)
+    if trainer.state.global_step == 0:
+        raise InputError("nothing was trained: not one step was made; expected a whole batch of examples")
+    check(trainer.state)
+    refuse_no_numbers(trainer)
     if isinstance(trainer.model, PeftModel):  # what is written is a plain checkpoint
         trainer.model = trainer.model_wrapped = trainer.model.merge_and_unload()
     save(trainer, output_dir)
     if trainer.is_world_process_zero():
-        lines = [json.dumps(entry) for entry in trainer.state.log_history]
+        lines = [json.dumps(entry, sort_keys=True) for entry in without_totals(trainer.state.log_history)]
         write_text(output_dir / LOG, "".join(line + "\n" for line in lines))
-        for folder in output_dir.glob("checkpoint-*"):
+        for folder in checkpoints(output_dir):
             shutil.rmtree(folder)
     trainer.accelerator.wait_for_everyone()
+
+
+def resume(trainer: Trainer, checkpoint: str) -> None:
+    """Trains on from a checkpoint; where that was the last step, only loads what the training would have ended with.
+
+    transformers would make one step more.
+    """
+    state = TrainerState.load_from_json(str(Path(checkpoint) / STATE))
+    best = state.best_model_checkpoint
+    if best and not Path(best).is_dir():  # transformers would forget it, and keep a later one
+        raise InputError(f"{best}: no such folder: the best checkpoint is gone; start again in an empty folder")
+    over = state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]
+    if not over or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # these load weights into a wrapped model
+        trainer.train(resume_from_checkpoint=checkpoint)
+        return
+    trainer.state = state
+    if trainer.args.load_best_model_at_end and best:
+        trainer._load_best_model()
+    else:
+        trainer._load_from_checkpoint(checkpoint)
+
+
+def refuse_no_numbers(trainer: Trainer) -> None:
+    """InputError where a training diverged: transformers logs the loss before in the place of one that is no number."""
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # a process has a part of the weights
+        return
+    broken = [name for name, weight in trainer.model.named_parameters() if not weight.isfinite().all()]
+    if broken:
+        raise InputError(
+            f"the training diverged: {len(broken)} weights are not finite, the first is {broken[0]}; expected a lower "
+            "learning_rate"
+        )
+
+
+def without_totals(log_history: list[dict]) -> list[dict]:
+    """The log without transformers' totals, which count from the latest resume on: a resumed run logs what a whole one does.
+
+    The entry that holds them stays where it also has the figures of steps that no other entry has.
+    """
+    entries = [{name: value for name, value in entry.items() if name not in TOTALS} for entry in log_history]
+    return [entry for entry in entries if entry.keys() - {"epoch", "step"}]
 
 
 def save(trainer: Trainer, folder: Path) -> None:

@@ -139,6 +139,22 @@ def midtrained(world) -> str:
 
 
 @pytest.fixture(scope="session")
+def beginner(world) -> Path:
+    """A model of 9,000 parameters after one step of mid-training: it knows the IDs' tokens and nothing else, in 2 seconds.
+
+    Made in this process, which spares the imports of another one.
+    """
+    from gr2.stage import run_stage
+
+    folder = world.root / "beginner"
+    run_stage("midtrain", ["--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
+                           "--output_dir", str(folder), "--hidden_size", "16", "--layers", "1", "--heads", "2",
+                           "--vocab_size", "300", "--context", "512", "--passes", "1", "--max_steps", "1", "--bf16", "false",
+                           "--save_strategy", "no", "--disable_tqdm", "true"])  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
 def traced(world, midtrained) -> World:
     """The world with slates by the mid-trained model's beam search, and template traces for them."""
     beam = World(world.root / "by_beam")
@@ -146,7 +162,7 @@ def traced(world, midtrained) -> World:
         "--model_name_or_path", midtrained, "--output_dir", beam.root / "slates", "--exclude_seen", "false",
         "--candidates", "3", "--history", "6", "--window", "16")  # fmt: skip
     gr2("traces", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", beam.slates,
-        "--prompt", "prompts/rejection.yaml", "--mode", "template", "--output_dir", beam.root / "traces")  # fmt: skip
+        "--prompt", "rejection", "--mode", "template", "--output_dir", beam.root / "traces")  # fmt: skip
     return beam
 
 
@@ -159,7 +175,7 @@ def tuned(world, midtrained, traced) -> str:
     folder = world.root / "sft"
     gr2("sft", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
         "--traces", traced.traces, "--model_name_or_path", midtrained, "--output_dir", folder, "--bf16", "false",
-        "--prompt", "prompts/student_no_trace.yaml", "--num_train_epochs", "40", "--learning_rate", "3e-3", *TINY)  # fmt: skip
+        "--prompt", "student_no_trace", "--num_train_epochs", "40", "--learning_rate", "3e-3", *TINY)  # fmt: skip
     return str(folder)
 
 

@@ -12,27 +12,42 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class FakeServer:
-    """Use as a context manager. `reply(request)` returns the answer's text, or (HTTP status, error message)."""
+@dataclass
+class Odd:
+    """An answer of a server that fails."""
 
-    def __init__(self, reply: Callable[[dict], str | tuple[int, str]]):
+    body: str | dict = ""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    hang: float = 0.0  # seconds before the first byte
+    drip: float = 0.0  # seconds between two bytes
+    cut: bool = False  # the connection ends in the middle of the body
+
+
+class FakeServer:
+    """Use as a context manager. `reply(request)` returns the answer's text, (HTTP status, error message), or `Odd`."""
+
+    def __init__(self, reply: Callable[[dict], str | tuple[int, str] | Odd]):
         self.requests: list[dict] = []
         self.most_at_once = 0
         self._reply = reply
         self._at_once = 0
         self._lock = threading.Lock()
+        self._closed = threading.Event()
 
     def __enter__(self) -> "FakeServer":
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
         return self
 
     def __exit__(self, *_) -> None:
+        self._closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -49,13 +64,24 @@ class FakeServer:
                 reply = fake._reply(request)
                 with fake._lock:
                     fake._at_once -= 1
-                status, body = (200, completion(reply)) if isinstance(reply, str) else (reply[0], failure(reply[1]))
-                content = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
+                with suppress(ConnectionError):  # the client has given up
+                    self.send(odd(reply))
+
+            def send(self, reply: Odd) -> None:
+                content = (reply.body if isinstance(reply.body, str) else json.dumps(reply.body)).encode()
+                fake._closed.wait(reply.hang)
+                self.send_response(reply.status)
+                length = str(len(content) + 10 * reply.cut)
+                for name, value in (
+                    {"Content-Type": "application/json", "Content-Length": length} | reply.headers
+                ).items():
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(content)
+                for byte in content if reply.drip else ():
+                    if fake._closed.wait(reply.drip):
+                        return
+                    self.wfile.write(bytes([byte]))
+                self.wfile.write(content if not reply.drip else b"")
 
             def log_message(self, *_) -> None:
                 pass
@@ -63,11 +89,19 @@ class FakeServer:
         return Handler
 
 
-def completion(text: str) -> dict:
+def odd(reply: str | tuple[int, str] | Odd) -> Odd:
+    if isinstance(reply, Odd):
+        return reply
+    return Odd(completion(reply)) if isinstance(reply, str) else Odd(failure(reply[1]), reply[0])
+
+
+def completion(text: str | None, **changes) -> dict:
+    """The body of a good answer; `changes` are of its choice or, `usage`, of the whole."""
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
     usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
     answer = {"id": "fake", "object": "chat.completion", "created": 0, "model": "fake"}
-    return answer | {"choices": [choice], "usage": usage}
+    usage = changes.pop("usage", usage)
+    return answer | {"choices": [choice | changes], "usage": usage}
 
 
 def failure(message: str) -> dict:

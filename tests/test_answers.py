@@ -1,11 +1,13 @@
 import json
 import random
+import time
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr2 import answers
 from gr2.answers import REASONS, parse, reasoning_span, write_answer
 from gr2.data.catalogue import Catalogue
 from gr2.semantic_ids.tokens import sid_string
@@ -163,3 +165,76 @@ def test_a_hundred_thousand_arbitrary_texts_never_raise(write, least, most):
 )
 def test_depth_and_huge_numbers_do_not_raise(text):
     assert parse(text, IDS[3:], CATALOGUE.sid).reason == "truncated"
+
+
+def every_object(text: str) -> tuple[dict | None, bool]:
+    """The definition, in quadratic time: every `{` is tried, from the first one on."""
+    decoder = json.JSONDecoder()
+    found, truncated, position = None, False, text.find("{")
+    while position >= 0:
+        try:
+            value, end = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            truncated, end = True, position + 1
+        else:
+            if isinstance(value, dict) and "recommendations" in value:
+                found = value
+        position = text.find("{", end)
+    return found, truncated
+
+
+PIECES = ("{", "}", "[", "]", '"', ":", ",", " ", "\n", "{}", "{ }", '{"', '{"a": ', '{"recommendations": ', '["x"]', '"}',
+          "0", "\\", '{"explanation": "a {hm} b", "recommendations": ["x"]}', "<think>", "</think>", "{hm}", '{"a": {"b": [1]}}',
+          answer(), answer()[:-1], answer()[:30])  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=15).map("".join) | st.text(alphabet=ALPHABET, max_size=60))
+def test_the_last_object_is_the_one_that_a_search_through_all_finds(text):
+    assert answers._last_object(text) == every_object(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"<think>I could write {{'item': 1}} or {{\"item\": 1}}.</think>\n{answer()}", True),
+        (f'{{"draft": {answer()}}}', False),  # an object inside another one is no answer
+        (f'{{"draft": {answer()}', True),  # unless the outer one is never closed
+        (f"{answer()} I hope that this helps {{:", True),
+        (f"{answer(explanation='It has {} and {x: {y}} in it.')}", True),
+        ("{}" * 30 + answer(), True),
+        ('{"a": 1}' * 500 + answer(), True),
+    ],
+)
+def test_braces_around_an_answer_do_not_hide_it(text, found):
+    parsed = parse(text, IDS[3:], CATALOGUE.sid)
+    assert parsed.ranking == (IDS[3:] if found else None)
+    assert answers._last_object(text) == every_object(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" * 400_000,
+        '{"' * 200_000,
+        '{"a' * 130_000,
+        '{"a":' * 80_000,
+        '{"a":"' * 66_000,
+        '{"recommendations":' * 200 + "[" + "1," * 200_000,
+        "{ " * 200_000,
+        "{" + " " * 400_000,
+        "{}" * 200_000,
+    ],
+)
+def test_parsing_takes_linear_time(text):
+    started = time.process_time()
+    assert parse(text, IDS[3:], CATALOGUE.sid).ranking is None
+    assert time.process_time() - started < 1, "the search through all takes minutes"
+
+
+@pytest.mark.parametrize("finish_reason", ["content_filter", "refusal"])
+def test_what_a_service_withheld_is_not_the_models_mistake(finish_reason):
+    for text in ("", "I cannot help with that.", answer()):
+        parsed = parse(text, IDS[3:], CATALOGUE.sid, finish_reason=finish_reason)
+        assert (parsed.ranking, parsed.reason) == (None, answers.WITHHELD)
+    assert answers.WITHHELD not in REASONS
+    assert parse("", IDS[3:], CATALOGUE.sid, finish_reason="length").reason == "no_json"

@@ -51,7 +51,7 @@ def test_sft(world, midtrained, traced, tmp_path):
 def test_rl(world, traced, tuned, tmp_path):
     manifest = launch("rl.py", tmp_path / "out", "--items", world.items, "--semantic_ids", world.semantic_ids,
                       "--slates", traced.slates, "--model_name_or_path", tuned, "--num_generations", "4",
-                      "--prompt", "prompts/student_no_trace.yaml", "--max_completion_length", "48",
+                      "--prompt", "student_no_trace", "--max_completion_length", "48",
                       "--learning_rate", "1e-3", "--dynamic_sampling", "true")  # fmt: skip
     assert manifest["processes"] == 2 and changed(tuned, tmp_path / "out")
 
@@ -60,7 +60,7 @@ def test_structured_rl_with_dynamic_sampling_and_validation(world, traced, midtr
     """Five validation slates on two processes: each is judged once."""
     manifest = launch("rl.py", tmp_path / "out", "--items", world.items, "--semantic_ids", world.semantic_ids,
                       "--slates", traced.slates, "--model_name_or_path", midtrained, "--num_generations", "4",
-                      "--prompt", "prompts/student_no_trace.yaml", "--max_completion_length", "48", "--learning_rate", "1e-3",
+                      "--prompt", "student_no_trace", "--max_completion_length", "48", "--learning_rate", "1e-3",
                       "--structured", "true", "--dynamic_sampling", "true", "--eval_slates", "5", "--eval_steps", "1")  # fmt: skip
     assert manifest["processes"] == 2
     log = [json.loads(line) for line in (tmp_path / "out/training_log.jsonl").read_text().splitlines()]

@@ -10,13 +10,14 @@ from test_answers import CATALOGUE, IDS
 from gr2.data.catalogue import read_catalogue
 from gr2.data.facts import SHOWN
 from gr2.errors import InputError
+from gr2.prompts import FILES as FOLDER
 from gr2.prompts import answer_schema, load_prompt, render
 from gr2.semantic_ids.tokens import vocabulary
 
 FACTS = dict.fromkeys(("rank", *SHOWN), 1)
 SLATE = {"slate_id": "s", "history": IDS[:3], "candidates": IDS[3:], "facts": [FACTS] * len(IDS[3:])}
-FILES = sorted(Path("prompts").glob("*.yaml"))
-DOMAINS = sorted(Path("prompts/domains").glob("*.yaml"))
+FILES = sorted(FOLDER.glob("*.yaml"))
+DOMAINS = sorted((FOLDER / "domains").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -50,10 +51,10 @@ def test_only_targeted_prompts_show_the_target(file):
 @pytest.mark.parametrize("name", ["rejection_guided", "targeted_guided"])
 def test_guided_prompts_know_only_what_a_domain_brings(name):
     def system(domain=None, priming=True):
-        prompt = load_prompt(f"prompts/{name}.yaml", domain, priming)
+        prompt = load_prompt(name, domain, priming)
         return render(prompt, SLATE, CATALOGUE, IDS[4])[0]["content"], prompt.label["priming"]
 
-    movies = "prompts/domains/movies.yaml"
+    movies = "movies"
     knowledge = yaml.safe_load(Path(movies).read_text())["priming"]
     (alone, without), (primed, with_it) = system(), system(movies)
     assert (without, with_it) == (False, True)
@@ -62,7 +63,7 @@ def test_guided_prompts_know_only_what_a_domain_brings(name):
 
 
 def test_the_history_is_cut_to_the_latest():
-    prompt = load_prompt("prompts/rejection_guided.yaml")
+    prompt = load_prompt("rejection_guided")
     long = SLATE | {"history": [*(["item0"] * 30), *IDS[1:3] * 5]}
     assert CATALOGUE.sid["item0"] not in render(prompt, long, CATALOGUE)[1]["content"]
 
@@ -82,7 +83,7 @@ def test_slates_with_the_same_candidates_share_their_prompt_up_to_the_history(fi
 @pytest.mark.parametrize("file", DOMAINS, ids=lambda file: file.stem)
 def test_a_domain_takes_the_place_of_the_general_one(name, file):
     def text(domain, priming):
-        prompt = load_prompt(f"prompts/{name}.yaml", domain, priming)
+        prompt = load_prompt(name, domain, priming)
         return " ".join(message["content"] for message in render(prompt, SLATE, CATALOGUE, IDS[4])), prompt.label
 
     domain = yaml.safe_load(file.read_text())
@@ -97,15 +98,15 @@ def test_a_domain_takes_the_place_of_the_general_one(name, file):
 
 
 def test_a_domain_that_fits_no_prompt_or_lacks_a_text_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"prompts/student.yaml has no domain"):
-        load_prompt("prompts/student.yaml", DOMAINS[0])
+    with pytest.raises(InputError, match=r"student.yaml has no domain"):
+        load_prompt("student", DOMAINS[0])
     (tmp_path / "d.yaml").write_text("expert: an expert\nchose: chose\npriming: [a, b]")
     with pytest.raises(
         InputError, match=r"d.yaml: expected a domain with the texts choose, .*found chose, expert, priming"
     ):
-        load_prompt("prompts/rejection.yaml", tmp_path / "d.yaml")
+        load_prompt("rejection", tmp_path / "d.yaml")
     with pytest.raises(InputError, match=r"nowhere.yaml: no such file"):
-        load_prompt("prompts/rejection.yaml", "nowhere.yaml")
+        load_prompt("rejection", "nowhere.yaml")
 
 
 def tokenizer_with(specials: list[str]):
@@ -182,3 +183,49 @@ def test_an_unknown_name_in_a_template_is_refused(tmp_path):
                                      "answer: {properties: {recommendations: {}}}")  # fmt: skip
     with pytest.raises(InputError, match="nothing"):
         render(load_prompt(tmp_path / "p.yaml"), SLATE, CATALOGUE)
+
+
+def test_a_name_is_a_prompt_of_gr2s_own_wherever_it_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_prompt("student").name == "student"
+    assert load_prompt("rejection", "movies").label["domain"] == "movies"
+    with pytest.raises(InputError, match=r"studnet: no such file; expected one, or a name of rejection, .*student"):
+        load_prompt("studnet")
+
+
+@pytest.mark.parametrize(("field", "value", "complaint"), [
+    ("system", "[a, b]", "system: expected a text"),
+    ("user", "12:30:00", "user: expected a text"),
+    ("version", "[1]", "version: expected"),
+    ("max_history", "-3", "max_history: expected a whole number of at least 1"),
+    ("max_history", "many", "max_history: expected a whole number"),
+    ("answer", "[recommendations]", "answer.properties: expected 'recommendations'"),
+    ("answer", "{properties: [recommendations]}", "answer.properties: expected 'recommendations'"),
+    ("answer", "{properties: {recommendations: list}}", "each a mapping"),
+    ("answer", "{properties: {recommendations: {}, score: {}}}", "found score"),
+    ("answer", "{properties: {recommendations: {}, explanation: {pattern: 3}}}", "pattern: expected a text"),
+    ("answer", "{properties: {recommendations: {}}, made: 2026-01-01}", "expected a JSON schema"),
+])  # fmt: skip
+def test_fields_of_the_wrong_kind_are_refused(tmp_path, field, value, complaint):
+    fields = {
+        "version": "1",
+        "max_history": "5",
+        "system": "s",
+        "user": "u",
+        "answer": "{properties: {recommendations: {}}}",
+    }
+    text = "".join(f"{name}: {written}\n" for name, written in (fields | {field: value}).items())
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(InputError, match=complaint):
+        load_prompt(tmp_path / "p.yaml")
+
+
+@pytest.mark.parametrize(
+    "user", ["{{ 1 / 0 }}", "{{ history + 1 }}", "{{ candidates[99].sid }}", "{{ range(10 ** 9) | list }}"]
+)
+def test_whatever_goes_wrong_while_rendering_is_one_sentence(world, tmp_path, user):
+    text = f"version: 1\nsystem: s\nuser: '{user}'\nanswer: {{properties: {{recommendations: {{}}}}}}\n"
+    (tmp_path / "p.yaml").write_text(text)
+    slate = {"slate_id": "s", "history": ["film00"], "candidates": ["film01"]}
+    with pytest.raises(InputError, match="prompt p: "):
+        render(load_prompt(tmp_path / "p.yaml"), slate, read_catalogue(world.items, world.semantic_ids))

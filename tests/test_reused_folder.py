@@ -44,7 +44,7 @@ def cheap(world):
     slates = catalogue | {"semantic_ids": world.semantic_ids, "exclude_seen": False, "pre_ranker": "item_knn"}
     slated = {"items": world.items, "slates": world.slates}
     fit = slated | {"interactions": world.interactions, "embeddings": world.embeddings}
-    traces = slated | {"semantic_ids": world.semantic_ids, "prompt": "prompts/rejection.yaml", "mode": "template"}
+    traces = slated | {"semantic_ids": world.semantic_ids, "prompt": "rejection", "mode": "template"}
     lists = [("slates", slates | {"depth": 20}), slates | {"pre_ranker": "popularity"}]
     rankings = str(world.root / "ranked/rankings.parquet")
     report = {"slates": world.slates, "rankings": f"best={rankings}", "resamples": 100}
@@ -88,7 +88,7 @@ def trained(world, beam, midtrained):
     short = {"max_steps": 1, "save_strategy": "no", "disable_tqdm": True, "seed": 0}
     catalogue = {"items": world.items, "interactions": world.interactions}
     taught = {"items": world.items, "semantic_ids": world.semantic_ids, "slates": beam.slates, "bf16": False,
-              "model_name_or_path": midtrained, "prompt": "prompts/student_no_trace.yaml"} | short  # fmt: skip
+              "model_name_or_path": midtrained, "prompt": "student_no_trace"} | short  # fmt: skip
     sampled = taught | {"per_device_train_batch_size": 16, "max_completion_length": 48}
     return {
         "midtrain": catalogue | short | {"semantic_ids": world.semantic_ids, "hidden_size": 16, "layers": 1, "heads": 2,

@@ -2,6 +2,9 @@
 
 import functools
 import gzip
+import io
+import os
+import re
 import zlib
 from pathlib import Path
 
@@ -11,6 +14,8 @@ from gr2.artifacts import write_whole
 from gr2.errors import InputError
 
 TABLES = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv")  # endings of files with rows and columns
+NAMES = {pl.String(): "text", pl.Int64(): "whole numbers", pl.Float64(): "numbers", pl.Boolean(): "true or false"}
+ONE = {pl.Int64(): "a whole number", pl.Boolean(): "true or false"}
 CSV_TEXTS = ("user_id", "item_id", "slate_id", "title", "description", "categories")  # else `007` would be read as 7
 
 
@@ -35,11 +40,30 @@ def read_table(path: str | Path, names: dict[str, str] | None = None) -> pl.Data
     try:
         source = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path
         frame = readers[ending](source)
-    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: not a readable {ending[1:]} file ({str(error).splitlines()[0]})") from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not a readable {ending[1:]} file ({reason})") from None
+    if ending in (".csv", ".tsv"):
+        refuse_odd_csv(frame, path, source, b"," if ending == ".csv" else b"\t")
     present = {ours: theirs for ours, theirs in names.items() if theirs in frame.columns}
     others = [name for name in frame.columns if name not in {*present.keys(), *present.values()}]
     return frame.select(*(pl.col(theirs).alias(ours) for ours, theirs in present.items()), *others)
+
+
+def refuse_odd_csv(frame: pl.DataFrame, path: Path, source: Path | bytes, separator: bytes) -> None:
+    """What polars lets pass: a column that is there twice, and a last line that was cut short of its last fields."""
+    twice = next((name for name in frame.columns if re.search(r"_duplicated_\d+$", name)), None)
+    if twice:
+        raise InputError(f"{path}: column '{twice.rpartition('_duplicated_')[0]}': expected it once, found it twice")
+    if frame.is_empty() or frame.width == 1:
+        return
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read()
+    if frame[-1, -1] is None and last not in (b"\n", b"\r", separator):
+        raise InputError(
+            f"{path}: row {len(frame) - 1}: expected {frame.width} fields, but the file ends before the last one"
+        )
 
 
 def is_table(path: str | Path) -> bool:
@@ -71,49 +95,55 @@ def refuse_rows(bad: pl.Series, path: str | Path, column: str, expectation: str,
                          f"found {_shown(values[rows[0]])}{more}")  # fmt: skip
 
 
+def exact(values: pl.Series, path: str | Path, wanted: pl.DataType) -> pl.Series:
+    """values as `wanted` (String, Int64, Float64, Boolean or a list of these), each the same value; missing ones stay missing.
+
+    Text is text, or whole numbers (ids); whole numbers may be floats or decimals without a fraction; true and false may be 1
+    and 0. InputError for a column of another type, and for the first row whose value would become another.
+    """
+    if isinstance(values.dtype, pl.Array) and isinstance(wanted, pl.List):
+        values = values.arr.to_list()
+    listed = isinstance(values.dtype, pl.List) and isinstance(wanted, pl.List)
+    given, aim = (values.dtype.inner, wanted.inner) if listed else (values.dtype, wanted)
+    if not can_become(given, aim):
+        expected = f"lists of {NAMES[wanted.inner]}" if isinstance(wanted, pl.List) else NAMES[wanted]
+        raise InputError(f"{path}: column '{values.name}': expected {expected}, found {values.dtype}")
+    if aim in (pl.Int64, pl.Boolean) and given not in (aim, pl.Null):
+        value = pl.element() if listed else pl.first()
+        other = value.is_not_null() & value.cast(aim, strict=False).cast(given, strict=False).ne_missing(value)
+        bad = values.list.eval(other).list.any() if listed else values.to_frame().select(other).to_series()
+        expected = f"lists of {NAMES[aim]}" if listed else ONE[aim]
+        refuse_rows(bad.fill_null(False), path, values.name, expected, values)
+    return values.cast(wanted)
+
+
+def can_become(given: pl.DataType, wanted: pl.DataType) -> bool:
+    """Whether a column of type `given` can hold values of `wanted`."""
+    if given in (wanted, pl.Null):
+        return True
+    if wanted == pl.String:
+        return given.is_integer() or given in (pl.Categorical, pl.Enum)
+    return given.is_integer() if wanted == pl.Boolean else given.is_numeric() and not isinstance(wanted, pl.List)
+
+
 def as_id(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
-    """A column of ids as strings; refuses nulls and empty ids."""
-    ids = frame[name].cast(pl.String)
+    """A column of ids as strings; refuses missing and empty ids."""
+    ids = exact(frame[name], path, pl.String())
     refuse_rows(ids.is_null() | (ids == ""), path, name, "an id", frame[name])
     return ids
 
 
-def seconds(times: pl.Series, path: str | Path) -> pl.Series:
-    """Dates and times, also written out (`2024-01-31 12:00:00`), as seconds since 1970; numbers, also as text, stay."""
-    if times.dtype == pl.String:
-        parsed = times.cast(pl.Int64, strict=False)
-        if parsed.is_null().all():
-            parsed = dates(times)
-        refuse_rows(
-            parsed.is_null() | ~times.str.contains(r"^(\d{4}\D|-?\d+$)"),  # 02/01/2024 is two dates
-            path,
-            "timestamp",
-            "seconds since 1970, or a date and time like 2024-01-31 12:00:00",
-            times,
-        )
-        times = parsed.alias("timestamp")
-    return times.dt.epoch("s") if times.dtype in (pl.Date, pl.Datetime) else times
-
-
-def dates(texts: pl.Series) -> pl.Series:
-    """Null where a text is not of the form that the column's first texts have."""
-    try:
-        return texts.str.to_datetime(strict=False)
-    except pl.exceptions.PolarsError:  # of no form that it knows
-        return pl.Series([None] * len(texts), dtype=pl.Datetime)
-
-
 def whole_numbers(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
-    """A column as int64; refuses nulls, NaN, infinities and fractions."""
-    values = frame[name]
-    if not values.dtype.is_numeric():
-        raise InputError(f"{path}: column '{name}': expected whole numbers, found {values.dtype}")
-    whole = values.cast(pl.Int64, strict=False)
-    bad = whole.is_null()
-    if values.dtype.is_float():
-        bad = bad | ~values.is_finite() | (values != values.floor())
-    refuse_rows(bad, path, name, "a whole number", values)
+    """A column as int64; refuses missing numbers, NaN, infinities and fractions."""
+    whole = exact(frame[name], path, pl.Int64())
+    refuse_rows(whole.is_null(), path, name, "a whole number", frame[name])
     return whole
+
+
+def refuse_elements(values: pl.Series, good: pl.Expr, path: str | Path, expectation: str) -> None:
+    """Raises InputError naming the first row whose list has an element that is missing or not `good`, of `pl.element()`."""
+    rows = ~values.list.eval(good.fill_null(False)).list.all()
+    refuse_rows(rows & values.is_not_null(), path, values.name, expectation, values)
 
 
 def _shown(value: object) -> str:

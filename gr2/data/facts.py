@@ -13,7 +13,7 @@ import polars as pl
 from gr2.config import arg
 from gr2.data.columns import write_parquet
 from gr2.data.features import NAMES, load_features
-from gr2.data.tables import read_items, read_slates
+from gr2.data.tables import check_slates, read_items, read_slates
 from gr2.errors import InputError
 
 LEVELS = 10
@@ -37,11 +37,12 @@ def run(config: Config) -> None:
     learned = [own for own, slate in zip(values, slates, strict=True) if slate["split"] == "train"]
     if not learned:
         raise InputError(f"{config.slates}: column 'split': expected train slates, whose candidates set the levels")
+    if not all(np.isfinite(own).all() for own in values):
+        raise InputError(f"{config.slates}: column 'scores': expected scores of which mean and spread are finite")
     edges = np.quantile(np.concatenate(learned), np.arange(1, LEVELS) / LEVELS, axis=0)
     facts = pl.Series("facts", [facts_of(own, edges) for own in values])
     path = Path(config.output_dir) / "slates.parquet"
-    write_parquet(frame.with_columns(facts), path)
-    read_slates(path)
+    write_parquet(check_slates(frame.with_columns(facts), path), path)
 
 
 def facts_of(values: np.ndarray, edges: np.ndarray) -> list[dict[str, int]]:

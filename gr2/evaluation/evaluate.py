@@ -7,18 +7,30 @@ full catalogue. Intervals and tests are clustered by user.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from gr2.artifacts import read_lines, write_json, write_text
+from gr2.artifacts import write_json, write_text
 from gr2.config import arg
 from gr2.data.splits import read_popularity
-from gr2.data.tables import SLATE_SPLITS, read_items, read_rankings, read_semantic_ids
+from gr2.data.tables import read_items, read_rankings, read_semantic_ids
 from gr2.errors import InputError
 from gr2.evaluation import metrics, systems
 from gr2.evaluation.buckets import EVENTS, HISTORY, bucketed, found_first
-from gr2.evaluation.inputs import log_files, named_files, ranking_files, read_logs, read_slates_report, read_split
+from gr2.evaluation.inputs import (
+    kind,
+    later_than_first_test,
+    log_files,
+    missing_slates,
+    named_files,
+    ranking_files,
+    read_logs,
+    read_slates_report,
+    read_split,
+    read_traces,
+)
 
 
 @dataclass
@@ -46,8 +58,13 @@ class Config:
     list_size: int | None = arg(
         None,
         "judge lists of this length: precision, NDCG, MAP and F1 at it are the main metrics, instead of recall and NDCG at 1, 3, 5",
+        least=1,
     )
-    split: str = arg("test", "what to measure: train, valid or test")
+    allow_missing: bool = arg(
+        False,
+        "judge the slates that all rankings have, and say how many are left out; otherwise a missing one is an error",
+    )
+    split: Literal["train", "valid", "test"] = arg("test", "what to measure")
     items: str | None = arg(
         None, "items.parquet, to show titles in the example slate; full catalogue: the catalogue", path=True
     )
@@ -64,8 +81,8 @@ class Config:
         [], "the RL stage's JSON-lines log, to show its curves: FILE, or several NAME=FILE in one picture", path=True
     )
     traces: list[str] | None = arg(None, "traces.jsonl files, to show what was accepted and why not", path=True)
-    resamples: int = arg(5000, "bootstrap resamples and sign flips")
-    seed: int = arg(0, "of the resampling and of the random order")
+    resamples: int = arg(5000, "bootstrap resamples and sign flips", least=100, most=1_000_000)
+    seed: int = arg(0, "of the resampling and of the random order", least=0)
 
     def __post_init__(self) -> None:
         given = ranking_files(self.rankings)
@@ -80,14 +97,20 @@ class Config:
                 raise InputError(
                     f"--against {name}: expected names of --rankings, each once; they are {', '.join(given)}"
                 )
-        if self.list_size is not None and (self.list_size < 1 or self.top_k):
-            raise InputError(f"--list_size {self.list_size}: expected 1 or more, beside --slates and --rankings")
+        if self.top_k:
+            for name in (
+                "list_size",
+                "semantic_ids",
+                "evaluator",
+                "slates_report",
+                "training_log",
+                "traces",
+                "allow_missing",
+            ):
+                if vars(self)[name]:
+                    raise InputError(f"--{name}: expected --slates and --rankings beside it, not --top_k")
         if self.evaluator and not (self.list_size and self.items and self.semantic_ids):
             raise InputError("--evaluator: expected --list_size, --items and --semantic_ids beside it")
-        if self.split not in SLATE_SPLITS:
-            raise InputError(f"--split {self.split}: expected one of {', '.join(SLATE_SPLITS)}")
-        if self.resamples < 100:
-            raise InputError(f"--resamples {self.resamples}: expected at least 100")
 
 
 def run(config: Config) -> None:
@@ -104,6 +127,7 @@ def evaluate_retrieval(config: Config) -> None:
     results, curves = retrieval.evaluate(
         config.interactions, config.items, config.split, lists, config.resamples, config.seed
     )
+    results["pretrain_later_than_first_test"] = later_than_first_test(config.interactions)
     made = {name: retrieval.making(file) for name, file in lists.items()}
     page = retrieval_report.render(results, curves, made)
     write_json(Path(config.output_dir) / "metrics.json", results)
@@ -117,24 +141,30 @@ def evaluate_rankings(config: Config) -> None:
     titles = dict(read_items(config.items).select("item_id", "title").iter_rows()) if config.items else {}
     item_ids = pl.Series(list(titles), dtype=pl.String) if config.items else None
     sids = read_semantic_ids(config.semantic_ids, item_ids) if config.semantic_ids else None
-    slates, unusable = read_split(config.slates, config.split, item_ids)
-    rankings = {name: [read_rankings(file, slates) for file in files]
-                for name, files in ranking_files(config.rankings).items()}  # fmt: skip
+    files = ranking_files(config.rankings)
+    labelled, unusable = read_split(config.slates, config.split, item_ids)
+    slates, missing = missing_slates(labelled, files, config.allow_missing)
+    rankings = {name: [read_rankings(file, slates) for file in own] for name, own in files.items()}
     counts = read_popularity(config.interactions) if config.interactions else None
     background = report.Background(
         titles=titles,
         sids=dict(zip(sids["item_id"], sids["sid"], strict=True)) if sids is not None else {},
         slates_report=read_slates_report(config.slates_report) if config.slates_report else None,
         training_logs=read_logs(config.training_log),
-        traces=report.trace_table(
-            line for file in config.traces or [] for line in read_lines(file, report.TRACE_COLUMNS)
-        ),
+        traces=report.trace_table(read_traces(config.traces or [])),
     )
 
     yardstick = metrics.of_lists(config.list_size) if config.list_size else metrics.TOP
     labels, users = metrics.pad(slates["labels"].to_list(), np.nan), slates["user_id"].to_numpy()
+    if config.list_size and config.list_size > labels.shape[1]:
+        raise InputError(
+            f"--list_size {config.list_size}: expected at most {labels.shape[1]}, the size of the largest slate"
+        )
     orders = systems.all_orders(slates, labels, rankings, config.seed)
-    seeds = {name: [metrics.measure(labels, order, yardstick.ks) for order in own] for name, own in orders.items()}
+    valid = {name: [frame["valid"].to_numpy() for frame in own] for name, own in rankings.items()}
+    seeds = {name: [metrics.measure(labels, order, own_valid, yardstick.ks)
+                    for order, own_valid in zip(own, valid.get(name, [np.ones(len(slates), bool)]), strict=True)]
+             for name, own in orders.items()}  # fmt: skip
     about = {}
     if config.evaluator:
         yardstick, about = agreed(config, slates.to_dicts(), orders, seeds, yardstick)
@@ -146,6 +176,10 @@ def evaluate_rankings(config: Config) -> None:
         "slates": len(slates),
         "users": slates["user_id"].n_unique(),
         "slates_without_relevant_item": unusable,
+        "slates_left_out": len(labelled) - len(slates),
+        "missing": missing,
+        "pretrain_later_than_first_test": later_than_first_test(config.interactions) if config.interactions else None,
+        "kinds": {name: kind(name, files[name][0], own[0]) for name, own in rankings.items()},
         "systems": {name: systems.mean_summary(own) for name, own in summaries.items()},
         "seeds": {name: systems.by_seed(own) for name, own in summaries.items() if len(own) > 1},
         **systems.significance(values, yardstick.main, baselines(config), users, config.resamples, config.seed),

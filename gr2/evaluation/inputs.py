@@ -1,12 +1,25 @@
 """What `gr2 evaluate` is given: files by name, labelled slates, and what a report shows beside the metrics."""
 
+from pathlib import Path
+
 import polars as pl
 
-from gr2.artifacts import read_json, read_lines
-from gr2.data.columns import as_id, refuse_rows
-from gr2.data.tables import read_slates
+from gr2.artifacts import MANIFEST, read_json, read_lines
+from gr2.data.columns import as_id, read_table, refuse_rows, require_columns
+from gr2.data.tables import read_interactions, read_slates
 from gr2.errors import InputError
 from gr2.evaluation.verdict import COMPUTED
+from gr2.rerankers import latent, simple
+
+LARGEST = 1e15  # label; sums of larger ones lose what smaller ones add
+TRACES = {
+    "slate_id": (str, "text"),
+    "mode": (str, "text"),
+    "accepted": (bool, "true or false"),
+    "reason": (str | None, "text or null"),
+    "completion_tokens": (int | None, "a whole number or null"),
+    "teacher": (str | None, "text or null"),
+}
 
 
 def ranking_files(entries: list[str]) -> dict[str, list[str]]:
@@ -37,6 +50,8 @@ def named_file(option: str, entry: str) -> tuple[str, str]:
     name, equals, file = entry.partition("=")
     if not (name and equals and file):
         raise InputError(f"--{option} {entry}: expected NAME=FILE")
+    if not name.isprintable():
+        raise InputError(f"--{option} {name!r}: expected a name of printable characters")
     return name, file
 
 
@@ -50,14 +65,78 @@ def read_logs(entries: list[str]) -> dict[str, list[dict]]:
     return {name: read_lines(file, ("step",)) for name, file in log_files(entries).items()}
 
 
+def read_traces(paths: list[str]) -> list[dict]:
+    """The lines of traces.jsonl files; of each only what `TRACES` names."""
+    lines = []
+    for path in paths:
+        for number, line in enumerate(read_lines(path, tuple(TRACES))):
+            for name, (types, expected) in TRACES.items():
+                if not isinstance(line[name], types):
+                    found = repr(line[name])[:80]
+                    raise InputError(f"{path}: row {number}, column '{name}': expected {expected}, found {found}")
+            lines.append({name: line[name] for name in TRACES})
+    return lines
+
+
+def missing_slates(
+    slates: pl.DataFrame, files: dict[str, list[str]], allowed: bool
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The slates that every file has an answer for, and by system how many of `slates` have none; InputError where that is not
+    `allowed` or no slate is left.
+    """
+    answered, missing = slates["slate_id"], {}
+    for name, paths in files.items():
+        for path in paths:
+            frame = read_table(path)
+            require_columns(frame, path, ("slate_id",))
+            own = as_id(frame, path, "slate_id")
+            absent = slates["slate_id"].filter(~slates["slate_id"].is_in(own.implode()))
+            if len(absent) and not allowed:
+                raise InputError(
+                    f"{path}: column 'slate_id': expected a row for every slate; {len(absent)} are missing, '{absent[0]}' among "
+                    "them; --allow_missing true judges the slates that all rankings have"
+                )
+            missing[name] = max(missing.get(name, 0), len(absent))
+            answered = answered.filter(answered.is_in(own.implode()))
+    if answered.is_empty():
+        raise InputError("--allow_missing true: expected a slate that all rankings have, found none")
+    return slates.filter(pl.col("slate_id").is_in(answered.implode())), {name: n for name, n in missing.items() if n}
+
+
+def kind(name: str, path: str, ranking: pl.DataFrame) -> str:
+    """What made a ranking: `language model`, `reranker` (learned, too) or `reference` (a rule, or knows the answer).
+
+    The manifest beside the file tells; without one, a reference is known by its usual name alone.
+    """
+    if "completion_tokens" in ranking.columns:
+        return "language model"
+    manifest = Path(path).parent / MANIFEST
+    made = read_json(manifest) if manifest.exists() else {}
+    reranker = made["config"]["reranker"] if made.get("stage") == "rerank" else name
+    knows = any(Path(file).name == latent.FILE for file in made.get("inputs", ()))
+    return "reference" if reranker in simple.NAMES or knows else "reranker"
+
+
+def later_than_first_test(path: str) -> float | None:
+    """The share of pretrain events that are later than the first test event: splits are by user, and what is learned of others
+    may not have been known yet. None where the events have no times, or there are none of either.
+    """
+    events = read_interactions(path)
+    require_columns(events, path, ("split",))
+    if "timestamp" not in events.columns:
+        return None
+    learned, tests = (events.filter(pl.col("split") == split)["timestamp"] for split in ("pretrain", "test"))
+    return None if learned.is_empty() or tests.is_empty() else float((learned > tests.min()).mean())
+
+
 def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.DataFrame, int]:
     """The labelled slates of a split, and how many more were left out because nothing in them is relevant."""
     slates = read_slates(path, item_ids)
     slates = slates.with_columns(as_id(slates, path, "user_id").alias("user_id"))
     labels, chosen = slates["labels"], slates["split"] == split
     refuse_rows(chosen & (labels.list.len() == 0), path, "labels", "labels, without which nothing is measured", labels)
-    good = labels.list.eval(pl.element().is_finite() & (pl.element() >= 0)).list.all()
-    refuse_rows(chosen & ~good.fill_null(False), path, "labels", "finite labels, 0 or more", labels)
+    good = labels.list.eval((pl.element() >= 0) & (pl.element() <= LARGEST)).list.all()
+    refuse_rows(chosen & ~good.fill_null(False), path, "labels", f"finite labels, from 0 to {LARGEST:g}", labels)
     if not chosen.any():
         raise InputError(f"{path}: column 'split': expected slates of '{split}', found none")
     usable = slates.filter(chosen & (labels.list.max() > 0))
@@ -67,13 +146,14 @@ def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.Da
 
 
 def read_slates_report(path: str) -> dict:
-    """The slates stage's report; `splits` must have `positions`, `missed` and `slates` for each split."""
+    """The slates stage's report; `splits` must have `positions`, `missed` and `slates` for each split, and may have `short`."""
     content = read_json(path)
     splits = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(splits, dict):
         raise InputError(f"{path}: expected an object with 'splits'")
     for split, counts in splits.items():
-        for name in ("positions", "missed", "slates"):
-            if not isinstance(counts, dict) or not isinstance(counts.get(name), int):
-                raise InputError(f"{path}: splits.{split}.{name}: expected a whole number")
+        for name in ("positions", "missed", "slates", "short"):
+            count = counts.get(name, 0 if name == "short" else None) if isinstance(counts, dict) else None
+            if type(count) is not int or count < 0:
+                raise InputError(f"{path}: splits.{split}.{name}: expected a whole number of at least 0")
     return content

@@ -108,7 +108,7 @@ def rank_change(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 
 def is_identity(order: np.ndarray) -> np.ndarray:
-    """True where the slate's input order was kept as it was; the mean is the identity rate."""
+    """True where the slate's input order was kept as it was; the mean over valid answers is the identity rate."""
     return ((order == np.arange(order.shape[1])) | (order < 0)).all(1)
 
 
@@ -122,15 +122,19 @@ def kendall_tau(order: np.ndarray) -> np.ndarray:
     return 1 - 2 * swapped / np.maximum(pairs, 1)
 
 
-def measure(labels: np.ndarray, order: np.ndarray, ks: Sequence[int] = KS) -> dict[str, np.ndarray]:
-    """Every metric by name, those of a list's top at each of `ks`, float [n] each, for one system; `labels` in input order."""
+def measure(labels: np.ndarray, order: np.ndarray, valid: np.ndarray, ks: Sequence[int] = KS) -> dict[str, np.ndarray]:
+    """Every metric by name, those of a list's top at each of `ks`, float [n] each, for one system; `labels` in input order.
+
+    valid: bool [n]. Where an answer was unusable the input order stands: it counts in all metrics as that order, but it is no
+    copy: identity_rate and kendall_tau are NaN there, and their means are over the valid answers.
+    """
     ranked = ranked_labels(labels, order)
     cut = {"recall": recall, "ndcg": ndcg, "precision": precision, "map": average_precision, "f1": f1}
     values = {f"{name}@{k}": metric(ranked, k) for name, metric in cut.items() for k in ks}
     return values | {
         "auc": auc(ranked),
-        "identity_rate": is_identity(order).astype(float),
-        "kendall_tau": kendall_tau(order),
+        "identity_rate": np.where(valid, is_identity(order), np.nan),
+        "kendall_tau": np.where(valid, kendall_tau(order), np.nan),
         "rank_change": rank_change(labels, order),
     }
 

@@ -14,7 +14,6 @@ from gr2.evaluation.verdict import headline
 from gr2.page.render import fixed, render_page, signed
 from gr2.semantic_ids.tokens import BEGIN, END
 
-TRACE_COLUMNS = ("slate_id", "mode", "accepted", "reason", "completion_tokens", "teacher")
 LETTERS = {"recall": "R", "ndcg": "N", "precision": "P", "map": "MAP", "f1": "F1", "hr": "HR"}
 
 
@@ -52,6 +51,7 @@ def render(
         Path(__file__).with_name("report.html.j2"),
         results=results,
         headline=headline(results, yardstick.headline),
+        left_out=left_out(results),
         yardstick=yardstick,
         main=main,
         more=[metric for metric in measured if metric not in main] + ["auc"],
@@ -73,23 +73,26 @@ def seed_rows(results: dict, main: tuple[str, ...]) -> list[dict]:
     ]
 
 
-def spread(values: list[float]) -> dict:
+def spread(values: list[float | None]) -> dict:
+    """Mean and standard deviation; None where a seed has no value, as the identity rate without a valid answer."""
+    if None in values:
+        return {"mean": None, "sd": None, "values": values}
     return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "values": values}
 
 
 def trace_table(lines: Iterable[dict]) -> list[dict]:
-    """Rows by (mode, teacher) of trace lines: how many samples, slates, accepted ones, mean tokens, reasons why not."""
+    """Rows by (mode, teacher) of lines of `read_traces`: how many samples, slates, accepted ones, mean tokens, reasons why not."""
     groups: dict[tuple[str, str], list[dict]] = {}
     for line in lines:
         key = (str(line["mode"]), str(line["teacher"]))
-        groups.setdefault(key, []).append({name: line[name] for name in TRACE_COLUMNS})
+        groups.setdefault(key, []).append(line)
     return [
         {
             "mode": mode,
             "teacher": teacher,
             "samples": len(group),
             "slates": len({line["slate_id"] for line in group}),
-            "accepted": sum(bool(line["accepted"]) for line in group),
+            "accepted": sum(line["accepted"] for line in group),
             "slates_accepted": len({line["slate_id"] for line in group if line["accepted"]}),
             "tokens": float(np.mean([line["completion_tokens"] or 0 for line in group])),
             "reasons": Counter(str(line["reason"]) for line in group if not line["accepted"]).most_common(),
@@ -170,7 +173,22 @@ def print_table(results: dict, yardstick: Yardstick) -> None:
         console.print(
             escape(f"{row['system']}: {ndcg} {fixed(found['mean'])} ± {fixed(found['sd'])} over seeds ({values})")
         )
+    for sentence in left_out(results):
+        console.print(escape(sentence))
     console.print(escape(headline(results, yardstick.headline)["text"]))
+
+
+def left_out(results: dict) -> list[str]:
+    """What the figures are not about, as sentences."""
+    sentences = []
+    if results["slates_without_relevant_item"]:
+        sentences.append(f"{results['slates_without_relevant_item']} more slates have no relevant candidate and are left out: no "
+                         "order of theirs is better than another.")  # fmt: skip
+    if results["slates_left_out"]:
+        missing = ", ".join(f"{count} by {name}" for name, count in results["missing"].items())
+        sentences.append(f"{results['slates_left_out']} more slates are left out, as some rankings have no answer to them "
+                         f"({missing}); those that are left may be easier or harder.")  # fmt: skip
+    return sentences
 
 
 def short(metric: str) -> str:

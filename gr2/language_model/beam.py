@@ -7,10 +7,35 @@ after several of its tokens at once, as if each ended a prompt of its own. Decod
 (no generation_config is read).
 """
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from gr2.semantic_ids.trie import Trie
+
+
+def closed_nodes(trie: Trie, nodes: np.ndarray, search: np.ndarray, item: np.ndarray) -> list[torch.Tensor]:
+    """The nodes, level by level, below which a search may find nothing: all their items are taken from it.
+
+    nodes: int [levels, n_items], each item's node at each level below the root (see `node_numbers`). search, item: int
+    [taken], pairs of a search and a catalogue row that it must not return. A node of a search is
+    `search * n_items + node`; returns int64, sorted, one tensor a level.
+    """
+    n_items = nodes.shape[1]
+    search, item = divmod(np.unique(search * n_items + item), n_items)
+    closed = []
+    for own in nodes:
+        keys, taken = np.unique(search * n_items + own[item], return_counts=True)
+        full = taken == np.bincount(own)[keys % n_items]
+        closed.append(torch.from_numpy(keys[full]).to(trie.item.device))
+    return closed
+
+
+def node_numbers(trie: Trie, codes: np.ndarray) -> np.ndarray:
+    """Each item's node at each level below the root: int64 [levels, n_items]. codes: int [n_items, levels]."""
+    prefixes = torch.from_numpy(codes).to(trie.item.device)
+    found = [trie.find(prefixes[:, :length]) for length in range(1, trie.levels + 1)]
+    return torch.stack(found).long().cpu().numpy()
 
 
 @torch.inference_mode()
@@ -21,13 +46,16 @@ def search(
     trie: Trie,
     code_ids: torch.Tensor,
     beams: int,
+    closed: list[torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Beam search after each anchor.
 
     input_ids: [batch, time], right-padded. anchors: [batch, searches], positions of tokens that open an ID; what
-    follows them in the row is not looked at. code_ids: token id by level and code, [levels, codes].
-    Returns catalogue rows [batch, searches, beams] (-1 where fewer items are left) and their log-probabilities, best
-    first. A score is the sum of the codes' log-probabilities under the whole vocabulary.
+    follows them in the row is not looked at. code_ids: token id by level and code, [levels, codes]. closed: what
+    `closed_nodes` made; a search's number is row * searches + its place among the row's anchors.
+    Returns catalogue rows [batch, searches, beams], best first, and their log-probabilities: as many items as there are
+    outside of what is closed, up to `beams`; then -1. A score is the sum of the codes' log-probabilities under the whole
+    vocabulary.
     """
     batch, time = input_ids.shape
     searches, device = anchors.shape[1], input_ids.device
@@ -40,10 +68,14 @@ def search(
     visible = (torch.arange(time, device=device) <= anchors[..., None])[:, :, None]
     nodes = torch.zeros(batch, searches, 1, dtype=torch.long, device=device)
     scores = torch.zeros(batch, searches, 1, device=device)
+    first_key = len(trie.item) * torch.arange(batch * searches, device=device).view(batch, searches, 1, 1)
     for level in range(trie.levels):
         children = trie.children(level, nodes.clamp(min=0).flatten()).view(*nodes.shape, trie.codes)
         log_probs = logits[..., code_ids[level]].float() - logits.float().logsumexp(-1, keepdim=True)
         dead = (children < 0) | (nodes < 0)[..., None]
+        if closed is not None and len(closed[level]):
+            alive = ~dead
+            dead[alive] = held(closed[level], (first_key + children)[alive])
         total = (scores[..., None] + log_probs).masked_fill(dead, -torch.inf).flatten(2)
         scores, chosen = total.topk(min(beams, total.shape[2]), dim=2)
         nodes = children.flatten(2).gather(2, chosen).masked_fill(scores == -torch.inf, -1)
@@ -64,3 +96,9 @@ def search(
             use_cache=True,
         ).logits.unflatten(1, (searches, width))
     return torch.where(nodes >= 0, trie.item[nodes.clamp(min=0)], -1), scores
+
+
+def held(ordered: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Which values are among `ordered`, int64, sorted, not empty: bool of the shape of `values`."""
+    place = torch.searchsorted(ordered, values).clamp(max=len(ordered) - 1)
+    return ordered[place] == values

@@ -1,7 +1,8 @@
 """The grammar of an answer that is a permutation of its slate by construction, in llguidance's language.
 
 One grammar serves two engines: vLLM takes it as a structured-output setting, transformers' `generate` through
-`GrammarProcessor`. The model still orders the list by its own probabilities; it can only not write anything else.
+`GrammarProcessor`. Above MOST_CHOICES both forbid repeated IDs beside the grammar (gr2/language_model/no_repeats.py).
+The model still orders the list by its own probabilities; it can only not write anything else.
 """
 
 import json
@@ -15,7 +16,8 @@ def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
     """An llguidance grammar for an object schema with two keywords that no engine knows.
 
     An array with `uniqueItems` is a permutation of its enum: a grammar rule may carry a bit set (llguidance,
-    docs/parametric.md), here the choices already written. A string with `cites` is any text in which only those semantic
+    docs/parametric.md), here the choices already written. A list of more than MOST_CHOICES has the right length, and may
+    repeat. A string with `cites` is any text in which only those semantic
     IDs occur. IDs are written in their own tokens where `vocabulary` (added token -> id) has them, and as text elsewhere.
     """
     fields, rules = [], []
@@ -27,6 +29,12 @@ def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
             continue
         fields.append(f'{key} "[" {name} "]"')
         choices = [json.dumps(choice) for choice in value["items"]["enum"]]
+        if len(choices) > MOST_CHOICES:
+            first = " | ".join(spelled(choice, vocabulary) for choice in choices)
+            later = " | ".join(spelled(", " + choice, vocabulary) for choice in choices)
+            rules += [f"{name}: {name}_first {name}_later{{{len(choices) - 1}}}", f"{name}_first: {first}",
+                      f"{name}_later: {later}"]  # fmt: skip
+            continue
         first = [f"{spelled(choice, vocabulary)} {name}_rest::{1 << bit:#x}" for bit, choice in enumerate(choices)]
         later = [
             f"{spelled(', ' + choice, vocabulary)} {name}_rest::set_bit({bit}) %if bit_clear({bit})"
@@ -64,6 +72,5 @@ def plain_json(schema: dict) -> dict:
 
 
 def has_grammar(schema: dict) -> bool:
-    """Whether `permutation_grammar` can hold the schema; a longer list is decoded as plain JSON, without uniqueness."""
-    lists = [value for value in schema["properties"].values() if value.get("uniqueItems")]
-    return bool(lists) and all(len(value["items"]["enum"]) <= MOST_CHOICES for value in lists)
+    """Whether the schema needs `permutation_grammar`; a plain one is left to the engine's own JSON schemas."""
+    return any(value.get("uniqueItems") for value in schema["properties"].values())

@@ -1,5 +1,6 @@
 """Decoding under a schema with transformers' `generate`."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from gr2.language_model.grammar import has_grammar, permutation_grammar, plain_json
+from gr2.language_model.no_repeats import repeats, watched
 
 
 class GrammarProcessor(LogitsProcessor):
@@ -31,6 +33,8 @@ class GrammarProcessor(LogitsProcessor):
         grammars = [grammar(schema) for schema in schemas]
         compiled = {text: LLMatcher(wrapped, text) for text in dict.fromkeys(grammars)}  # a group shares its slate's
         self.matchers = [compiled[text].deep_copy() for text in grammars]
+        self.lists = [watched(schema) for schema in schemas]
+        self.text_of = functools.cache(lambda token: wrapped.decode_str([token]))
         self.executor = LLExecutor()
         self.shape = get_bitmask_shape(len(schemas), wrapped.vocab_size)
         self.end = tokenizer.eos_token_id
@@ -43,8 +47,11 @@ class GrammarProcessor(LogitsProcessor):
         if self.masks:
             for row, token in enumerate(input_ids[:, -1].tolist()):
                 matcher = self.matchers[row]
-                if not matcher.is_stopped() and not matcher.consume_token(token):
-                    raise ValueError(f"row {row}: token {token} is not admitted: {matcher.get_error()}")
+                if not matcher.is_stopped():
+                    if not matcher.consume_token(token):
+                        raise ValueError(f"row {row}: token {token} is not admitted: {matcher.get_error()}")
+                    for one in self.lists[row]:
+                        one.write(self.text_of(token))
         open_rows = [(matcher, row) for row, matcher in enumerate(self.matchers) if not matcher.is_stopped()]
         mask = np.zeros(self.shape, dtype=np.int32)
         if open_rows:
@@ -52,6 +59,10 @@ class GrammarProcessor(LogitsProcessor):
         for row, matcher in enumerate(self.matchers):
             if matcher.is_stopped():  # complete; `generate` pads it after this token
                 mask[row, self.end // 32] = 1 << self.end % 32
+            elif self.lists[row]:
+                bits = np.unpackbits(mask[row].view(np.uint8), bitorder="little")
+                bits[repeats(self.lists[row], bits.nonzero()[0], self.text_of)] = 0
+                mask[row] = np.packbits(bits, bitorder="little").view(np.int32)
         self.masks.append(mask)
         admitted = unpacked(torch.from_numpy(mask).to(scores.device), scores.shape[-1])
         return scores.masked_fill(~admitted, -torch.inf)

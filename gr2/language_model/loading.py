@@ -9,9 +9,13 @@ from gr2.errors import InputError
 
 
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """Left padding (decoder-only models generate on the right); the end-of-text token pads where none is set."""
+    """Left padding (decoder-only models generate on the right); the end-of-text token pads where none is set.
+
+    Its chat template answers at once, see gr2/language_model/chat.py.
+    """
     from transformers import AutoTokenizer
 
+    from gr2.language_model.chat import answer_at_once
     from gr2.language_model.packaged import resolve
 
     try:
@@ -21,6 +25,7 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
                          f"({str(error).splitlines()[0]})") from None  # fmt: skip
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    answer_at_once(tokenizer)
     return tokenizer
 
 

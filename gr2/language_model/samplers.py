@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gr2.errors import InputError
+from gr2.language_model.chat import prompt_text
 
 ENGINES = ("vllm", "openai", "transformers", "ray")
 
@@ -26,7 +27,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Sample:
-    """One completion. `finish_reason` is `stop` (the model ended it) or `length`; tokens are the engine's."""
+    """One completion; tokens are the engine's.
+
+    `finish_reason` is `stop` (the model ended it) or `length`; from a service also `content_filter` or `refusal`, where
+    it kept the answer back.
+    """
 
     text: str
     finish_reason: str
@@ -49,7 +54,8 @@ class Sampler(ABC):
 
         `take(n)` gives at most n requests; it may give more after an answer, for what was not good enough.
         A request's sample depends on its own seed, with transformers on the whole batch's.
-        Raises InputError where a prompt and its answer do not fit into the model's context.
+        Raises InputError where a prompt and its answer do not fit into the model's context, ServiceError where a server
+        or worker fails.
         """
 
     def answer(self, requests: Sequence[Request], *, top_p: float, max_tokens: int) -> Answered:
@@ -95,6 +101,7 @@ def open_sampler(
     base_url: Sequence[str] = (),
     batch_size: int = 128,
     concurrency: int = 32,
+    deadline: float = 600.0,
     ray_engine: str = "vllm",
     workers: int = 1,
     gpus_per_worker: float = 0.0,
@@ -103,8 +110,8 @@ def open_sampler(
     """Loads the model (`packaged:` names too), or connects to the servers at `base_url` where it runs.
 
     `max_model_len` (tokens, prompt + answer) is the model's own where None. `batch_size` is transformers' batch and what
-    vLLM, which batches by itself, is given at once; `concurrency` is openai's requests in flight at each server. Ray has
-    `workers` processes with a sampler of `ray_engine` each.
+    vLLM, which batches by itself, is given at once; `concurrency` is openai's requests in flight at each server, `deadline`
+    the seconds that each may take. Ray has `workers` processes with a sampler of `ray_engine` each.
     """
     if engine == "vllm":
         from gr2.language_model.samplers_vllm import VllmSampler
@@ -117,7 +124,7 @@ def open_sampler(
     elif engine == "openai":
         from gr2.language_model.samplers_openai import OpenaiSampler
 
-        sampler = OpenaiSampler(model_name_or_path, base_url, concurrency)
+        sampler = OpenaiSampler(model_name_or_path, base_url, concurrency, deadline)
     elif engine == "ray":
         from gr2.language_model.samplers_ray import RaySampler
 
@@ -135,7 +142,7 @@ def prompt_ids(tokenizer, requests: Sequence[Request], max_tokens: int, context:
     """
     if not requests:
         return []
-    texts = [tokenizer.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True) for r in requests]
+    texts = [prompt_text(tokenizer, request.messages) for request in requests]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     for request, prompt in zip(requests, ids, strict=True):
         if len(prompt) + max_tokens > context:
@@ -144,6 +151,12 @@ def prompt_ids(tokenizer, requests: Sequence[Request], max_tokens: int, context:
                 f"model's context of {context}: lower max_tokens, or max_history in the prompt file"
             )
     return ids
+
+
+def not_words(tokenizer, rows: int) -> list[int]:
+    """The rows of a model's vocabulary that its tokenizer has no word for: padding, which decodes to nothing."""
+    words = set(tokenizer.get_vocab().values())
+    return [number for number in range(rows) if number not in words]
 
 
 def stop_token_ids(name_or_path: str, tokenizer) -> list[int]:

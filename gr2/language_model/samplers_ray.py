@@ -9,11 +9,16 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from gr2.errors import InputError
+from gr2.errors import InputError, ServiceError
 from gr2.language_model.samplers import Answered, Request, Sample, Sampler, Take, open_sampler
 
+if TYPE_CHECKING:
+    from ray.exceptions import RayError
+
 RAY_ENGINES = ("vllm", "transformers")
+RESTARTS = 3  # of a worker that dies, by Ray, which would otherwise start it for ever
 
 
 class RaySampler(Sampler):
@@ -39,9 +44,12 @@ class RaySampler(Sampler):
         self.gpus_per_worker = gpus_per_worker
 
     def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
-        """See `Sampler.stream`; the batches are cut here, so that what is in one does not hang on Ray's scheduling."""
+        """See `Sampler.stream`; the batches are cut here, so that what is in one does not hang on Ray's scheduling.
+
+        ServiceError where a worker fails or dies more than `RESTARTS` times; what was answered by then has been yielded.
+        """
         import ray.data
-        from ray.exceptions import RayTaskError
+        from ray.exceptions import RayError
 
         while requests := take(sys.maxsize):
             batches = [requests[at : at + self.batch_size] for at in range(0, len(requests), self.batch_size)]
@@ -55,14 +63,25 @@ class RaySampler(Sampler):
                 compute=ray.data.ActorPoolStrategy(size=self.workers),
                 num_cpus=0,  # else as many workers as cores would leave none for Ray's other tasks
                 num_gpus=self.gpus_per_worker,
+                max_restarts=RESTARTS,
+                max_task_retries=RESTARTS,
             )
             try:
                 for row in answers.iter_rows():
                     yield [(Request(**asked), Sample(**answer)) for asked, answer in json.loads(row["answers"])]
-            except RayTaskError as error:
-                if isinstance(error.cause, InputError):
-                    raise InputError(str(error.cause).splitlines()[0]) from None  # Ray adds lines about retries
-                raise
+            except RayError as error:
+                raise complaint(error) from None
+
+
+def complaint(error: "RayError") -> InputError | ServiceError:
+    """A worker's own complaint about its input, or that it failed: the first line, since Ray adds traces and retries."""
+    from ray.exceptions import RayTaskError
+
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    lines = str(cause).strip().splitlines() or [""]
+    if isinstance(cause, InputError):
+        return InputError(lines[0])
+    return ServiceError(f"a Ray worker failed: {type(cause).__name__}: {lines[0]}")
 
 
 class Worker:

@@ -6,10 +6,13 @@ import os
 from collections.abc import Iterator
 
 from gr2.errors import InputError
-from gr2.language_model.grammar import has_grammar, permutation_grammar, plain_json
+from gr2.language_model.grammar import MOST_CHOICES, has_grammar, permutation_grammar, plain_json
 from gr2.language_model.loading import load_tokenizer
+from gr2.language_model.no_repeats import watched
 from gr2.language_model.packaged import resolve
-from gr2.language_model.samplers import Answered, Request, Sample, Sampler, Take, prompt_ids, stop_token_ids
+from gr2.language_model.samplers import Answered, Request, Sample, Sampler, Take, not_words, prompt_ids, stop_token_ids
+
+NO_REPEATS = "gr2.language_model.vllm_no_repeats:NoRepeatsProcessor"
 
 
 class VllmSampler(Sampler):
@@ -27,6 +30,7 @@ class VllmSampler(Sampler):
         self.stop_ids = stop_token_ids(folder, self.tokenizer)
         self.vocabulary = self.tokenizer.get_added_vocab()
         on_cpu = current_platform.is_cpu()
+        self.counts_long_lists = on_cpu or os.environ.get("VLLM_USE_V2_MODEL_RUNNER") == "0"
         self.llm = LLM(
             model=folder,
             max_model_len=max_model_len,
@@ -37,10 +41,13 @@ class VllmSampler(Sampler):
             enable_chunked_prefill=not on_cpu,
             generation_config="vllm",  # nothing from the model's generation_config.json is merged into our settings
             structured_outputs_config={"backend": "guidance"},
+            logits_processors=[NO_REPEATS] if self.counts_long_lists else None,
         )
         # Python waits at exit for vLLM's processes, and may do so before vLLM tells them to end.
         atexit.register(self.close)
         self.context = self.llm.llm_engine.model_config.max_model_len
+        rows = self.llm.llm_engine.model_config.get_vocab_size()
+        self.not_words = dict.fromkeys(not_words(self.tokenizer, rows), -100.0)
         self.batch_size = batch_size
         self.numbers = itertools.count()
 
@@ -75,6 +82,10 @@ class VllmSampler(Sampler):
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
+        long = bool(request.schema and watched(request.schema))
+        if long and not self.counts_long_lists:
+            raise InputError(f"engine vllm: structured lists of more than {MOST_CHOICES} candidates need vLLM's first model runner "
+                             "on a GPU: set VLLM_USE_V2_MODEL_RUNNER=0, or use engine transformers")  # fmt: skip
         return SamplingParams(
             temperature=request.temperature,
             top_p=top_p,
@@ -84,6 +95,8 @@ class VllmSampler(Sampler):
             skip_special_tokens=False,  # semantic IDs survive where a tokenizer holds them as special tokens
             structured_outputs=structured(request.schema, self.vocabulary) if request.schema else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
+            logit_bias=self.not_words or None,
+            extra_args={"gr2_schema": request.schema} if long else None,
         )
 
     def _sample(self, output) -> Sample:

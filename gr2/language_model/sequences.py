@@ -2,6 +2,7 @@
 
 from transformers import PreTrainedTokenizerBase
 
+from gr2.errors import InputError
 from gr2.semantic_ids.tokens import BEGIN, END, LETTERS, code_token
 
 HISTORY = "History:"
@@ -17,7 +18,7 @@ def next_item_prompt(sids: list[str]) -> str:
 
 
 def code_token_ids(tokenizer: PreTrainedTokenizerBase, levels: int) -> list[list[int]]:
-    """Token ids by level and code, as far as the tokenizer has them; ValueError if it lacks the IDs' tokens."""
+    """Token ids by level and code, as far as the tokenizer has them; InputError if it lacks the IDs' tokens."""
     vocabulary = tokenizer.get_vocab()
     table = []
     for level in range(levels):
@@ -25,7 +26,7 @@ def code_token_ids(tokenizer: PreTrainedTokenizerBase, levels: int) -> list[list
         while code_token(level, codes) in vocabulary:
             codes += 1
         if codes == 0 or BEGIN not in vocabulary or END not in vocabulary:
-            raise ValueError(
+            raise InputError(
                 f"the tokenizer has no tokens for level {LETTERS[level]}; was the model mid-trained on these IDs?"
             )
         table.append([vocabulary[code_token(level, code)] for code in range(codes)])

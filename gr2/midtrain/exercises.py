@@ -7,12 +7,9 @@ docs/results/README.md has what it is worth.
 import random
 from collections.abc import Iterator
 
-from transformers import PreTrainedTokenizerBase
-
 from gr2.answers import write_answer
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
-from gr2.midtrain.tasks import Pieces
 from gr2.prompts import Prompt, render
 from gr2.template import category_weights, explain
 
@@ -25,30 +22,39 @@ def exercises(
     window: int,
     prompt: Prompt,
     catalogue: Catalogue,
-    tokenizer: PreTrainedTokenizerBase,
     rng: random.Random,
-) -> Iterator[Pieces]:
-    """A user's next item hidden among nine others, drawn as often as they are chosen; the answer puts it first, explained
-    by the template, and leaves the others in their random order. Learned: the answer.
+) -> Iterator[tuple[list[dict[str, str]], str]]:
+    """(chat, answer): a user's next item hidden among nine others, drawn as often as they are chosen, none of which the user
+    has chosen before; the answer puts it first, explained by the template, and leaves the others in their random order.
     """
     weights = category_weights(catalogue)
     chosen = [item_id for history in histories for item_id in history]
-    if len(set(chosen)) < CANDIDATES:
-        raise InputError(f"exercises: expected {CANDIDATES} different items in the histories, found {len(set(chosen))}")
-    longer = [history for history in histories if len(history) > 1]
+    places = [(history, last_place(history, len(set(chosen)))) for history in histories]
+    longer = [(history, last) for history, last in places if last]
     if not longer:
-        raise InputError("exercises: expected histories of two items or more")
+        raise InputError(f"exercises: expected a history of two items or more, and {CANDIDATES} items beside those that its "
+                         f"user chose before, found {len(set(chosen))} different items in the histories")  # fmt: skip
     for _ in range(count):
-        history = rng.choice(longer)
-        at = rng.randrange(1, len(history))
-        target, candidates = history[at], {history[at]: None}
+        history, last = rng.choice(longer)
+        at = rng.randrange(1, last + 1)
+        target, past = history[at], set(history[:at])
+        candidates = {target: None}
         while len(candidates) < CANDIDATES:
-            candidates[rng.choice(chosen)] = None
+            other = rng.choice(chosen)
+            if other not in past:
+                candidates[other] = None
         shown = rng.sample(list(candidates), CANDIDATES)
         slate = {"history": history[max(0, at - window) : at], "candidates": shown}
         reasoning = explain(slate["history"], target, catalogue, weights) if prompt.has_trace else None
-        answer = write_answer(reasoning, [target, *(item_id for item_id in shown if item_id != target)], catalogue)
-        question = tokenizer.apply_chat_template(
-            render(prompt, slate, catalogue), tokenize=False, add_generation_prompt=True
-        )
-        yield [(question, False), (answer, True)]
+        ranking = [target, *(item_id for item_id in shown if item_id != target)]
+        yield render(prompt, slate, catalogue), write_answer(reasoning, ranking, catalogue)
+
+
+def last_place(history: list[str], items: int) -> int:
+    """The last place of a history that `CANDIDATES` of `items` items can be shown for without one from before it; 0: none."""
+    past: set[str] = set()
+    for place, target in enumerate(history):
+        if items - len(past | {target}) < CANDIDATES - 1:
+            return max(0, place - 1)
+        past.add(target)
+    return max(0, len(history) - 1)

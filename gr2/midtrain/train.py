@@ -38,43 +38,61 @@ class Config(OwnPrecision, TrainingArguments):
         "all",
         "what is trained: everything; the rows of the IDs' tokens (a first phase); LoRA and those rows, merged at the end",
     )
-    lora_rank: int = arg(32, "lora: rank")
-    lora_alpha: int = arg(64, "lora: scale, divided by the rank")
+    lora_rank: int = arg(32, "lora: rank", least=1)
+    lora_alpha: int = arg(64, "lora: scale, divided by the rank", least=1)
     mixture: list[str] = arg(
         ["sequential=0.75", "captions=0.25"], "TASK=WEIGHT, shares of tokens, of sequential, persona, captions, general"
     )
     general_text: str | None = arg(
         None, "general: a text file, or a data set with a column 'text' (folder or hub id)", path=True
     )
-    window: int = arg(40, "items of a history in one training document")
-    passes: int = arg(8, "passes over the histories, each cut into other windows")
-    block_length: int = arg(256, "tokens a training example; documents are packed")
-    exercises: int = arg(0, "so many reranking exercises in the place of the four tasks")
-    prompt: str = arg("prompts/student.yaml", "exercises: the student's prompt, the same as in sft", path=True)
-    vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs")
+    window: int = arg(40, "items of a history in one training document", least=2)
+    passes: int = arg(8, "passes over the histories, each cut into other windows", least=1)
+    block_length: int = arg(256, "tokens a training example; documents are packed", least=2)
+    exercises: int = arg(0, "reranking exercises in the place of the four tasks; 0: none", least=0)
+    prompt: str = arg("student", "exercises: the student's prompt, the same as in sft", path=True)
+    vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs", least=300)
     bpe_files: list[str] = arg(
         [], "from scratch: texts that the BPE learns beside the catalogue, each counted 100 times", path=True
     )
-    hidden_size: int = arg(128, "from scratch: width")
-    layers: int = arg(3, "from scratch: layers")
-    heads: int = arg(4, "from scratch: query heads")
-    context: int = arg(2048, "from scratch: longest sequence in tokens")
+    hidden_size: int = arg(128, "from scratch: width, a multiple of twice the heads", least=2)
+    layers: int = arg(3, "from scratch: layers", least=1)
+    heads: int = arg(4, "from scratch: query heads; 1 or an even number", least=1)
+    context: int = arg(2048, "from scratch: longest sequence in tokens", least=2)
     spread: float = arg(
-        0.1, "from scratch: of the first weights; 0.03 where the model is to copy IDs from its prompt soon"
+        0.1, "from scratch: of the first weights; 0.03 where the model is to copy IDs from its prompt soon", above=0
     )
     num_train_epochs: float = arg(1.0, "keep at 1: `passes` makes the passes, each different")
     bf16: bool | None = arg(None, "train in bfloat16; where not given: on a GPU")
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
 
+    def __post_init__(self) -> None:
+        weights = read_weights(self.mixture)
+        if "general" in weights and self.general_text is None:
+            raise InputError("--mixture general=WEIGHT: expected general_text, the text to learn")
+        if self.general_text is not None and "general" not in weights:
+            raise InputError(f"--general_text {self.general_text}: expected general=WEIGHT in the mixture")
+        if self.trainable != "all" and not self.model_name_or_path:
+            raise InputError(f"--trainable {self.trainable}: expected model_name_or_path, a base model to keep")
+        if self.trainable == "rows" and self.weight_decay:
+            raise InputError(f"--weight_decay {self.weight_decay}: expected 0 with trainable rows; it would shrink the rows that "
+                             "are to stay")  # fmt: skip
+        if not self.model_name_or_path and (self.hidden_size % (2 * self.heads) or (self.heads % 2 and self.heads > 1)):
+            raise InputError(f"--hidden_size {self.hidden_size}: expected a multiple of twice the heads, {self.heads}, and "
+                             "one head or an even number")  # fmt: skip
+        if not self.model_name_or_path and not self.exercises and self.block_length > self.context:
+            raise InputError(f"--block_length {self.block_length}: expected at most the context, {self.context}")
+        super().__post_init__()
+
 
 def run(config: Config) -> None:
     from transformers import Trainer, set_seed
 
+    from gr2.language_model.taught_ids import hand_on, taught_ids
     from gr2.language_model.trainable import rows_only, with_lora
     from gr2.midtrain.packing import collate
     from gr2.training import train
 
-    check(config)
     set_seed(config.seed)
     catalogue = read_catalogue(config.items, config.semantic_ids)
     histories = pretrain_histories(config.interactions, catalogue)
@@ -85,23 +103,15 @@ def run(config: Config) -> None:
         raise InputError(
             f"nothing to learn: {len(histories)} histories make not one example of {config.block_length} tokens"
         )
+    try_answer(config, tokenizer, catalogue)
     if config.trainable == "rows":
         rows_only(model, token_ids)
     if config.trainable == "lora":
         model = with_lora(model, token_ids, config.lora_rank, config.lora_alpha)
     print(f"{model.num_parameters():,} parameters, {len(examples)} examples", flush=True)
-    train(Trainer(model, config, train_dataset=examples, processing_class=tokenizer, data_collator=collate))
-
-
-def check(config: Config) -> None:
-    """InputError for options that do not go together."""
-    weights = read_weights(config.mixture)
-    if ("general" in weights) != (config.general_text is not None):
-        raise InputError("expected both or neither of mixture general=WEIGHT and general_text")
-    if config.trainable != "all" and not config.model_name_or_path:
-        raise InputError(f"trainable {config.trainable}: expected --model_name_or_path, a base model to keep")
-    if config.trainable == "rows" and config.weight_decay:
-        raise InputError("trainable rows: expected weight_decay 0, which would shrink the rows that are to stay")
+    trainer = Trainer(model, config, train_dataset=examples, processing_class=tokenizer, data_collator=collate)
+    train(trainer)
+    hand_on(trainer, taught_ids(catalogue))
 
 
 def packed_examples(config: Config, histories: list[list[str]], catalogue: Catalogue, tokenizer) -> list[dict]:
@@ -123,16 +133,22 @@ def packed_examples(config: Config, histories: list[list[str]], catalogue: Catal
 
 
 def exercise_examples(config: Config, histories: list[list[str]], catalogue: Catalogue, tokenizer) -> list[dict]:
-    """Each exercise an example of its own: what stands before it would be looked at for its answer."""
+    """Each exercise an example of its own: what stands before it would be looked at for its answer. Learned: the answer and
+    the token that ends it.
+    """
+    from gr2.language_model.chat import encode_turn, turn_end_id
     from gr2.midtrain.exercises import exercises
-    from gr2.midtrain.packing import Encoder
+    from gr2.midtrain.packing import IGNORED
     from gr2.prompts import load_prompt
 
-    made = exercises(config.exercises, histories, config.window, load_prompt(config.prompt), catalogue, tokenizer,
+    end, examples = turn_end_id(tokenizer), []
+    made = exercises(config.exercises, histories, config.window, load_prompt(config.prompt), catalogue,
                      random.Random(config.seed))  # fmt: skip
-    encoded = map(Encoder(tokenizer), made)
-    # The end token closes the answer here, and is learned.
-    return [{"input_ids": ids, "labels": [*labels[:-1], ids[-1]]} for ids, labels in encoded]
+    for messages, answer in made:
+        prompt, learned, _ = encode_turn(tokenizer, messages, answer)
+        learned = learned[: learned.index(end) + 1]
+        examples.append({"input_ids": prompt + learned, "labels": [IGNORED] * len(prompt) + learned})
+    return examples
 
 
 def pretrain_histories(interactions: str, catalogue: Catalogue) -> list[list[str]]:
@@ -146,8 +162,10 @@ def pretrain_histories(interactions: str, catalogue: Catalogue) -> list[list[str
 def base_model(config: Config, catalogue: Catalogue):
     """(model, tokenizer) whose vocabulary has a token for every code of the catalogue, and those tokens' ids."""
     from gr2.language_model.loading import load_model, load_tokenizer
+    from gr2.language_model.round_trip import keep_answers
     from gr2.language_model.scratch import small_model, train_tokenizer
     from gr2.language_model.vocabulary import expand
+    from gr2.semantic_ids.files import codes_of_level
     from gr2.semantic_ids.tokens import vocabulary
 
     if config.model_name_or_path:
@@ -156,8 +174,25 @@ def base_model(config: Config, catalogue: Catalogue):
         tokenizer = train_tokenizer(bpe_texts(catalogue, config.bpe_files), config.vocab_size)
         shape = (config.hidden_size, config.layers, config.heads, config.context)
         model = small_model(tokenizer, *shape, config.seed, config.spread)
-    codes = 1 + max(max(item) for item in catalogue.codes.values())
-    return model, tokenizer, expand(model, tokenizer, vocabulary(catalogue.levels, codes), config.seed)
+    used = 1 + max(max(item) for item in catalogue.codes.values())
+    codes = max(used, codes_of_level(config.semantic_ids) or 0)  # a later item may get a code that none has yet
+    token_ids = expand(model, tokenizer, vocabulary(catalogue.levels, codes), config.seed)
+    return model, keep_answers(tokenizer, catalogue), token_ids
+
+
+def try_answer(config: Config, tokenizer, catalogue: Catalogue) -> None:
+    """InputError where a slate's answer could later be neither written nor read; a base model without chats has none."""
+    from gr2.language_model.checks import check_answer
+    from gr2.prompts import load_prompt
+
+    if tokenizer.chat_template is None:
+        print(
+            "the tokenizer has no chat template: the model can search for items, but not be asked to rerank", flush=True
+        )
+        return
+    names = catalogue.item_ids.to_list()
+    slate = {"slate_id": "example", "history": names[:1], "candidates": names[-10:]}
+    check_answer(config.model_name_or_path or "from scratch", tokenizer, load_prompt(config.prompt), slate, catalogue)
 
 
 def bpe_texts(catalogue: Catalogue, files: list[str]) -> list[str]:

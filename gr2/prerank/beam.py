@@ -1,41 +1,48 @@
 """The mid-trained model as its own pre-ranker (GR2, 2602.07774): legal-ID beam search after a user's history."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
 
 from gr2.data.catalogue import Catalogue
-from gr2.prerank.queries import Queries, Ranker, Top, drop_seen
+from gr2.errors import InputError
+from gr2.language_model.beam import closed_nodes, node_numbers, search
+from gr2.language_model.loading import load_model, load_tokenizer
+from gr2.language_model.sequences import code_token_ids, next_item_prompt
+from gr2.language_model.taught_ids import check_taught
+from gr2.prerank.queries import Queries, Ranker, Top
+from gr2.semantic_ids.tokens import BEGIN, END, code_token
+from gr2.semantic_ids.trie import build_trie
 
-Chunk = tuple[int, list[int]]  # where the history starts, and the positions that are asked after it
 
+def first_read(queries: Queries, history: int, window: int) -> np.ndarray:
+    """Where the history that the model reads for each query starts, int64 [n]: at least `history` items before it where
+    there are that many, and at most `window`.
 
-def chunks(start: int, positions: list[int], history: int, window: int) -> Iterator[Chunk]:
-    """(first, positions): positions whose histories lie in one stretch of at most `window` items from `first` on.
-
-    Every position sees at least the last `history` items, where there are so many since `start`.
+    It hangs on the position alone, and moves in steps: positions between two steps share one pass over the past.
     """
-    group: list[int] = []
-    for position in positions:
-        if group and position - max(start, group[0] - history) >= window:
-            yield max(start, group[0] - history), group
-            group = []
-        group.append(position)
-    if group:
-        yield max(start, group[0] - history), group
+    length, step = queries.at - queries.start, window - history + 1
+    return queries.start + step * np.maximum(0, -(-(length - window) // step))
 
 
-def all_chunks(queries: Queries, history: int, window: int) -> list[tuple[int, int, int]]:
-    """(first query, one past the last, where their history starts) of queries that share a pass over the past."""
-    found, number = [], 0
-    changes = np.flatnonzero(np.diff(queries.start)) + 1
-    for start, positions in zip(
-        queries.start[np.r_[0, changes]], np.split(queries.at, changes) if len(queries) else [], strict=True
-    ):
-        for first, group in chunks(int(start), positions.tolist(), history, window):
-            found.append((number, number + len(group), first))
-            number += len(group)
-    return found
+@dataclass(frozen=True)
+class Chunk:
+    """Queries `first` up to, not with, `end`: the model reads their user's items from `start` on once for all of them."""
+
+    first: int
+    end: int
+    start: int
+
+
+def chunks(queries: Queries, history: int, window: int) -> list[Chunk]:
+    """Neighbouring queries that share a history, in the order of the queries."""
+    if not len(queries):
+        return []
+    start = first_read(queries, history, window)
+    ends = [*(np.flatnonzero(np.diff(start)) + 1).tolist(), len(queries)]
+    return [Chunk(first, end, int(start[first])) for first, end in zip([0, *ends], ends, strict=False)]
 
 
 def ranker(
@@ -51,49 +58,72 @@ def ranker(
 ) -> Ranker:
     """The mid-trained model's own most likely items. Scores are log-probabilities.
 
-    The model reads between `history` and `window` past items: positions near each other share one pass over the past.
-    With `exclude_seen`, items of the user's whole past are dropped from the beams; fewer than `count` may remain.
+    The model reads between `history` and `window` past items. With `exclude_seen` no item of the user's whole past can
+    be found, and a list is as long as without, where the catalogue has that many others. InputError where the model's
+    tokenizer lacks tokens of the catalogue's IDs.
     """
-    import torch
-
-    from gr2.language_model.beam import search
-    from gr2.language_model.loading import load_model, load_tokenizer
-    from gr2.language_model.sequences import code_token_ids, next_item_prompt
-    from gr2.semantic_ids.tokens import BEGIN
-    from gr2.semantic_ids.trie import build_trie
-
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = load_tokenizer(model_name_or_path)
-    tokenizer.padding_side = "right"
+    check_taught(model_name_or_path, tokenizer, catalogue, "--semantic_ids")
+    require_tokens(tokenizer, catalogue, model_name_or_path)
+    # merge: gr2.language_model.knowledge.check_ids(model_name_or_path, tokenizer, catalogue)
     model = load_model(model_name_or_path).eval().to(device)
+    tokenizer.padding_side = "right"
     names = catalogue.item_ids.to_list()
+    codes = np.array([catalogue.codes[name] for name in names])
     table = code_token_ids(tokenizer, catalogue.levels)
-    codes = min(len(level) for level in table)
-    trie = build_trie(np.array([catalogue.codes[name] for name in names]), codes, device)
-    code_ids = torch.tensor([level[:codes] for level in table], device=device)
+    width = max(len(level) for level in table)
+    code_ids = torch.tensor([level + level[:1] * (width - len(level)) for level in table], device=device)
+    trie = build_trie(codes, width, device)
+    nodes = node_numbers(trie, codes)
     begin = tokenizer.convert_tokens_to_ids(BEGIN)
     sids = [catalogue.sid[name] for name in names]
+
+    def found(batch: list[Chunk], queries: Queries) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `search` finds for each chunk of a batch after each of its positions: [batch, longest chunk, beams]."""
+        prompts = [next_item_prompt([sids[item] for item in queries.items[chunk.start : queries.at[chunk.end - 1]]])
+                   for chunk in batch]  # fmt: skip
+        input_ids = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)["input_ids"]
+        anchors = torch.zeros(len(batch), max(chunk.end - chunk.first for chunk in batch), dtype=torch.long)
+        for row, chunk in enumerate(batch):
+            opened = (input_ids[row] == begin).nonzero()[:, 0]  # the BEGIN of item `start + i` is opened[i]
+            asked = queries.at[chunk.first : chunk.end] - chunk.start
+            anchors[row, : len(asked)] = opened[torch.from_numpy(asked)]
+        closed = closed_nodes(trie, nodes, *seen(batch, queries, anchors.shape[1])) if exclude_seen else None
+        return search(model, input_ids.to(device), anchors.to(device), trie, code_ids, beams, closed)
 
     def rank(queries: Queries) -> Top:
         top = np.full((len(queries), beams), -1, np.int32)
         values = np.full((len(queries), beams), -np.inf, np.float32)
-        rows = all_chunks(queries, history, window)
-        rows.sort(key=lambda row: (row[1] - row[0], queries.at[row[1] - 1] - row[2]))  # alike in size: little padding
-        for at in range(0, len(rows), batch_size):
-            batch = rows[at : at + batch_size]
-            prompts = [next_item_prompt([sids[item] for item in queries.items[start : queries.at[end - 1]]])
-                       for _, end, start in batch]  # fmt: skip
-            input_ids = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)["input_ids"]
-            anchors = torch.zeros(len(batch), max(end - first for first, end, _ in batch), dtype=torch.long)
-            for row, (first, end, start) in enumerate(batch):
-                opened = (input_ids[row] == begin).nonzero()[:, 0]  # the BEGIN of item `start + i` is opened[i]
-                anchors[row, : end - first] = opened[torch.from_numpy(queries.at[first:end] - start)]
-            items, scores = search(model, input_ids.to(device), anchors.to(device), trie, code_ids, beams)
-            for row, (first, end, _) in enumerate(batch):
-                found = items[row, : end - first].cpu().numpy(), scores[row, : end - first].float().cpu().numpy()
-                top[first:end, : items.shape[2]], values[first:end, : items.shape[2]] = found
-        if exclude_seen:
-            return drop_seen(top, values, queries, count)
+        ordered = sorted(  # alike in size: little padding
+            chunks(queries, history, window), key=lambda chunk: (chunk.end - chunk.first, queries.at[chunk.end - 1] - chunk.start)
+        )  # fmt: skip
+        for at in range(0, len(ordered), batch_size):
+            batch = ordered[at : at + batch_size]
+            items, scores = (part.cpu().numpy() for part in found(batch, queries))
+            for row, chunk in enumerate(batch):
+                own = slice(chunk.first, chunk.end), slice(items.shape[2])
+                top[own], values[own] = items[row, : chunk.end - chunk.first], scores[row, : chunk.end - chunk.first]
         return top[:, :count], values[:, :count]
 
     return rank
+
+
+def seen(batch: list[Chunk], queries: Queries, searches: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of a search and an item of its user's past, as `closed_nodes` takes them; `searches`: of each row."""
+    query = np.concatenate([np.arange(chunk.first, chunk.end) for chunk in batch])
+    number = np.concatenate([row * searches + np.arange(c.end - c.first) for row, c in enumerate(batch)])
+    own, item = queries.only(query).seen()
+    return number[own], item
+
+
+def require_tokens(tokenizer: PreTrainedTokenizerBase, catalogue: Catalogue, model_name_or_path: str) -> None:
+    """InputError unless the tokenizer has every token of the catalogue's IDs."""
+    used = {(level, code) for codes in catalogue.codes.values() for level, code in enumerate(codes)}
+    vocabulary = tokenizer.get_vocab()
+    missing = [
+        token for token in (BEGIN, END, *(code_token(*place) for place in sorted(used))) if token not in vocabulary
+    ]
+    if missing:
+        raise InputError(f"--model_name_or_path {model_name_or_path}: expected a model that `gr2 midtrain` taught these "
+                         f"semantic IDs; its tokenizer lacks {missing[0]} and {len(missing) - 1} more of their tokens")  # fmt: skip

@@ -12,7 +12,7 @@ from gr2.prerank.queries import Top
 
 
 def read_top_k(path: str, item_ids: pl.Series, asked: pl.DataFrame) -> pl.DataFrame:
-    """`user_id`, `position`, `candidates` (best first), `scores`; InputError names the row that is wrong.
+    """`user_id`, `position`, `candidates` (best first), `scores` that do not rise; InputError names the row that is wrong.
 
     Without scores in the file they are minus the rank, counted from 0. A file with another ending than a table's is
     LLMRank's: `user<TAB>item item item`, for the last position asked of each user.
@@ -33,21 +33,32 @@ def read_top_k(path: str, item_ids: pl.Series, asked: pl.DataFrame) -> pl.DataFr
     finite = table["scores"].list.eval(pl.element().is_finite().fill_null(False)).list.all()
     fits = (table["scores"].list.len() == sizes) & finite
     refuse_rows(~fits, path, "scores", "a finite score per candidate", table["scores"])
+    rises = table["scores"].list.eval(pl.element().diff() > 0).list.any()
+    refuse_rows(rises, path, "scores", "scores that do not rise: the best candidate comes first", table["scores"])
     return table.select("user_id", "position", "candidates", "scores")
 
 
 def read_llmrank(path: str, asked: pl.DataFrame) -> pl.DataFrame:
-    """Lines `user<TAB>item item ...`, as LLMRank's NAME.random and NAME.bm25 have them, as a table; other users are left out."""
+    """Lines `user<TAB>item item ...`, as LLMRank's NAME.random and NAME.bm25 have them, as a table with a row a line.
+
+    Users who are not asked for keep an empty list, at a position that nobody has: -1, -2, ...
+    """
     last = dict(asked.group_by("user_id").agg(pl.col("position").max()).iter_rows())
     rows = []
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines()):
+    try:
+        lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: expected a table, or text with a user, a tab and items in each line, but {error}"
+        ) from None
+    for number, line in enumerate(lines):
         user, tab, items = line.partition("\t")
-        if not (user and tab and items):
+        if not (user and tab and items.split()):
             raise InputError(f"{path}: row {number}: expected a user, a tab and items, found {line[:80]!r}")
-        if user in last:
-            rows.append((user, last[user], items.split()))
+        known = user in last
+        rows.append((user, last[user] if known else -1 - number, items.split() if known else []))
     return pl.DataFrame(
         rows, {"user_id": pl.String, "position": pl.Int64, "candidates": pl.List(pl.String)}, orient="row"
     )

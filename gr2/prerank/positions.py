@@ -25,14 +25,18 @@ def numbered(events: pl.DataFrame, path: str | Path, item_ids: pl.Series) -> pl.
     """Events of `gr2 prepare` by user and position, with `row`, int32: the item's row in the items file."""
     require_columns(events, path, ("split", "position"))
     refuse_rows(~events["split"].is_in(list(SPLITS)), path, "split", f"one of {', '.join(SPLITS)}", events["split"])
+    if not in_order(events):
+        twice = ~events.select(pl.struct("user_id", "position").is_first_distinct()).to_series()
+        refuse_rows(twice, path, "position", "one event per user and position", events["position"])
+        events = events.sort("user_id", "position")
     rows = pl.DataFrame({"item_id": item_ids, "row": np.arange(len(item_ids), dtype=np.int32)})
-    events = events.join(rows, on="item_id", how="left", maintain_order="left")
-    return events if in_order(events) else events.sort("user_id", "position")
+    return events.join(rows, on="item_id", how="left", maintain_order="left")
 
 
 def in_order(events: pl.DataFrame) -> bool:
+    """Whether events come user by user, each user's in ascending positions, none twice."""
     user, position = pl.col("user_id"), pl.col("position")
-    before = (user > user.shift()) | ((user == user.shift()) & (position >= position.shift()))
+    before = (user > user.shift()) | ((user == user.shift()) & (position > position.shift()))
     return events.select(before.fill_null(True).all()).item()
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
+from gr2.data.columns import refuse_rows, require_columns
 from gr2.data.slates import shuffled
 from gr2.errors import InputError
 from gr2.prerank.lists import CELLS, own_ranker
@@ -24,16 +25,17 @@ from gr2.prerank.queries import Queries, Ranker
 if TYPE_CHECKING:
     from gr2.prerank.slates import Config
 
-PROTOCOLS = ("next", "later", "impressions")
-
 
 def protocol_slates(config: "Config", events: pl.DataFrame, item_ids: pl.Series) -> tuple[pl.DataFrame, dict]:
     """The content of slates.parquet, and counts by split. events: from `numbered`."""
-    check(config, events)
-    windows = windowed(config, events)
+    if config.protocol == "impressions":
+        require_ratings(config, events)
+    every = windowed(config, events)
+    windows = every.filter(pl.col("rows").list.n_unique() == pl.col("rows").list.len())
     if windows.is_empty():
-        raise InputError(f"{config.interactions}: no user of the splits {', '.join(config.splits)} has "
-                         f"{config.relevant if config.protocol == 'later' else 2} events in one of them, and a past")  # fmt: skip
+        size = config.relevant if config.protocol == "later" else 2
+        raise InputError(f"{config.interactions}: no user of the splits {', '.join(config.splits)} has {size} events in one of "
+                         "them, all of different items, and a past")  # fmt: skip
     queries = Queries(events["row"].to_numpy(), windows["start"].to_numpy(), windows["at"].to_numpy())
     rank = own_ranker(config, events, item_ids, len(item_ids))
     extra = config.candidates - config.relevant if config.protocol == "later" else 0
@@ -58,24 +60,30 @@ def protocol_slates(config: "Config", events: pl.DataFrame, item_ids: pl.Series)
         rows = [shuffled(row, config.seed) for row in rows]
     frame = pl.DataFrame([row for row in rows if any(row["labels"]) and not all(row["labels"])])
     frame = frame.drop("scores", strict=False) if config.shuffle else frame
-    counts = {split: int((windows["split"] == split).sum()) for split in config.splits}
-    slates = {split: int((frame["split"] == split).sum()) if len(frame) else 0 for split in config.splits}
-    report = {split: {"positions": counts[split], "missed": counts[split] - slates[split], "slates": slates[split]}
-              for split in config.splits}  # fmt: skip
-    return frame, report
+    return frame, counted(config.splits, every["split"], windows["split"], [row["split"] for row in rows], frame)
 
 
-def check(config: "Config", events: pl.DataFrame) -> None:
-    if "file" in config.pre_ranker or "beam" in config.pre_ranker:
-        raise InputError(
-            f"protocol {config.protocol}: every item needs a score; expected pre-rankers other than file and beam"
-        )
-    if config.protocol == "later" and not 0 < config.relevant < config.candidates:
-        raise InputError(
-            f"relevant {config.relevant}: expected at least 1 and fewer than candidates, {config.candidates}"
-        )
-    if config.protocol == "impressions" and "rating" not in events.columns:
-        raise InputError(f"{config.interactions}: protocol impressions: expected a column 'rating'")
+def counted(splits: list[str], every: pl.Series, windows: pl.Series, full: list[str], frame: pl.DataFrame) -> dict:
+    """Counts by split. positions: all windows; repeated: those that hold an item twice; short: those that the
+    pre-ranker's scores do not fill; missed: those in which nothing is to be told apart.
+    """
+    report = {}
+    for split in splits:
+        positions, distinct, filled = int((every == split).sum()), int((windows == split).sum()), full.count(split)
+        slates = int((frame["split"] == split).sum()) if len(frame) else 0
+        report[split] = {"positions": positions, "missed": filled - slates, "short": distinct - filled,
+                         "repeated": positions - distinct, "slates": slates}  # fmt: skip
+    return report
+
+
+def require_ratings(config: "Config", events: pl.DataFrame) -> None:
+    """InputError unless every event of the asked splits has a rating: without one it would pass as not liked."""
+    require_columns(events, config.interactions, ("rating",))
+    if not events["rating"].dtype.is_numeric():
+        raise InputError(f"{config.interactions}: column 'rating': expected numbers, found {events['rating'].dtype}")
+    finite = events["rating"].cast(pl.Float64).is_finite().fill_null(False)
+    asked = events["split"].is_in(config.splits)
+    refuse_rows(asked & ~finite, config.interactions, "rating", "a finite number", events["rating"])
 
 
 def windowed(config: "Config", events: pl.DataFrame) -> pl.DataFrame:
@@ -91,8 +99,7 @@ def windowed(config: "Config", events: pl.DataFrame) -> pl.DataFrame:
     grouped = placed.group_by("user_id", "split", window.alias("window"), maintain_order=True).agg(
         pl.col("row").alias("rows"), pl.col("rating").alias("ratings"), pl.col("at", "start", "position").first()
     )
-    distinct = grouped["rows"].list.n_unique() == grouped["rows"].list.len()
-    return grouped.filter(distinct & (pl.col("rows").list.len() >= shortest))
+    return grouped.filter(pl.col("rows").list.len() >= shortest)
 
 
 def label_maps(config: "Config", windows: pl.DataFrame) -> list[dict[int, float]]:
@@ -100,7 +107,7 @@ def label_maps(config: "Config", windows: pl.DataFrame) -> list[dict[int, float]
     if config.protocol == "later":
         return [dict.fromkeys(rows, 1.0) for rows in windows["rows"].to_list()]
     return [
-        {row: float(rating is not None and rating >= config.liked) for row, rating in zip(rows, ratings, strict=True)}
+        {row: float(rating >= config.liked) for row, rating in zip(rows, ratings, strict=True)}
         for rows, ratings in zip(windows["rows"].to_list(), windows["ratings"].to_list(), strict=True)
     ]
 

@@ -61,15 +61,3 @@ def best(scores: np.ndarray, queries: Queries, count: int, exclude_seen: bool) -
     top[:, : items.shape[1]] = np.where(np.isneginf(values), -1, items)  # a catalogue may hold fewer than `count`
     held[:, : items.shape[1]] = values
     return top, held
-
-
-def drop_seen(top: np.ndarray, scores: np.ndarray, queries: Queries, count: int) -> Top:
-    """Takes the items of the pasts out of lists [n, more than count] and closes the gaps."""
-    query, item = queries.seen()
-    width = int(max(queries.items.max(initial=0), top.max(initial=0))) + 1
-    keys = np.arange(len(top))[:, None] * width + top
-    gone = (top < 0) | np.isin(keys, query * width + item)
-    order = np.argsort(gone, axis=1, kind="stable")[:, :count]
-    left = ~np.take_along_axis(gone, order, 1)
-    return (np.where(left, np.take_along_axis(top, order, 1), -1).astype(np.int32),
-            np.where(left, np.take_along_axis(scores, order, 1), -np.inf))  # fmt: skip

@@ -18,7 +18,7 @@ CHUNK = 64  # targets whose scores of all items are held at a time by the loss: 
 
 class SASRecConfig(PretrainedConfig):
     """`items_digest` says for which items file, in which order, the rows are; `exclude_seen`, whether `rank` leaves out what
-    the row holds.
+    the user's past holds.
     """
 
     model_type = "sasrec"
@@ -80,11 +80,13 @@ class SASRec(PreTrainedModel):
         """States [n, hidden_size] -> scores of all items, [n, n_items]."""
         return states @ self.item.weight[1:].T
 
-    def forward(self, items: torch.Tensor, place: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(
+        self, items: torch.Tensor, place: torch.Tensor, labels: torch.Tensor, past: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
         """items, place: as for `encode`; labels: int [n, time], the item that came next, or -100.
 
         Returns the mean loss; when evaluating, with one label a row, also `rank`, int [n]: how many items (with
-        `exclude_seen`: that are not in the row) score more than the label.
+        `exclude_seen`: that are not in `past`, int [n, longest], the user's whole past, -1 pads) score more than the label.
         """
         asked = labels != IGNORED
         states, target = self.encode(items, place)[asked], labels[asked]
@@ -93,7 +95,7 @@ class SASRec(PreTrainedModel):
         scores = self.scores(states)
         loss = nn.functional.cross_entropy(scores, target)
         if self.config.exclude_seen:
-            scores = scores.scatter(1, torch.where(items < 0, items[:, :1], items), -torch.inf)
+            scores = scores.scatter(1, torch.where(past < 0, past[:, :1], past), -torch.inf)
         return {"loss": loss, "rank": (scores > scores.gather(1, target[:, None])).sum(1)}
 
 

@@ -1,4 +1,4 @@
-"""Pre-rankers without a network: popularity, item-kNN, BM25 over titles; and the fusion of several lists."""
+"""Pre-rankers without a network: popularity, item-kNN, BM25 over titles; the fusion of several; how a short list goes on."""
 
 import re
 
@@ -127,5 +127,33 @@ def fused(rankers: list[Ranker], count: int) -> Ranker:
         values = np.full((len(queries), count), -np.inf, np.float32)
         top[query[kept], nth[kept]], values[query[kept], nth[kept]] = item[kept], scores[kept]
         return top, values
+
+    return rank
+
+
+def filled_by_popularity(ranker: Ranker, counts: np.ndarray, exclude_seen: bool) -> Ranker:
+    """The ranker's lists; a short one goes on with other items by popularity, ties by row, each with the score 0.
+
+    counts: int [items], events that may be counted. To item-kNN and BM25 all of these items are alike (nothing in
+    common with the history), so that this only orders what they score 0.
+    """
+    place = np.empty(len(counts), np.float32)
+    place[np.lexsort((np.arange(len(counts)), -counts))] = np.arange(len(counts))
+
+    def rank(queries: Queries) -> Top:
+        top, scores = ranker(queries)
+        short = (top < 0).any(1)
+        if not short.any():
+            return top, scores
+        own, count = top[short], top.shape[1]
+        others = np.repeat(-place[None], len(own), 0)
+        row, column = np.nonzero(own >= 0)
+        others[row, own[row, column]] = -np.inf
+        more, _ = best(others, queries.only(short), count, exclude_seen)
+        items = np.concatenate([own, more], 1)
+        values = np.concatenate([scores[short], np.where(more < 0, -np.inf, 0).astype(np.float32)], 1)
+        order = np.argsort(items < 0, axis=1, kind="stable")[:, :count]
+        top[short], scores[short] = np.take_along_axis(items, order, 1), np.take_along_axis(values, order, 1)
+        return top, scores
 
     return rank

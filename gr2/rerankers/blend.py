@@ -6,16 +6,23 @@ import numpy as np
 
 from gr2.artifacts import read_json, write_json
 from gr2.data.features import NAMES, Features
+from gr2.errors import InputError
+from gr2.rerankers.record import FILES
 
-FILE = "blend.json"
+FILE = FILES["blend"]
 
 
 def fit(slates: list[dict], features: Features, folder: str | Path, seed: int) -> dict[str, float]:
-    """Logistic regression on standardised features, one row per candidate; writes and returns weights by name."""
+    """Logistic regression on standardised features, one row per candidate; writes and returns weights by name.
+
+    InputError where every candidate of every slate is relevant: there is nothing to tell apart.
+    """
     from sklearn.linear_model import LogisticRegression
 
     x = np.concatenate([features.of(slate) for slate in slates])
     y = np.concatenate([np.array(slate["labels"]) > 0 for slate in slates])
+    if y.all():
+        raise InputError("fit blend: expected a train slate with a candidate that is not relevant, found none")
     mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
     model = LogisticRegression(max_iter=1000, random_state=seed).fit((x - mean) / scale, y)
     weights = dict(zip(NAMES, model.coef_[0].tolist(), strict=True))
@@ -24,7 +31,14 @@ def fit(slates: list[dict], features: Features, folder: str | Path, seed: int) -
 
 
 def score(slates: list[dict], features: Features, folder: str | Path) -> list[np.ndarray]:
-    """One array of scores [K] per slate; higher is better."""
-    model = read_json(Path(folder) / FILE)
-    weights = np.array([model["weights"][name] for name in NAMES])
-    return [(features.of(slate) - model["mean"]) / model["scale"] @ weights for slate in slates]
+    """One array of scores [K] per slate; higher is better. InputError for a file that `fit` of these features did not write."""
+    path = Path(folder) / FILE
+    model = read_json(path)
+    try:
+        weights = np.array([model["weights"][name] for name in NAMES], dtype=float)
+        mean, scale = (np.array(model[name], dtype=float).reshape(len(NAMES)) for name in ("mean", "scale"))
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{path}: expected weights, mean and scale of {', '.join(NAMES)}; run `gr2 fit` again"
+        ) from None
+    return [(features.of(slate) - mean) / scale @ weights for slate in slates]

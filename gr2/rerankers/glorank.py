@@ -10,11 +10,13 @@ import torch
 from transformers import set_seed
 
 from gr2.data.catalogue import Catalogue
-from gr2.rerankers.fit import Config
+from gr2.errors import InputError
+from gr2.rerankers.fit import SHAPE, Config
 from gr2.rerankers.listwise import fitting
 from gr2.rerankers.listwise.network import ListWriter
 from gr2.rerankers.listwise.requests import Requests
-from gr2.rerankers.listwise.write import in_request_order, repeated, write
+from gr2.rerankers.listwise.write import check_places, in_request_order, repeated, write
+from gr2.rerankers.record import check_ids, check_kind
 from gr2.rerankers.training import Slates
 
 
@@ -23,11 +25,27 @@ def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: C
     set_seed(config.seed)
     data = (fitting.Shuffled if config.shuffle_candidates else Slates)(learned)
     if config.model_name_or_path:
-        model = ListWriter.from_pretrained(config.model_name_or_path)
+        model = cloned(learned + judged, catalogue, config)
         fitting.fit(Reinforced, model, data, judged, fitting.collate, catalogue, config, group=config.group)
     else:
         model = fitting.new_network(config.space, learned + judged, catalogue, config)
         fitting.fit(Cloned, model, data, judged, fitting.collate, catalogue, config)
+
+
+def cloned(slates: list[dict], catalogue: Catalogue, config: Config) -> ListWriter:
+    """The network to go on from. Its shape goes into `config`; InputError where an option asks for another."""
+    folder = config.model_name_or_path
+    check_kind(folder, ("glorank",), "model_name_or_path")
+    check_ids(folder, catalogue)
+    model = ListWriter.from_pretrained(folder)
+    check_places(model, slates, folder)
+    longest = max(len(slate["history"]) for slate in slates)
+    for name in SHAPE:
+        asked, had = vars(config)[name], vars(model.config)["encoder_layers" if name == "layers" else name]
+        if asked is not None and (min(asked, longest) if name == "history" else asked) != had:
+            raise InputError(f"--{name} {asked}: expected {had}, as {folder} has it")
+        setattr(config, name, had)
+    return model
 
 
 class Cloned(fitting.Writing):

@@ -12,24 +12,21 @@ from gr2.artifacts import write_text
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
 from gr2.rerankers.fit import Config
+from gr2.rerankers.record import FILES
 
-FILE = "model.txt"  # LightGBM's own text
+FILE = FILES["lambdamart"]  # LightGBM's own text
 SHRINKAGE, TREES, PATIENCE = 0.05, 2000, 50  # PATIENCE: trees without a better NDCG on the slates to judge by
 
 
 def fit(learned: list[dict], judged: list[dict], features: Features, config: Config) -> dict[str, float]:
     """Grows trees on `learned` and keeps as many as are best on `judged`, by NDCG at `config.list_size`.
 
-    Every slate has a label above 0; InputError for one below. Writes model.txt to the output folder; returns each feature's
-    share of what the splits gain.
+    Every slate has a label above 0 and none below. Writes model.txt to the output folder; returns each feature's share of
+    what the splits gain. InputError where the slates are too few to split on anything.
     """
     import lightgbm
 
-    if config.list_size < 1:
-        raise InputError(f"list_size {config.list_size}: expected at least 1")
     gains = np.unique(np.concatenate([slate["labels"] for slate in learned + judged]))
-    if gains[0] < 0:
-        raise InputError(f"{config.slates}: column 'labels': expected 0 or more, found {gains[0]}")
     options = {
         "objective": "lambdarank",
         "eval_at": config.list_size,
@@ -44,13 +41,15 @@ def fit(learned: list[dict], judged: list[dict], features: Features, config: Con
     train = dataset(learned, features, gains, options)
     model = lightgbm.train(options, train, TREES, valid_sets=[dataset(judged, features, gains, options, train)],
                            callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)])  # fmt: skip
+    share = model.feature_importance("gain")
+    if not share.any():
+        raise InputError(f"{config.slates}: no feature splits its {len(learned)} train slates; expected more of them")
     write_text(Path(config.output_dir) / FILE, model.model_to_string())
     ((metric, ndcg),) = model.best_score["valid_0"].items()
     print(
         f"{len(learned)} slates to learn, {len(judged)} to judge by: {model.best_iteration} trees, {metric} {ndcg:.3f}"
     )
-    share = model.feature_importance("gain")
-    return dict(zip(NAMES, (share / max(share.sum(), 1e-9)).tolist(), strict=True))
+    return dict(zip(NAMES, (share / share.sum()).tolist(), strict=True))
 
 
 def dataset(slates: list[dict], features: Features, gains: np.ndarray, options: dict, reference=None):
@@ -72,6 +71,8 @@ def score(slates: list[dict], features: Features, folder: str | Path) -> list[np
         model = lightgbm.Booster(model_file=path)
     except lightgbm.basic.LightGBMError as error:
         raise InputError(f"{path}: expected a model of LightGBM ({error})") from None
+    if model.feature_name() != list(NAMES):
+        raise InputError(f"{path}: expected a model of {', '.join(NAMES)}; run `gr2 fit` again")
     rows = [features.of(slate) for slate in slates]
     values = model.predict(np.concatenate(rows), num_threads=1)
     return np.split(values, np.cumsum([len(row) for row in rows])[:-1])

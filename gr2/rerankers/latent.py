@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from gr2.errors import InputError
+from gr2.rerankers.record import FILES
 
-FILE = "latent.safetensors"
+FILE = FILES["latent"]
 NUMBER = re.compile(r"\d+$")
 
 
@@ -23,16 +24,16 @@ def score(slates: list[dict], folder: str | Path) -> list[np.ndarray]:
     genre = latent["genre"]
     scores = []
     for slate in slates:
-        user, last = number(slate["user_id"]), number(slate["history"][-1])
-        rows = np.array([number(item_id) for item_id in slate["candidates"]])
+        user, last = row(slate["user_id"], latent["taste"]), row(slate["history"][-1], genre)
+        rows = np.array([row(item_id, genre) for item_id in slate["candidates"]])
         odds = latent["taste"][user] * latent["follows"][genre[last]]
         scores.append(odds[genre[rows]] * latent["share"][rows])
     return scores
 
 
-def number(name: str) -> int:
-    """`item007` -> 7, the row of the latent arrays."""
+def row(name: str, array: np.ndarray) -> int:
+    """`item007` -> 7, the row of a latent array; InputError where it has none."""
     found = NUMBER.search(name)
-    if not found:
-        raise InputError(f"reranker latent: expected slates of the synthetic source, found the id '{name}'")
+    if not found or int(found[0]) >= len(array):
+        raise InputError(f"reranker latent: expected slates of this folder's synthetic world, found the id '{name}'")
     return int(found[0])

@@ -1,16 +1,79 @@
 """A language model as a reranker: prompt, sample, parse; an unusable answer leaves the input order standing."""
 
-import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from gr2.answers import parse
-from gr2.artifacts import append_lines, read_appended
-from gr2.data.catalogue import Catalogue
-from gr2.language_model.samplers import Sampler
-from gr2.prompts import Prompt, answer_schema, render
+from gr2.answers import parse, write_answer
+from gr2.artifacts import files_below, sha256
+from gr2.data.catalogue import Catalogue, read_catalogue
+from gr2.errors import InputError
+from gr2.language_model.checks import check_answer
+from gr2.language_model.history import fit_history
+from gr2.language_model.loading import load_tokenizer
+from gr2.language_model.samplers import Sampler, open_sampler
+from gr2.language_model.taught_ids import check_taught
+from gr2.prompts import Prompt, answer_schema, load_prompt, prompt_file, render
+from gr2.rerankers.partial import Partial
+
+if TYPE_CHECKING:
+    from gr2.rerankers.rerank import Config
+
+INPUTS = ("items", "slates", "semantic_ids", "prompt", "reranker")
+SAMPLING = ("structured", "temperature", "max_tokens", "max_prompt_tokens", "engine", "base_url", "batch_size", "seed")
+
+
+def answers(config: "Config", slates: list[dict], output: Path) -> list[dict]:
+    """Rows of rankings.parquet; what can be known to go wrong is refused before the model is loaded."""
+    if not config.semantic_ids:
+        raise InputError(f"--reranker {config.reranker}: it is a language model; expected --semantic_ids")
+    catalogue = read_catalogue(config.items, config.semantic_ids)
+    prompt = load_prompt(config.prompt)
+    tokenizer = load_tokenizer(config.reranker)
+    check_taught(config.reranker, tokenizer, catalogue, config.semantic_ids)
+    check_answer(config.reranker, tokenizer, prompt, slates[0], catalogue)
+    check_room(slates, catalogue, prompt, tokenizer, config.max_tokens)
+    partial = Partial(output, made_of(config))
+    if config.max_prompt_tokens is not None:
+        slates = fit_history(
+            slates, lambda slate: render(prompt, slate, catalogue), tokenizer, config.max_prompt_tokens
+        )
+    sampler = open_sampler(
+        config.engine, config.reranker, base_url=config.base_url, batch_size=config.batch_size, progress=False
+    )
+    return rank(
+        slates,
+        catalogue,
+        prompt,
+        sampler,
+        structured=config.structured,
+        temperature=config.temperature,
+        max_tokens=config.max_tokens,
+        round_size=config.batch_size,
+        seed=config.seed,
+        partial=partial,
+    )
+
+
+def made_of(config: "Config") -> dict:
+    """What the answers depend on: the sha256 of every input file, and how they are sampled."""
+    paths = {name: vars(config)[name] for name in INPUTS} | {"prompt": prompt_file(config.prompt)}
+    files = {name: {str(file): sha256(file) for file in files_below(path)} for name, path in paths.items()}
+    return files | {name: vars(config)[name] for name in SAMPLING}
+
+
+def check_room(slates: list[dict], catalogue: Catalogue, prompt: Prompt, tokenizer, max_tokens: int) -> None:
+    """InputError where the shortest answer that ranks a slate has more than `max_tokens` tokens, its end included."""
+    reasoning = "." if prompt.has_trace else None
+    for start in range(0, len(slates), 1000):
+        part = slates[start : start + 1000]
+        answers = [write_answer(reasoning, slate["candidates"], catalogue) for slate in part]
+        for slate, tokens in zip(part, tokenizer(answers, add_special_tokens=False)["input_ids"], strict=True):
+            if len(tokens) + 1 > max_tokens:
+                raise InputError(f"--max_tokens {max_tokens}: expected at least {len(tokens) + 1}, the shortest answer for "
+                                 f"the {len(slate['candidates'])} candidates of slate_id '{slate['slate_id']}'")  # fmt: skip
 
 
 def rank(
@@ -24,15 +87,14 @@ def rank(
     max_tokens: int,
     round_size: int,
     seed: int,
-    partial: Path,
+    partial: Partial,
 ) -> list[dict]:
     """One row per slate, in order: slate_id, ranking, valid, reasoning, completion_tokens, latency_ms.
 
     Answers are appended to `partial` after every round, so an interrupted run goes on where it stopped.
     latency_ms is a round's wall-clock time divided by its slates: throughput, not the wait of one request.
     """
-    done = {row["slate_id"]: row for row in read_appended(partial)}
-    todo = [slate for slate in slates if slate["slate_id"] not in done]
+    todo = [slate for slate in slates if slate["slate_id"] not in partial.done]
     for start in tqdm(range(0, len(todo), round_size), desc="rerank", unit="round"):
         batch = todo[start : start + round_size]
         started = time.monotonic()
@@ -47,7 +109,7 @@ def rank(
         latency = 1000 * (time.monotonic() - started) / len(batch)
         rows = []
         for slate, sample in zip(batch, samples, strict=True):
-            answer = parse(sample.text, slate["candidates"], catalogue.sid, prompt.has_trace)
+            answer = parse(sample.text, slate["candidates"], catalogue.sid, prompt.has_trace, sample.finish_reason)
             rows.append({
                 "slate_id": slate["slate_id"],
                 "ranking": answer.ranking or list(slate["candidates"]),
@@ -57,6 +119,5 @@ def rank(
                 "completion_tokens": sample.completion_tokens,
                 "latency_ms": latency,
             })  # fmt: skip
-        append_lines(partial, [json.dumps(row, ensure_ascii=False) for row in rows])
-        done |= {row["slate_id"]: row for row in rows}
-    return [done[slate["slate_id"]] for slate in slates]
+        partial.append(rows)
+    return [partial.done[slate["slate_id"]] for slate in slates]

@@ -1,11 +1,48 @@
-"""Answers of the policy while it is being trained, with transformers' `generate`."""
+"""Answers of the policy while it is being trained, with transformers' `generate`.
 
-from collections.abc import Sequence
+What is sampled is set by the recipe and the end tokens alone. `generate` fills what its settings leave open from the
+model's `generation_config.json`, which a hub model may use for `min_new_tokens`, `no_repeat_ngram_size` or
+`suppress_tokens`; so that file is put aside while the policy answers.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
+
+from gr2.training import WithoutCard
+
+
+class RecipeDecoding(WithoutCard):
+    """Of a TRL trainer with rollouts: they follow its options alone, and no token is sampled that the tokenizer lacks."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if not self.args.use_vllm:
+            self.generation_config.suppress_tokens = self.unknown_tokens()
+
+    def unknown_tokens(self) -> list[int] | None:
+        """Rows of the vocabulary that only pad it: they decode to nothing. None where there are none."""
+        known = set(self.processing_class.get_vocab().values())
+        rows = self.model.config.get_text_config().vocab_size
+        return [token for token in range(rows) if token not in known] or None
+
+    def _generate_single_turn(self, *args, **kwargs) -> tuple:
+        with without_own_settings(self.accelerator.unwrap_model(self.model)):
+            return super()._generate_single_turn(*args, **kwargs)
+
+
+@contextmanager
+def without_own_settings(model: PreTrainedModel) -> Iterator[None]:
+    """Puts the model's own generation config aside."""
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def decode(
@@ -25,19 +62,20 @@ def decode(
         ) as model,
         torch.no_grad(),
         trainer._dist.summon_full_params(trainer.model_wrapped, recurse=False),
+        without_own_settings(model),
     ):
         output = model.generate(**batch, generation_config=generation, logits_processor=LogitsProcessorList(processors))
     return [upto_end(answer, trainer.eos_token_ids) for answer in output[:, batch["input_ids"].shape[1] :].tolist()]
 
 
 def greedy(trainer: GRPOTrainer) -> GenerationConfig:
-    """As in training, but the most probable token; explicit, so that nothing is filled in from the model's own config."""
+    """As in training, but the most probable token."""
     return GenerationConfig(
         max_new_tokens=trainer.max_completion_length,
         do_sample=False,
-        repetition_penalty=1.0,
         eos_token_id=trainer.eos_token_ids,
         pad_token_id=trainer.processing_class.pad_token_id,
+        suppress_tokens=trainer.unknown_tokens(),
     )
 
 

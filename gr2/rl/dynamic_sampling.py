@@ -1,12 +1,14 @@
 """Dynamic sampling (DAPO, 2503.14476, section 3.2): groups without spread in their rewards are sampled again.
 
-A group whose answers all have the same reward has no advantage and no gradient. Such groups are replaced, whole, by
-answers to other slates, until every group has spread or the retries are used up; the batch keeps its size. Where we
-differ: DAPO over-samples every batch; here as many slates are drawn as there are groups to replace.
+A group whose answers all have the same ranking reward has no advantage and no gradient, whatever its penalties for length
+are and whatever rounding leaves of the mean of equal numbers. Such groups are replaced, whole, by answers to other
+slates, until every group has spread or the retries are used up; the batch keeps its size. Where we differ: DAPO
+over-samples every batch; here as many slates are drawn as there are groups to replace.
 """
 
 import math
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -14,7 +16,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from transformers import TrainerState
 from trl import GRPOTrainer
+
+from gr2.errors import InputError
+from gr2.rl.decoding import RecipeDecoding
+
+LEARNED = "a_group_had_spread"  # in the trainer's state
 
 
 class Rollout(NamedTuple):
@@ -27,13 +35,17 @@ class Rollout(NamedTuple):
     logprobs: list[float] | None  # vLLM's
 
 
-class DynamicSamplingTrainer(GRPOTrainer):
+class DynamicSamplingTrainer(RecipeDecoding, GRPOTrainer):
     """GRPOTrainer whose batches have spread as far as `max_resamples` retries allow (0: nothing is sampled again).
 
-    Spread is that of the first reward function, so penalties such as those for length do not count. A group may lie on
-    several processes: each of them sees all rewards and takes the same decision. Rows of the train set need a `slate_id`.
-    Logs `zero_spread`, the share of groups without spread as first sampled, and `resamples`, the retries that followed;
-    what reward functions log is over everything that was sampled, TRL's own figures over the batch that is learned from.
+    Spread is that of the first reward function, so penalties such as those for length do not count, and in a group without
+    spread they are not learned from. A group may lie on several processes: each of them sees all rewards and takes the
+    same decision. Rows of the train set need a `slate_id`.
+
+    Logs `zero_spread`, the share of groups without spread as first sampled, `flat`, their share in the batch that is
+    learned from, and `resamples`, the retries between the two. TRL's `reward...` are of the batch that is learned from;
+    what the reward functions log, and TRL's `completions/...`, are of the batch as first sampled, which is a fair sample
+    of the policy; `num_tokens` counts all that was sampled.
     """
 
     def __init__(self, *args, max_resamples: int, **kwargs):
@@ -43,7 +55,20 @@ class DynamicSamplingTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         self.rows = [dict(row) for row in inputs]  # `_generate` puts other rows in their places
-        return super()._generate_and_score_completions(self.rows)
+        batch = super()._generate_and_score_completions(self.rows)
+        return batch | {"advantages": self._without_flat_groups(batch["advantages"])}
+
+    def _without_flat_groups(self, advantages: torch.Tensor) -> torch.Tensor:
+        """advantages [rows of this process], exactly 0 in groups without spread. TRL's count of tokens stays."""
+        spread = with_spread(self.rewards[:, 0], self.num_generations)
+        kept = self.state.stateful_callbacks  # with the checkpoints
+        kept[LEARNED] = kept.get(LEARNED, False) or any(spread)
+        self._metrics["train"]["flat"].append(spread.count(False) / len(spread))
+        rows = torch.tensor(spread, device=advantages.device).repeat_interleave(self.num_generations)
+        start = self.accelerator.process_index * len(advantages)
+        advantages = torch.where(rows[start : start + len(advantages)], advantages, 0.0)
+        self._logs["advantages"].extend(self.accelerator.gather(advantages).tolist())  # it holds the latest batch
+        return advantages
 
     def _generate(self, prompts: list) -> tuple:
         """Answers to `self.rows`, some of which are replaced, as are their `prompts`: TRL reads both again afterwards."""
@@ -57,7 +82,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
             if len(drawn) < count:  # every slate has been tried
                 break
             attempts += 1
-            others, other_rewards = self._sampled(
+            others, other_rewards = self._sampled_unlogged(
                 self._local([dict(row) for row in drawn for _ in range(self.num_generations)])
             )
             others = gather_object(others)
@@ -88,6 +113,15 @@ class DynamicSamplingTrainer(GRPOTrainer):
         columns = rows, prompt_ids, completion_ids, completions, logprobs or [None] * len(rows)
         return [Rollout(*values) for values in zip(*columns, strict=True)], rewards
 
+    def _sampled_unlogged(self, rows: list[dict]) -> tuple[list[Rollout], torch.Tensor]:
+        """As `_sampled`, but of what is logged on the way only the number of tokens is kept."""
+        pending, metrics = self._pending_metrics, self._metrics["train"]
+        self._pending_metrics, self._metrics["train"] = defaultdict(list), defaultdict(list)
+        sampled = self._sampled(rows)
+        metrics["num_tokens"] = self._metrics["train"]["num_tokens"]
+        self._pending_metrics, self._metrics["train"] = pending, metrics
+        return sampled
+
     def _fresh_rows(self) -> Iterator[dict]:
         """Rows of the train set in random order, none twice and none of this batch: a function of seed and step alone."""
         within_step = self._step % self.args.gradient_accumulation_steps
@@ -113,6 +147,16 @@ class DynamicSamplingTrainer(GRPOTrainer):
             rewards[to] = other_rewards[source]
             if offset <= to < offset + len(rollouts):
                 rollouts[to - offset] = others[source]
+
+
+def refuse_unlearned(state: TrainerState) -> None:
+    """InputError after a training in which no group had spread: its first model would be handed on as its last."""
+    if not state.stateful_callbacks[LEARNED]:
+        raise InputError(
+            f"nothing was learned: in none of {state.global_step} steps did the answers to any slate earn different rewards; "
+            "expected a model that answers in more than one way (more SFT, a higher temperature, or structured: true where "
+            "its answers are unusable)"
+        )
 
 
 def with_spread(rewards: torch.Tensor, group_size: int) -> list[bool]:

@@ -1,7 +1,11 @@
 """Slates as rows for reinforcement learning: the chat prompt, the answer's schema, and what the reward needs, by name."""
 
 import json
+import random
 
+from transformers import PreTrainedTokenizerBase
+
+from gr2.answers import write_answer
 from gr2.data.catalogue import Catalogue
 from gr2.data.slates import shuffled
 from gr2.data.tables import read_slates
@@ -13,7 +17,7 @@ from gr2.rl.rewards import PAIRWISE, has_pairs
 
 
 def training_rows(config, catalogue: Catalogue, prompt: Prompt) -> list[dict]:
-    """The train slates that the reward can be had for; the rest is counted on the terminal."""
+    """The train slates that the reward can be had for, or `max_slates` of them; the rest is counted on the terminal."""
     slates = slates_of(config, catalogue, "train")
     kept = [slate for slate in slates if any(slate["labels"])]
     if len(kept) < len(slates):
@@ -26,15 +30,18 @@ def training_rows(config, catalogue: Catalogue, prompt: Prompt) -> list[dict]:
     if not kept:
         needed = "a relevant and a not relevant candidate" if config.reward in PAIRWISE else "a relevant candidate"
         raise InputError(f"{config.slates}: no train slate has {needed}")
-    return rows(config, kept[: config.max_slates], catalogue, prompt)
+    kept = drawn(kept, config.max_slates, config.seed)
+    refuse_part_of_a_batch(len(kept), config.generation_batch_size // config.num_generations, config.slates,
+                           "per_device_train_batch_size x processes x steps_per_generation / num_generations")  # fmt: skip
+    return rows(config, kept, catalogue, prompt, config.shuffle_candidates)
 
 
 def validation_rows(config, catalogue: Catalogue, prompt: Prompt) -> list[dict]:
-    """The first `eval_slates` valid slates with a relevant candidate."""
+    """`eval_slates` valid slates with a relevant candidate, their candidates in the order in which `gr2 rerank` shows them."""
     slates = [slate for slate in slates_of(config, catalogue, "valid") if any(slate["labels"])]
     if not slates:
         raise InputError(f"{config.slates}: eval_slates {config.eval_slates}: no valid slate has a relevant candidate")
-    return rows(config, slates[: config.eval_slates], catalogue, prompt)
+    return rows(config, drawn(slates, config.eval_slates, config.seed), catalogue, prompt, shuffle=False)
 
 
 def slates_of(config, catalogue: Catalogue, split: str) -> list[dict]:
@@ -42,17 +49,63 @@ def slates_of(config, catalogue: Catalogue, split: str) -> list[dict]:
     return [slate for slate in slates.iter_rows(named=True) if slate["split"] == split]
 
 
-def rows(config, slates: list[dict], catalogue: Catalogue, prompt: Prompt) -> list[dict]:
-    """`candidates` and `labels` are in the pre-ranker's order, even where the prompt shows them in another."""
-    shown = [shuffled(slate, config.seed) for slate in slates] if config.shuffle_candidates else slates
+def drawn(slates: list[dict], count: int | None, seed: int) -> list[dict]:
+    """`count` of the slates (None: all), drawn at random under the seed and kept in order: the first are the first users'."""
+    if count is None or count >= len(slates):
+        return slates
+    return [slates[at] for at in sorted(random.Random(seed).sample(range(len(slates)), count))]
+
+
+def refuse_part_of_a_batch(slates: int, batch: int, file: str, made_of: str) -> None:
+    """InputError where the slates do not fill one batch, since TRL takes whole batches alone; says how many stay unused."""
+    if slates < batch:
+        raise InputError(
+            f"{file}: {slates} train slates to learn from: expected at least {batch}, the slates of a batch ({made_of}); "
+            "otherwise no step would be made"
+        )
+    if slates % batch:
+        print(f"{slates % batch} of {slates} slates are left out of each pass, other ones each time: a batch has {batch}",
+              flush=True)  # fmt: skip
+
+
+def refuse_short_limits(
+    rows: list[dict], tokenizer: PreTrainedTokenizerBase, max_completion_length: int, context: int
+) -> None:
+    """InputError where a slate's shortest answer is longer than `max_completion_length` tokens, or a prompt and an answer
+    longer than the model's context: such answers would all be cut off.
+    """
+    answers = tokenizer([row["shortest_answer"] for row in rows], add_special_tokens=False)["input_ids"]
+    longest = max(range(len(rows)), key=lambda at: len(answers[at]))
+    if (needed := len(answers[longest]) + 1) > max_completion_length:  # one ends it
+        raise InputError(
+            f"--max_completion_length {max_completion_length}: expected at least {needed}, the tokens of the shortest answer "
+            f"to the slate '{rows[longest]['slate_id']}'"
+        )
+    texts = [tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False) for row in rows]
+    prompts = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    if max(prompts) + max_completion_length > context:
+        raise InputError(
+            f"--max_completion_length {max_completion_length}: with a prompt of {max(prompts)} tokens that is more than the "
+            f"model's context of {context}; lower it, or set --max_prompt_tokens"
+        )
+
+
+def rows(config, slates: list[dict], catalogue: Catalogue, prompt: Prompt, shuffle: bool) -> list[dict]:
+    """`candidates` and `labels` are in the pre-ranker's order, `shown` is the order that the prompt shows.
+
+    A shuffled slate has one order for the whole training, each slate another.
+    """
+    seen = [shuffled(slate, config.seed) for slate in slates] if shuffle else slates
     if config.max_prompt_tokens is not None:
         tokenizer = load_tokenizer(config.model_name_or_path)
-        shown = fit_history(shown, lambda slate: render(prompt, slate, catalogue), tokenizer, config.max_prompt_tokens)
+        seen = fit_history(seen, lambda slate: render(prompt, slate, catalogue), tokenizer, config.max_prompt_tokens)
     return [
         {
-            "prompt": render(prompt, seen, catalogue),
-            "schema": json.dumps(answer_schema(prompt, seen, catalogue)),
+            "prompt": render(prompt, shown, catalogue),
+            "schema": json.dumps(answer_schema(prompt, shown, catalogue)),
+            "shortest_answer": write_answer("." if prompt.has_trace else None, shown["candidates"], catalogue),
+            "shown": shown["candidates"],
             **{name: slate[name] for name in ("slate_id", "candidates", "labels")},
         }
-        for slate, seen in zip(slates, shown, strict=True)
+        for slate, shown in zip(slates, seen, strict=True)
     ]

@@ -46,14 +46,17 @@ class StructuredTrainer(ValidatedTrainer):
         return super()._compute_loss(model, inputs)
 
     def _get_per_token_logps_and_entropies(
-        self, model, input_ids, attention_mask, logits_to_keep, *_, **__
-    ) -> tuple[torch.Tensor, torch.Tensor, None]:
-        """log-probabilities and entropies [batch, logits_to_keep] among the admitted tokens."""
+        self, model, input_ids, attention_mask, logits_to_keep, *_, compute_aux_loss: bool = False, **__
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """log-probabilities and entropies [batch, logits_to_keep] among the admitted tokens; a mixture's balancing loss."""
+        routed = {"output_router_logits": True} if compute_aux_loss else {}
         with self.accelerator.autocast():
-            logits = model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=logits_to_keep + 1).logits
-        logits = logits[:, :-1].float() / self.temperature
+            output = model(
+                input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=logits_to_keep + 1, **routed
+            )
+        logits = output.logits[:, :-1].float() / self.temperature
         admitted = unpacked(self.admitted[:, :logits_to_keep], logits.shape[-1])
         logps = logits.masked_fill(~admitted, torch.finfo(logits.dtype).min).log_softmax(-1)
         chosen = logps.gather(-1, input_ids[:, -logits_to_keep:].unsqueeze(-1)).squeeze(-1)
         entropies = -(logps.exp() * logps.masked_fill(~admitted, 0.0)).sum(-1)
-        return chosen, entropies, None
+        return chosen, entropies, output.aux_loss if compute_aux_loss else None

@@ -19,7 +19,7 @@ Read = Callable[[str, list[str]], Answer]  # a completion and its slate's candid
 
 
 class ValidatedTrainer(DynamicSamplingTrainer):
-    """Answers `eval_dataset` greedily at each evaluation; an unusable answer leaves the input order standing.
+    """Answers `eval_dataset` greedily at each evaluation; an unusable answer leaves the input order, as in `gr2 rerank`.
 
     Logs `eval_ndcg@5`, the input order's as `eval_input_ndcg@5`, and the share of usable answers `eval_valid`.
     """

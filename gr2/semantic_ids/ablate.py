@@ -19,10 +19,11 @@ from gr2.config import arg
 from gr2.data.tables import read_items
 from gr2.errors import InputError
 from gr2.semantic_ids.embeddings import read_embeddings
-from gr2.semantic_ids.settings import Settings, Training
+from gr2.semantic_ids.settings import LEVELS, SEED, Settings, Training, check_rqvae
 
 # What "without" means. `random_last` is not trained: the IDs take random unused last codes or keep their collisions.
 OFF = {"kmeans_init": False, "ema": False, "diversity": 0.0, "reset_after": 0, "contrastive": 0.0}
+SWITCHES = (*OFF, "random_last")
 METRICS = ("uniqueness", "reconstruction_error", "mean_usage", "purity@1", "neighbours@1")
 
 
@@ -36,20 +37,32 @@ class Config(Settings):
     output_dir: str = arg(help="folder for ablation.jsonl (a line per combination and seed) and the tables")
     switches: list[str] = arg(
         ["ema", "random_last", "diversity", "reset_after", "contrastive"],
-        f"what is switched, out of {', '.join(OFF)}, random_last; the others keep their value",
+        f"what is switched, out of {', '.join(SWITCHES)}; the others keep their value",
     )
-    seeds: list[int] = arg([0, 1, 2], "every combination is trained once with each")
-    levels: int = arg(4, "codes an ID has (GR2: 4)")
-    codes: int = arg(256, "codes a level has (GR2: 256)")
-    diversity: float = arg(0.1, "weight of the diversity loss where it is on")
-    reset_after: int = arg(50, "patience in batches of the dead-code reset where it is on")
-    contrastive: float = arg(0.1, "weight of the contrastive loss where it is on")
+    seeds: list[int] = arg([0, 1, 2], "every combination is trained once with each", least=0, most=SEED)
+    levels: int = arg(4, "codes an ID has (GR2: 4)", least=1, most=LEVELS)
+    codes: int = arg(256, "codes a level has (GR2: 256)", least=2)
+    diversity: float = arg(0.1, "weight of the diversity loss where it is on", least=0)
+    reset_after: int = arg(50, "patience in batches of the dead-code reset where it is on", least=0)
+    contrastive: float = arg(0.1, "weight of the contrastive loss where it is on", least=0)
+
+    def __post_init__(self) -> None:
+        for name, values in (("switches", self.switches), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise InputError(f"--{name} {' '.join(map(str, values))}: expected each once")
+        for name in self.switches:
+            if name not in SWITCHES:
+                raise InputError(f"--switches {name}: expected some of {', '.join(SWITCHES)}")
+            if name in OFF and vars(self)[name] == OFF[name]:
+                raise InputError(
+                    f"--{name} {OFF[name]}: expected the value it has where it is on, as --switches names it"
+                )
+        if self.contrastive and not self.interactions:
+            raise InputError(f"--contrastive {self.contrastive}: expected --interactions, the file of `gr2 prepare`")
+        check_rqvae(self)
 
 
 def run(config: Config) -> None:
-    unknown = set(config.switches) - OFF.keys() - {"random_last"}
-    if unknown:
-        raise InputError(f"switches: expected some of {', '.join(OFF)}, random_last, found '{min(unknown)}'")
     items = read_items(config.items)
     vectors = read_embeddings(config.embeddings, items["item_id"])
     trained = [name for name in config.switches if name in OFF]

@@ -14,6 +14,7 @@ from gr2.semantic_ids.files import IDS, QUANTIZER, RETIRED
 from gr2.semantic_ids.quantizer import Quantizer, load
 from gr2.semantic_ids.settings import Way
 
+FACTOR = 4  # vectors and what their codes stand for differ less in length, unless they are of different kinds
 Ids = tuple[Quantizer, np.ndarray, np.ndarray, pl.DataFrame | None]
 
 
@@ -67,6 +68,12 @@ def check_fit(
     if given.codes.shape[1] != levels:
         raise InputError(f"append: the earlier IDs have {given.codes.shape[1]} codes, this assignment gives {levels}; use the "
                          "assignment that they were made with")  # fmt: skip
+    some = vectors[:1000]
+    lengths, decoded = (np.linalg.norm(rows, axis=1) for rows in (some, quantizer.decode(quantizer.encode(some))))
+    ratio = np.median(lengths) / max(np.median(decoded), 1e-30)
+    if not 1 / FACTOR < ratio < FACTOR:
+        raise InputError(f"{path}: its vectors are {ratio:.3g} times as long as what their codes stand for: the quantizer was "
+                         "trained on vectors of another scale")  # fmt: skip
     row_of = {item_id: row for row, item_id in enumerate(item_ids)}
     known = [(row_of[item_id], number) for number, item_id in enumerate(given.item_ids) if item_id in row_of]
     if not known:

@@ -13,7 +13,7 @@ from gr2.semantic_ids import residual
 from gr2.semantic_ids.quantizer import Quantizer
 from gr2.semantic_ids.settings import Way
 
-PREFIXES = 16  # an item without room under its own prefix is offered every ID under so many near ones, nearest first
+PREFIXES = 16  # an item without room under its own prefix is offered every ID under so many near ones, nearest first, then of more
 CHUNK = 256  # such items that are looked at together
 
 
@@ -39,8 +39,11 @@ def minimum_distortion(quantizer: Quantizer, vectors: np.ndarray, encoded: np.nd
     result, homeless, last = encoded.copy(), [], quantizer.codebooks[-1].astype(np.float64)
     for rows, used in colliding_prefixes(encoded, taken):
         rest = quantizer.latents(vectors[rows]) - residual.decode(encoded[rows, :-1], quantizer.codebooks[:-1])
-        distance = (last**2).sum(axis=1) - 2 * rest.astype(np.float64) @ last.T  # up to |rest|^2, alike for all codes
+        rest = rest.astype(np.float64)
+        distance = (last**2).sum(axis=1) - 2 * rest @ last.T  # up to |rest|^2, alike for all codes
         free = np.setdiff1d(np.arange(len(last)), used)
+        if len(rows) > len(free):  # not all can stay, and |rest|^2 decides who does
+            distance += (rest**2).sum(axis=1, keepdims=True)
         placed, at = linear_sum_assignment(distance[:, free])
         result[rows[placed], -1] = free[at]
         homeless += np.delete(rows, placed).tolist()
@@ -52,14 +55,34 @@ def minimum_distortion(quantizer: Quantizer, vectors: np.ndarray, encoded: np.nd
 def spill(
     quantizer: Quantizer, vectors: np.ndarray, result: np.ndarray, homeless: np.ndarray, taken: np.ndarray
 ) -> None:
-    """Gives the items `homeless`, rows of `result`, one after the other the nearest ID that is still free; in place."""
+    """Gives the items `homeless`, rows of `result`, one after the other the nearest ID that is still free; in place.
+
+    An item that finds none under PREFIXES prefixes is offered those under four times as many, and again, up to all there are.
+    """
     used = {codes.tobytes() for codes in np.concatenate([np.delete(result, homeless, axis=0), taken])}
-    books = quantizer.codebooks
+    levels, codes, _ = quantizer.codebooks.shape
+    everything = codes ** (levels - 1)
     for rows in np.split(homeless, range(CHUNK, len(homeless), CHUNK)):
-        offers, _ = residual.search(quantizer.latents(vectors[rows]), books, PREFIXES, kept=PREFIXES * books.shape[1])
-        for row, offered in zip(rows, offers, strict=True):
-            result[row] = next((codes for codes in offered if codes.tobytes() not in used), result[row])
+        latents = quantizer.latents(vectors[rows])
+        for row, latent, offered in zip(rows, latents, offers(quantizer, latents, PREFIXES), strict=True):
+            found, prefixes = first_unused(offered, used), PREFIXES
+            while found is None and prefixes < everything and len(used) < everything * codes:
+                prefixes = min(4 * prefixes, everything)
+                found = first_unused(offers(quantizer, latent[None], prefixes)[0], used)
+            if found is not None:
+                result[row] = found
             used.add(result[row].tobytes())
+
+
+def offers(quantizer: Quantizer, latents: np.ndarray, prefixes: int) -> np.ndarray:
+    """All IDs under the `prefixes` prefixes that a beam search ends with, nearest first: int64 [n, offers, levels]."""
+    books = quantizer.codebooks
+    return residual.search(latents, books, prefixes, kept=prefixes * books.shape[1])[0]
+
+
+def first_unused(offered: np.ndarray, used: set[bytes]) -> np.ndarray | None:
+    """The first of the IDs [offers, levels] that nobody has."""
+    return next((codes for codes in offered if codes.tobytes() not in used), None)
 
 
 def random_unused(encoded: np.ndarray, taken: np.ndarray, codes: int, seed: int) -> np.ndarray:

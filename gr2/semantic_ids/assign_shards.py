@@ -15,6 +15,8 @@ from gr2.artifacts import write_json
 from gr2.config import arg
 from gr2.errors import InputError
 from gr2.semantic_ids import shards
+from gr2.semantic_ids.embeddings import SOUND, sound
+from gr2.semantic_ids.settings import LEVELS
 from gr2.semantic_ids.tokens import sid_string
 
 if TYPE_CHECKING:
@@ -33,7 +35,9 @@ class Config:
     )
     sids: str = arg(help="the folder that `gr2 sids` wrote for a sample; its quantizer is used", path=True)
     output_dir: str = arg(help="folder for semantic_ids/*.parquet and summary.json")
-    partition_levels: int = arg(1, "leading codes whose items are given IDs together; 2 for very large catalogues")
+    partition_levels: int = arg(
+        1, "leading codes whose items are given IDs together; 2 for very large catalogues", least=1, most=LEVELS
+    )
 
 
 def run(config: Config) -> None:
@@ -41,9 +45,9 @@ def run(config: Config) -> None:
 
     quantizer = load(Path(config.sids) / "quantizer.safetensors")
     levels, codes, _ = quantizer.codebooks.shape
-    if not 1 <= config.partition_levels < levels:
+    if config.partition_levels >= levels:
         raise InputError(
-            f"partition_levels {config.partition_levels}: expected 1 to {levels - 1}, as IDs have {levels} codes"
+            f"--partition_levels {config.partition_levels}: expected fewer than the {levels} codes that an ID has"
         )
     found = shards.check(config.embeddings, ("item_id", "embedding"))
     kind = found.schema["embedding"]
@@ -79,13 +83,12 @@ def encode(batch: "pa.Table", quantizer: "Quantizer", leading: int) -> "pa.Table
 
 
 def sound_vectors(rows: pl.DataFrame, width: int) -> np.ndarray:
-    """float32 [n, width] of the column `embedding`; InputError where one has another width, is not finite, or zero."""
+    """float32 [n, width] of the column `embedding`; InputError where one has another width or is not `sound`."""
     column = rows["embedding"].cast(pl.List(pl.Float32))
     wrong = column.list.len().ne_missing(width)
     shards.refuse(wrong, rows, "embedding", f"{width} numbers, as the quantizer was trained on")
     vectors = shards.to_matrix(column, width)
-    broken = ~np.isfinite(vectors).all(axis=1) | (vectors == 0).all(axis=1)
-    shards.refuse(pl.Series(broken), rows, "embedding", "finite numbers, not all zero")
+    shards.refuse(pl.Series(~sound(vectors)), rows, "embedding", SOUND)
     return vectors
 
 

@@ -9,7 +9,7 @@ from gr2.artifacts import write_whole
 from gr2.config import arg
 from gr2.data.catalogue import order_digest
 from gr2.data.tables import read_items
-from gr2.semantic_ids.embeddings import item_texts
+from gr2.semantic_ids.embeddings import item_texts, refuse_broken
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Config:
     model_name_or_path: str = arg(
         "packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME", path=True
     )
-    batch_size: int = arg(64, "items a batch")
+    batch_size: int = arg(64, "items a batch", least=1)
 
 
 def run(config: Config) -> None:
@@ -32,5 +32,6 @@ def run(config: Config) -> None:
     model = SentenceTransformer(resolve(config.model_name_or_path))
     vectors = model.encode(item_texts(items), batch_size=config.batch_size, normalize_embeddings=True,
                            show_progress_bar=True)  # fmt: skip
+    refuse_broken(vectors, items["item_id"], config.model_name_or_path)
     with write_whole(Path(config.output_dir) / "embeddings.safetensors") as aside:
         save_file({"embeddings": vectors.astype(np.float32)}, aside, {"items": order_digest(items["item_id"])})

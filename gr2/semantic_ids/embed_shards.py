@@ -15,7 +15,7 @@ from gr2.config import arg
 from gr2.errors import InputError
 from gr2.language_model.packaged import resolve
 from gr2.semantic_ids import shards
-from gr2.semantic_ids.embeddings import item_texts
+from gr2.semantic_ids.embeddings import item_texts, refuse_broken
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,9 +33,9 @@ class Config:
     model_name_or_path: str = arg(
         "packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME", path=True
     )
-    batch_size: int = arg(64, "items a batch")
-    workers: int = arg(1, "processes that hold the model; without a GPU each computes on one core")
-    gpus_per_worker: float = arg(0.0, "GPUs of a worker; 0.5: two workers share one")
+    batch_size: int = arg(64, "items a batch", least=1)
+    workers: int = arg(1, "processes that hold the model; without a GPU each computes on one core", least=1)
+    gpus_per_worker: float = arg(0.0, "GPUs of a worker; 0.5: two workers share one", least=0)
 
 
 def run(config: Config) -> None:
@@ -68,7 +68,7 @@ class Encoder:
         from sentence_transformers import SentenceTransformer
 
         self.model = SentenceTransformer(resolve(model_name_or_path))
-        self.batch_size = batch_size
+        self.name, self.batch_size = model_name_or_path, batch_size
 
     def __call__(self, batch: "pa.Table") -> "pa.Table":
         import pyarrow as pa
@@ -80,5 +80,6 @@ class Encoder:
             items = items.with_columns(named)
         vectors = self.model.encode(item_texts(items), batch_size=self.batch_size, normalize_embeddings=True,
                                     show_progress_bar=False)  # fmt: skip
+        refuse_broken(vectors, items["item_id"], self.name)
         item_ids = pa.array(items["item_id"].cast(pl.String).to_list(), pa.string())
         return pa.table({"item_id": item_ids, "embedding": shards.to_lists(vectors.astype(np.float32))})

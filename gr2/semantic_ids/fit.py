@@ -34,8 +34,6 @@ def co_interacted(config: Training, items: pl.DataFrame, rows: np.ndarray) -> np
     """int64 [p, 2]: places in `rows`, item rows that are trained on, of items that a user took one after the other, both at
     pretrain positions: later ones would leak.
     """
-    if not config.interactions:
-        raise InputError("contrastive: expected --interactions, the file of `gr2 prepare`")
     events = read_interactions(config.interactions, items["item_id"])
     require_columns(events, config.interactions, ("split", "position"))
     place = pl.DataFrame({"item_id": items["item_id"][rows], "place": np.arange(len(rows))})

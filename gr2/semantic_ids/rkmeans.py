@@ -29,7 +29,7 @@ def level_by_level(
     """Codebooks, float32 [levels, codes, d]: `cluster` the vectors, subtract the nearest centroids, and again."""
     rest, codebooks = vectors.copy(), np.zeros((levels, codes, vectors.shape[1]), np.float32)
     for level in range(levels):
-        codebooks[level] = cluster(rest, codes, seed + level)
+        codebooks[level] = cluster(rest, codes, (seed + level) % 2**31)
         rest = rest - codebooks[level][nearest(rest, codebooks[level])]
     return codebooks
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from gr2.artifacts import write_whole
+from gr2.errors import InputError
 from gr2.semantic_ids.rqvae import RQVAE, info_nce, squared
 from gr2.semantic_ids.settings import Settings
 
@@ -23,6 +24,7 @@ def train(
     """A trained model on the CPU, from vectors [n, d]; `pairs`, int [p, 2], are rows that users take one after the other.
 
     Uses a GPU where there is one. With `checkpoint`, a file, it is written ten times a run and read at the start.
+    InputError where a weight becomes NaN or infinite.
     """
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -55,6 +57,9 @@ def train(
             optimizer.step()
             if epoch >= settings.warmup_epochs:
                 model.update_codebooks(steps, errors)
+        if not all(weights.isfinite().all() for weights in model.parameters()):
+            raise InputError(f"--learning_rate {settings.learning_rate}: expected a lower one, the RQ-VAE's weights became NaN or "
+                             f"infinite in epoch {epoch + 1}")  # fmt: skip
         if checkpoint and (epoch + 1) % every == 0:
             save(model, optimizer, epoch + 1, checkpoint)
     return model.cpu().eval()

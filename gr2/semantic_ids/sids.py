@@ -18,7 +18,7 @@ from gr2.data.tables import read_items
 from gr2.errors import InputError
 from gr2.semantic_ids.embeddings import read_embeddings
 from gr2.semantic_ids.files import IDS, QUANTIZER, RETIRED, write_ids
-from gr2.semantic_ids.settings import Training, Way
+from gr2.semantic_ids.settings import LEVELS, Training, Way
 
 if TYPE_CHECKING:
     from gr2.semantic_ids.quantizer import Quantizer
@@ -30,10 +30,17 @@ class Config(Training):
         "minimum",
         "collisions take free last codes with the least distortion, random ones (GR2), a further level, or stay",
     )
-    min_uniqueness: float = arg(1.0, "fail below this share of unique IDs")
+    min_uniqueness: float = arg(1.0, "fail below this share of unique IDs", least=0, most=1)
     append: str | None = arg(
         None, "an earlier output folder: keep its quantizer and IDs, give IDs to new items only", path=True
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.assignment == "level" and self.levels == LEVELS:
+            raise InputError(
+                f"--levels {self.levels}: expected at most {LEVELS - 1} with --assignment level, which adds one"
+            )
 
 
 def run(config: Config) -> None:
@@ -64,7 +71,8 @@ def run(config: Config) -> None:
     write_text(output / "quality.html", render(facts, final, vectors))
     if retired is not None:
         write_ids(output / RETIRED, retired["item_id"], np.array(retired["codes"].to_list()), {})
-    write_ids(output / IDS, items["item_id"], final, {"quantizer": sha256(output / QUANTIZER)})
+    made_by = {"quantizer": sha256(output / QUANTIZER), "codes": str(quantizer.codebooks.shape[1])}
+    write_ids(output / IDS, items["item_id"], final, made_by)
     before, error = facts["uniqueness_before_assignment"], facts["reconstruction_error"]
     print(f"{len(items)} IDs, {facts['uniqueness']:.2%} unique ({before:.1%} before), relative error {error:.3f}")
 

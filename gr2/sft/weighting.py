@@ -5,7 +5,6 @@ by the number of tokens. With equal weights it is TRL's own loss, and only the r
 """
 
 from collections.abc import Callable
-from os.path import commonprefix
 from typing import Any
 
 import torch
@@ -15,6 +14,8 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from trl.trainer.utils import pad
 
 from gr2.answers import reasoning_span
+from gr2.language_model.chat import encode_turn
+from gr2.training import WithoutCard
 
 IGNORED = -100
 
@@ -28,21 +29,14 @@ def encode(
     assistant's turn, JSON's marks and the end of the turn too, has that of the ranking: without them no ranking can be
     read. An answer without a trace is all ranking.
     """
-    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    chat = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": answer}], tokenize=False)
-    tokens = tokenizer(chat, add_special_tokens=False, return_offsets_mapping=True)
-    learned_from = len(commonprefix([prompt, chat]))  # noqa: RUF071  characters are meant
-    at = chat.rindex(answer)  # a template may write something before it, as Qwen3's does an empty <think> block
-    start, end = (at + place for place in reasoning_span(answer))
-    labels, weights = [], []
-    for token, (first, last) in zip(tokens["input_ids"], tokens["offset_mapping"], strict=True):
-        if last <= learned_from:
-            labels.append(IGNORED)
-            weights.append(0.0)
-        else:
-            labels.append(token)
-            weights.append(reasoning if start <= first and last <= end else ranking)
-    return {"input_ids": tokens["input_ids"], "labels": labels, "weights": weights}
+    prompt, ids, spans = encode_turn(tokenizer, messages, answer)
+    start, end = reasoning_span(answer)
+    weights = [reasoning if start <= first and last <= end else ranking for first, last in spans]
+    return {
+        "input_ids": prompt + ids,
+        "labels": [IGNORED] * len(prompt) + ids,
+        "weights": [0.0] * len(prompt) + weights,
+    }
 
 
 class Collator(DataCollatorForLanguageModeling):
@@ -56,7 +50,7 @@ class Collator(DataCollatorForLanguageModeling):
         return super().torch_call(examples) | {"weights": padded}
 
 
-class WeightedSFTTrainer(SFTTrainer):
+class WeightedSFTTrainer(WithoutCard, SFTTrainer):
     """SFTTrainer on batches with `weights` [batch, length], 0 where a token is not learned."""
 
     def _get_num_items_in_batch(self, batch_samples: list[dict], device: torch.device) -> torch.Tensor:

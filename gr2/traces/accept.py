@@ -5,22 +5,24 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from gr2.answers import REASONS as UNUSABLE
-from gr2.answers import Answer
+from gr2.answers import WITHHELD, Answer
 from gr2.data.text import TOKEN_LOOK_ALIKE
 from gr2.semantic_ids.tokens import SID
 
 LEAST_WORDS = 5
 LEAST_SHARE = 0.8  # of the letters, in the script asked for; titles in another may be quoted
-SCRIPTS = ("latin", "cyrillic", "greek", "armenian", "georgian", "hebrew", "arabic", "devanagari", "bengali", "tamil",
-           "telugu", "thai", "hangul", "cjk")  # fmt: skip
+Script = Literal["prompt", "any", "latin", "cyrillic", "greek", "armenian", "georgian", "hebrew", "arabic", "devanagari",
+                 "bengali", "tamil", "telugu", "thai", "hangul", "cjk"]  # fmt: skip
 RUN = 8  # as many words in a row count as copied when the prompt has them too
 SID_OR_WORD = re.compile(SID.pattern + r"|\w+")
 WORD = re.compile(r"[^\W\d_]{2,}")
 # Why an answer is not accepted: unusable as a ranking, or usable and no good example.
 REASONS = (
     *UNUSABLE,
+    WITHHELD,
     "relevant_not_first",
     "relevant_not_in_top",
     "too_little_gain",
@@ -44,7 +46,7 @@ class Rules:
 
     top: int = 1
     gain: int = 0
-    script: str = "prompt"
+    script: Script = "prompt"
 
 
 DEFAULT = Rules()
@@ -55,8 +57,9 @@ def judge(
 ) -> str | None:
     """One of REASONS, or None for an answer to learn from.
 
-    `prompt` is all the text that the teacher saw, `sids` maps item id -> semantic ID. Any of `slate["relevant"]`, its
-    positive items, counts as the target. The rules on the explanation are ours.
+    `prompt` is all the text that the teacher saw, `slate["history"]` the items of the history that stood in it, and `sids`
+    maps item id -> semantic ID. Any of `slate["relevant"]`, its positive items, counts as the target. The rules on the
+    explanation are ours.
     """
     if answer.ranking is None:
         return answer.reason
@@ -74,7 +77,7 @@ def first_relevant(ranking: list[str], slate: dict) -> int:
 
 
 def judge_explanation(answer: Answer, prompt: str, slate: dict, sids: dict[str, str], script: str) -> str | None:
-    """It cites items of this slate alone, the first-ranked one where it cites candidates, and is the teacher's own."""
+    """It cites only items that were shown, the first-ranked one where it cites candidates, and is the teacher's own."""
     cited = {match[0] for match in SID.finditer(answer.reasoning)}
     history, candidates = ({sids[item_id] for item_id in slate[name]} for name in ("history", "candidates"))
     text = SID.sub(" ", answer.reasoning)
@@ -108,7 +111,7 @@ def repeats(reasoning: str) -> bool:
 
 def in_script(text: str, prompt: str, script: str) -> bool:
     """True if at least `LEAST_SHARE` of the text's letters belong to a script: `prompt` (the one that most of the prompt's
-    letters belong to), `any`, or one of SCRIPTS, the first words of Unicode's names of letters.
+    letters belong to), `any`, or a name of `Script`, the first words of Unicode's names of letters.
 
     A script is less than a language, but a teacher that drifts from English into Chinese is caught.
     """

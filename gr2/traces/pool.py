@@ -11,7 +11,8 @@ from gr2.errors import InputError
 class Pool:
     """A slate waits, is in flight, or is closed. Of those that wait the earliest in the file goes first.
 
-    `rows` are an interrupted run's; what waits after them is the same as it was then.
+    `rows` are an interrupted run's; what waits after them is the same as it was then. Of two runs that answered at once
+    the rows of the first to answer count; `left_out` is how many that leaves out.
     """
 
     def __init__(self, slates: list[dict], tries: int, rows: list[dict]):
@@ -23,12 +24,24 @@ class Pool:
         self.rows: list[dict] = []
         self.waiting: list[int] = []  # a heap of places
         self.closed = 0  # slates with an accepted trace, or with no try left
+        self.left_out = 0
         for row in rows:
-            self.answered(row)
+            if self.is_next(row):
+                self.answered(row)
+            else:
+                self.left_out += 1
         self.waiting = [place for place in range(len(slates)) if self.is_open(place)]
 
     def is_open(self, place: int) -> bool:
         return place not in self.accepted and self.samples[place] < self.tries
+
+    def is_next(self, row: dict) -> bool:
+        """Whether it is the sample that its slate asks for; InputError for a slate of another file."""
+        if row["slate_id"] not in self.place:
+            raise InputError(f"traces.partial: slate '{row['slate_id']}' is none that this run asks about; delete the file "
+                             "to start anew")  # fmt: skip
+        place = self.place[row["slate_id"]]
+        return self.is_open(place) and row["sample"] == self.samples[place]
 
     def take(self, room: int) -> list[tuple[dict, int]]:
         """At most so many (slate, number of its sample); they are in flight until `answered`."""
@@ -42,10 +55,7 @@ class Pool:
 
     def answered(self, row: dict) -> None:
         """Keeps a row of traces.jsonl; its slate waits again where it is still open."""
-        place = self.place.get(row["slate_id"])
-        if place is None or not self.is_open(place) or row["sample"] != self.samples[place]:
-            raise InputError(f"traces.partial: sample {row['sample']} of slate '{row['slate_id']}' is none that this run "
-                             "asks for; delete the file to start anew")  # fmt: skip
+        place = self.place[row["slate_id"]]
         self.rows.append(row)
         self.samples[place] += 1
         if row["accepted"]:

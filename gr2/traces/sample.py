@@ -11,28 +11,23 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tqdm import tqdm
 
-from gr2.artifacts import sha256, write_json
+from gr2.artifacts import write_json
 from gr2.config import arg, read_yaml
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.tables import read_slates
 from gr2.errors import InputError
-from gr2.prompts import Prompt, load_prompt
+from gr2.masking import mask
+from gr2.prompts import Prompt, load_prompt, prompt_file
 from gr2.traces import store
-from gr2.traces.accept import SCRIPTS, first_relevant
+from gr2.traces.accept import Script, first_relevant
 from gr2.traces.pool import Pool
 from gr2.traces.summary import summarise, timing
 from gr2.traces.teacher import Teacher
 from gr2.traces.templated import taught, templated
-
-MODES = ("targeted", "rejection", "template")
-# What a sample and its being accepted depend on; an interrupted run is taken up under the same alone.
-INPUTS = ("slates", "items", "semantic_ids", "prompt")
-SETTINGS = ("mode", "model_name_or_path", "split", "max_slates", "tries", "accept_top", "least_gain", "script", "temperature",
-            "temperature_step", "top_p", "max_tokens", "max_prompt_tokens", "tokenizer", "structured", "short_ids",
-            "seed")  # fmt: skip
 
 
 @dataclass
@@ -40,47 +35,75 @@ class Config:
     slates: str = arg(help="slates.parquet", path=True)
     items: str = arg(help="items.parquet", path=True)
     semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
-    prompt: str = arg(help="prompt file, e.g. prompts/rejection.yaml", path=True)
+    prompt: str = arg(help="prompt: a file, or the name of one of gr2's, e.g. rejection", path=True)
     output_dir: str = arg(help="folder for traces.jsonl, summary.json and timing.json")
-    domain: str | None = arg(None, "a file of prompts/domains in the place of the prompt's own, general one", path=True)
+    domain: str | None = arg(
+        None, "a domain, e.g. movies, or a file, in the place of the prompt's own, general one", path=True
+    )
     priming: bool = arg(True, "show the domain's knowledge, the steps that people take one after another")
-    mode: str = arg("rejection", f"one of {', '.join(MODES)}")
+    mode: Literal["targeted", "rejection", "template"] = arg("rejection", "who writes, and what the teacher is shown")
     model_name_or_path: str | None = arg(
         None, "teacher: folder, hub id, `packaged:` name, or a server's model", path=True
     )
-    engine: str = arg("vllm", "vllm, transformers, openai (servers), or ray (many machines)")
+    engine: Literal["vllm", "transformers", "openai", "ray"] = arg(
+        "vllm", "vllm, transformers, openai (servers), or ray (many machines)"
+    )
     base_url: list[str] = arg([], "engine openai: URLs of one server or several, ending in /v1; key in OPENAI_API_KEY")
-    concurrency: int = arg(32, "engine openai: requests in flight at each server")
-    ray_engine: str = arg("vllm", "engine ray: what each worker samples with, vllm or transformers")
-    workers: int = arg(1, "engine ray: processes that hold the model")
-    gpus_per_worker: float = arg(0.0, "engine ray: GPUs of a worker")
+    concurrency: int = arg(32, "engine openai: requests in flight at each server", least=1)
+    deadline: float = arg(600.0, "engine openai: seconds that a server has for an answer, whole", above=0)
+    ray_engine: Literal["vllm", "transformers"] = arg("vllm", "engine ray: what each worker samples with")
+    workers: int = arg(1, "engine ray: processes that hold the model", least=1)
+    gpus_per_worker: float = arg(0.0, "engine ray: GPUs of a worker", least=0)
     rankings: str | None = arg(
         None, "template: teach the order of this rankings.parquet, and explain its first item", path=True
     )
-    split: str = arg("train", "the slates of this split")
-    max_slates: int | None = arg(None, "at most this many slates, drawn at random under the seed")
+    split: Literal["train", "valid", "test"] = arg("train", "the slates of this split")
+    max_slates: int | None = arg(None, "at most this many slates, drawn at random under the seed", least=1)
     skip_accepted: list[str] = arg([], "traces.jsonl files whose accepted slates are left out", path=True)
-    tries: int = arg(1, "samples per slate, at most: it is asked again until one is accepted")
-    accept_top: int = arg(1, "accept a ranking with a relevant item among its first so many")
-    least_gain: int = arg(0, "accept only where the relevant item rises by so many ranks; others are not asked about")
-    script: str = arg(
+    tries: int = arg(1, "samples per slate, at most: it is asked again until one is accepted", least=1)
+    accept_top: int = arg(1, "accept a ranking with a relevant item among its first N", least=1)
+    least_gain: int = arg(
+        0, "accept only where the relevant item rises by N ranks or more; others are not asked about", least=0
+    )
+    script: Script = arg(
         "prompt", "script of an explanation: latin, cyrillic, cjk, ...; prompt: as most of the prompt; or any"
     )
-    temperature: float = arg(0.7, "of the first try; 0 is greedy")
-    temperature_step: float = arg(0.1, "added for each further try")
-    top_p: float = arg(0.95, "nucleus sampling")
-    max_tokens: int = arg(512, "longest answer, in the teacher's tokens")
-    max_model_len: int | None = arg(None, "the teacher's context in tokens, prompt and answer; its own where not given")
+    temperature: float = arg(0.7, "of the first try; 0 is greedy", least=0)
+    temperature_step: float = arg(0.1, "added for each further try", least=0)
+    top_p: float = arg(0.95, "nucleus sampling", above=0, most=1)
+    max_tokens: int = arg(512, "longest answer, in the teacher's tokens", least=1)
+    max_model_len: int | None = arg(
+        None, "the teacher's context in tokens, prompt and answer; its own where not given", least=1
+    )
     max_prompt_tokens: int | None = arg(
-        None, "the oldest history items are left out until a prompt has at most so many of the teacher's tokens"
+        None, "the oldest history items are left out until a prompt has at most N of the teacher's tokens", least=1
     )
     tokenizer: str | None = arg(
         None, "whose tokens these are, for engine openai; elsewhere the teacher's own", path=True
     )
-    batch_size: int = arg(256, "slates in flight at once (transformers, ray: in a batch); a kill loses no others")
+    batch_size: int = arg(
+        256, "slates in flight at once (transformers, ray: in a batch); a kill loses no others", least=1
+    )
     structured: bool = arg(True, "decode under the answer's JSON schema where the engine can")
     short_ids: bool = arg(False, "show the teacher 57-7-23 for a semantic ID: fewer tokens, where it never learnt them")
-    seed: int = arg(0, "of every sample, together with its slate's id")
+    seed: int = arg(0, "of every sample, together with its slate's id", least=0, most=2**32 - 1)
+
+    def __post_init__(self) -> None:
+        if self.mode != "template" and not self.model_name_or_path:
+            raise InputError(f"--model_name_or_path: expected a teacher for --mode {self.mode}")
+        if self.rankings and (self.mode != "template" or self.least_gain):
+            raise InputError(f"--rankings {self.rankings}: expected --mode template and --least_gain 0")
+        for url in self.base_url:
+            if not url.startswith(("http://", "https://")) or self.engine != "openai":
+                raise InputError(
+                    f"--base_url {mask(url)}: expected a URL, http://... or https://..., and --engine openai"
+                )
+        if self.max_prompt_tokens is not None and self.engine == "openai" and not self.tokenizer:
+            raise InputError(f"--max_prompt_tokens {self.max_prompt_tokens}: with --engine openai expected --tokenizer, "
+                             "the folder or hub id of the server's model")  # fmt: skip
+        if self.max_model_len is not None and self.max_tokens >= self.max_model_len:
+            raise InputError(f"--max_tokens {self.max_tokens}: expected less than --max_model_len {self.max_model_len}, "
+                             "which the prompt shares")  # fmt: skip
 
 
 def run(config: Config) -> None:
@@ -88,15 +111,15 @@ def run(config: Config) -> None:
 
     An interrupted run goes on from traces.partial.
     """
-    check(config)
+    check_prompt(config)
     catalogue = read_catalogue(config.items, config.semantic_ids)
     prompt = load_prompt(config.prompt, config.domain, config.priming)
     slates, left_out = choose(config, catalogue)
     output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     speed = ""
     if config.mode == "template":
         rows = templated(slates, taught(config.rankings, slates), prompt, catalogue, config.rankings or "template")
+        output_dir.mkdir(parents=True, exist_ok=True)
     else:
         rows, took = from_teacher(config, slates, prompt, catalogue)
         write_json(output_dir / "timing.json", took)
@@ -110,23 +133,8 @@ def run(config: Config) -> None:
           f"share of slates with an accepted trace, by the relevant item's input rank: {by_rank}")  # fmt: skip
 
 
-def check(config: Config) -> None:
-    if config.mode not in MODES:
-        raise InputError(f"mode '{config.mode}': expected one of {', '.join(MODES)}")
-    if config.rankings and (config.mode != "template" or config.least_gain):
-        raise InputError("rankings: expected mode template, and least_gain 0")
-    if config.mode != "template" and not config.model_name_or_path:
-        raise InputError(f"mode {config.mode} asks a teacher: expected model_name_or_path")
-    for name in ("tries", "accept_top", "batch_size", "max_tokens", "concurrency", "workers"):
-        if vars(config)[name] < 1:
-            raise InputError(f"{name} {vars(config)[name]}: expected at least 1")
-    if config.max_prompt_tokens is not None and config.engine == "openai" and not config.tokenizer:
-        raise InputError(
-            "max_prompt_tokens with engine openai: expected tokenizer, the folder or hub id of the server's model"
-        )
-    if config.script not in ("prompt", "any", *SCRIPTS):
-        raise InputError(f"script '{config.script}': expected prompt, any, or one of {', '.join(SCRIPTS)}")
-    texts = read_yaml(Path(config.prompt))
+def check_prompt(config: Config) -> None:
+    texts = read_yaml(Path(prompt_file(config.prompt)))
     shows_target = re.search(r"\btarget\b", f"{texts.get('system')} {texts.get('user')}")
     if bool(shows_target) != (config.mode == "targeted"):
         raise InputError(
@@ -149,7 +157,9 @@ def choose(config: Config, catalogue: Catalogue) -> tuple[list[dict], dict[str, 
         if not config.least_gain or first_relevant(slate["candidates"], slate) >= config.least_gain
     ]
     if kept and not chosen:
-        raise InputError(f"least_gain {config.least_gain}: no relevant item has so many ranks above it")
+        raise InputError(
+            f"--least_gain {config.least_gain}: expected less; no relevant item has so many ranks above it"
+        )
     counts = {
         "slates_without_relevant_item": len(of_split) - len(labelled),
         "slates_skipped": len(labelled) - len(kept),
@@ -171,10 +181,15 @@ def from_teacher(config: Config, slates: list[dict], prompt: Prompt, catalogue: 
 
     The model is loaded for what is still to be asked: a finished run resumes without it.
     """
-    inputs = {name: sha256(vars(config)[name]) for name in INPUTS}
-    partial = store.Partial(Path(config.output_dir), inputs | {name: vars(config)[name] for name in SETTINGS})
     teacher = Teacher(config, prompt, catalogue)
-    pool = Pool(teacher.fit(slates), config.tries, partial.rows)
+    teacher.check_room(slates)
+    fit = teacher.fit(slates)
+    output_dir = Path(config.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    partial = store.Partial(output_dir, store.made_of(config))
+    pool = Pool(fit, config.tries, partial.rows)
+    if pool.left_out:
+        print(f"{partial.path}: two runs wrote to it at once; {pool.left_out} samples that both asked for are left out")
     before = len(pool.rows)
     if not pool.waiting:
         return pool.sorted_rows(), timing([], 0.0)

@@ -46,7 +46,7 @@ def test_a_prompt_shows_them_beside_their_item(world, with_facts):
 
     catalogue = read_catalogue(world.items, world.semantic_ids)
     slate = read_slates(with_facts).row(0, named=True)
-    text = render(load_prompt("prompts/student_facts.yaml"), slate, catalogue)[1]["content"]
+    text = render(load_prompt("student_facts"), slate, catalogue)[1]["content"]
     for item_id, known in zip(slate["candidates"], slate["facts"], strict=True):
         line = next(line for line in text.splitlines() if line.endswith(catalogue.sid[item_id]) and " s" in line)
         assert f" r{'abcdefghij'[known['rank'] - 1]} s{'abcdefghij'[known['score']]} " in line
@@ -58,7 +58,7 @@ def test_a_prompt_with_facts_refuses_slates_without(world):
     catalogue = read_catalogue(world.items, world.semantic_ids)
     slate = read_slates(world.slates).row(0, named=True)
     with pytest.raises(InputError, match="student_facts"):
-        render(load_prompt("prompts/student_facts.yaml"), slate, catalogue)
+        render(load_prompt("student_facts"), slate, catalogue)
 
 
 def test_facts_of_the_wrong_number_are_refused(with_facts, tmp_path):
@@ -69,6 +69,15 @@ def test_facts_of_the_wrong_number_are_refused(with_facts, tmp_path):
     frame.with_columns(pl.lit("x").alias("facts")).write_parquet(tmp_path / "texts.parquet")
     with pytest.raises(InputError, match="column 'facts': expected a list of mappings"):
         read_slates(tmp_path / "texts.parquet")
+
+
+def test_scores_without_a_finite_spread_are_refused_and_nothing_is_written(world, tmp_path):
+    frame = pl.read_parquet(world.slates)
+    frame.with_columns(scores=pl.lit([1e308] * 10)).write_parquet(tmp_path / "slates.parquet")
+    with pytest.raises(InputError, match=r"slates\.parquet: column 'scores': expected scores of which mean and spread"):
+        facts.run(facts.Config(items=world.items, interactions=world.interactions, embeddings=world.embeddings,
+                               slates=str(tmp_path / "slates.parquet"), output_dir=str(tmp_path / "out")))  # fmt: skip
+    assert not (tmp_path / "out").exists()
 
 
 @given(st.integers(1, 12), st.integers(0, 5), st.integers(0, 5))

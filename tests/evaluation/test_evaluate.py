@@ -1,17 +1,20 @@
 import json
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from conftest import refused
 
 from gr2.errors import InputError
 from gr2.evaluation import metrics
 from gr2.evaluation.evaluate import Config, run
 from gr2.evaluation.significance import number
 
+TRACE = '{"slate_id": %s, "mode": "m", "accepted": true, "reason": null, "completion_tokens": %s, "teacher": null}\n'
 INJECTION = "<script>alert(1)</script> & a very long title " * 8
 
 
@@ -111,25 +114,38 @@ def test_bad_input_exits_with_2_and_writes_no_result(folder):
         ({"training_log": ["a.jsonl", "b.jsonl"]}, "--training_log a.jsonl: expected NAME=FILE"),
         ({"training_log": ["a=a.jsonl", "a=b.jsonl"]}, "the name 'a' is given twice"),
         ({"rankings": ["oracle=r.parquet"]}, "always computed"),
-        ({"split": "dev"}, "expected one of train, valid, test"),
-        ({"resamples": 0}, "expected at least 100"),
-        ({"list_size": 0}, "--list_size 0: expected 1 or more"),
-        (
-            {
-                "slates": None,
-                "rankings": [],
-                "interactions": "i.parquet",
-                "items": "x.parquet",
-                "top_k": ["a=t.parquet"],
-                "list_size": 6,
-            },
-            "--list_size 6: expected 1 or more, beside --slates and --rankings",
-        ),
+        ({"rankings": ["a\x1b[31m=r.parquet"]}, r"--rankings 'a\\x1b\[31m': expected a name of printable characters"),
+        ({"evaluator": "e", "list_size": 2}, "--evaluator: expected --list_size, --items and --semantic_ids beside it"),
     ],
 )
 def test_bad_arguments_are_refused_before_the_stage_begins(folder, changes, message):
     with pytest.raises(InputError, match=message):
         config(folder, **changes)
+
+
+@pytest.mark.parametrize(("option", "value", "complaint"), [
+    ("split", "dev", "invalid choice: 'dev'"), ("resamples", 0, "a number of at least 100"),
+    ("resamples", 10**9, "a number of at least 100 and of at most 1000000"), ("list_size", 0, "a number of at least 1"),
+    ("seed", -1, "a number of at least 0"),
+])  # fmt: skip
+def test_numbers_out_of_range_are_refused_before_anything_is_read(tmp_path, option, value, complaint):
+    words = ["--slates", "s", "--rankings", "a=r", "--output_dir", tmp_path / "out", f"--{option}", value]
+    assert complaint in refused("evaluate", *words) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [
+    ("list_size", 6), ("semantic_ids", "s"), ("evaluator", "e"), ("slates_report", "r"), ("training_log", ["l"]),
+    ("traces", ["t"]), ("allow_missing", True),
+])  # fmt: skip
+def test_options_of_rankings_are_refused_beside_top_k(option, value):
+    with pytest.raises(InputError, match=f"--{option}: expected --slates and --rankings beside it, not --top_k"):
+        Config(interactions="i", items="x", top_k=["a=t"], output_dir="o", **{option: value})
+
+
+def test_a_list_longer_than_every_slate_is_refused(folder):
+    with pytest.raises(InputError, match="--list_size 7: expected at most 6, the size of the largest slate"):
+        run(config(folder, list_size=7))
+    assert not (folder / "out").exists()
 
 
 def test_a_split_without_slates_is_refused(folder):
@@ -185,6 +201,104 @@ def test_headline_tells_what_was_found(folder):
     assert "good beats the input order by " in page and "; it cannot be told from blend, +0.000 (" in page
 
 
+def made_by(folder, name, reranker):
+    """The manifest that `gr2 rerank` would have written beside a ranking in a folder of its own; NAME=FILE."""
+    (folder / name).mkdir()
+    (folder / f"{name}.parquet").rename(folder / name / "rankings.parquet")
+    manifest = {"stage": "rerank", "config": {"reranker": reranker}, "inputs": {}}
+    (folder / name / "manifest.json").write_text(json.dumps(manifest))
+    return f"{name}={folder / name}/rankings.parquet"
+
+
+def test_the_verdict_speaks_of_every_learned_system_also_of_the_worse(folder):
+    """A reranker on features that gains does not hide a language model that loses; rules are not spoken of."""
+    slates = pl.read_parquet(folder / "slates.parquet")
+    worst = [np.argsort(row, kind="stable").tolist() for row in slates["labels"].to_list()]
+    best = [row[::-1] for row in worst]
+    pl.read_parquet(folder / "good.parquet").drop("completion_tokens", "reasoning").write_parquet(
+        folder / "prm-x.parquet"
+    )
+    ranking(slates, worst, completion_tokens=[9] * 64, valid=[False] * 2 + [True] * 62).write_parquet(
+        folder / "rl.parquet"
+    )
+    ranking(slates, best).write_parquet(folder / "unpopular.parquet")
+    entries = [made_by(folder, "prm-x", "runs/prm"), f"rl={folder}/rl.parquet", f"copy={folder}/copy.parquet",
+               made_by(folder, "unpopular", "rarest")]  # fmt: skip
+    found = results(folder, rankings=entries)
+    assert found["kinds"] == {"prm-x": "reranker", "rl": "language model", "copy": "reranker", "unpopular": "reference"}
+    rows = {row["system"]: row for row in found["comparisons"] if row["metric"] == "ndcg@5"}
+    page = unescape((folder / "out" / "report.html").read_text())
+    text = page[page.index('<div class="headline bad">') :].split("</div>")[0]
+    assert f"rl is worse than the input order by {-rows['rl']['delta']:.3f} NDCG@5" in text
+    assert "3 % of its answers were unusable" in text
+    assert f"prm-x is better, +{rows['prm-x']['delta']:.3f} (+" in text
+    assert "copy cannot be told from it, +0.000 (" in text and "27 % of its answers unusable)" in text
+    assert "unpopular" not in text
+
+
+def test_one_system_that_is_worse_is_named_beside_a_better_one_of_its_kind(folder):
+    slates = pl.read_parquet(folder / "slates.parquet")
+    worst = [np.argsort(row, kind="stable").tolist() for row in slates["labels"].to_list()]
+    ranking(slates, worst, completion_tokens=[9] * 64).write_parquet(folder / "rl.parquet")
+    results(folder, rankings=[f"sft={folder}/good.parquet", f"rl={folder}/rl.parquet"])
+    page = unescape((folder / "out" / "report.html").read_text())
+    text = page[page.index('<div class="headline open">') :].split("</div>")[0]
+    assert "sft beats the input order by" in text and "It is the best of 2 systems on these very slates" in text
+    assert "; rl is worse" in text or "NDCG@5: rl is worse, −" in text
+
+
+def test_an_unusable_answer_is_no_copy_of_the_input(folder):
+    """Half of the answers are unusable, so the input order stands; of the others three in four are copies."""
+    slates = pl.read_parquet(folder / "slates.parquet")
+    orders = [list(range(len(row))) for row in slates["candidates"]]
+    for row in range(0, 64, 8):
+        orders[row] = orders[row][::-1]
+    ranking(slates, orders, valid=[row % 2 == 0 for row in range(64)]).write_parquet(folder / "half.parquet")
+    ranking(slates, [sorted(row) for row in orders], valid=[False] * 64).write_parquet(folder / "none.parquet")
+    found = results(folder, rankings=[f"half={folder}/half.parquet", f"none={folder}/none.parquet"])["systems"]
+    assert found["half"]["invalid_rate"] == 0.5
+    assert found["half"]["identity_rate"] == number(22 / 30) and found["half"]["kendall_tau"] == number((22 - 8) / 30)
+    assert found["none"]["identity_rate"] is None and found["none"]["ndcg@5"] == found["input_order"]["ndcg@5"]
+    found = results(folder, rankings=[f"two={folder}/half.parquet", f"two={folder}/none.parquet"])
+    assert found["seeds"]["two"]["identity_rate"] == [number(22 / 30), None]
+
+
+def test_rankings_of_a_part_of_the_slates_are_refused_or_judged_on_what_all_have(folder, capsys):
+    for name, rows in (("good", slice(0, 40)), ("copy", slice(10, 64))):
+        pl.read_parquet(folder / f"{name}.parquet")[rows].write_parquet(folder / f"{name}.parquet")
+    with pytest.raises(
+        InputError, match=r"good\.parquet: .*; 20 are missing, 's40' among them; --allow_missing true judges"
+    ):
+        run(config(folder))
+    assert not (folder / "out").exists()
+    found = results(folder, allow_missing=True)
+    assert (found["slates"], found["slates_left_out"], found["missing"]) == (30, 30, {"good": 20, "copy": 10})
+    slates = pl.read_parquet(folder / "slates.parquet")[10:40]
+    target = np.array([row.index(1) for row in slates["labels"].to_list()])
+    assert found["systems"]["good"]["recall@1"] == number((target == 1).mean())
+    sentence = "30 more slates are left out, as some rankings have no answer to them (20 by good, 10 by copy)"
+    assert (
+        sentence in " ".join(capsys.readouterr().out.split()) and sentence in (folder / "out/report.html").read_text()
+    )
+    pl.read_parquet(folder / "copy.parquet")[30:].write_parquet(folder / "copy.parquet")
+    with pytest.raises(InputError, match="--allow_missing true: expected a slate that all rankings have, found none"):
+        run(config(folder, allow_missing=True))
+
+
+def test_the_report_says_what_share_of_pretrain_is_later_than_the_first_test_event(folder):
+    events = [("u0", "i0", "pretrain", 1), ("u0", "i1", "train", 5), ("u0", "i2", "valid", 6), ("u0", "i3", "test", 7),
+              ("u1", "i0", "pretrain", 6), ("u1", "i1", "pretrain", 7), ("u1", "i4", "pretrain", 8), ("u1", "i2", "train", 9),
+              ("u1", "i3", "test", 9)]  # fmt: skip
+    frame = pl.DataFrame(events, schema=["user_id", "item_id", "split", "timestamp"], orient="row")
+    frame.write_parquet(folder / "events.parquet")
+    found = results(folder, interactions=str(folder / "events.parquet"))
+    assert found["pretrain_later_than_first_test"] == 0.25  # an event at the same time is not later
+    page = (folder / "out/report.html").read_text()
+    assert "25.0 % of the pretrain events are later than the first test event." in page
+    frame.drop("timestamp").with_columns(position=pl.int_range(pl.len())).write_parquet(folder / "events.parquet")
+    assert results(folder, interactions=str(folder / "events.parquet"))["pretrain_later_than_first_test"] is None
+
+
 def test_same_inputs_same_bytes_and_the_seed_matters(folder):
     outputs = []
     for seed in (0, 0, 1):
@@ -195,7 +309,9 @@ def test_same_inputs_same_bytes_and_the_seed_matters(folder):
 
 def test_report_shows_the_background_and_escapes_item_text(folder):
     (folder / "report.json").write_text(
-        json.dumps({"pre_ranker": "sasrec", "splits": {"test": {"positions": 211, "missed": 151, "slates": 60}}})
+        json.dumps(
+            {"pre_ranker": "sasrec", "splits": {"test": {"positions": 298, "missed": 151, "short": 87, "slates": 60}}}
+        )
     )
     log = [{"step": step, "reward": 0.1 * step, "identity_rate": 0.5} for step in range(1, 9)]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
@@ -205,7 +321,16 @@ def test_report_shows_the_background_and_escapes_item_text(folder):
     run(config(folder, items=str(folder / "items.parquet"), slates_report=str(folder / "report.json"),
                training_log=[str(folder / "log.jsonl")], traces=[str(folder / "traces.jsonl")]))  # fmt: skip
     page = (folder / "out" / "report.html").read_text()
-    for shown in ("151", "0.284", "mean reward", "some/teacher", "wrong_length: 3", "1 (25.0 %)", "An example: good"):
+    for shown in (
+        "<td>151</td><td>87</td><td>60</td>",
+        "left out: list too short",
+        "0.201",
+        "mean reward",
+        "some/teacher",
+        "wrong_length: 3",
+        "1 (25.0 %)",
+        "An example: good",
+    ):
         assert shown in page, shown
     assert "<script" not in page and "&lt;script&gt;" in page and "<b>shampoo" not in page
     assert "http://" not in page.replace("http://www.w3.org/", "") and "https://" not in page
@@ -226,6 +351,7 @@ def test_slates_without_a_relevant_item_are_counted_and_left_out(folder):
         ([], "row 2, column 'labels': expected labels"),
         ([float("nan"), 1.0, 0.0, 0.0], "row 2, column 'labels': expected finite"),
         ([-1.0, 1.0, 0.0, 0.0], "row 2, column 'labels': expected finite"),
+        ([1e308, 1e308, 0.0, 0.0], "row 2, column 'labels': expected finite labels, from 0 to 1e"),
     ],
 )
 def test_unlabelled_or_broken_slates_are_refused(folder, labels, message):
@@ -243,6 +369,9 @@ def test_unlabelled_or_broken_slates_are_refused(folder, labels, message):
         ("training_log", '{"step": 1}\n{"reward": 2}\n', "row 1, column 'step'"),
         ("training_log", "nonsense\n", "row 0: expected a JSON object"),
         ("traces", '{"slate_id": "s1"}\n', "row 0, column 'mode'"),
+        ("traces", TRACE % ('["s1"]', "10"), "row 0, column 'slate_id': expected text, found"),
+        ("traces", TRACE % ('"s1"', '"ten"'), "row 0, column 'completion_tokens': expected a whole number or null"),
+        ("slates_report", '{"splits": {"test": {"positions": 9, "missed": -1, "slates": 3}}}', "splits.test.missed"),
         ("slates_report", '{"splits": {"test": {"positions": 1}}}', "splits.test.missed"),
         ("slates_report", "[]", "'splits'"),
     ],

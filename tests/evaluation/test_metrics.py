@@ -124,7 +124,7 @@ def test_kendall_tau_agrees_with_scipy(order):
 
 def test_measure_names_every_metric_once():
     labels = metrics.pad([[0, 1, 0], [1, 0, 0]], np.nan)
-    values = metrics.measure(labels, metrics.pad([[1, 0, 2], [0, 1, 2]], -1))
+    values = metrics.measure(labels, metrics.pad([[1, 0, 2], [0, 1, 2]], -1), np.array([True, True]))
     assert set(metrics.TOP.main) < set(values) and all(v.shape == (2,) for v in values.values())
     assert values["recall@1"].tolist() == [1, 1]
     assert values["identity_rate"].tolist() == [0, 1] and values["rank_change"].tolist() == [1, 0]
@@ -132,7 +132,9 @@ def test_measure_names_every_metric_once():
 
 def test_a_list_is_measured_at_its_length_alone():
     yardstick = metrics.of_lists(2)
-    values = metrics.measure(metrics.pad([[0, 1, 1]], np.nan), metrics.pad([[1, 0, 2]], -1), yardstick.ks)
+    values = metrics.measure(
+        metrics.pad([[0, 1, 1]], np.nan), metrics.pad([[1, 0, 2]], -1), np.array([True]), yardstick.ks
+    )
     assert yardstick.main == ("precision@2", "ndcg@2", "map@2", "f1@2") and yardstick.headline == "ndcg@2"
     ndcg = 1 / (1 + 1 / np.log2(3))
     assert [values[metric].item() for metric in yardstick.main] == pytest.approx([1 / 2, ndcg, 1 / 2, 1 / 2])

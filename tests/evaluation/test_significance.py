@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gr2.evaluation.significance import compare, mean_interval, sign_flip_p_value
+from gr2.evaluation.significance import compare, level, mean_interval, sign_flip_p_value
 
 
 def two_systems(rng, effect, n_users=60, per_user=3):
@@ -21,6 +21,21 @@ def test_interval_covers_the_true_difference_about_as_often_as_it_says():
         found = compare(system, baseline, users, resamples=300, seed=seed)
         covered += bool(found.low <= 0.2 <= found.high)
     assert 87 <= covered <= 99
+
+
+def test_with_few_users_the_interval_covers_as_often_as_it_says_too():
+    """Unexpanded, the intervals of 8 users cover the truth in 90 % of these worlds."""
+    rng = np.random.default_rng(6)
+    covered = 0
+    for seed in range(300):
+        low, high = mean_interval(rng.normal(size=8), np.arange(8), 400, seed)
+        covered += bool(low <= 0 <= high)
+    assert covered / 300 >= 0.92
+
+
+def test_with_many_users_the_interval_is_of_the_plain_percentiles():
+    assert level(201) == 0.95 and 0.9515 < level(200) < 0.953
+    assert level(40) == pytest.approx(0.95942, abs=1e-4)  # 2 Phi(sqrt(40 / 39) * 2.0227) - 1
 
 
 def test_no_difference_gives_spread_p_values():

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from gr2.language_model.beam import search
+from gr2.language_model.beam import closed_nodes, node_numbers, search
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.sequences import code_token_ids, next_item_prompt
 from gr2.language_model.vocabulary import expand
@@ -35,9 +37,12 @@ def made(levels, architecture="qwen3"):
     for parameter in model.parameters():
         if parameter.ndim == 2:
             parameter.data.normal_(std=0.3)
+    return model.eval(), tokenizer, random_codes(levels)
+
+
+def random_codes(levels):
     numbers = np.random.default_rng(levels).choice(CODES**levels, ITEMS, replace=False)
-    codes = np.stack([numbers // CODES**level % CODES for level in range(levels)], axis=1)
-    return model.eval(), tokenizer, codes
+    return np.stack([numbers // CODES**level % CODES for level in range(levels)], axis=1)
 
 
 def prompts_of(codes):
@@ -46,14 +51,17 @@ def prompts_of(codes):
     return [next_item_prompt(history) for history in (sids[:1], sids[:5], [], sids[3:6] * 3)]
 
 
-def run(model, tokenizer, codes, prompts, beams, anchors=None):
+def run(model, tokenizer, codes, prompts, beams, anchors=None, taken=None):
+    """taken: pairs of a search and an item that it must not find."""
     levels = codes.shape[1]
     tokenizer.padding_side = "right"
     batch = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
     if anchors is None:
         anchors = batch["attention_mask"].sum(1, keepdim=True) - 1
     code_ids = torch.tensor(code_token_ids(tokenizer, levels))
-    return search(model, batch["input_ids"], anchors, build_trie(codes, CODES), code_ids, beams)
+    trie = build_trie(codes, CODES)
+    closed = None if taken is None else closed_nodes(trie, node_numbers(trie, codes), *np.array(taken).reshape(-1, 2).T)
+    return search(model, batch["input_ids"], anchors, trie, code_ids, beams, closed)
 
 
 @torch.inference_mode()
@@ -117,6 +125,40 @@ def test_several_places_of_a_row_are_searched_as_prompts_of_their_own():
         one_items, one_scores = run(model, tokenizer, codes, [next_item_prompt(history)], beams=5)
         assert items[at // 3, at % 3].tolist() == one_items[0, 0].tolist()
         np.testing.assert_allclose(scores[at // 3, at % 3], one_scores[0, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_taken_items_are_not_found_and_take_no_beams(levels):
+    """Each search has other taken items; it finds the best of the others, as many as it has beams."""
+    model, tokenizer, codes = made(levels)
+    prompts, rng = prompts_of(codes), np.random.default_rng(0)
+    taken = [rng.choice(ITEMS, size, replace=False) for size in (0, 4, ITEMS - 2, ITEMS)]
+    pairs = [(search, item) for search, items in enumerate(taken) for item in [*items, *items[:2]]]
+    wide = run(model, tokenizer, codes, prompts, CODES**levels, taken=pairs)[0]
+    narrow = run(model, tokenizer, codes, prompts, 3, taken=pairs)[0]
+    for row, (prompt, gone) in enumerate(zip(prompts, taken, strict=True)):
+        order = [
+            item for item in np.argsort(-brute_force(model, tokenizer, codes, prompt)).tolist() if item not in gone
+        ]
+        assert wide[row, 0].tolist()[:ITEMS] == order + [-1] * (ITEMS - len(order))
+        found = [item for item in narrow[row, 0].tolist() if item >= 0]
+        assert len(set(found)) == len(found) == min(3, len(order)) and set(found) <= set(order)
+
+
+@given(st.sets(st.tuples(st.integers(0, 2), st.integers(0, ITEMS - 1))))
+def test_a_node_is_closed_where_all_its_items_are_taken(taken):
+    codes = random_codes(3)
+    trie = build_trie(codes, CODES)
+    closed = closed_nodes(trie, node_numbers(trie, codes), *np.array(sorted(taken), int).reshape(-1, 2).T)
+    for length, keys in enumerate(closed, start=1):
+        prefixes = sorted({tuple(row[:length]) for row in codes.tolist()})
+        expected = [
+            search * ITEMS + node
+            for search in range(3)
+            for node, prefix in enumerate(prefixes)
+            if all((search, item) in taken for item, row in enumerate(codes.tolist()) if tuple(row[:length]) == prefix)
+        ]
+        assert keys.tolist() == expected
 
 
 def test_no_generation_config_has_a_say():

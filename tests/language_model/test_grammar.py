@@ -95,3 +95,31 @@ def test_unpacking_a_mask_gives_its_bits(rows, width):
     packed = np.packbits(np.array(rows), axis=1, bitorder="little").view(np.int32)
     expected = [(row + [False] * width)[:width] for row in rows]
     assert unpacked(torch.from_numpy(packed), width).tolist() == expected
+
+
+@pytest.mark.parametrize("as_tokens", [True, False], ids=["tokens", "text"])
+@pytest.mark.parametrize("size", [64, 65, 200])
+def test_a_random_model_writes_permutations_of_any_size(size, as_tokens):
+    """IDs share their first codes and many stand in the explanation, whose words do not count as listed."""
+    from gr2.language_model.grammar_processor import GrammarProcessor
+
+    tokenizer = train_tokenizer(["The history leans to Comedy."] * 3, 300)
+    if as_tokens:
+        tokenizer.add_tokens(vocabulary(2, 15))
+    choices = [sid_string([number // 15, number % 15]) for number in range(size)]
+    asked = schema(
+        choices, {"type": "string", "cites": choices[:3]} if as_tokens else {"type": "string", "maxLength": 20}
+    )
+    processor = GrammarProcessor(tokenizer, [asked, asked])
+    rng, written = np.random.default_rng(0), [[], []]
+    for _ in range(12_000):
+        scores = processor(torch.tensor([row[-1:] or [0] for row in written]), torch.zeros(2, len(tokenizer)))
+        allowed = [torch.isfinite(row).nonzero().flatten().tolist() for row in scores]
+        for row, tokens in zip(written, allowed, strict=True):
+            at_quote = [token for token in tokens if '"' in tokenizer.decode([token])]
+            row.append(int(rng.choice(at_quote if at_quote and len(row) > 40 else tokens)))
+        if all(row[-1] == tokenizer.eos_token_id for row in written):
+            break
+    answers = [json.loads(tokenizer.decode(row, skip_special_tokens=True))["recommendations"] for row in written]
+    assert all(sorted(answer) == sorted(choices) for answer in answers)
+    assert answers[0] != answers[1]

@@ -115,6 +115,26 @@ def test_a_sampler_takes_on_until_there_is_no_more(sampler):
     assert sorted(request.key for request in answered) == list(range(8)) and set(rooms) == {3}
 
 
+def test_rows_that_only_pad_the_vocabulary_are_never_sampled(model, tmp_path):
+    """Rows as long as these would win every step."""
+    import shutil
+
+    from gr2.language_model.loading import load_model, load_tokenizer
+
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    net, tokenizer = load_model(model), load_tokenizer(model)
+    words = len(tokenizer)
+    net.resize_token_embeddings(words + 60, mean_resizing=False)
+    with torch.no_grad():
+        net.get_input_embeddings().weight[words:] *= 1000
+    save_model(net, tokenizer, tmp_path)
+    padded = open_sampler("transformers", str(tmp_path), batch_size=7, progress=False)
+    assert padded.not_words == list(range(words, words + 60))
+    for temperature in (0.0, 1.0):
+        (ids,) = padded._generate([Request(0, CONVERSATIONS[0], 0, temperature)], [[5, 6]], 1.0, 20)
+        assert max(ids) < words
+
+
 def test_a_prompt_that_is_too_long_is_refused_and_not_cut(sampler):
     long = [[{"role": "user", "content": "word " * 200}]]
     with pytest.raises(InputError, match=f"context of {CONTEXT}"):
@@ -173,3 +193,15 @@ def test_vllm_writes_english_follows_seeds_and_refuses_long_prompts(vllm_sampler
     assert hot[0] == hot[1] != hot[2] and "<|im_end|>" not in "".join(hot)
     with pytest.raises(InputError, match="context of 512"):
         sample(vllm_sampler, [[{"role": "user", "content": "word " * 600}]], [0])
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_vllm_samples_permutations_of_more_than_64_choices(vllm_sampler):
+    choices = [str(number) for number in range(10, 80)]
+    conversations = [[{"role": "user", "content": f"Count, as JSON. Take {n}."}] for n in range(4)]
+    schemas = [ranking_schema(choices), ranking_schema(choices[:9])] * 2
+    samples = sample(vllm_sampler, conversations, SEEDS[:4], temperature=1.0, max_tokens=450, schemas=schemas)
+    answers = [json.loads(one.text)["recommendations"] for one in samples]
+    assert [sorted(answer) for answer in answers] == [choices, choices[:9]] * 2
+    assert answers[0] != answers[2]

@@ -1,9 +1,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
-from conftest import TINY, gr2, resumed_after_a_kill
+from conftest import TINY, gr2, refused, resumed_after_a_kill
 
 pytestmark = pytest.mark.slow
 
@@ -62,3 +63,33 @@ def test_resumed_training_gives_the_same_bytes(world, tmp_path):
 def loss_curve(folder: Path) -> list[tuple[int, float]]:
     log = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
     return [(entry["step"], entry["loss"]) for entry in log if "loss" in entry]
+
+
+@pytest.mark.parametrize("words", [
+    ["--block_length", "0"], ["--passes", "0"], ["--window", "1"], ["--exercises", "-1"], ["--vocab_size", "0"],
+    ["--hidden_size", "30"], ["--heads", "3"], ["--layers", "0"], ["--spread", "nan"], ["--context", "0"], ["--lora_rank", "0"],
+    ["--mixture", "sequential=nan"], ["--trainable", "lora"], ["--general_text", "words.txt"], ["--block_length", "4096"],
+])  # fmt: skip
+def test_options_out_of_range_are_refused_before_anything_is_written(world, tmp_path, words):
+    said = refused("midtrain", "--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
+                   "--output_dir", tmp_path / "out", *words)  # fmt: skip
+    assert said.startswith(
+        ("--" if words[0] != "--heads" else "--hidden_size") + words[0][2:] * (words[0] != "--heads")
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_code_of_the_quantizer_has_a_token_and_the_folder_says_what_was_taught(world, tmp_path):
+    """A later item may get a code that none has yet."""
+    from transformers import AutoTokenizer
+
+    from gr2.semantic_ids.files import write_ids
+
+    frame = pl.read_parquet(world.semantic_ids)
+    write_ids(tmp_path / "ids.parquet", frame["item_id"], np.array(frame["codes"].to_list()), {"codes": "12"})
+    gr2("midtrain", "--items", world.items, "--interactions", world.interactions, "--semantic_ids", tmp_path / "ids.parquet",
+        "--output_dir", tmp_path / "out", "--hidden_size", "16", "--layers", "1", "--heads", "1", "--vocab_size", "300",
+        "--passes", "1", "--max_steps", "1", *TINY)  # fmt: skip
+    words = AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab()
+    assert all(f"<s_{level}_11>" in words for level in "abc") and "<s_a_12>" not in words
+    assert json.loads((tmp_path / "out/semantic_ids.json").read_text())["items"] == 48

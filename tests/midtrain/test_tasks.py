@@ -92,30 +92,28 @@ def test_general_text_that_is_nowhere_is_refused(tmp_path):
 def test_an_exercise_is_a_slate_and_its_best_answer(world, name):
     catalogue = read_catalogue(world.items, world.semantic_ids)
     history = catalogue.item_ids.to_list()[:30]
-    prompt, tokenizer = load_prompt(f"prompts/{name}.yaml"), train_tokenizer(["word"] * 3, 300)
-    made = exercises(20, [history, history[:1]], 5, prompt, catalogue, tokenizer, random.Random(0))
+    prompt = load_prompt(name)
+    made = exercises(60, [history, history[:1]], 5, prompt, catalogue, random.Random(0))
     by_sid = {sid: item_id for item_id, sid in catalogue.sid.items()}
-    for (question, asked), (text, learned) in made:
-        shown = [by_sid[match[0]] for match in SID.finditer(question)]
+    places = set()
+    for messages, text in made:
+        shown = [by_sid[match[0]] for match in SID.finditer(messages[1]["content"])]
         candidates, past = shown[:10], shown[10:]
         ranking = parse(text, candidates, catalogue.sid, prompt.has_trace).ranking
         at = history.index(ranking[0])
+        places.add(at)
         assert past == history[max(0, at - 5) : at] and past, "only what came before"
         assert ranking[1:] == [item_id for item_id in candidates if item_id != ranking[0]]
-        assert not asked and learned and question.endswith("assistant\n")
+        assert not set(history[:at]) & set(candidates), "no candidate is from the user's past, as in a slate"
+    assert max(places) == 20, "of 30 items, 20 before the target leave ten candidates"
 
 
 def test_exercises_need_ten_items(world):
     catalogue = read_catalogue(world.items, world.semantic_ids)
-    made = exercises(1, [catalogue.item_ids.to_list()[:9]], 5, load_prompt("prompts/student.yaml"), catalogue,
-                     train_tokenizer(["word"] * 3, 300), random.Random(0))  # fmt: skip
-    with pytest.raises(InputError, match="found 9"):
-        list(made)
-    lone = [[item_id] for item_id in catalogue.item_ids]
-    made = exercises(1, lone, 5, load_prompt("prompts/student.yaml"), catalogue, train_tokenizer(["word"] * 3, 300),
-                     random.Random(0))  # fmt: skip
-    with pytest.raises(InputError, match="two items"):
-        list(made)
+    prompt = load_prompt("student")
+    for histories, found in (([catalogue.item_ids.to_list()[:9]], 9), ([[name] for name in catalogue.item_ids], 48)):
+        with pytest.raises(InputError, match=f"two items or more.*found {found} different"):
+            list(exercises(1, histories, 5, prompt, catalogue, random.Random(0)))
 
 
 def test_labels_are_exact_to_the_token():

@@ -2,47 +2,60 @@ import numpy as np
 import pytest
 import torch
 from arrays import flat, lists
+from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.data.catalogue import read_catalogue
+from gr2.data.catalogue import Catalogue, read_catalogue
+from gr2.errors import InputError
 from gr2.language_model.beam import search
 from gr2.language_model.loading import load_model, load_tokenizer, save_model
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.sequences import code_token_ids, next_item_prompt
 from gr2.language_model.vocabulary import expand
-from gr2.prerank.beam import all_chunks, chunks, ranker
+from gr2.prerank.beam import chunks, first_read, ranker
 from gr2.semantic_ids.tokens import vocabulary
 from gr2.semantic_ids.trie import build_trie
 
-
-@given(
-    st.sets(st.integers(1, 120), min_size=1, max_size=30), st.integers(1, 20), st.integers(1, 20), st.integers(0, 50)
-)
-def test_every_position_is_in_one_chunk_and_sees_enough_of_its_past(places, history, more, start):
-    positions, window = [start + place for place in sorted(places)], history + more
-    made = list(chunks(start, positions, history, window))
-    assert [position for _, group in made for position in group] == positions
-    for first, group in made:
-        for position in group:
-            assert min(position - start, history) <= position - first <= window
-            assert first >= start
-
-
-users = st.tuples(st.lists(st.integers(0, 5), min_size=2, max_size=40), st.sets(st.integers(1, 39), min_size=1)).map(
+users = st.tuples(st.lists(st.integers(0, 5), min_size=2, max_size=60), st.sets(st.integers(1, 59), min_size=1)).map(
     lambda user: (user[0], sorted(at for at in user[1] if at < len(user[0])) or [1])
 )
 
 
-@given(st.lists(users, min_size=1, max_size=4), st.integers(1, 6), st.integers(1, 6))
-def test_every_query_is_in_one_row_and_no_row_crosses_users(made, history, more):
+@given(st.lists(users, min_size=1, max_size=4), st.integers(1, 20), st.integers(0, 20))
+def test_every_query_is_in_one_chunk_of_its_user_and_reads_enough_of_its_past(made, history, more):
     queries, window = flat(*made), history + more
-    rows = all_chunks(queries, history, window)
-    assert [number for first, end, _ in rows for number in range(first, end)] == list(range(len(queries)))
-    for first, end, start in rows:
-        assert len(set(queries.start[first:end])) == 1 and start >= queries.start[first]
-        for at in queries.at[first:end]:
-            assert min(at - queries.start[first], history) <= at - start <= window
+    found = chunks(queries, history, window)
+    assert [number for chunk in found for number in range(chunk.first, chunk.end)] == list(range(len(queries)))
+    for chunk in found:
+        assert len(set(queries.start[chunk.first : chunk.end])) == 1 and chunk.start >= queries.start[chunk.first]
+        for at in queries.at[chunk.first : chunk.end]:
+            assert min(at - queries.start[chunk.first], history) <= at - chunk.start <= window
+
+
+@given(users, st.integers(1, 20), st.integers(0, 20), st.data())
+def test_what_a_position_reads_hangs_on_no_other_position(user, history, more, data):
+    items, positions = user
+    kept = sorted(data.draw(st.sets(st.sampled_from(positions), min_size=1)))
+    starts = []
+    for asked in (positions, kept):
+        queries = flat(([0] * 7, [3]), (items, asked))
+        starts.append(
+            dict(zip(queries.at.tolist(), first_read(queries, history, history + more).tolist(), strict=True))
+        )
+    assert starts[1].items() <= starts[0].items()
+
+
+def test_neighbouring_positions_share_a_pass():
+    """Of 60 positions the first 20 read all that there is; then every eleven of them start at the same item."""
+    found = chunks(flat(([0] * 61, list(range(1, 61)))), history=10, window=20)
+    assert [(chunk.end - chunk.first, chunk.start) for chunk in found] == [
+        (20, 0),
+        (11, 11),
+        (11, 22),
+        (11, 33),
+        (7, 44),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +133,7 @@ def test_other_users_are_not_read(world, model):
         assert rounded(answers(world, model, (others, [1]), (ITEMS, [1, 2])))[1:] == rounded(alone)
 
 
-def test_items_of_the_whole_past_can_be_dropped(world, model):
+def test_an_item_of_the_whole_past_is_never_found_and_all_others_are(world, model):
     user = [*ITEMS * 3, 0], [30]
     kept = answers(world, model, user, exclude_seen=True, history=2, window=3, count=48)[0]
     given_all = answers(world, model, user, history=2, window=3, count=48)[0]
@@ -128,8 +141,47 @@ def test_items_of_the_whole_past_can_be_dropped(world, model):
     assert rounded([kept]) == rounded([[(item, score) for item, score in given_all if item not in ITEMS]])
 
 
-def test_places_that_dropped_items_leave_are_taken_by_the_next_beams(world, model):
-    user = [*ITEMS, 0], [10]
-    ten, more = (answers(world, model, user, exclude_seen=True, beams=beams)[0] for beams in (10, 48))
-    assert len(ten) < 10 and len(more) == 10
-    assert not {item for item, _ in more} & set(ITEMS)
+@pytest.mark.parametrize("count", [1, 10, 38, 48])
+def test_a_narrow_search_fills_its_list_with_unseen_items(world, model, count):
+    """Ten beams for ten places, and ten films of 48 seen, whatever else is in the batch; 38 are left."""
+    users = (ITEMS[:3], [1]), ([*ITEMS, 0], [10]), ([*ITEMS * 3, 0], [2, 30])
+    found = answers(world, model, *users, exclude_seen=True, beams=count, count=count, batch_size=3)
+    pasts = [ITEMS[:1], ITEMS, ITEMS[:2], ITEMS]
+    for top, past in zip(found, pasts, strict=True):
+        items = {item for item, _ in top}
+        assert len(top) == len(items) == min(count, 48 - len(past)) and not items & set(past)
+
+
+def test_a_user_who_has_seen_whole_branches_gets_all_that_is_left(world, model):
+    """Of the films that begin with the code 7 all are seen but one; of those with 4 all."""
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    first = [catalogue.codes[name][0] for name in catalogue.item_ids]
+    sevens = [row for row, code in enumerate(first) if code == 7]
+    seen = [*sevens[1:], *(row for row, code in enumerate(first) if code == 4)]
+    (top,) = answers(
+        world, model, ([*seen, 0], [len(seen)]), exclude_seen=True, beams=48 - len(seen), count=48 - len(seen)
+    )
+    assert {item for item, _ in top} == set(range(48)) - set(seen)
+
+
+def test_a_model_without_the_ids_tokens_is_refused(world, tmp_path):
+    """An item that was appended later has a code beyond those that the model was taught; a base model has none at all."""
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    tokenizer = train_tokenizer(["One user chose these items, oldest first:"], 300)
+    made = small_model(tokenizer, hidden_size=32, layers=1, heads=2, context=64, seed=0)
+    save_model(made, tokenizer, tmp_path / "base")
+    expand(made, tokenizer, vocabulary(3, 7), seed=0)
+    save_model(made, tokenizer, tmp_path / "fewer")
+    options = {"count": 3, "beams": 3, "history": 4, "window": 4, "batch_size": 4, "exclude_seen": True}
+    for folder, message in (("base", r"lacks <\|sid_begin\|> and \d+ more"), ("fewer", "lacks <s_a_7> and 2 more")):
+        with pytest.raises(InputError, match=f"{folder}: expected a model that `gr2 midtrain` taught .* {message}"):
+            ranker(catalogue, str(tmp_path / folder), **options)
+    complaint = refused("slates", "--items", world.items, "--interactions", world.interactions, "--output_dir", tmp_path / "out",
+                        "--semantic_ids", world.semantic_ids, "--model_name_or_path", tmp_path / "base")  # fmt: skip
+    assert (
+        "expected a model that `gr2 midtrain` taught these semantic IDs" in complaint
+        and not (tmp_path / "out").exists()
+    )
+    deeper = Catalogue(**vars(catalogue) | {"codes": {name: (*codes, 0) for name, codes in catalogue.codes.items()}})
+    with pytest.raises(InputError, match="lacks <s_a_7>"):
+        ranker(deeper, str(tmp_path / "fewer"), **options)

@@ -41,12 +41,12 @@ def from_file(world, folder, file):
     return pl.read_parquet(folder / "out" / "slates.parquet")
 
 
-def test_own_lists_become_slates_and_positions_without_one_are_missed(world, tmp_path, lists):
+def test_own_lists_become_slates_and_positions_without_one_are_short(world, tmp_path, lists):
     frame = made(world, tmp_path, lists)
     assert len(frame) == 80 and set(frame["split"]) == {"test"}
     report = read_json(tmp_path / "out" / "slates_report.json")["splits"]
-    assert report["test"] == {"positions": 160, "missed": 80, "slates": 80}
-    assert report["train"] == {"positions": 200, "missed": 200, "slates": 0}
+    assert report["test"] == {"positions": 160, "missed": 0, "short": 80, "slates": 80}
+    assert report["train"] == {"positions": 200, "missed": 0, "short": 200, "slates": 0}
     first = frame.row(0, named=True)
     expected = lists.row(0, named=True)
     assert first["slate_id"] == f"{expected['user_id']}-{expected['position']}"
@@ -77,7 +77,7 @@ def test_short_and_empty_lists_are_no_slates(world, tmp_path, lists):
     expected = lists.select(pl.format("{}-{}", "user_id", "position")).to_series().to_list()[2:]
     assert frame["slate_id"].to_list() == expected
     report = read_json(tmp_path / "out" / "slates_report.json")["splits"]
-    assert report["test"] == {"positions": 160, "missed": 82, "slates": 78}
+    assert report["test"] == {"positions": 160, "missed": 0, "short": 82, "slates": 78}
 
 
 def replaced(lists, row, column, value):
@@ -95,6 +95,7 @@ def replaced(lists, row, column, value):
     (8, "position", None, "a whole number, found None"),
     (9, "scores", [1.0, 2.0], "a finite score per candidate, found [1.0, 2.0]"),
     (9, "scores", [float("nan")] * 12, "a finite score per candidate"),
+    (2, "scores", [float(rank) for rank in range(12)], "scores that do not rise: the best candidate comes first"),
 ])  # fmt: skip
 def test_a_bad_row_is_named_and_nothing_written(world, tmp_path, lists, row, column, value, expectation):
     table = lists.with_columns(pl.lit([float(-rank) for rank in range(12)]).alias("scores"))
@@ -116,12 +117,6 @@ def test_other_tables_are_refused(world, tmp_path, lists):
         made(world, tmp_path, lists.drop("position"))
     with pytest.raises(InputError, match=r"top\.parquet: column 'candidates': expected lists"):
         made(world, tmp_path, lists.with_columns(pl.lit("film01|film02").alias("candidates")))
-    options = {"items": world.items, "interactions": world.interactions, "output_dir": str(tmp_path / "out")}
-    with pytest.raises(InputError, match="expected --top_k FILE"):
-        slates.run(slates.Config(**options, pre_ranker=["file"]))
-    lists.write_parquet(tmp_path / "top.parquet")
-    with pytest.raises(InputError, match="and no other pre-ranker"):
-        slates.run(slates.Config(**options, pre_ranker=["file", "bm25"], top_k=str(tmp_path / "top.parquet")))
     assert not (tmp_path / "out").exists()
 
 
@@ -135,3 +130,33 @@ def test_llmranks_candidates_are_lists_for_each_users_last_position(world, tmp_p
     (tmp_path / "world.bm25").write_text(lines[0] + "\nuser01 film01\n")
     with pytest.raises(InputError, match=r"world\.bm25: row 1: expected a user, a tab and items"):
         from_file(world, tmp_path, tmp_path / "world.bm25")
+
+
+def test_rows_of_llmranks_file_are_counted_as_in_the_file_with_its_strangers(world, tmp_path):
+    """A stranger's items may be unknown; other wrong lines are named."""
+    file = tmp_path / "world.random"
+    for lines, complaint in (
+        (
+            ["stranger\tzz", "user00\tfilm01 film02", "user00\tfilm03"],
+            "row 2, column 'position': expected one list per user",
+        ),
+        (["stranger\tzz", "stranger\tzz", "user00\tfilm01 zz"], "row 2, column 'candidates': expected distinct items"),
+        (["user00\tfilm01", "user01\t "], "row 1: expected a user, a tab and items"),
+        (["user00\tfilm01", "", "user01\tfilm01"], "row 1: expected a user, a tab and items"),
+    ):
+        file.write_text("\n".join(lines) + "\n")
+        with pytest.raises(InputError, match=complaint):
+            from_file(world, tmp_path, file)
+    file.write_bytes(b"user00\t\xff\xfe")
+    with pytest.raises(InputError, match=r"world\.random: expected a table, or text"):
+        from_file(world, tmp_path, file)
+    assert not (tmp_path / "out").exists()
+
+
+def test_lists_that_nobody_asked_for_are_counted(world, tmp_path, lists, capsys):
+    stranger = lists.head(3).with_columns(pl.lit("stranger").alias("user_id"), pl.Series("position", [1, 2, 3]))
+    early = lists.head(1).with_columns(pl.lit(0).cast(pl.Int64).alias("position"))  # a first event has no past
+    made(world, tmp_path, pl.concat([lists, stranger.cast(lists.schema), early]))
+    assert "top.parquet: 4 of 84 lists are for users or positions that were not asked for" in capsys.readouterr().out
+    made(world, tmp_path, lists)
+    assert "not asked for" not in capsys.readouterr().out

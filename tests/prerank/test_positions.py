@@ -85,6 +85,13 @@ def test_an_unknown_split_is_named_with_its_row():
     )
 
 
+def test_two_events_at_one_position_are_refused():
+    events = table(("u", [("i1", "pretrain"), ("i2", "train")]), ("v", [("i3", "test")]))
+    for repeated in (pl.concat([events, events[1:2]]), pl.concat([events[:2], events[1:]])):
+        with pytest.raises(InputError, match=r"row \d, column 'position': expected one event per user and position"):
+            numbered(repeated, "events.parquet", ITEMS)
+
+
 @pytest.mark.parametrize("column", ["split", "position"])
 def test_events_that_were_not_prepared_are_refused(column):
     with pytest.raises(InputError, match=rf"events\.parquet: column '{column}' is missing"):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr2.artifacts import read_json
 from gr2.errors import InputError
 from gr2.prerank import slates
 from gr2.prerank.protocols import filled, windowed
@@ -73,8 +74,6 @@ def test_shuffled_slates_hold_the_same_and_tell_nothing_by_order(world, later, t
     assert moved > 0.9 * len(frame) and 0 < np.mean(firsts) < 0.5  # 2 of 12 are relevant
     assert made(world, tmp_path / "b", shuffle=True).equals(frame)
     assert not made(world, tmp_path / "c", shuffle=True, seed=1).equals(frame)
-    with pytest.raises(InputError, match="--shuffle: expected protocol later or impressions"):
-        made(world, tmp_path / "d", shuffle=True, protocol="next")
 
 
 def test_impressions_are_stretches_of_rated_items(world, tmp_path):
@@ -120,12 +119,8 @@ def test_a_window_without_a_score_is_left_out_and_others_are_the_best(n_items, e
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"protocol": "latter"}, "next, later, impressions"),
-    ({"relevant": 12}, "relevant 12: expected at least 1 and fewer than candidates"),
-    ({"relevant": 0}, "relevant 0"),
-    ({"pre_ranker": ["file"], "top_k": "x"}, "every item needs a score"),
     ({"protocol": "impressions"}, "column 'rating'"),
-    ({"relevant": 11, "splits": ["valid"]}, "no user of the splits valid has 11 events"),
+    ({"relevant": 11, "splits": ["valid"]}, "no user of the splits valid has 11 events in one of them, all of different items"),
 ])  # fmt: skip
 def test_wrong_input_is_named_and_nothing_is_written(world, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
@@ -136,6 +131,53 @@ def test_wrong_input_is_named_and_nothing_is_written(world, tmp_path, changes, m
 def test_events_without_a_past_start_no_window(world):
     events = pl.DataFrame({"user_id": ["a", "a", "b", "b", "b"], "position": [0, 1, 0, 1, 2], "row": [0, 1, 2, 3, 4],
                            "split": ["test"] * 5})  # fmt: skip
-    config = slates.Config(items="i", interactions="e", output_dir="o", protocol="later", relevant=2, candidates=4)
+    config = slates.Config(
+        items="i",
+        interactions="e",
+        output_dir="o",
+        pre_ranker=["popularity"],
+        protocol="later",
+        relevant=2,
+        candidates=4,
+    )
     found = windowed(config, events)
     assert found["rows"].to_list() == [[3, 4]] and found["at"].to_list() == [3] and found["start"].to_list() == [2]
+
+
+def test_windows_are_counted_apart_by_why_they_are_no_slates(world, tmp_path):
+    """With what was seen left out, a window that holds an item of the past has no score for it."""
+    events = pl.read_parquet(world.interactions).sort("user_id", "position")
+    again = pl.when(pl.col("position") == 17).then(pl.col("item_id").shift()).otherwise("item_id").over("user_id")
+    events.with_columns(again.alias("item_id")).write_parquet(tmp_path / "events.parquet")
+    frame = made(
+        world, tmp_path / "out", interactions=str(tmp_path / "events.parquet"), exclude_seen=True, splits=["train"]
+    )
+    counts = read_json(tmp_path / "out/slates_report.json")["splits"]["train"]
+    events = pl.read_parquet(tmp_path / "events.parquet")
+    expected = {"positions": 0, "missed": 0, "short": 0, "repeated": 0, "slates": 0}
+    for (_,), own in events.group_by("user_id"):
+        own = own.sort("position")
+        at = int(own.filter(pl.col("split") == "train")["position"].min())
+        size = own.filter(pl.col("split") == "train").height
+        for first in range(at, at + size - 1, 2):
+            window, past = own["item_id"].to_list()[first : first + 2], own["item_id"].to_list()[:first]
+            kind = "repeated" if window[0] == window[1] else "short" if set(window) & set(past) else "slates"
+            expected["positions"] += 1
+            expected[kind] += 1
+    assert counts == expected and len(frame) == counts["slates"]
+    assert counts["short"] > 0 and counts["repeated"] > 0 and counts["slates"] > 0
+
+
+@pytest.mark.parametrize(("ratings", "message"), [
+    ([4.0, None], r"row \d+, column 'rating': expected a finite number, found None"),
+    ([4.0, float("nan")], r"row \d+, column 'rating': expected a finite number, found nan"),
+    (["4", "5"], "column 'rating': expected numbers, found String"),
+])  # fmt: skip
+def test_an_event_without_a_rating_is_not_taken_for_a_disliked_one(world, tmp_path, ratings, message):
+    events = pl.read_parquet(world.interactions)
+    events.with_columns(pl.Series("rating", ratings * (len(events) // 2))).write_parquet(tmp_path / "events.parquet")
+    with pytest.raises(InputError, match=message):
+        made(
+            world, tmp_path / "out", interactions=str(tmp_path / "events.parquet"), protocol="impressions", candidates=4
+        )
+    assert not (tmp_path / "out").exists()

@@ -3,7 +3,7 @@ from arrays import N_ITEMS, flat, lists, pasts, some_queries
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.prerank.queries import best, drop_seen
+from gr2.prerank.queries import best
 
 
 @given(some_queries(), st.integers(1, 12))
@@ -56,22 +56,6 @@ def test_best_are_the_highest_scores_that_are_not_seen(made, count, exclude_seen
     top = best(scores.copy(), queries, count, exclude_seen)
     assert lists(top) == expected
     assert top[0].shape == (len(queries), count)  # also where the catalogue has fewer items
-
-
-@given(some_queries(), st.integers(1, 10), st.data())
-def test_dropping_the_seen_closes_the_gaps_and_keeps_the_order(queries, count, data):
-    rows = [data.draw(st.permutations(range(N_ITEMS + 2))) for _ in range(len(queries))]  # some that no user has
-    top = np.array(rows, np.int32)
-    ends = [data.draw(st.integers(0, N_ITEMS + 2)) for _ in rows]
-    top[np.arange(N_ITEMS + 2) >= np.array(ends)[:, None]] = -1
-    scores = np.where(top >= 0, -np.arange(N_ITEMS + 2.0), -np.inf).astype(np.float32)
-    expected = [
-        [(item, -float(place)) for place, item in enumerate(row[:end]) if item not in past][:count]
-        for row, end, past in zip(rows, ends, pasts(queries), strict=True)
-    ]
-    found = drop_seen(top, scores, queries, count)
-    assert lists(found) == expected
-    assert np.isneginf(found[1][found[0] < 0]).all()
 
 
 def test_seen_items_of_one_user_are_not_dropped_from_anothers_list():

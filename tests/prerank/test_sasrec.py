@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 from arrays import flat, lists
-from conftest import gr2, resumed_after_a_kill
+from conftest import gr2, refused, resumed_after_a_kill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ from gr2.errors import InputError
 from gr2.prerank import sasrec_train, slates
 from gr2.prerank.positions import numbered
 from gr2.prerank.sasrec import CHUNK, IGNORED, CatalogueLoss, SASRec, SASRecConfig, ranker
-from gr2.prerank.sasrec_train import collate, first_valid, packed, stretches
+from gr2.prerank.sasrec_train import collate, held_out, packed, pretrain_items, questions, stretches
 from gr2.training import LOG
 
 N_ITEMS = 12
@@ -69,8 +69,7 @@ def test_the_gradients_of_the_loss_are_those_of_finite_differences():
 
 
 def test_training_and_evaluation_have_the_same_loss(model):
-    rows = [(np.array([1, 2, 3]), np.arange(3), np.array([IGNORED, IGNORED, 7])),
-            (np.array([4]), np.arange(1), np.array([0]))]  # fmt: skip
+    rows = questions([np.array([1, 2, 3, 7]), np.array([4, 0])], 10)
     model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout | torch.nn.MultiheadAttention):
@@ -83,14 +82,20 @@ def test_training_and_evaluation_have_the_same_loss(model):
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_rank_counts_the_better_items_and_leaves_out_what_was_seen_if_asked(model, monkeypatch, exclude_seen):
     monkeypatch.setattr(model.config, "exclude_seen", exclude_seen)
-    rows = [(np.array(items), np.arange(len(items)), np.array([IGNORED] * (len(items) - 1) + [label]))
-            for items, label in (([1, 2, 3], 7), ([4], 0), ([5, 6, 5, 8, 9, 2], 11))]  # fmt: skip
+    pasts = [
+        [1, 2, 3],
+        [4],
+        [5, 6, 5, 8, 9, 2],
+        [0, 1, *([7, 8] * 6), 4],
+    ]  # the last is longer than the ten that it reads
+    rows = questions([np.array([*items, label]) for items, label in zip(pasts, (7, 0, 11, 10), strict=True)], 10)
     with torch.inference_mode():
         ranks = model(**collate(rows))["rank"].tolist()
-        for (items, place, labels), rank in zip(rows, ranks, strict=True):
+        for past, (items, place, labels, _), rank in zip(pasts, rows, ranks, strict=True):
             scores = model.scores(states(model, (items, place))[0, -1:])[0]
             better = {item for item in range(N_ITEMS) if scores[item] > scores[labels[-1]]}
-            assert rank == len(better - set(items.tolist() if exclude_seen else []))
+            assert rank == len(better - set(past if exclude_seen else []))
+        assert exclude_seen or {0, 1} & better  # seen, though no longer read
     assert any(ranks)
 
 
@@ -165,7 +170,7 @@ def events_of(made, split="pretrain"):
 
 @given(histories, st.integers(1, 6), st.integers(0, 3))
 def test_packing_loses_no_transition_and_invents_none(made, length, seed):
-    rows = packed(stretches(events_of(made), length), length, random.Random(seed))
+    rows = packed(stretches(pretrain_items(events_of(made)), length), length, random.Random(seed))
     found = []
     for items, place, labels in rows:
         assert 0 < len(items) == len(place) == len(labels) <= length
@@ -179,25 +184,43 @@ def test_packing_loses_no_transition_and_invents_none(made, length, seed):
 
 
 def test_stretches_are_cut_from_the_end():
-    rows = stretches(events_of({"a": [0, 1, 2, 3, 4, 5]}), 2)
+    rows = stretches([np.arange(6)], 2)
     assert [(items.tolist(), place.tolist(), labels.tolist()) for items, place, labels in rows] == [
         ([3, 4], [0, 1], [4, 5]), ([1, 2], [0, 1], [2, 3]), ([0], [0], [1])
     ]  # fmt: skip
 
 
-def test_only_pretrain_events_are_learned_and_the_first_valid_one_judges():
+def test_only_pretrain_events_are_learned_and_judge():
     events = pl.concat([events_of({"a": [0, 1, 2]}), events_of({"a": [3, 4]}, "train"), events_of({"a": [5, 6]}, "valid"),
                         events_of({"a": [7]}, "test"), events_of({"b": [8, 9]}), events_of({"b": [10]}, "test"),
                         events_of({"c": [11, 1]}, "valid")])  # fmt: skip
-    assert [(items.tolist(), labels.tolist()) for items, _, labels in stretches(events, 9)] == [
-        ([0, 1], [1, 2]),
-        ([8], [9]),
-    ]
-    assert [(items.tolist(), labels.tolist()) for items, _, labels in first_valid(events, 9)] == [
-        ([0, 1, 2, 3, 4], [IGNORED] * 4 + [5])
-    ]
-    ((items, place, labels),) = first_valid(events, 2)
-    assert (items.tolist(), place.tolist(), labels.tolist()) == ([3, 4], [0, 1], [IGNORED, 5])
+    pasts = pretrain_items(events)
+    assert [items.tolist() for items in pasts] == [[0, 1, 2], [8, 9]]
+    learned, judges = held_out(pasts, 10, random.Random(0))
+    assert [items.tolist() for items in learned] == [[0, 1], [8, 9]]
+    assert [items.tolist() for items in judges] == [[0, 1, 2]]
+
+
+def test_a_question_is_the_last_event_after_what_the_model_reads_of_the_past():
+    ((items, place, labels, past),) = questions([np.array([5, 6, 7, 8])], 2)
+    assert (items.tolist(), place.tolist(), labels.tolist()) == ([6, 7], [0, 1], [IGNORED, 8])
+    assert past.tolist() == [5, 6, 7]
+
+
+@given(histories, st.integers(0, 8), st.integers(0, 3))
+def test_what_judges_is_not_learned_and_everything_else_is(made, judges, seed):
+    pasts = pretrain_items(events_of(made))
+    learned, judged = held_out(pasts, judges, random.Random(seed))
+    able = [items for items in pasts if len(items) >= 3]
+    assert len(judged) == min(judges, len(able))
+    held = 0
+    for before, after in zip(pasts, learned, strict=True):
+        assert after.tolist() in (before.tolist(), before[:-1].tolist())
+        held += len(after) < len(before)
+        assert len(after) == len(before) or len(after) >= 2
+    assert held == len(judged) and all(any(own is items for own in able) for items in judged)
+    another = held_out(pasts, judges, random.Random(seed))[1]
+    assert [items.tolist() for items in another] == [items.tolist() for items in judged]
 
 
 def words(world, **changed):
@@ -258,13 +281,11 @@ def test_the_model_is_that_of_the_best_epoch(world, trained):
     events = numbered(read_interactions(world.interactions), world.interactions, item_ids)
     read = SASRec.from_pretrained(trained).eval()
     gains = []
-    for items, place, labels in first_valid(events, read.config.length):
+    for past in pretrain_items(events):  # 40 users are fewer than may judge
+        items = torch.from_numpy(past[:-1]).long()[None]
         with torch.inference_mode():
-            scores = read.scores(read.encode(*(torch.from_numpy(part).long()[None] for part in (items, place)))[:, -1])[
-                0
-            ]
-        target = labels[-1]
-        rank = int((scores > scores[target]).sum())
+            scores = read.scores(read.encode(items, torch.arange(items.shape[1])[None])[:, -1])[0]
+        rank = int((scores > scores[past[-1]]).sum())
         gains.append(1 / np.log2(rank + 2) if rank < 10 else 0)
     assert len(gains) == 40 and np.mean(gains) == pytest.approx(best, abs=1e-5)
 
@@ -284,6 +305,17 @@ def test_a_killed_training_goes_on_to_the_same_bytes(world, tmp_path):
     resumed_after_a_kill("sasrec", tmp_path, options)
 
 
+@pytest.mark.slow
+def test_a_killed_training_is_as_patient_as_a_whole_one(world, tmp_path):
+    """No epoch is better than the first: it stops after six more. The kill comes after the third to the sixth of them all."""
+    options = words(world, **SHORT | {"num_train_epochs": 12, "patience": 6, "learning_rate": 1e-9})
+    for folder in resumed_after_a_kill(
+        "sasrec", tmp_path, options, checkpoint="checkpoint-[2345]?"
+    ):  # an epoch has 9 steps
+        log = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+        assert [entry["epoch"] for entry in log if "eval_ndcg@10" in entry] == [1, 2, 3, 4, 5, 6, 7]
+
+
 def bytes_of(world, folder, interactions, **changed):
     options = SHORT | {"per_device_train_batch_size": 8, "learning_rate": 5e-3, "disable_tqdm": True} | changed
     sasrec_train.run(
@@ -293,27 +325,56 @@ def bytes_of(world, folder, interactions, **changed):
 
 
 @pytest.mark.slow
-def test_another_future_gives_the_same_model(world, tmp_path):
-    """Without choosing an epoch the bytes depend on pretrain events alone; with it, on no test event."""
+def test_the_model_and_its_epoch_depend_on_pretrain_events_alone(world, tmp_path):
+    """No event at which a slate is made later, train and valid ones included, has a say in which epoch is kept."""
     events = pl.read_parquet(world.interactions)
-    for name, kept in (("no test", ["pretrain", "train", "valid"]), ("pretrain", ["pretrain"])):
-        later = events.filter(~pl.col("split").is_in(kept))
-        permuted = later.with_columns(later["item_id"].sample(fraction=1, shuffle=True, seed=0))
-        pl.concat([events.filter(pl.col("split").is_in(kept)), permuted]).write_parquet(tmp_path / f"{name}.parquet")
-    chosen = bytes_of(world, tmp_path / "a", world.interactions)
-    assert bytes_of(world, tmp_path / "b", tmp_path / "no test.parquet") == chosen
-    last = {"load_best_model_at_end": False}
-    learned = bytes_of(world, tmp_path / "c", world.interactions, **last)
-    assert bytes_of(world, tmp_path / "d", tmp_path / "pretrain.parquet", **last) == learned
+    later = events.filter(pl.col("split") != "pretrain")
+    permuted = later.with_columns(later["item_id"].sample(fraction=1, shuffle=True, seed=0))
+    pl.concat([events.filter(pl.col("split") == "pretrain"), permuted]).write_parquet(tmp_path / "future.parquet")
+    options = {"num_train_epochs": 6}
+    chosen = bytes_of(world, tmp_path / "a", world.interactions, **options)
+    assert bytes_of(world, tmp_path / "b", tmp_path / "future.parquet", **options) == chosen
+    judged = [(tmp_path / name / LOG).read_text().count("eval_ndcg") for name in "ab"]
+    assert judged == [6, 6]
+    last = (pl.col("split") == "pretrain") & (
+        pl.col("split").shift(-1).over("user_id", order_by="position") != "pretrain"
+    )
+    events.with_columns(pl.when(last).then(pl.lit("film00")).otherwise("item_id").alias("item_id")).write_parquet(
+        tmp_path / "judges.parquet"
+    )
+    untouched = {"load_best_model_at_end": False} | options
+    plain = bytes_of(world, tmp_path / "c", world.interactions, **untouched)
+    assert (
+        bytes_of(world, tmp_path / "d", tmp_path / "judges.parquet", **untouched) == plain
+    )  # what judges is not learned
     earlier = events.with_columns(
         pl.when(pl.col("position") < 3).then(pl.lit("film00")).otherwise("item_id").alias("item_id")
     )
     earlier.write_parquet(tmp_path / "earlier.parquet")
-    assert bytes_of(world, tmp_path / "e", tmp_path / "earlier.parquet", **last) != learned  # pretrain events do matter
+    assert (
+        bytes_of(world, tmp_path / "e", tmp_path / "earlier.parquet", **untouched) != plain
+    )  # pretrain events do matter
 
 
 def test_events_without_anything_to_judge_by_are_refused(world, tmp_path):
-    pl.read_parquet(world.interactions).filter(pl.col("split") != "valid").write_parquet(tmp_path / "events.parquet")
-    with pytest.raises(InputError, match="expected users with two pretrain events and one of valid"):
+    events = pl.read_parquet(world.interactions)
+    events.filter((pl.col("split") != "pretrain") | (pl.col("position") < 2)).write_parquet(tmp_path / "events.parquet")
+    with pytest.raises(InputError, match="expected users with three pretrain events"):
         bytes_of(world, tmp_path / "out", tmp_path / "events.parquet")
     assert not (tmp_path / "out/model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("changed", "message"), [
+    ({"heads": 3}, "--hidden_size 16: expected a multiple of --heads, 3"),
+    *(({name: 0}, f"--{name} 0: expected a number of at least 1") for name in
+      ("hidden_size", "layers", "heads", "length", "patience", "per_device_train_batch_size", "per_device_eval_batch_size",
+       "save_total_limit")),
+    ({"dropout": 1}, "--dropout 1.0: expected a number of at least 0 and below 1"),
+    ({"dropout": "nan"}, "--dropout nan"),
+    ({"num_train_epochs": 0}, "--num_train_epochs 0.0: expected a number above 0"),
+    ({"learning_rate": -1}, "--learning_rate -1.0: expected a number above 0"),
+    ({"seed": -1}, "--seed -1: expected a number of at least 0"),
+])  # fmt: skip
+def test_bad_options_are_refused_and_nothing_is_written(world, tmp_path, changed, message):
+    assert message in refused("sasrec", *words(world, output_dir=tmp_path / "out", **changed))
+    assert not any(tmp_path.iterdir())

@@ -155,3 +155,21 @@ def test_rankers_are_fused_where_the_lists_are_deeper_than_the_catalogue():
     assert [item for item, _ in lists(knn(queries))[0]] == [2]
     fused = lists(simple.fused([popular, knn], 5)(queries))[0]
     assert dict(fused) == pytest.approx({2: 1 / 62 + 1 / 61, 0: 1 / 61})
+
+
+@given(some_queries(), st.lists(st.integers(0, 4), min_size=N_ITEMS, max_size=N_ITEMS), st.booleans(), st.data())
+def test_a_short_list_is_filled_by_popularity(queries, counts, exclude_seen, data):
+    """Against a plain reading, for lists of any length; full ones stay as they are."""
+    count, expected, rows = data.draw(st.integers(1, N_ITEMS + 2)), [], []
+    for past in pasts(queries):
+        free = [item for item in range(N_ITEMS) if not (exclude_seen and item in past)]
+        own = data.draw(st.permutations(free))[: data.draw(st.integers(0, count))]
+        more = sorted((item for item in free if item not in own), key=lambda item: (-counts[item], item))
+        rows.append(own)
+        expected.append([(item, 9.0 - rank) for rank, item in enumerate(own)] + [(item, 0.0) for item in more])
+    top = np.full((len(rows), count), -1, np.int32)
+    scores = np.full((len(rows), count), -np.inf, np.float32)
+    for number, own in enumerate(rows):
+        top[number, : len(own)], scores[number, : len(own)] = own, 9.0 - np.arange(len(own))
+    found = simple.filled_by_popularity(lambda _: (top, scores), np.array(counts), exclude_seen)(queries)
+    assert lists(found) == [row[:count] for row in expected]

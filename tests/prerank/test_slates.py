@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 import torch
-from conftest import gr2
+from conftest import gr2, refused
 
 from gr2.artifacts import read_json
 from gr2.data.catalogue import order_digest, read_catalogue
@@ -160,22 +160,69 @@ def test_without_depth_there_are_only_slates(world, tmp_path):
 def test_only_the_asked_splits_have_slates(world, every_slate, tmp_path):
     frame, report = made(world, tmp_path, candidates=48, splits=["valid", "test"])
     assert frame.equals(every_slate[0].filter(pl.col("split") != "train"))
-    assert report["train"] == {"positions": 0, "missed": 0, "slates": 0}
+    assert report["train"] == {"positions": 0, "missed": 0, "short": 0, "slates": 0}
+
+
+def words(world, folder, **changed):
+    options = {
+        "items": world.items,
+        "interactions": world.interactions,
+        "output_dir": folder,
+        "pre_ranker": "popularity",
+    } | changed
+    return [
+        str(word)
+        for name, value in options.items()
+        for word in (f"--{name}", *(value if isinstance(value, list) else [value]))
+    ]
+
+
+LATER = {"protocol": "later", "relevant": 2}
 
 
 @pytest.mark.parametrize(("changed", "message"), [
-    ({"pre_ranker": ["popular"]}, "pre_ranker: expected one or more of beam, .*, found popular"),
-    ({"pre_ranker": []}, "pre_ranker: expected one or more of"),
-    ({"splits": ["pretrain", "test"]}, "--splits pretrain test: expected some of train, valid, test"),
-    ({"splits": []}, "expected positions"),
-    ({"pre_ranker": ["sasrec"]}, "expected --sasrec FOLDER, .* found None"),
-    ({"pre_ranker": ["sasrec"], "sasrec": "nowhere"}, "expected --sasrec FOLDER, .* found nowhere"),
-    ({"pre_ranker": ["bm25", "beam"]}, "pre_ranker beam: expected --model_name_or_path"),
+    ({"pre_ranker": "popular"}, "--pre_ranker popular: expected one or more of beam, "),
+    ({"pre_ranker": ["bm25", "bm25"]}, "--pre_ranker bm25 bm25: expected one or more of beam, "),
+    ({"splits": ["pretrain", "test"]}, "--splits pretrain test: expected one or more of train, valid, test"),
+    ({"pre_ranker": "sasrec"}, "expected --sasrec FOLDER"),
+    ({"pre_ranker": "sasrec", "sasrec": "nowhere"}, "--sasrec nowhere: expected a folder that `gr2 sasrec` wrote"),
+    ({"pre_ranker": ["bm25", "beam"]}, "--pre_ranker beam: expected --model_name_or_path"),
+    ({"pre_ranker": "file"}, "--pre_ranker file: expected --top_k FILE"),
+    ({"pre_ranker": ["file", "bm25"], "top_k": "x"}, "no other pre-ranker"),
+    ({"top_k": "lists.parquet"}, "--top_k lists.parquet: expected --pre_ranker file"),
+    ({"pre_ranker": "beam", "model_name_or_path": "m", "semantic_ids": "i", "window": 9},
+     "--window 9: expected at least --history, 20"),
+    ({"shuffle": "true"}, "--shuffle true: expected --protocol later or impressions"),
+    ({"protocol": "latter"}, "invalid choice: 'latter'"),
+    (LATER | {"depth": 5}, "--depth 5: expected --protocol next"),
+    (LATER | {"keep_missed": "true"}, "--keep_missed True: expected --protocol next"),
+    (LATER | {"max_positions": 2}, "--max_positions 2: expected --protocol next"),
+    (LATER | {"train_horizon": 2}, "--train_horizon 2: expected --protocol next"),
+    (LATER | {"relevant": 10}, "--relevant 10: expected fewer than --candidates, 10"),
+    (LATER | {"pre_ranker": "file", "top_k": "x"}, "--pre_ranker file: expected others than file and beam"),
+    ({"liked": "nan"}, "--liked nan: expected a number"),
+    *(({name: 0}, f"--{name} 0: expected a number of at least 1") for name in
+      ("candidates", "history", "depth", "beams", "window", "batch_size", "relevant", "train_horizon", "max_positions")),
 ])  # fmt: skip
 def test_bad_options_are_refused_and_nothing_is_written(world, tmp_path, changed, message):
-    with pytest.raises(InputError, match=message):
-        made(world, tmp_path, **changed)
+    assert message in refused("slates", *words(world, tmp_path / "out", **changed))
     assert not any(tmp_path.iterdir())
+
+
+def test_splits_without_a_position_are_refused(world, tmp_path):
+    pl.read_parquet(world.interactions).filter(pl.col("split") != "valid").write_parquet(tmp_path / "events.parquet")
+    with pytest.raises(InputError, match=r"events\.parquet: expected positions of valid with a past, found none"):
+        made(world, tmp_path / "out", interactions=str(tmp_path / "events.parquet"), splits=["valid"])
+
+
+def test_two_events_at_one_position_are_refused(world, tmp_path):
+    events = pl.read_parquet(world.interactions)
+    pl.concat([events, events[-1:]]).write_parquet(tmp_path / "events.parquet")
+    with pytest.raises(
+        InputError, match=r"events\.parquet: row 960, column 'position': expected one event per user and position"
+    ):
+        made(world, tmp_path / "out", interactions=str(tmp_path / "events.parquet"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_sasrec_of_other_items_is_refused(world, tmp_path, untrained_sasrec):
@@ -194,7 +241,9 @@ def test_a_sasrec_of_other_items_is_refused(world, tmp_path, untrained_sasrec):
 def test_a_list_that_the_catalogue_cannot_fill_is_not_a_slate(world, tmp_path):
     """48 items are fewer than 60 candidates, whoever lists them."""
     for pre_ranker in (["popularity"], ["item_knn"], ["bm25"], ["item_knn", "popularity"]):
-        with pytest.raises(InputError, match="found no target"):
+        with pytest.raises(
+            InputError, match=r"made no slate of 400 positions: it missed the target at 0, .* 60 items at 400"
+        ):
             made(world, tmp_path, pre_ranker=pre_ranker, candidates=60)
 
 
@@ -206,16 +255,19 @@ def test_command_line(world, tmp_path):
     }  # fmt: skip
     report = read_json(tmp_path / "out/slates_report.json")
     assert (report["pre_ranker"], report["exclude_seen"]) == ("item_knn + bm25", False)
-    assert f"test: {report['splits']['test']['slates']} slates" in done.stdout
+    counts = report["splits"]["test"]
+    said = f"test: {counts['slates']} slates of 160 positions; {counts['missed']} missed, {counts['short']} short"
+    assert said in done.stdout and counts["missed"] > 0 == counts["short"]
 
 
 @pytest.mark.parametrize("changed", [{}, {"candidates": 5}, {"exclude_seen": True}, {"max_positions": 2}])
-def test_every_position_is_a_slate_or_counted_as_missed(world, tmp_path, changed):
+def test_every_position_is_a_slate_or_missed_or_short(world, tmp_path, changed):
     frame, report = made(world, tmp_path, **changed)
     events = pl.read_parquet(world.interactions)
     for split in SLATE_SPLITS:
         counts, own = report[split], frame.filter(pl.col("split") == split)
-        assert counts["slates"] + counts["missed"] == counts["positions"]
+        assert counts["slates"] + counts["missed"] + counts["short"] == counts["positions"]
+        assert counts["short"] == 0
         assert counts["slates"] == len(own)
         positions = events.filter(pl.col("split") == split).group_by("user_id").len()["len"]
         assert counts["positions"] == positions.clip(upper_bound=changed.get("max_positions", 1000)).sum()
@@ -242,7 +294,7 @@ def test_items_of_the_whole_past_are_dropped_if_asked(world, tmp_path):
 
 
 def test_a_short_list_is_not_a_slate(world, tmp_path):
-    with pytest.raises(ValueError, match="found no target"):
+    with pytest.raises(InputError, match="48 items at 400"):
         made(world, tmp_path, exclude_seen=True, candidates=48)  # fewer than 48 are unseen
     assert not any(tmp_path.iterdir())
 
@@ -266,5 +318,67 @@ def test_a_horizon_makes_the_next_train_events_relevant_and_no_others(world, eve
         assert relevant == set(own[:3]) and set(row["labels"]) == {0.0, 1.0}
     judged, same = (own.filter(pl.col("split") != "train") for own in (frame, every_slate[0]))
     assert judged.equals(same), "valid and test slates ask for the next item alone"
-    with pytest.raises(InputError, match="train_horizon 0"):
-        made(world, tmp_path / "none", train_horizon=0)
+
+
+BEAM = {"pre_ranker": ["beam"], "history": 4, "window": 8, "beams": 10}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pre_ranker", [["beam"], *RANKERS], ids="+".join)
+@pytest.mark.parametrize(
+    "changed", [{"splits": ["test"]}, {"max_positions": 2}, {"splits": ["valid"], "batch_size": 3}]
+)
+def test_the_list_at_a_position_is_the_same_whatever_else_is_asked(
+    world, midtrained, untrained_sasrec, tmp_path, pre_ranker, changed
+):
+    options = BEAM | {"pre_ranker": pre_ranker, "sasrec": untrained_sasrec, "exclude_seen": True, "depth": 10,
+                      "model_name_or_path": midtrained, "semantic_ids": world.semantic_ids}  # fmt: skip
+    tables = []
+    for name, more in (("whole", {}), ("part", changed)):
+        made(world, tmp_path / name, **options | more)
+        tables.append(pl.read_parquet(tmp_path / name / "top_k.parquet"))
+    both = tables[1].join(tables[0], on=["user_id", "position"], how="inner")
+    assert 0 < len(both) == len(tables[1]) < len(tables[0])
+    assert both["candidates"].equals(both["candidates_right"], check_names=False)
+    difference = both["scores"].explode() - both["scores_right"].explode()
+    assert difference.abs().max() < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("candidates", [10, 30])
+def test_beam_lists_are_full_wherever_the_catalogue_has_so_many_unseen_items(world, midtrained, tmp_path, candidates):
+    """Users have seen up to 14 films of 48; 30 beams for 30 places come out full where 30 are left."""
+    _, report = made(world, tmp_path, **BEAM | {"beams": 1}, exclude_seen=True, candidates=candidates, depth=candidates,
+                     model_name_or_path=midtrained, semantic_ids=world.semantic_ids)  # fmt: skip
+    events = pl.read_parquet(world.interactions).sort("user_id", "position")
+    pasts = {user: own["item_id"].to_list() for (user,), own in events.group_by("user_id")}
+    lists, short = pl.read_parquet(tmp_path / "top_k.parquet"), 0
+    for user, at, found, _ in lists.iter_rows():
+        past = set(pasts[user][:at])
+        assert len(found) == len(set(found)) == min(candidates, 48 - len(past)) and not past & set(found)
+        short += len(found) < candidates
+    assert sum(counts["short"] for counts in report.values()) == short
+
+
+def test_a_short_list_goes_on_with_popular_items_that_the_user_has_not_seen(world, tmp_path):
+    """Users are known by three films each: item-kNN finds few that have anything in common with a history."""
+    events = pl.read_parquet(world.interactions)
+    lonely = events.filter((pl.col("split") != "pretrain") | (pl.col("position") < 3))
+    lonely.write_parquet(tmp_path / "events.parquet")
+    options = {"interactions": str(tmp_path / "events.parquet"), "exclude_seen": True, "depth": 10}
+    counts = popularity(lonely)
+    _, report = made(world, tmp_path / "knn", pre_ranker=["item_knn"], **options)
+    assert all(own["short"] == 0 for own in report.values())
+    by_user = lonely.group_by("user_id").agg("position", "item_id")
+    pasts = {user: list(zip(positions, items, strict=True)) for user, positions, items in by_user.iter_rows()}
+    items = pl.read_parquet(world.items)["item_id"].to_list()
+    went_on = 0
+    for user, at, found, scores in pl.read_parquet(tmp_path / "knn/top_k.parquet").iter_rows():
+        past = {item for position, item in pasts[user] if position < at}
+        own = [item for item, score in zip(found, scores, strict=True) if score > 0]
+        more = found[len(own) :]
+        rest = [item for item in items if item not in past | set(own)]
+        assert more == sorted(rest, key=lambda item: -counts.get(item, 0))[: 10 - len(own)]
+        assert not past & set(found) and scores[len(own) :] == [0.0] * len(more)
+        went_on += len(more) > 0
+    assert went_on > 50

@@ -10,6 +10,7 @@ from gr2.errors import InputError
 from gr2.evaluation import metrics
 from gr2.rerankers import fit, rerank
 from gr2.rerankers.glorank import group_advantages
+from gr2.rerankers.record import RECORD
 from gr2.training import LOG
 
 
@@ -52,7 +53,13 @@ def test_cloning_beats_the_input_order_and_reinforcement_does_not_lose_it(world,
     assert lists_of(world, later, tmp_path / "reinforced", tmp_path / "again") > first - 0.05
     log = [json.loads(line) for line in (tmp_path / "reinforced" / LOG).read_text().splitlines()]
     assert sum("eval_ndcg" in entry for entry in log) == 3
-    assert {file.name for file in cloned.iterdir()} == {"config.json", "model.safetensors", LOG, "manifest.json"}
+    assert {file.name for file in cloned.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        LOG,
+        "manifest.json",
+        RECORD,
+    }
 
 
 @pytest.mark.slow
@@ -66,9 +73,9 @@ def test_advantages_are_relative_to_the_group_and_nothing_where_all_are_the_same
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"semantic_ids": None}, "expected --semantic_ids"),
-    ({"list_size": 0}, "list_size 0"),
-    ({"kind": "prm"}, "fit prm: expected --interactions and --embeddings"),
+    ({"semantic_ids": None}, "--kind glorank: expected --semantic_ids"),
+    ({"list_size": 13}, "--list_size 13: expected at most 12, the candidates of the longest train slate"),
+    ({"kind": "prm"}, "--kind prm: expected --interactions and --embeddings"),
 ])  # fmt: skip
 def test_wrong_options_are_refused(world, later, tmp_path, changes, message):
     options = {"items": world.items, "slates": later, "output_dir": str(tmp_path / "out"), "kind": "glorank",

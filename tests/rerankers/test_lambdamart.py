@@ -29,7 +29,8 @@ def planted(seed, noise=0.0, count=100):
 
 
 def fitted(learned, judged, features, folder, **changed):
-    config = Config(items="", slates="", output_dir=str(folder), kind="lambdamart", **changed)
+    config = Config(items="", slates="slates.parquet", interactions="i", embeddings="e", output_dir=str(folder),
+                    kind="lambdamart", **changed)  # fmt: skip
     return lambdamart.fit(learned, judged, features, config)
 
 
@@ -74,22 +75,26 @@ def test_a_slate_is_scored_alike_among_any_others(tmp_path):
         assert (values == lambdamart.score([slate], features, tmp_path)[0]).all()
 
 
-def test_too_little_to_grow_a_tree_from_keeps_the_input_order(tmp_path):
+def test_slates_that_no_tree_can_be_grown_from_are_refused(tmp_path):
+    """A model without a split would rank every slate as it came, under the name of lambdamart."""
     learned, features = planted(1, count=1)
-    shares = fitted(learned, learned, features, tmp_path)
-    assert set(shares.values()) == {0.0}
-    (scores,) = lambdamart.score(learned, features, tmp_path)
-    assert rerank.by_score(learned, [scores])[0]["ranking"] == learned[0]["candidates"]
-
-
-def test_wrong_input_is_refused(tmp_path):
-    learned, features = planted(1, count=2)
-    with pytest.raises(InputError, match="list_size 0: expected at least 1"):
-        fitted(learned, learned, features, tmp_path, list_size=0)
-    below = [learned[0] | {"labels": [-1.0, *learned[0]["labels"][1:]]}]
-    with pytest.raises(InputError, match=r"column 'labels': expected 0 or more, found -1\.0"):
-        fitted(learned, below, features, tmp_path)
+    with pytest.raises(
+        InputError, match=r"slates.parquet: no feature splits its 1 train slates; expected more of them"
+    ):
+        fitted(learned, learned, features, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_no_model_of_these_features_is_refused(tmp_path):
+    import lightgbm
+
+    learned, features = planted(1, count=2)
+    other = lightgbm.train({"verbosity": -1, "min_data_in_leaf": 1}, lightgbm.Dataset(np.eye(20), np.arange(20)), 1)
+    other.save_model(tmp_path / "model.txt")
+    with pytest.raises(
+        InputError, match=r"model.txt: expected a model of popularity, recency, .*; run `gr2 fit` again"
+    ):
+        lambdamart.score(learned, features, tmp_path)
     for text in ("", "no model\n"):
         (tmp_path / "model.txt").write_text(text)
         with pytest.raises(InputError, match=r"model.txt: expected a model of LightGBM"):

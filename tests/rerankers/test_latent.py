@@ -36,5 +36,5 @@ def test_rerank_takes_the_folder(folder, tmp_path):
 
 
 def test_slates_of_another_source_are_refused(folder):
-    with pytest.raises(InputError, match="expected slates of the synthetic source, found the id 'anna'"):
+    with pytest.raises(InputError, match="expected slates of this folder's synthetic world, found the id 'anna'"):
         latent.score([SLATE | {"user_id": "anna"}], folder)

@@ -15,6 +15,7 @@ from gr2.evaluation import metrics
 from gr2.prerank import slates as slates_stage
 from gr2.rerankers import prm, prm_train, rerank
 from gr2.rerankers.prm import PRM, PRMConfig
+from gr2.rerankers.record import RECORD
 from gr2.training import LOG
 
 N_ITEMS = 12
@@ -141,7 +142,13 @@ def test_it_beats_the_input_order_on_held_out_slates(world, every_slate, trained
 
 @pytest.mark.slow
 def test_the_folder_is_plain_complete_and_that_of_the_best_epoch(world, every_slate, trained):
-    assert {file.name for file in trained.iterdir()} == {"config.json", "model.safetensors", LOG, "manifest.json"}
+    assert {file.name for file in trained.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        LOG,
+        "manifest.json",
+        RECORD,
+    }
     log = [json.loads(line) for line in (trained / LOG).read_text().splitlines()]
     judged = [entry["eval_ndcg@5"] for entry in log if "eval_ndcg@5" in entry]
     slates = read_slates(every_slate).filter(pl.col("split") == "valid").to_dicts()

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from gr2.artifacts import read_json
+from gr2.artifacts import read_json, write_json
 from gr2.cli import main
 from gr2.rerankers.prm import PRM, PRMConfig
 from gr2.rerankers.simple import NAMES
@@ -40,15 +40,17 @@ def test_a_rule_answers_every_slate_of_the_split(world, tmp_path, name, split):
 def test_the_seed_and_the_number_of_slates_are_obeyed(world, tmp_path):
     whole = rerank(world, tmp_path / "a", reranker="random")
     part = rerank(world, tmp_path / "b", reranker="random", max_slates=7)
+    again = rerank(world, tmp_path / "d", reranker="random", max_slates=7)
     other = rerank(world, tmp_path / "c", reranker="random", seed=1)
-    assert part.equals(whole.head(7))
+    assert len(part) == 7 and part.equals(again) and not part.equals(whole.head(7))  # not those of the first users
+    assert whole.filter(pl.col("slate_id").is_in(part["slate_id"].implode())).equals(part)  # in file order
     assert not other.equals(whole)
     assert read_json(tmp_path / "c" / "manifest.json")["seed"] == 1
 
 
 @pytest.mark.parametrize(("changed", "complaint"), [
-    ({"reranker": "inputorder"}, "reranker 'inputorder': expected input_order, reversed, random, oracle, popularity, rarest, or a"),
-    ({"reranker": "random", "split": "pretrain"}, "no slate has split 'pretrain'"),
+    ({"reranker": "inputorder"}, "--reranker inputorder: expected input_order, reversed, random, oracle, popularity, rarest, or a"),
+    ({"reranker": "random", "split": "pretrain"}, "argument --split: invalid choice: 'pretrain'"),
     ({"reranker": "popularity"}, "reranker popularity: expected --interactions"),
     ({"reranker": "random", "slates": "absent.parquet"}, "absent.parquet: no such file"),
 ])  # fmt: skip
@@ -64,7 +66,7 @@ def test_popularity_needs_to_know_the_pretrain_events(world, tmp_path, capsys):
 
 def test_a_folder_that_is_no_reranker_is_refused(world, tmp_path, capsys):
     error = refused(world, tmp_path / "out", capsys, reranker=world.root / "sids")
-    assert "expected input_order" in error and "a folder with config.json" in error
+    assert "sids: no reranker; expected a folder of `gr2 fit`, `gr2 sasrec` or a language model" in error
 
 
 def test_blend_and_prm_need_what_features_are_made_of(world, tmp_path, capsys):
@@ -73,6 +75,7 @@ def test_blend_and_prm_need_what_features_are_made_of(world, tmp_path, capsys):
     error = refused(world, tmp_path / "out", capsys, reranker=tmp_path / "blend", interactions=world.interactions)
     assert "reranker blend: expected --interactions and --embeddings" in error
     PRM(PRMConfig()).save_pretrained(tmp_path / "prm")
+    write_json(tmp_path / "prm" / "reranker.json", {"kind": "prm"})
     error = refused(world, tmp_path / "out", capsys, reranker=tmp_path / "prm", embeddings=world.embeddings)
     assert "reranker prm: expected --interactions and --embeddings" in error
     rerank(

@@ -27,26 +27,36 @@ class Recorded(DynamicSamplingTrainer):
             "earned": (batch["completion_ids"] * batch["completion_mask"]).sum(1).tolist(),
             "rewards": self.rewards[:, 0].tolist(),
             "advantages": batch["advantages"].tolist(),
+            "tokens": batch["num_items_in_batch"].item(),
+            "lengths": batch["completion_mask"].sum(1).tolist(),
         })  # fmt: skip
         return batch
 
 
-def dull_trainer(folder: Path, lively: int, slates: int = 24, max_resamples: int = 8, **options) -> Recorded:
-    """The first `lively` of the slates earn the sum of their answer's tokens, less a penalty that has spread everywhere."""
+def dull_trainer(
+    folder: Path, lively: int, slates: int = 24, max_resamples: int = 8, dull: float = 0.0,
+    penalised: bool = True, **options,
+) -> Recorded:  # fmt: skip
+    """The first `lively` of the slates earn the sum of their answer's tokens, the others `dull`; all of them less a penalty
+    for length that has spread everywhere.
+    """
     rows = [{"prompt": [{"role": "user", "content": f"s{number:02d}"}], "slate_id": f"s{number:02d}", "lively": number < lively}
             for number in range(slates)]  # fmt: skip
 
-    def earned(completion_ids, lively, **_):
-        return [float(sum(ids)) if here else 0.0 for ids, here in zip(completion_ids, lively, strict=True)]
+    def earned(completion_ids, lively, log_metric, **_):
+        log_metric("lively_share", sum(lively) / len(lively))
+        return [float(sum(ids)) if here else dull for ids, here in zip(completion_ids, lively, strict=True)]
 
     def penalty(completion_ids, **_):
         return [-float(sum(ids)) / 1000 for ids in completion_ids]
 
     tokenizer = train_tokenizer(["s01 s23"], 280)
     common = {"per_device_train_batch_size": ROWS, "num_generations": GROUP, "max_completion_length": 8, "max_steps": 3}
-    args = GRPOConfig(str(folder), **common | options, bf16=False, report_to="none", logging_steps=1, save_strategy="no",
-                      disable_tqdm=True, gradient_checkpointing=False, seed=0)  # fmt: skip
-    trainer = Recorded(small_model(tokenizer, 16, 1, 2, 64, seed=0), [earned, penalty], args, Dataset.from_list(rows),
+    common |= {"logging_steps": 1, "save_strategy": "no"}
+    args = GRPOConfig(str(folder), **common | options, bf16=False, report_to="none", disable_tqdm=True,
+                      gradient_checkpointing=False, seed=0)  # fmt: skip
+    rewards = [earned, penalty] if penalised else [earned]
+    trainer = Recorded(small_model(tokenizer, 16, 1, 2, 64, seed=0), rewards, args, Dataset.from_list(rows),
                        processing_class=tokenizer, max_resamples=max_resamples)  # fmt: skip
     trainer.seen = []
     return trainer

@@ -9,9 +9,10 @@ from gr2.rl.diagnostics import diagnose
 SLATE = list("abcd"), [0.0, 1.0, 0.0, 0.0]
 
 
-def facts_of(*answers, slate=SLATE):
+def facts_of(*answers, slate=SLATE, shown=None):
     given_answers = [Answer(reason=answer) if answer in REASONS else Answer(ranking=list(answer)) for answer in answers]
-    return diagnose(given_answers, [slate[0]] * len(answers), [slate[1]] * len(answers))
+    count = len(answers)
+    return diagnose(given_answers, [slate[0]] * count, [slate[1]] * count, [list(shown or slate[0])] * count)
 
 
 def test_copies_are_seen_as_copies():
@@ -53,7 +54,29 @@ def test_the_trace_is_measured_in_words_of_usable_answers():
         Answer("one", list("bacd")),
         Answer("does not count", reason="unknown_id"),
     ]
-    assert diagnose(answers, [SLATE[0]] * 3, [SLATE[1]] * 3)["trace_words"] == 2.0
+    assert diagnose(answers, [SLATE[0]] * 3, [SLATE[1]] * 3, [SLATE[0]] * 3)["trace_words"] == 2.0
+
+
+def test_copies_of_what_was_shown_and_of_the_pre_rankers_order_are_told_apart():
+    facts = facts_of("dcba", "dcba", "abcd", "bacd", shown="dcba")
+    assert facts["copied_shown"] == 0.5 and facts["identity_rate"] == 0.25
+    assert facts["kendall_tau_shown"] == pytest.approx((1 + 1 - 1 - 2 / 3) / 4)
+    assert facts["kendall_tau"] == pytest.approx((-1 - 1 + 1 + 2 / 3) / 4)
+
+
+def test_an_unusable_answer_is_no_copy():
+    facts = facts_of("abcd", "no_json", "wrong_length", "bacd")
+    assert facts["valid"] == facts["identity_rate"] == facts["copied_shown"] == 0.5  # of the two that are usable
+
+
+def test_with_several_relevant_items_the_best_placed_one_counts():
+    slate = list("abc"), [1.0, 0.0, 1.0]
+    facts = facts_of("cba", slate=slate)  # another relevant item is first than in the input
+    assert facts["first"] == facts["kept"] == 1 and facts["demoted"] == facts["rank_change"] == 0
+    facts = facts_of("bac", slate=slate)
+    assert facts["first"] == 0 and facts["demoted"] == 1 and facts["rank_change"] == -1
+    facts = facts_of("cab", slate=(list("abc"), [0.0, 1.0, 2.0]))
+    assert facts["first"] == facts["promoted"] == facts["rank_change"] == 1
 
 
 @given(st.lists(st.permutations("abcde"), min_size=1, max_size=5), st.permutations("abcde"), st.integers(0, 4))

@@ -12,7 +12,9 @@ from dull_slates import GROUP, ROWS, dull_trainer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.rl.dynamic_sampling import replacements, whole_groups, with_spread
+from gr2.errors import InputError
+from gr2.rl.dynamic_sampling import refuse_unlearned, replacements, whole_groups, with_spread
+from gr2.training import train
 
 flags = st.lists(st.booleans(), max_size=12)
 
@@ -100,12 +102,58 @@ def test_bounded_retries_end_with_one_warning_and_a_full_batch(tmp_path, slates,
 
 
 def test_with_no_retries_the_batch_stays_as_sampled(tmp_path):
-    trainer = dull_trainer(tmp_path, lively=0, max_resamples=0, per_device_train_batch_size=8)
+    trainer = dull_trainer(tmp_path, lively=12, max_resamples=0, per_device_train_batch_size=8)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer.train()
     assert not any("no spread after" in str(warning.message) for warning in caught)
     assert all(batch["slates"] == batch["first"] for batch in trainer.seen)
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_a_group_without_spread_is_not_learned_from(tmp_path, scale):
+    """The penalty for length has spread in every group; it counts in those alone whose rankings have it too."""
+    trainer = dull_trainer(tmp_path, lively=12, max_resamples=0, per_device_train_batch_size=16, scale_rewards=scale)
+    trainer.train()
+    flat = [entry["flat"] for entry in trainer.state.log_history if "flat" in entry]
+    for batch, share in zip(trainer.seen, flat, strict=True):
+        lively = [int(slate[1:]) < 12 for slate in batch["slates"]]
+        assert share == 1 - sum(lively) / len(lively)
+        assert all((advantage != 0) == here for advantage, here in zip(batch["advantages"], lively, strict=True))
+        assert batch["tokens"] == sum(batch["lengths"]), "DAPO's mean is over the tokens of all groups"
+    assert 0 < sum(flat) < len(flat)
+
+
+def test_what_rounding_leaves_of_equal_rewards_is_no_advantage(tmp_path):
+    """The mean of eight numbers .3 is not .3 in float32, and Adam would make a full step of the difference."""
+    trainer = dull_trainer(tmp_path, lively=0, max_resamples=0, dull=0.3, penalised=False, learning_rate=1e-3,
+                           per_device_train_batch_size=8, num_generations=8)  # fmt: skip
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.train()
+    assert all(advantage == 0 for batch in trainer.seen for advantage in batch["advantages"])
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+
+
+def test_a_training_that_learned_nothing_is_refused_and_so_is_its_resumption(tmp_path):
+    """The checkpoints stay, and none of them has a log: 3 steps, logged every 10."""
+    options = {"lively": 0, "max_resamples": 0, "per_device_train_batch_size": 8, "save_strategy": "steps", "save_steps": 2,
+               "logging_steps": 10}  # fmt: skip
+    for _ in range(2):
+        with pytest.raises(InputError, match="none of 3 steps"):
+            train(dull_trainer(tmp_path, **options), refuse_unlearned)
+        assert (tmp_path / "checkpoint-2").exists() and not (tmp_path / "model.safetensors").exists()
+    train(dull_trainer(tmp_path / "lively", **options | {"lively": 24}), refuse_unlearned)
+    assert (tmp_path / "lively/model.safetensors").exists()
+
+
+def test_figures_of_answers_are_of_the_batch_as_first_sampled(tmp_path):
+    """Those of the few groups that are sampled again would weigh as much as those of the whole batch."""
+    trainer = dull_trainer(tmp_path, lively=12, per_device_train_batch_size=16)
+    trainer.train()
+    log = [entry for entry in trainer.state.log_history if "resamples" in entry]
+    assert any(entry["resamples"] for entry in log)
+    for batch, entry in zip(trainer.seen, log, strict=True):
+        assert entry["lively_share"] == sum(int(slate[1:]) < 12 for slate in batch["first"]) / len(batch["first"])
 
 
 @pytest.mark.slow

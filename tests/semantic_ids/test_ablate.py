@@ -1,9 +1,11 @@
+import re
+
 import polars as pl
 import pytest
+from conftest import refused
 from test_sids import QUICK
 
 from gr2.artifacts import read_json, read_lines
-from gr2.errors import InputError
 from gr2.semantic_ids import ablate
 
 
@@ -47,6 +49,16 @@ def test_a_killed_study_goes_on_behind_its_last_row(world, tmp_path, monkeypatch
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_an_unknown_switch_is_refused(world, tmp_path):
-    with pytest.raises(InputError, match=r"switches: expected some of kmeans_init, ema.*found 'moon'"):
-        study(world, tmp_path, switches=["ema", "moon"])
+@pytest.mark.parametrize(("words", "complaint"), [
+    (["--switches", "ema", "moon"], r"--switches moon: expected some of kmeans_init, ema"),
+    (["--switches", "ema", "ema"], r"--switches ema ema: expected each once"),
+    (["--seeds", "0", "0"], r"--seeds 0 0: expected each once"),
+    (["--seeds", "-1"], r"--seeds -1: expected a number of at least 0"),
+    (["--reset_after", "0"], r"--reset_after 0: expected the value it has where it is on"),
+    (["--diversity", "-1"], r"--diversity -1.0: expected a number of at least 0"),
+    (["--epochs", "10", "--contrastive", "0.2", "--interactions", "e"], "--warmup_epochs 10: expected fewer than the 10"),
+    ([], r"--contrastive 0.1: expected --interactions"),
+])  # fmt: skip
+def test_wrong_options_are_refused_before_anything_is_read(tmp_path, words, complaint):
+    found = refused("sids-ablate", "--items", "i", "--embeddings", "e", "--output_dir", tmp_path / "out", *words)
+    assert re.search(complaint, found) and not (tmp_path / "out").exists()

@@ -96,6 +96,14 @@ def test_vectors_of_another_width_or_encoder_are_refused(tmp_path, catalogue):
     refused(tmp_path, (items, vectors @ turned), "would get another first code now.*different text encoders")
 
 
+@pytest.mark.parametrize("factor", [0.01, 100])
+def test_vectors_of_another_scale_are_refused_also_where_every_item_is_new(tmp_path, catalogue, factor):
+    items, vectors = catalogue
+    tokenized(tmp_path / "old", catalogue, list(range(100)))
+    later = items.with_columns(item_id=pl.format("later{}", pl.int_range(pl.len()))), vectors * np.float32(factor)
+    refused(tmp_path, later, "times as long as what their codes stand for")
+
+
 def test_an_assignment_of_another_length_and_a_folder_without_ids_are_refused(tmp_path, catalogue):
     tokenized(tmp_path / "old", catalogue, list(range(100)))
     refused(tmp_path, catalogue, "the earlier IDs have 2 codes, this assignment gives 3", assignment="level")

@@ -84,6 +84,42 @@ def test_the_least_distortion_by_hand():
     assert final.tolist() == [[0, 0], [0, 1], [1, 0]]  # 4 moves: 1 + 36 is less than 81 + 16
 
 
+def test_where_a_prefix_is_too_small_those_who_stay_are_chosen_so_that_the_whole_error_is_least():
+    """Three items, two last codes under their prefix: the item at 30 has no good code there, and it is not the one to keep."""
+    quantizer = Quantizer("rkmeans", np.array([[[0.0], [1e3]], [[1.0], [-50.0]]], np.float32), beam=1)
+    vectors = np.array([[1.0], [1.2], [30.0]], np.float32)
+    final = assign("minimum", quantizer, vectors, np.array([[0, 0]] * 3), NONE, seed=0)
+    assert final[:2].tolist() == [[0, 1], [0, 0]] and final[2, 0] == 1  # 1 -> -50 and 1.2 -> 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_in_dense_catalogues_the_error_is_no_more_than_that_of_any_choice_of_who_stays(seed):
+    """All prefixes hold more items than codes; the least error with who stays free is a sum over prefixes."""
+    rng = np.random.default_rng(seed)
+    books = np.stack([rng.normal(size=(6, 2)) * 4, rng.normal(size=(6, 2))]).astype(np.float32)
+    quantizer = Quantizer("rkmeans", books, beam=1)
+    vectors = (rng.normal(size=(30, 2)) * 4).astype(np.float32)
+    encoded = quantizer.encode(vectors)
+    final = assign("minimum", quantizer, vectors, encoded, NONE, seed=0)
+    for prefix in np.unique(encoded[:, 0]):
+        rows = np.flatnonzero(encoded[:, 0] == prefix)
+        if not 6 < len(rows) <= 8:
+            continue
+        cost = ((vectors[rows, None] - books[0, prefix] - books[1]) ** 2).sum(-1)
+        least = min(cost[list(stay), range(6)].sum() for stay in itertools.permutations(range(len(rows)), 6))
+        stayed = rows[final[rows, 0] == prefix]
+        assert len(stayed) == 6 and error(quantizer, vectors[stayed], final[stayed]) == pytest.approx(least, rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [300, 512])
+def test_equal_vectors_have_an_id_each_as_long_as_there_are_ids(count):
+    """16 prefixes hold 128 of the 512 IDs."""
+    quantizer = Quantizer("rkmeans", np.random.default_rng(0).normal(size=(3, 8, 4)).astype(np.float32), beam=1)
+    vectors = np.ones((count, 4), np.float32)
+    final = assign("minimum", quantizer, vectors, quantizer.encode(vectors), np.zeros((0, 3), np.int64), seed=0)
+    assert len(set(tuples(final))) == count
+
+
 def test_random_leaves_the_first_of_equals_where_it_is_and_draws_under_the_seed():
     encoded = np.zeros((4, 2), np.int64)
     drawn = {tuple(random_unused(encoded, NONE, 200, seed)[1:, 1].tolist()) for seed in range(5)}

@@ -3,11 +3,13 @@ from importlib.util import find_spec
 import numpy as np
 import polars as pl
 import pytest
+from conftest import refused
 
 from gr2.data.catalogue import order_digest
 from gr2.data.tables import read_items
+from gr2.errors import InputError
 from gr2.semantic_ids import embed
-from gr2.semantic_ids.embeddings import item_texts, read_embeddings
+from gr2.semantic_ids.embeddings import item_texts, read_embeddings, refuse_broken
 
 
 def test_texts_leave_out_what_is_missing():
@@ -39,3 +41,14 @@ def test_the_packaged_model_puts_like_beside_like(tmp_path):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     alike = vectors @ vectors.T
     assert min(alike[0, 1], alike[2, 3]) > alike[:2, 2:].max() + 0.1
+
+
+def test_vectors_that_a_broken_model_gives_are_refused_with_the_item_and_the_model():
+    vectors = np.array([[0.6, 0.8], [np.nan, np.nan], [0, 0]], np.float32)
+    complaint = r"my/encoder: expected a vector with finite numbers.* for item 'b', found another \(2 of 3 items\)"
+    with pytest.raises(InputError, match=complaint):
+        refuse_broken(vectors, pl.Series(["a", "b", "c"]), "my/encoder")
+
+
+def test_a_batch_of_no_items_is_refused(tmp_path):
+    assert "--batch_size 0: expected" in refused("embed", "--items", "i", "--output_dir", tmp_path, "--batch_size", "0")

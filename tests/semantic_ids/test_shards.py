@@ -10,7 +10,7 @@ from gr2.artifacts import read_json
 from gr2.errors import InputError
 from gr2.semantic_ids import assign_shards, embed, embed_shards, rkmeans, shards
 from gr2.semantic_ids.assign import minimum_distortion
-from gr2.semantic_ids.embeddings import read_embeddings
+from gr2.semantic_ids.embeddings import SOUND, read_embeddings
 from gr2.semantic_ids.quantizer import Quantizer
 from gr2.semantic_ids.tokens import sid_string
 
@@ -107,9 +107,7 @@ def test_a_worker_that_meets_a_broken_vector_says_so_in_one_sentence(ray, catalo
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     env = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
     done = gr2("assign-shards", *words, expect=2, env=env)
-    sentence = (
-        f"part-1.parquet: item '{frame['item_id'][30]}', column 'embedding': expected finite numbers, not all zero"
-    )
+    sentence = f"part-1.parquet: item '{frame['item_id'][30]}', column 'embedding': expected {SOUND}"
     assert done.stderr.splitlines()[-1].endswith(sentence)
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
@@ -120,7 +118,9 @@ def test_a_worker_that_meets_a_broken_vector_says_so_in_one_sentence(ray, catalo
     (None, "expected 16 numbers, as the quantizer was trained on"),
     ([None] * 16, "expected finite numbers"),
     ([float("inf")] * 16, "expected finite numbers"),
-    ([0.0] * 16, "expected finite numbers, not all zero"),
+    ([0.0] * 16, "expected finite numbers, and a length from 1e-06 to 1e"),
+    ([1e20] * 16, "expected finite numbers, and a length from"),
+    ([1e-25] * 16, "expected finite numbers, and a length from"),
 ])  # fmt: skip
 def test_broken_vectors_are_named(vector, complaint):
     rows = pl.DataFrame({"item_id": ["a", "b"], "embedding": [[1.0] * 16, vector], "path": "p.parquet"})
@@ -158,7 +158,7 @@ def test_folders_that_are_no_shards_are_refused_and_nothing_written(catalogue, t
 
 def test_as_many_leading_codes_as_levels_are_refused(catalogue, tmp_path):
     options = inputs(catalogue, tmp_path, catalogue[0].head(50))
-    with pytest.raises(InputError, match="partition_levels 3: expected 1 to 2"):
+    with pytest.raises(InputError, match="--partition_levels 3: expected fewer than the 3 codes"):
         assign_shards.run(assign_shards.Config(**options, partition_levels=LEVELS))
 
 

@@ -1,6 +1,9 @@
+import re
+
 import numpy as np
 import polars as pl
 import pytest
+from conftest import refused
 from safetensors.numpy import load_file, save_file
 
 from gr2.artifacts import read_json
@@ -9,6 +12,7 @@ from gr2.data.tables import read_semantic_ids
 from gr2.errors import InputError
 from gr2.semantic_ids import quantizer, sids
 from gr2.semantic_ids.embeddings import read_embeddings
+from gr2.semantic_ids.files import codes_of_level
 from gr2.semantic_ids.fit import co_interacted
 from gr2.semantic_ids.tokens import sid_string
 
@@ -80,6 +84,14 @@ def test_codes_decode_to_something_near_the_vectors(world, tmp_path):
     assert all(len(owner) == 1 for owner in owners)
 
 
+def test_the_file_of_ids_says_how_many_codes_a_level_has(world, tmp_path):
+    """Also where no item uses the last of them; an item appended later may."""
+    folder = made(world, tmp_path, codes=32)
+    assert codes_of(folder).max(axis=0).min() < 31 and codes_of_level(folder / "semantic_ids.parquet") == 32
+    pl.read_parquet(folder / "semantic_ids.parquet").write_parquet(tmp_path / "own.parquet")
+    assert codes_of_level(tmp_path / "own.parquet") is None
+
+
 def test_an_extra_level_and_random_codes_are_unique_too(world, tmp_path):
     assert codes_of(made(world, tmp_path / "level", levels=1, codes=16, assignment="level")).shape == (48, 2)
     facts = read_json(made(world, tmp_path / "random", levels=2, codes=16, assignment="random") / "quality.json")
@@ -132,8 +144,8 @@ def test_pairs_come_from_pretrain_events_alone(world, tmp_path):
 
 
 def test_contrastive_training_needs_interactions(world, tmp_path):
-    with pytest.raises(InputError, match="contrastive: expected --interactions"):
-        made(world, tmp_path / "out", quantizer="rqvae", contrastive=0.1, **QUICK)
+    with pytest.raises(InputError, match=r"--contrastive 0\.1: expected --interactions"):
+        sids.Config(items="i", embeddings="e", output_dir="o", quantizer="rqvae", contrastive=0.1, **QUICK)
     made(world, tmp_path / "out", quantizer="rqvae", contrastive=0.1, interactions=world.interactions, **QUICK)
 
 
@@ -154,9 +166,13 @@ def with_row(row, value):
 
 
 @pytest.mark.parametrize(("change", "complaint"), [
-    (with_row(7, np.nan), r"row 7 \(item film07\): expected finite numbers, not all zero \(1 such rows\)"),
+    (with_row(7, np.nan), r"row 7 \(item film07\): expected finite numbers, .*\(1 such rows\)"),
     (with_row([9, 11], np.inf), r"row 9 \(item film09\).*\(2 such rows\)"),
-    (with_row(0, 0.0), r"row 0 \(item film00\): expected finite numbers, not all zero"),
+    (with_row(0, 0.0), r"row 0 \(item film00\): expected finite numbers, and a length from 1e-06 to 1e\+06"),
+    (lambda vectors: vectors * 1e20, r"row 0 \(item film00\).*a length from .*\(48 such rows\)"),
+    (lambda vectors: vectors * 1e-25, r"row 0 \(item film00\).*a length from .*\(48 such rows\)"),
+    (lambda vectors: vectors.astype(np.float64) * 1e300, r"row 0 \(item film00\).*a length from"),
+    (lambda vectors: vectors > 0, "expected numbers, found bool"),
     (lambda vectors: vectors[:-1], r"one row for each of the 48 items, found shape \(47, 16\)"),
     (lambda vectors: vectors[:, 0].copy(), r"found shape \(48,\)"),
 ])  # fmt: skip
@@ -189,6 +205,37 @@ def test_files_that_are_no_embeddings_are_refused(world, tmp_path, content):
         InputError, match=r"file\.safetensors: expected a safetensors file with the tensor 'embeddings'"
     ):
         read_embeddings(path, item_ids(world))
+
+
+@pytest.mark.parametrize(("option", "value", "complaint"), [
+    ("levels", 0, "at least 1"), ("levels", 27, "at most 26"), ("codes", 1, "at least 2"), ("codes", -256, "at least 2"),
+    ("beam", 0, "at least 1"), ("train_sample", 0, "at least 1"), ("seed", -1, "at least 0"), ("seed", 2**31, "at most"),
+    ("min_uniqueness", "nan", "at least 0"), ("min_uniqueness", 1.5, "at most 1"), ("hidden", 0, "at least 1"),
+    ("latent", 0, "at least 1"), ("epochs", 0, "at least 1"), ("warmup_epochs", -1, "at least 0"),
+    ("batch_size", 0, "at least 1"), ("learning_rate", 0, "above 0"), ("learning_rate", "inf", "above 0"),
+    ("commitment", -1, "at least 0"), ("ema_decay", 1, "below 1"), ("diversity", -0.1, "at least 0"),
+    ("reset_after", -1, "at least 0"), ("contrastive", -1, "at least 0"), ("temperature", 0, "above 0"),
+])  # fmt: skip
+def test_numbers_out_of_range_are_refused_before_anything_is_read(tmp_path, option, value, complaint):
+    words = ["--items", "i", "--embeddings", "e", "--output_dir", tmp_path / "out"]
+    assert re.search(
+        rf"--{option} {value}.*: expected a number.*{complaint}", refused("sids", *words, f"--{option}", value)
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("words", "complaint"), [
+    (["--quantizer", "rqvae", "--epochs", "5"], "--warmup_epochs 10: expected fewer than the 5 of --epochs"),
+    (["--assignment", "level", "--levels", "26"], "--levels 26: expected at most 25 with --assignment level"),
+])  # fmt: skip
+def test_options_that_do_not_go_together_are_refused(tmp_path, words, complaint):
+    complaint_was = refused("sids", "--items", "i", "--embeddings", "e", "--output_dir", tmp_path / "out", *words)
+    assert complaint in complaint_was and not (tmp_path / "out").exists()
+
+
+def test_an_rqvae_whose_numbers_run_away_is_refused(world, tmp_path):
+    with pytest.raises(InputError, match=r"--learning_rate 1e\+30: expected a lower one"):
+        made(world, tmp_path / "out", quantizer="rqvae", **QUICK | {"learning_rate": 1e30})
 
 
 def test_fewer_items_than_codes_are_refused(world, tmp_path):

@@ -1,9 +1,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
-from conftest import TINY, gr2, resumed_after_a_kill
+from conftest import TINY, gr2, refused, resumed_after_a_kill
 
 from gr2.artifacts import read_appended
 from gr2.config import parse, read_options
@@ -11,7 +12,7 @@ from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.language_model.loading import load_tokenizer
 from gr2.semantic_ids.tokens import SID
-from gr2.sft.train import Config, check, examples, run
+from gr2.sft.train import Config, examples, run
 from gr2.sft.weighting import encode
 
 pytestmark = pytest.mark.slow
@@ -25,12 +26,13 @@ def rows_of(world, traced, tokenizer=None, **settings) -> list[tuple[list[dict],
     config = Config(
         items=world.items, semantic_ids=world.semantic_ids, slates=traced.slates, model_name_or_path="-", **given
     )
-    return examples(config, read_catalogue(world.items, world.semantic_ids), tokenizer)
+    slates, make = examples(config, read_catalogue(world.items, world.semantic_ids), tokenizer)
+    return [make(slate) for slate in slates]
 
 
 def test_sft_teaches_the_answer_format(world, traced, tuned, tmp_path):
     gr2("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
-        "--reranker", tuned, "--prompt", "prompts/student_no_trace.yaml", "--split", "train", "--max_tokens", "64",
+        "--reranker", tuned, "--prompt", "student_no_trace", "--split", "train", "--max_tokens", "64",
         "--output_dir", tmp_path / "ranked")  # fmt: skip
     ranked = pl.read_parquet(tmp_path / "ranked/rankings.parquet")
     assert ranked["valid"].mean() > 0.3  # before: none, the model has never seen this format
@@ -124,12 +126,77 @@ def test_packing_leaves_no_token_out(world, traced, midtrained, tmp_path, capsys
 
 
 @pytest.mark.parametrize(("words", "complaint"), [
-    (["--lambda_reasoning", "-1"], "lambda_reasoning -1.0"),
-    (["--lambda_reasoning", "0", "--lambda_ranking", "0"], "one above 0"),
-    (["--loss_type", "dft"], "expected nll"),
-    (["--packing", "true", "--packing_strategy", "wrapped"], "expected packing_strategy bfd"),
-    (["--shuffle_candidates", "true", "--num_train_epochs", "1.5"], "num_train_epochs 1.5"),
+    (["--lambda_reasoning", "-1"], "--lambda_reasoning -1.0: expected"),
+    (["--lambda_reasoning", "0", "--lambda_ranking", "0"], "--lambda_ranking 0"),
+    (["--loss_type", "dft"], "--loss_type dft: expected nll"),
+    (["--packing", "true", "--packing_strategy", "wrapped"], "--packing_strategy wrapped: expected bfd"),
+    (["--shuffle_candidates", "true", "--num_train_epochs", "1.5"], "--num_train_epochs 1.5"),
+    (["--max_prompt_tokens", "0"], "--max_prompt_tokens 0"),
+    (["--lora_rank", "0"], "--lora_rank 0"),
+    (["--lambda_reasoning", "nan"], "--lambda_reasoning nan"),
 ])  # fmt: skip
 def test_options_that_do_not_go_together_are_refused(tmp_path, words, complaint):
     with pytest.raises(InputError, match=complaint):
-        check(parse("sft", Config, read_options([*REQUIRED, "--output_dir", str(tmp_path), *words])))
+        parse("sft", Config, read_options([*REQUIRED, "--output_dir", str(tmp_path), *words]))
+
+
+def words_of(world, traced, model: str, out: Path, **changed: str) -> list[str]:
+    given = {"items": world.items, "semantic_ids": world.semantic_ids, "slates": traced.slates, "traces": traced.traces,
+             "model_name_or_path": model, "output_dir": str(out), "bf16": "false"} | changed  # fmt: skip
+    return [word for name, value in given.items() for word in (f"--{name}", value)]
+
+
+def test_traces_of_other_slates_are_refused(world, traced, midtrained, tmp_path):
+    """The slate_id is the same, user and position; another pre-ranker made another list."""
+    rows = read_appended(traced.traces)
+    others = [f"film{number:02d}" for number in range(6) if f"film{number:02d}" not in rows[3]["ranking"]]
+    rows[3] = rows[3] | {"ranking": others[:3]}
+    (tmp_path / "traces.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = refused("sft", *words_of(world, traced, midtrained, tmp_path / "out", traces=str(tmp_path / "traces.jsonl")))
+    assert "traces.jsonl: row 3, column 'ranking': expected the 3 candidates of slate_id" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_explanations_that_cite_what_the_prompt_does_not_show_are_left_out(world, traced, tmp_path, capsys):
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    slates = {row["slate_id"]: row for row in pl.read_parquet(traced.slates).iter_rows(named=True)}
+    rows = read_appended(traced.traces)
+    shown = set(slates[rows[0]["slate_id"]]["history"]) | set(slates[rows[0]["slate_id"]]["candidates"])
+    hidden = next(name for name in catalogue.sid if name not in shown)
+    rows[0] = rows[0] | {"reasoning": f"It is like {catalogue.sid[hidden]}, which nobody sees."}
+    (tmp_path / "traces.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    texts = [text for _, text in rows_of(world, traced, traces=[str(tmp_path / "traces.jsonl")])]
+    assert len(texts) == len(rows) - 1 and not any("nobody sees" in text for text in texts)
+    assert f"left out: 1 of {len(rows)} examples" in capsys.readouterr().out
+
+
+def test_a_model_that_does_not_know_the_ids_is_refused(world, traced, tmp_path):
+    from gr2.language_model.loading import save_model
+    from gr2.language_model.scratch import small_model, train_tokenizer
+
+    tokenizer = train_tokenizer(["some words"], 300)
+    save_model(small_model(tokenizer, 16, 1, 2, 512, seed=0), tokenizer, tmp_path / "base")
+    said = refused("sft", *words_of(world, traced, str(tmp_path / "base"), tmp_path / "out"))
+    assert "the model does not know <s_a_0>" in said and "run gr2 midtrain" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_was_taught_other_ids_is_refused(world, traced, midtrained, tuned, tmp_path):
+    """Two items have changed their IDs; what is taught is handed on from mid-training to SFT."""
+    from gr2.semantic_ids.files import write_ids
+
+    frame = pl.read_parquet(world.semantic_ids)
+    codes = frame["codes"].to_list()
+    swapped = np.array([codes[1], codes[0], *codes[2:]])
+    write_ids(tmp_path / "ids.parquet", frame["item_id"], swapped, {})
+    for model in (midtrained, tuned):
+        said = refused(
+            "sft", *words_of(world, traced, model, tmp_path / "out", semantic_ids=str(tmp_path / "ids.parquet"))
+        )
+        assert "was taught other IDs" in said and "run gr2 midtrain again" in said
+    said = refused("rerank", "--items", world.items, "--slates", traced.slates, "--reranker", tuned, "--output_dir",
+                   tmp_path / "ranked", "--semantic_ids", tmp_path / "ids.parquet")  # fmt: skip
+    assert "was taught other IDs" in said
+    said = refused("slates", "--items", world.items, "--interactions", world.interactions, "--model_name_or_path", midtrained,
+                   "--semantic_ids", tmp_path / "ids.parquet", "--output_dir", tmp_path / "slates")  # fmt: skip
+    assert "was taught other IDs" in said

@@ -1,7 +1,6 @@
 import json
 from pathlib import Path
 
-import pytest
 import torch
 from datasets import Dataset
 from hypothesis import given
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, TrainerCallback
 from trl import SFTConfig, SFTTrainer, pack_dataset
 
-from gr2.language_model.scratch import CHAT_TEMPLATE, small_model, train_tokenizer
+from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.trainable import id_tokens, with_lora
 from gr2.language_model.vocabulary import expand
 from gr2.semantic_ids.tokens import sid_string, vocabulary
@@ -18,16 +17,11 @@ from gr2.training import train
 
 SIDS = [sid_string([code, code]) for code in range(4)]
 MESSAGES = [{"role": "system", "content": "Rerank."}, {"role": "user", "content": f"Candidates: {' '.join(SIDS)}"}]
-# Qwen3 writes an empty block of thoughts before an answer that has none.
-THINKING = CHAT_TEMPLATE.replace(
-    "+ message['content']", "+ ('<think>\\n\\n</think>\\n\\n' if message['role'] == 'assistant' else '') + message['content']"
-)  # fmt: skip
 
 
-def made(template: str = CHAT_TEMPLATE):
+def made():
     """(model, tokenizer) of a few thousand parameters that know the IDs' tokens."""
     tokenizer = train_tokenizer(["The history leans to Drama, so the drama comes first."] * 3, 300)
-    tokenizer.chat_template = template
     model = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=1024, seed=0)
     expand(model, tokenizer, vocabulary(2, 4), seed=0)
     return model, tokenizer
@@ -78,9 +72,8 @@ def by_trainer(trainer, batches: list[list[dict]]) -> torch.Tensor:
     return sum(trainer.compute_loss(trainer.model, batch, num_items_in_batch=total) for batch in inputs)
 
 
-@pytest.mark.parametrize("template", [CHAT_TEMPLATE, THINKING], ids=["plain", "thinking"])
-def test_what_is_learned_is_what_trl_learns(template, tmp_path):
-    model, tokenizer = made(template)
+def test_what_is_learned_is_what_trl_learns(tmp_path):
+    model, tokenizer = made()
     chats = [{"prompt": MESSAGES, "completion": [{"role": "assistant", "content": text}]} for text in ANSWERS]
     trl = SFTTrainer(model, SFTConfig(output_dir=str(tmp_path), **SETTINGS), train_dataset=Dataset.from_list(chats),
                      processing_class=tokenizer).train_dataset  # fmt: skip

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from fake_openai import server_process
 
+from gr2 import errors
 from gr2.artifacts import read_lines
-from gr2.errors import InputError
 from gr2.language_model import samplers_openai
 from gr2.semantic_ids.tokens import sid_string
 from gr2.traces import sample, store
@@ -54,7 +54,7 @@ def impatient(monkeypatch) -> None:
 
 
 def traces(tables: dict, folder: Path, urls: list[str]) -> bytes:
-    config = sample.Config(**tables, prompt="prompts/rejection.yaml", output_dir=str(folder), tries=3, engine="openai",
+    config = sample.Config(**tables, prompt="rejection", output_dir=str(folder), tries=3, engine="openai",
                            model_name_or_path="fake", base_url=urls, concurrency=4)  # fmt: skip
     sample.run(config)
     return (folder / store.TRACES).read_bytes()
@@ -92,7 +92,7 @@ def test_a_server_that_is_killed_costs_no_slate(tables, expected, tmp_path, caps
 def test_when_all_are_killed_what_was_answered_is_kept(tables, expected, tmp_path):
     with server_process(0.02) as one, server_process(0.02) as two:
         watch = kill_after(tmp_path, 20, [one[0], two[0]])
-        with pytest.raises(InputError, match="no server is left that answers"):
+        with pytest.raises(errors.ServiceError, match="no server is left that answers"):
             traces(tables, tmp_path, [one[1], two[1]])
         watch.join()
     kept = (tmp_path / store.PARTIAL).read_bytes()

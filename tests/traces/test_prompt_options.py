@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from gr2.artifacts import read_json, read_lines
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.samplers import Request, Sample, Sampler
@@ -19,16 +21,15 @@ class Noted(Sampler):
 
 def test_traces_say_by_which_prompt_domain_and_priming_they_were_made(world, tmp_path):
     config = sample.Config(items=world.items, semantic_ids=world.semantic_ids, slates=world.slates, mode="template",
-                           prompt="prompts/rejection.yaml", domain="prompts/domains/movies.yaml", priming=False,
+                           prompt="rejection", domain="movies", priming=False,
                            output_dir=str(tmp_path))  # fmt: skip
     sample.run(config)
     said = {"name": "rejection", "version": 1, "domain": "movies", "priming": False}
     assert read_json(tmp_path / "summary.json")["prompt"] == said
     system = read_lines(tmp_path / "traces.jsonl", ("messages",))[0]["messages"][0]["content"]
     assert "expert in films" in system and "sequels" not in system
-    assert {"rejection.yaml", "movies.yaml"} <= {path.name for path in input_paths(config)}, (
-        "the manifest has their sha256"
-    )
+    read = {Path(path).name for path in input_paths(config, {})}
+    assert {"rejection.yaml", "movies.yaml"} <= read, "the manifest has their sha256"
 
 
 def test_a_teacher_is_shown_as_much_of_a_history_as_its_budget_has_room_for(world, tmp_path, monkeypatch):
@@ -45,7 +46,7 @@ def test_a_teacher_is_shown_as_much_of_a_history_as_its_budget_has_room_for(worl
     def prompts(folder: str, budget: int | None) -> dict[str, list[dict]]:
         asked.clear()
         config = sample.Config(items=world.items, semantic_ids=world.semantic_ids, slates=world.slates, tries=1,
-                               prompt="prompts/rejection.yaml", model_name_or_path="packaged:smollm2-135m-instruct",
+                               prompt="rejection", model_name_or_path="packaged:smollm2-135m-instruct",
                                max_prompt_tokens=budget, max_slates=20, output_dir=str(tmp_path / folder))  # fmt: skip
         sample.run(config)
         return {request.key: request.messages for request in asked}

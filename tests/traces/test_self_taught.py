@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def words(world, traced) -> list[str]:
     return ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
-            "--prompt", "prompts/student.yaml"]  # fmt: skip
+            "--prompt", "student"]  # fmt: skip
 
 
 def sft(words: list[str], start: str, traces: list, folder: Path, *more: str) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from gr2.data.sources.source import Source, blocks
+from gr2.data.times import with_unit
 from gr2.errors import InputError
 
 OLD = {"reviewerID": pl.String, "asin": pl.String, "unixReviewTime": pl.Int64, "overall": pl.Float64}  # 2014, 2018
@@ -20,18 +21,14 @@ NEW = {"user_id": pl.String, "parent_asin": pl.String, "timestamp": pl.Int64, "r
 ID = re.compile(rb"""["'](?:parent_asin|asin)["']:\s*["']([^"'\\]+)["']""")
 
 
-def amazon(reviews: str | None, meta: str | None) -> Source:
-    if not reviews or not meta:
-        raise InputError(
-            "source amazon: expected --interactions with the reviews file and --items with the metadata file"
-        )
+def amazon(reviews: str, meta: str) -> Source:
     if not Path(meta).is_file():
         raise InputError(f"{meta}: no such file")
-    return Source(read_reviews(Path(reviews)), lambda wanted: read_meta(Path(meta), wanted))
+    return Source(read_reviews(Path(reviews)), lambda wanted, every=False: read_meta(Path(meta), wanted, every))
 
 
 def read_reviews(path: Path) -> pl.DataFrame:
-    """`user_id`, `item_id`, `timestamp`, `rating`; a review that is there twice counts once."""
+    """`user_id`, `item_id`, `timestamp`, `rating`, of 2023 `timestamp_ns` too; a review that is there twice counts once."""
     schema, parts = None, []
     for first, lines in blocks(path):
         schema = schema or (OLD if b'"reviewerID"' in lines[0] else NEW)
@@ -40,8 +37,7 @@ def read_reviews(path: Path) -> pl.DataFrame:
         raise InputError(f"{path}: expected reviews, found an empty file")
     frame = pl.concat(parts)
     frame.columns = ["user_id", "item_id", "timestamp", "rating"]
-    if schema is NEW:
-        frame = frame.with_columns(pl.col("timestamp") // 1000)
+    frame = with_unit(frame, path, "milliseconds" if schema is NEW else "seconds")
     return frame.unique(["user_id", "item_id", "timestamp"], keep="first", maintain_order=True)
 
 
@@ -71,24 +67,29 @@ def broken(lines: list[bytes], schema: dict) -> tuple[int, str]:
     return 0, "the lines from here on cannot be read together"
 
 
-def read_meta(path: Path, wanted: pl.Series) -> pl.DataFrame:
-    """`item_id`, `title`, `description`, `categories`, `brand` of the wanted items; only their lines are parsed.
+def read_meta(path: Path, wanted: pl.Series, every: bool = False) -> pl.DataFrame:
+    """`item_id`, `title`, `description`, `categories`, `brand` of the wanted items, whose lines alone are parsed, or of `every`
+    item.
 
-    An item without metadata gets an empty title; its number is printed.
+    A wanted item without metadata gets an empty title; their number is printed.
     """
     ids, rows = set(wanted.to_list()), {}
     in_bytes = {item_id.encode() for item_id in ids}
     for first, lines in blocks(path):
         for number, line in enumerate(lines, first):
-            if not in_bytes.isdisjoint(ID.findall(line)):  # in its own id, or in a text
+            if (every and line.strip()) or not in_bytes.isdisjoint(ID.findall(line)):  # in its own id, or in a text
                 meta = parsed(line, path, number)
-                item_id = meta.get("parent_asin", meta.get("asin"))
-                if item_id in ids and item_id not in rows:
-                    rows[item_id] = item_row(item_id, meta)
+                item_id = text_of(meta.get("parent_asin", meta.get("asin")), path, number, "asin")
+                if item_id not in rows and ((every and item_id) or item_id in ids):
+                    rows[item_id] = item_row(item_id, meta, path, number)
+            elif line.strip() and not line.endswith((b"\n", b"}")):  # the last one
+                raise InputError(
+                    f"{path}: row {number}: expected a JSON object or a Python dict, found a line without its end"
+                )
     bare = ids - rows.keys()
     if bare:
         print(f"{len(bare)} of {len(ids)} items have no metadata; their titles are empty")
-    rows |= {item_id: item_row(item_id, {}) for item_id in bare}
+    rows |= {item_id: (item_id, "", "", [], "") for item_id in bare}
     schema = {
         "item_id": pl.String,
         "title": pl.String,
@@ -102,24 +103,32 @@ def read_meta(path: Path, wanted: pl.Series) -> pl.DataFrame:
 def parsed(line: bytes, path: Path, number: int) -> dict:
     try:
         meta = json.loads(line) if line.startswith(b'{"') else ast.literal_eval(line.decode())
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two: nested too deeply
         meta = None
     if not isinstance(meta, dict):
         raise InputError(f"{path}: row {number}: expected a JSON object or a Python dict")
     return meta
 
 
-def item_row(item_id: str, meta: dict) -> tuple[str, str, str, list[str], str]:
+def item_row(item_id: str, meta: dict, path: Path, number: int) -> tuple[str, str, str, list[str], str]:
     """Of 2014's nested categories the first path. A title of 2018 that is a piece of JavaScript is none."""
-    title = meta.get("title") or ""
+    title = text_of(meta.get("title"), path, number, "title")
+    brand = text_of(meta.get("brand") or meta.get("store"), path, number, "brand")
+    description = meta.get("description") or []
+    parts = [description] if isinstance(description, str) else description
     categories = meta.get("categories") or meta.get("category") or []
-    path = categories[0] if categories and isinstance(categories[0], list) else categories
-    description = meta.get("description") or ""
-    text = description if isinstance(description, str) else " ".join(description)
-    return (
-        item_id,
-        "" if "getTime" in title else title,
-        text,
-        [str(name) for name in path],
-        meta.get("brand") or meta.get("store") or "",
-    )
+    nested = isinstance(categories, list) and categories and isinstance(categories[0], list)
+    first = categories[0] if nested else categories
+    for name, texts in (("description", parts), ("categories", first)):
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise InputError(
+                f"{path}: row {number}, column '{name}': expected a list of texts, found {str(texts)[:80]!r}"
+            )
+    return item_id, "" if "getTime" in title else title, " ".join(parts), first, brand
+
+
+def text_of(value: object, path: Path, number: int, name: str) -> str:
+    """A text, or what is missing as an empty one."""
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"{path}: row {number}, column '{name}': expected a text, found {str(value)[:80]!r}")
+    return value or ""

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.data.columns import as_id, refuse_rows, require_columns
+from gr2.data.columns import as_id, refuse_odd_csv, refuse_rows, require_columns
 from gr2.data.sources.source import Source, chosen
+from gr2.data.times import with_unit
 from gr2.errors import InputError
 
 COLUMNS = ("user_id", "item_id", "rating", "timestamp")  # in every release's order
@@ -15,17 +16,17 @@ GENRES_100K = ("unknown", "Action", "Adventure", "Animation", "Children's", "Com
 NONE = ("", "unknown", "(no genres listed)")
 
 
-def movielens(folder: str | None) -> Source:
+def movielens(folder: str) -> Source:
     """Which release it is shows in the folder's files."""
-    if not folder or not Path(folder).is_dir():
-        raise InputError(
-            f"source movielens: expected --folder FOLDER, an unpacked release of MovieLens, found {folder}"
-        )
+    if not Path(folder).is_dir():
+        raise InputError(f"--folder {folder}: expected a folder, an unpacked release of MovieLens")
     path = Path(folder)
     for ratings, films, read in (("u.data", "u.item", read_100k), ("ratings.dat", "movies.dat", read_dat),
                                  ("ratings.csv", "movies.csv", read_csv)):  # fmt: skip
         if (path / ratings).is_file() and (path / films).is_file():
             interactions, items = read(path / ratings, path / films)
+            twice = ~items["item_id"].is_first_distinct() | (items["item_id"] == "")
+            refuse_rows(twice, path / films, "item_id", "unique item ids", items["item_id"])
             return Source(checked(interactions, path / ratings, items), chosen(items))
     raise InputError(f"{path}: expected u.data and u.item, ratings.dat and movies.dat, or ratings.csv and movies.csv")
 
@@ -46,6 +47,7 @@ def read_dat(ratings: Path, films: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def read_csv(ratings: Path, films: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     frame, items = as_text(ratings), as_text(films)
+    refuse_odd_csv(items, films, films, b",")
     require_columns(frame, ratings, ("userId", "movieId", "rating", "timestamp"))
     require_columns(items, films, ("movieId", "title", "genres"))
     rows = items.select(as_id(items, films, "movieId"), pl.col("title", "genres").fill_null("")).iter_rows()
@@ -86,8 +88,8 @@ def checked(frame: pl.DataFrame, path: Path, items: pl.DataFrame) -> pl.DataFram
     refuse_rows(~ids[1].is_in(items["item_id"].implode()), path, "item_id", "an item of the list of films", ids[1])
     numbers = [frame["rating"].cast(pl.Float64, strict=False), frame["timestamp"].cast(pl.Int64, strict=False)]
     for column in numbers:
-        refuse_rows(column.is_null(), path, column.name, "a number", frame[column.name])
-    return pl.DataFrame(ids + numbers)
+        refuse_rows(column.is_null() | ~column.is_finite(), path, column.name, "a number", frame[column.name])
+    return with_unit(pl.DataFrame(ids + numbers), path, "seconds")
 
 
 def items_frame(rows: list[tuple[str, str, list[str]]]) -> pl.DataFrame:

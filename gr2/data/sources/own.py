@@ -1,32 +1,36 @@
 """The user's own two files, in parquet, JSON lines, CSV or TSV, under whatever column names they have."""
 
 from gr2.data.sources.source import Source, chosen
-from gr2.data.tables import read_interactions, read_items
+from gr2.data.tables import read_events, read_items
 from gr2.errors import InputError
 
 
-def own_files(items: str | None, interactions: str | None, columns: list[str]) -> Source:
-    """columns: NAME=COLUMN, our name and the files' own, e.g. `item_id=sku`."""
-    if not items or not interactions:
-        raise InputError("source files: expected --items FILE and --interactions FILE")
-    names = {}
-    for entry in columns:
-        ours, equals, theirs = entry.partition("=")
-        if not (ours and equals and theirs):
-            raise InputError(f"columns {entry}: expected NAME=COLUMN, e.g. item_id=sku")
-        if ours in names:
-            raise InputError(f"columns {entry}: expected each NAME once, found also {ours}={names[ours]}")
-        names[ours] = theirs
+def own_files(items: str, interactions: str, columns: list[str]) -> Source:
+    """columns: see `column_names`."""
+    names = column_names(columns)
     try:
         frame = read_items(items, names)
-        events = read_interactions(interactions, frame["item_id"], names)
+        events = read_events(interactions, frame["item_id"], names)
     except InputError as error:
         raise InputError(f"{error}{in_their_words(str(error), names)}") from None
     unused = next((ours for ours in names if ours not in frame.columns + events.columns), None)
     if unused:
-        raise InputError(f"columns {unused}={names[unused]}: expected a column of {items} or {interactions}, "
+        raise InputError(f"--columns {unused}={names[unused]}: expected a column of {items} or {interactions}, "
                          f"found {', '.join(frame.columns)} and {', '.join(events.columns)}")  # fmt: skip
     return Source(events, chosen(frame))
+
+
+def column_names(columns: list[str]) -> dict[str, str]:
+    """[NAME=COLUMN, ...], our name and the files' own, e.g. `item_id=sku`, as a mapping."""
+    names = {}
+    for entry in columns:
+        ours, equals, theirs = entry.partition("=")
+        if not (ours and equals and theirs):
+            raise InputError(f"--columns {entry}: expected NAME=COLUMN, e.g. item_id=sku")
+        if ours in names:
+            raise InputError(f"--columns {entry}: expected each NAME once, found also {ours}={names[ours]}")
+        names[ours] = theirs
+    return names
 
 
 def in_their_words(message: str, names: dict[str, str]) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.data.columns import as_id, refuse_rows, require_columns, whole_numbers
+from gr2.data.columns import as_id, exact, refuse_odd_csv, refuse_rows, require_columns
 from gr2.data.sources.source import Source, chosen
+from gr2.data.times import with_times
 from gr2.errors import InputError
 
 TITLES = ("title", "movie_title", "name", "item_name")
@@ -17,15 +18,18 @@ CATEGORIES = ("categories", "category", "class", "genre", "genres")
 QUOTED = re.compile(r"""(['"])(.+?)\1(?=[],]|$)""")  # Python's way: "Women's" where a name has an apostrophe
 
 
-def recbole(folder: str | None) -> Source:
-    if not folder or not Path(folder).is_dir():
-        raise InputError(f"source recbole: expected --folder FOLDER with one .inter and one .item file, found {folder}")
+def recbole(folder: str) -> Source:
+    if not Path(folder).is_dir():
+        raise InputError(f"--folder {folder}: expected a folder with one .inter and one .item file")
     path, item_path = the_one(Path(folder), ".inter"), the_one(Path(folder), ".item")
     events, catalogue = read_atomic(path), items_frame(read_atomic(item_path), item_path)
     require_columns(events, path, ("user_id", "item_id", "timestamp"))
-    columns = [as_id(events, path, "user_id"), as_id(events, path, "item_id"), whole_numbers(events, path, "timestamp")]
-    columns += [events["rating"]] if "rating" in events.columns else []
-    interactions = pl.DataFrame(columns)
+    columns = [as_id(events, path, "user_id"), as_id(events, path, "item_id"), events["timestamp"]]
+    if "rating" in events.columns:
+        rating = exact(events["rating"], path, pl.Float64())
+        refuse_rows(~(rating.is_finite() | rating.is_null()), path, "rating", "a number", rating)
+        columns.append(rating)
+    interactions = with_times(pl.DataFrame(columns), path)
     unknown = ~interactions["item_id"].is_in(catalogue["item_id"].implode())
     refuse_rows(unknown, path, "item_id", "an item of the .item file", interactions["item_id"])
     return Source(interactions, chosen(catalogue))
@@ -44,6 +48,7 @@ def read_atomic(path: Path) -> pl.DataFrame:
         frame = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path}: not a readable tab-separated file ({str(error).splitlines()[0]})") from None
+    refuse_odd_csv(frame, path, path, b"\t")
     columns = []
     for text in frame:
         name, _, kind = text.name.partition(":")

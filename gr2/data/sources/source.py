@@ -17,19 +17,19 @@ BLOCK = 64 * 2**20  # bytes of a file held at a time
 
 @dataclass(frozen=True)
 class Source:
-    """interactions: `user_id`, `item_id`, `timestamp` or `position`, and more. items: the catalogue's rows for item ids, read
-    only when it is known which are wanted, so that a catalogue far larger than memory can be read in passing.
-    latent: arrays that an invented world was made from, empty for real data.
+    """interactions: `user_id`, `item_id`, `timestamp` or `position`, and more. items: the catalogue's rows for item ids and, if
+    the second argument is true, all its others; read only when it is known which are wanted, so that a catalogue far larger
+    than memory can be read in passing. latent: arrays that an invented world was made from, empty for real data.
     """
 
     interactions: pl.DataFrame
-    items: Callable[[pl.Series], pl.DataFrame]
+    items: Callable[..., pl.DataFrame]
     latent: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def chosen(frame: pl.DataFrame) -> Callable[[pl.Series], pl.DataFrame]:
+def chosen(frame: pl.DataFrame) -> Callable[..., pl.DataFrame]:
     """`items` of a source whose catalogue is in memory."""
-    return lambda wanted: frame.filter(pl.col("item_id").is_in(wanted.implode()))
+    return lambda wanted, every=False: frame if every else frame.filter(pl.col("item_id").is_in(wanted.implode()))
 
 
 def blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:

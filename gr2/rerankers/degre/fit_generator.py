@@ -22,6 +22,7 @@ from gr2.rerankers.listwise import fitting
 from gr2.rerankers.listwise.network import ListWriter, placed, remaining
 from gr2.rerankers.listwise.requests import NONE, Requests
 from gr2.rerankers.listwise.write import repeated
+from gr2.rerankers.record import check_ids, check_kind
 from gr2.rerankers.training import Slates
 
 METRIC = "score"  # by the evaluator, of the written lists
@@ -30,7 +31,11 @@ BLOCK = 32  # requests mined at a time
 
 def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: Config) -> None:
     """Keeps the epoch whose lists of `judged` have the highest scores."""
-    evaluator = Evaluator.from_pretrained(config.evaluator).eval() if config.evaluator else None
+    evaluator = None
+    if config.evaluator:
+        check_kind(config.evaluator, ("evaluator",), "evaluator")
+        check_ids(config.evaluator, catalogue)
+        evaluator = Evaluator.from_pretrained(config.evaluator).eval()
     set_seed(config.seed)
     model = fitting.new_network("pointer", learned + judged, catalogue, config)
     if evaluator:
@@ -84,11 +89,12 @@ def mined(evaluator: Evaluator | None, asked: Requests, labels: torch.Tensor, co
 
 def group(evaluator: Evaluator | None, asked: Requests, labels: torch.Tensor, config: Config) -> Mined:
     """`group` random lists of each request."""
-    noise = torch.rand(len(labels), config.group, labels.shape[1]).masked_fill(~asked.there[:, None], 2.0)
+    noise = torch.rand(len(labels), config.group, labels.shape[1], device=labels.device)
+    noise = noise.masked_fill(~asked.there[:, None], 2.0)
     lists = noise.argsort(2)[..., : config.list_size]
     lists = lists.masked_fill(~asked.there[:, None].expand_as(noise).gather(2, lists), NONE)
     scores = score(evaluator, asked, labels, lists)
-    return Mined(lists, scores, torch.zeros(*lists.shape, asked.there.shape[1]))
+    return Mined(lists, scores, torch.zeros(*lists.shape, asked.there.shape[1], device=lists.device))
 
 
 class Taught(fitting.Writing):
@@ -96,7 +102,7 @@ class Taught(fitting.Writing):
 
     def __init__(self, *args, evaluator: Evaluator | None, options: Config, **others):
         super().__init__(*args, **others)
-        self.evaluator, self.options = evaluator, options
+        self.evaluator, self.options = evaluator and evaluator.to(self.args.device), options
 
     def worth(self, inputs: dict, lists: torch.Tensor) -> torch.Tensor:
         asked = Requests(inputs["history"], inputs["candidates"])

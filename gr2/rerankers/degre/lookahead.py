@@ -50,7 +50,8 @@ class Labels:
     """The same by the labels: V counts what is relevant. An evaluator that is always right, on slates that are known."""
 
     def __init__(self, labels: torch.Tensor):
-        self.relevant, self.total = (labels > 0).float(), torch.zeros(len(labels))
+        self.relevant = (labels > 0).float()
+        self.total = self.relevant.new_zeros(len(labels))
 
     def values(self, rows: int) -> torch.Tensor:
         self.worth = self.total[:, None] + self.relevant.repeat_interleave(rows // len(self.relevant), 0)
@@ -62,7 +63,7 @@ class Labels:
 
 def score(evaluator: Evaluator | None, requests: Requests, labels: torch.Tensor, lists: torch.Tensor) -> torch.Tensor:
     """Scores of lists int64 [n, lists, m], places, by the evaluator, without one by the labels: float [n, lists]."""
-    lengths = torch.arange(1, lists.shape[2] + 1)
+    lengths = torch.arange(1, lists.shape[2] + 1, device=lists.device)
     if evaluator:
         values = evaluator.probabilities(evaluator.along(requests, lists), lengths).sum(-1)
     else:

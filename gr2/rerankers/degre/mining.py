@@ -21,19 +21,20 @@ class Mined(NamedTuple):
 
 def mine(lookahead: Lookahead | Labels, there: torch.Tensor, size: int, beams: int) -> Mined:
     """The `beams` best lists of at most `size` items for each request by the search; there: bool [n, K]."""
-    n, count = there.shape
-    lists, values = torch.full((n, 1, size), NONE), torch.zeros(n, 1, size, count)
-    total, before, left = torch.zeros(n, 1), torch.zeros(n, 1), there[:, None]
+    (n, count), device = there.shape, there.device
+    lists = torch.full((n, 1, size), NONE, device=device)
+    values = torch.zeros(n, 1, size, count, device=device)
+    total, before, left = torch.zeros(n, 1, device=device), torch.zeros(n, 1, device=device), there[:, None]
     for place in range(size):
         width = lists.shape[1]
         value = lookahead.values(n * width).view(n, width, count)
         over = ~left.any(2, keepdim=True)  # nothing left: the list goes on without an item, once
-        open_ = left | over & (torch.arange(count) == 0)
+        open_ = left | over & (torch.arange(count, device=device) == 0)
         gained = torch.where(over, 0.0, (value - before[..., None]) / log2(place + 2))
         reached = (total[..., None] + gained).masked_fill(~open_, -torch.inf).flatten(1)
         total, best = reached.topk(min(beams, width * count), dim=1)
         parent, chosen = best // count, best % count
-        rows = torch.arange(n)[:, None]
+        rows = torch.arange(n, device=device)[:, None]
         ended = over[rows, parent, 0]
         before = torch.where(ended, before[rows, parent], value[rows, parent, chosen])
         lists, values, left = lists[rows, parent], values[rows, parent], left[rows, parent].clone()

@@ -90,7 +90,8 @@ class ListWriter(PreTrainedModel):
         """
         n, count = requests.there.shape
         by_place = self.config.space == "place"
-        order = torch.arange(count).expand(n, -1) if by_place else canonical(requests.candidates)
+        places = torch.arange(count, device=requests.candidates.device).expand(n, -1)
+        order = places if by_place else canonical(requests.candidates)
         codes = requests.candidates.gather(1, order[..., None].expand_as(requests.candidates))
         vectors = self.items(codes)
         own = vectors + self.candidate

@@ -48,8 +48,8 @@ def canonical(candidates: torch.Tensor) -> torch.Tensor:
 
     Semantic IDs are unique, so there are no ties.
     """
-    key = torch.zeros(candidates.shape[:2], dtype=torch.int64)
-    base = int(candidates.max()) + 2
+    key = torch.zeros_like(candidates[..., 0])
+    base = candidates.max() + 2
     for level in range(candidates.shape[2]):
         key = key * base + candidates[..., level]
     return key.masked_fill(candidates[..., 0] == NONE, torch.iinfo(torch.int64).max).argsort(dim=1, stable=True)

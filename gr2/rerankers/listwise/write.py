@@ -6,8 +6,10 @@ from pathlib import Path
 import torch
 
 from gr2.data.catalogue import Catalogue
+from gr2.errors import InputError
 from gr2.rerankers.listwise.network import Encoded, ListWriter, admitted
 from gr2.rerankers.listwise.requests import NONE, read
+from gr2.rerankers.record import check_ids
 
 
 def write(model: ListWriter, encoded: Encoded, size: int, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -60,8 +62,13 @@ def in_request_order(chosen: torch.Tensor, encoded: Encoded) -> torch.Tensor:
 
 
 def rank(slates: list[dict], catalogue: Catalogue, folder: str | Path, batch_size: int) -> Iterator[list[str]]:
-    """For each slate the list that the network writes, then the other candidates in their order."""
+    """For each slate the list that the network writes, then the other candidates in their order.
+
+    InputError where the network was fitted on other items or IDs, or has too few outputs for a slate.
+    """
+    check_ids(folder, catalogue)
     model = ListWriter.from_pretrained(folder).eval()
+    check_places(model, slates, folder)
     for start in range(0, len(slates), batch_size):
         part = slates[start : start + batch_size]
         with torch.inference_mode():
@@ -70,3 +77,12 @@ def rank(slates: list[dict], catalogue: Catalogue, folder: str | Path, batch_siz
         for slate, places in zip(part, lists, strict=True):
             first = [slate["candidates"][place] for place in places if place != NONE]
             yield [*first, *(item_id for item_id in slate["candidates"] if item_id not in first)]
+
+
+def check_places(model: ListWriter, slates: list[dict], folder: str | Path) -> None:
+    """InputError where the space is `place` and a slate has more candidates than the network has outputs."""
+    for slate in slates:
+        count = len(slate["candidates"])
+        if model.config.space == "place" and count > model.config.candidates:
+            raise InputError(f"{folder}: it ranks at most {model.config.candidates} candidates; slate_id "
+                             f"'{slate['slate_id']}' has {count}")  # fmt: skip

@@ -131,8 +131,12 @@ def published(folder, year):
 def test_every_published_format_is_read(tmp_path, capsys, year):
     reviews, meta = published(tmp_path, year)
     made = amazon(reviews, meta)
-    assert made.interactions.columns == ["user_id", "item_id", "timestamp", "rating"]
-    assert made.interactions.rows() == EVENTS
+    events = made.interactions
+    assert events.select("user_id", "item_id", "timestamp", "rating").rows() == EVENTS
+    if year.startswith("2023"):  # which has milliseconds
+        assert events["timestamp_ns"].to_list() == [seconds * 10**9 + 271_000_000 for _, _, seconds, _ in EVENTS]
+    else:
+        assert "timestamp_ns" not in events.columns
     items = made.items(pl.Series(["B5", "B4", "B3", "B2", "B1"]))
     assert items.columns == ["item_id", "title", "description", "categories", "brand"]
     assert items.rows() == YEARS[year][-1]
@@ -154,7 +158,7 @@ def test_a_file_without_a_last_newline_is_read_to_its_end(tmp_path):
     (tmp_path / "one.jsonl").write_text(json.dumps(review_2023("A", "B1", 7)))
     (tmp_path / "meta.jsonl").write_text(json.dumps(meta_2023("B1", "The only one")))
     made = amazon(str(tmp_path / "one.jsonl"), str(tmp_path / "meta.jsonl"))
-    assert made.interactions.rows() == [("A", "B1", 7, 5.0)]
+    assert made.interactions.drop("timestamp_ns").rows() == [("A", "B1", 7, 5.0)]
     assert made.items(pl.Series(["B1"]))["title"].to_list() == ["The only one"]
 
 
@@ -247,9 +251,10 @@ def test_a_torn_gzip_is_refused(tmp_path):
 
 def test_missing_and_empty_files_are_named_before_any_reading(tmp_path):
     reviews, meta = published(tmp_path, "2023")
-    for given in ((reviews, None), (None, meta)):
-        with pytest.raises(InputError, match=r"source amazon: expected --interactions .* --items .*metadata"):
-            amazon(*given)
+    for missing, what in (("items", "the metadata file"), ("interactions", "the reviews file")):
+        given = {"items": meta, "interactions": reviews} | {missing: None}
+        with pytest.raises(InputError, match=rf"--source amazon: expected --{missing} FILE, {what}"):
+            prepare.Config(source="amazon", output_dir=str(tmp_path / "out"), **given)
     (tmp_path / "broken.jsonl").write_text("broken")
     with pytest.raises(InputError, match=r"absent\.jsonl: no such file"):  # not: the reviews are broken
         amazon(str(tmp_path / "broken.jsonl"), str(tmp_path / "absent.jsonl"))
@@ -260,6 +265,54 @@ def test_missing_and_empty_files_are_named_before_any_reading(tmp_path):
         prepare.run(prepare.Config(source="amazon", interactions=str(tmp_path / "empty.jsonl"), items=meta,
                                    output_dir=str(tmp_path / "out")))  # fmt: skip
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("changed", "complaint"), [
+    ({"title": 1984}, "column 'title': expected a text, found '1984'"),
+    ({"title": ["A"]}, "column 'title': expected a text"),
+    ({"brand": {"name": "B"}}, "column 'brand': expected a text"),
+    ({"description": [["A"]]}, "column 'description': expected a list of texts"),
+    ({"description": 7}, "column 'description': expected a list of texts"),
+    ({"category": {"Grocery": 1}}, "column 'categories': expected a list of texts"),
+    ({"category": [5]}, "column 'categories': expected a list of texts"),
+    ({"asin": ["B1"]}, "column 'asin': expected a text"),
+])  # fmt: skip
+def test_metadata_of_another_type_are_named(tmp_path, changed, complaint):
+    meta = write(tmp_path / "meta.jsonl", map(json.dumps, [meta_2018("B9", "x"), meta_2018("B1", "Salt") | changed]))
+    with pytest.raises(InputError, match=rf"meta\.jsonl: row 1, {complaint}"):
+        read_meta(tmp_path / "meta.jsonl", pl.Series(["B1"]), every=True)
+    assert meta
+
+
+def test_metadata_cut_short_are_refused_though_nobody_asks_for_the_last_item(tmp_path):
+    meta = write(tmp_path / "meta.jsonl", map(json.dumps, META_2018))
+    (tmp_path / "meta.jsonl").write_bytes((tmp_path / "meta.jsonl").read_bytes()[:-300])
+    with pytest.raises(InputError, match=r"meta\.jsonl: row 5: expected a JSON object .* found a line without its end"):
+        read_meta(tmp_path / "meta.jsonl", pl.Series(["B1"]))
+    assert meta
+
+
+def test_brackets_without_end_are_refused(tmp_path):
+    for line in ("{'asin': 'B1', 'x': " + "[" * 50_000 + "}", '{"asin": "B1", "x": ' + "[" * 200_000 + "}"):
+        write(tmp_path / "meta.json", [line])
+        with pytest.raises(InputError, match=r"meta\.json: row 0: expected a JSON object or a Python dict"):
+            read_meta(tmp_path / "meta.json", pl.Series(["B1"]))
+
+
+def test_every_item_of_the_metadata_may_be_kept(tmp_path):
+    _, meta = published(tmp_path, "2018")
+    items = amazon(*published(tmp_path, "2018")).items(pl.Series(["B1", "B5"]), True)
+    assert items["item_id"].to_list() == ["B1", "B2", "B3", "B4", "B5", "B9"]
+    assert meta
+
+
+@pytest.mark.parametrize("year", YEARS)
+def test_a_review_of_another_century_is_named(tmp_path, year):
+    _, review, *_ = YEARS[year]
+    _, meta = published(tmp_path, year)
+    path = write(tmp_path / "odd.json", [json.dumps(review("A", "B1", 10**9)), json.dumps(review("A", "B2", 10**12))])
+    with pytest.raises(InputError, match=r"odd\.json: row 1, column 'timestamp': expected (milli)?seconds since 1970"):
+        amazon(path, meta)
 
 
 # Not getrusage: after exec its peak is still that of the process that started this one.

@@ -85,7 +85,8 @@ def test_a_release_goes_through_prepare(tmp_path):
                                min_user_events=3, min_item_events=2))  # fmt: skip
     assert read_json(tmp_path / "out" / "summary.json") == {
         "events_read": 6, "users": 2, "items": 3, "events": 6,
-        "splits": {"pretrain": 2, "train": 0, "valid": 2, "test": 2},
+        "splits": {"pretrain": 2, "train": 0, "valid": 2, "test": 2}, "items_without_events": 0,
+        "pretrain_later_than_first_test": 0.0, "pretrain_later_than_median_test": 0.0,
     }  # fmt: skip
     assert pl.read_parquet(tmp_path / "out" / "items.parquet").rows() == ROWS_100K
     events = pl.read_parquet(tmp_path / "out" / "interactions.parquet")
@@ -93,9 +94,10 @@ def test_a_release_goes_through_prepare(tmp_path):
 
 
 def test_a_folder_that_is_no_release_is_refused(tmp_path):
-    for folder in (None, str(tmp_path / "absent")):
-        with pytest.raises(InputError, match=r"source movielens: expected --folder FOLDER, .* found (None|.*absent)$"):
-            movielens(folder)
+    with pytest.raises(InputError, match=r"--folder .*absent: expected a folder, an unpacked release"):
+        movielens(str(tmp_path / "absent"))
+    with pytest.raises(InputError, match=r"--source movielens: expected --folder FOLDER, an unpacked release"):
+        prepare.Config(source="movielens", output_dir=str(tmp_path / "out"))
     (tmp_path / "u.data").write_text("".join(line + "\n" for line in DATA))
     (tmp_path / "movies.csv").write_text("".join(line + "\n" for line in MOVIES_CSV))
     expected = r"expected u\.data and u\.item, ratings\.dat and movies\.dat, or ratings\.csv and movies\.csv"
@@ -107,6 +109,8 @@ BAD_RATINGS = {
     "100k": {
         "196\t1": "row 1, column 'rating': expected a number, found None",
         "196\t1\tgood\t881250949": "row 1, column 'rating': expected a number, found 'good'",
+        "196\t1\tnan\t881250949": "row 1, column 'rating': expected a number, found 'nan'",
+        "196\t1\t3\t881250949000": "row 1, column 'timestamp': expected seconds since 1970, between 1840 and 2100",
         "196\t1\t3\t881250949.5": "row 1, column 'timestamp': expected a number, found '881250949.5'",
         "\t1\t3\t881250949": "row 1, column 'user_id': expected an id",
         "196\t999\t3\t881250949": "row 1, column 'item_id': expected an item of the list of films, found '999'",
@@ -145,11 +149,15 @@ def test_a_bad_rating_is_named(tmp_path, release, line):
     ("100k", f"3|Four Rooms (1995)|01-Jan-1995||x|y|{flags(8)}", r"row 1: expected 24 fields with \| between, found 25"),
     ("1m", "3::Grumpier Old Men (1995)", "row 1: expected 3 fields with :: between, found 2"),
     ("32m", "3,Grumpier Old Men (1995),Comedy,Romance", "not a readable file of MovieLens"),
+    ("100k", ITEM_100K[0], "row 1, column 'item_id': expected unique item ids, found '1'"),
+    ("1m", MOVIES_DAT[0], "row 1, column 'item_id': expected unique item ids, found '1193'"),
+    ("32m", MOVIES_CSV[1], "row 1, column 'item_id': expected unique item ids, found '7'"),
     ("32m", ",Grumpier Old Men (1995),Comedy", "row 0, column 'movieId': expected an id, found None"),
 ])  # fmt: skip
 def test_a_bad_film_is_named(tmp_path, release, line, complaint):
     name, good = RELEASES[release][2:4]
-    folder = unpacked(tmp_path, release, films=[good[0], line, *good[1:]])
+    films = [*good[:2], line, *good[2:]] if line == MOVIES_CSV[1] else [good[0], line, *good[1:]]
+    folder = unpacked(tmp_path, release, films=films)
     with pytest.raises(InputError, match=rf"{name}: {complaint}"):
         movielens(folder)
 
@@ -162,4 +170,13 @@ def test_a_bad_film_is_named(tmp_path, release, line, complaint):
 def test_ratings_in_another_form_are_refused(tmp_path, release, lines, complaint):
     folder = unpacked(tmp_path, release, ratings=lines)
     with pytest.raises(InputError, match=rf"{RELEASES[release][0]}: {complaint}"):
+        movielens(folder)
+
+
+def test_a_list_of_films_cut_short_is_refused(tmp_path):
+    folder = unpacked(tmp_path, "32m")
+    (tmp_path / "movies.csv").write_text("\n".join([*MOVIES_CSV, "99,Torn"]))
+    with pytest.raises(
+        InputError, match=r"movies\.csv: row 3: expected 3 fields, but the file ends before the last one"
+    ):
         movielens(folder)

@@ -159,9 +159,9 @@ def test_broken_gzips_and_absent_files_are_named(tmp_path):
             own_files(items, events, COLUMNS)
     with pytest.raises(InputError, match=r"items\.parquet\.gz: expected a file ending in \.parquet"):
         own_files(str(tmp_path / "items.parquet.gz"), events, COLUMNS)
-    for given in ((None, events), (items, None)):
-        with pytest.raises(InputError, match="source files: expected --items FILE and --interactions FILE"):
-            own_files(*given, [])
+    for given, missing in (({"interactions": events}, "items"), ({"items": items}, "interactions")):
+        with pytest.raises(InputError, match=f"--source files: expected --{missing} FILE"):
+            prepare.Config(output_dir=str(tmp_path / "out"), **given)
 
 
 def test_prepare_takes_the_columns_names_from_the_command_line(tmp_path):

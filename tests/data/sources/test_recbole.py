@@ -114,9 +114,10 @@ def test_a_missing_column_is_named(tmp_path, ending, header, complaint):
 
 
 def test_a_folder_without_one_file_of_each_kind_is_refused(tmp_path):
-    for folder in (None, str(tmp_path / "absent")):
-        with pytest.raises(InputError, match=r"source recbole: expected --folder FOLDER .* found (None|.*absent)$"):
-            recbole(folder)
+    with pytest.raises(InputError, match=r"--folder .*absent: expected a folder with one \.inter"):
+        recbole(str(tmp_path / "absent"))
+    with pytest.raises(InputError, match=r"--source recbole: expected --folder FOLDER with one \.inter"):
+        prepare.Config(source="recbole", output_dir=str(tmp_path / "out"))
     atomic(tmp_path, ML_INTER, ML_ITEM)
     (tmp_path / "set.item").unlink()
     with pytest.raises(InputError, match=r"expected one \.item file, found 0"):

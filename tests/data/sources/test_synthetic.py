@@ -3,11 +3,11 @@ import time
 import numpy as np
 import polars as pl
 import pytest
+from conftest import refused
 from safetensors.numpy import load_file
 
 from gr2.data import prepare
 from gr2.data.sources.synthetic import GENRES, START, synthetic
-from gr2.errors import InputError
 
 FILES = ("items.parquet", "interactions.parquet", "latent.safetensors")
 
@@ -143,7 +143,9 @@ def test_twenty_thousand_users_take_seconds():
     assert 500_000 < len(made.interactions) <= 600_000
 
 
-@pytest.mark.parametrize("changed", [{"items": 19}, {"users": 0}, {"events": 0}])
-def test_a_world_without_users_events_or_an_item_of_each_genre_is_refused(changed):
-    with pytest.raises(InputError, match="source synthetic: expected at least 20 synthetic_items, a user and an event"):
-        synthetic(**({"users": 5, "items": 20, "events": 5, "seed": 0} | changed))
+@pytest.mark.parametrize("words", [("--synthetic_items", "19"), ("--users", "0"), ("--events", "0"), ("--users", "-5"),
+                                   ("--users", "100000000", "--events", "100")])  # fmt: skip
+def test_a_world_without_users_events_or_an_item_of_each_genre_is_refused(tmp_path, words):
+    complaint = refused("prepare", "--source", "synthetic", *words, "--output_dir", tmp_path / "out")
+    assert complaint.startswith(f"{words[0]} {words[1]}: expected")
+    assert not (tmp_path / "out").exists()

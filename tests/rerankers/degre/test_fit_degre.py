@@ -113,19 +113,6 @@ def test_lists_as_shown_are_random_orders_of_the_slate_that_its_seed_decides():
     assert len(listed(slate, 9, 1, 0)["lists"][0]) == 6
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"semantic_ids": None}, "expected --semantic_ids"),
-    ({"tau_w": 0.0}, "tau_w 0.0"),
-    ({"beams": 0}, "beams 0"),
-    ({"alpha": -1.0}, "alpha -1.0"),
-])  # fmt: skip
-def test_wrong_options_are_refused(world, later, tmp_path, changes, message):
-    options = {"items": world.items, "slates": later, "output_dir": str(tmp_path / "out"), "kind": "degre",
-               "semantic_ids": world.semantic_ids} | changes  # fmt: skip
-    with pytest.raises(InputError, match=message):
-        fit.run(fit.Config(**options))
-
-
 @pytest.mark.slow
 def test_an_evaluator_of_other_lists_is_refused_and_labels_can_stand_in(world, later, evaluator, tmp_path):
     options = {"items": world.items, "slates": later, "kind": "degre", "semantic_ids": world.semantic_ids, "epochs": 1,
