@@ -63,12 +63,16 @@ def main(words: list[str]) -> None:
 
 def run_in_a_process(command: list[str]) -> int:
     """Its exit code. Ctrl-C reaches both processes: this one waits until the other has come to its end."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # that of polars goes on waiting, and then loses the exit code
     with subprocess.Popen(command) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
             process.send_signal(signal.SIGINT)  # where only this process was sent one
-            return INTERRUPTED if process.wait() in (INTERRUPTED, -signal.SIGINT) else process.returncode
+            status = process.wait()
+            return INTERRUPTED if status == -signal.SIGINT else status
 
 
 def read_pipeline(path: Path, above: tuple[Path, ...] = ()) -> Plan:

@@ -17,6 +17,13 @@ TOTALS = {"total_flos", "train_loss", "train_runtime", "train_samples_per_second
 SHARDED = ("pytorch_model_fsdp*", "global_step*")  # weights of FSDP's and DeepSpeed's own checkpoints
 
 
+class WithoutCard:
+    """Of a TRL trainer: no README.md. TRL's holds the folder's name and no more than the manifest says."""
+
+    def create_model_card(self, *_, **__) -> None:
+        return
+
+
 def checkpoints(output_dir: str | Path) -> list[Path]:
     """The Trainer's checkpoint folders, newest first; `checkpoint-best`, or a file with such a name, is none of them."""
     found = [path for path in Path(output_dir).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]

@@ -19,6 +19,8 @@ import results_lists
 import results_retrieval
 import results_sids
 
+from gr2.page.render import fixed
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs/results/results.jsonl"
 METRICS = ("recall@1", "recall@3", "recall@5", "ndcg@5", "identity_rate", "kendall_tau", "invalid_rate")
@@ -120,7 +122,7 @@ def table(rows: list[dict]) -> str:
         cells.append(f"{ndcg['value']:.3f} [{ndcg['ci_low']:.3f}, {ndcg['ci_high']:.3f}]")
         gain = value.get((system, "ndcg@5", "input_order"))
         cells.append(f"{gain['value']:+.3f} [{gain['ci_low']:+.3f}, {gain['ci_high']:+.3f}]" if gain else "")
-        cells += [f"{value[system, metric, None]['value']:.2f}" for metric in ("identity_rate", "invalid_rate")]
+        cells += [fixed(value[system, metric, None]["value"], 2) for metric in ("identity_rate", "invalid_rate")]
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
     first = rows[0]
     lines += ["", f"{first['dataset']}, {first['n']} {first.get('split', 'test')} slates, seeds {first['seeds']}; "

@@ -1,3 +1,4 @@
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,6 +21,38 @@ class Config:
     limit: int | None = arg(None, "none: no limit")
     shuffle: bool = arg(True, "yes or no")
     made: int = field(default=7, init=False)
+
+
+@dataclass
+class Ranged:
+    output_dir: str = arg(help="a folder")
+    share: float = arg(0.5, "a share", above=0, below=1)
+    counts: list[int] = arg([1, 2], "several", least=1, most=9)
+    limit: float | None = arg(None, "or none", least=0, most=math.inf)
+    seed: int = arg(0, "a seed")
+    shuffle: bool = arg(False, "no number")
+
+
+@pytest.mark.parametrize(("words", "complaint"), [
+    (["--share", "0"], "--share 0.0: expected a number above 0 and below 1"),
+    (["--share", "1"], "--share 1.0: expected a number above 0 and below 1"),
+    (["--share", "nan"], "--share nan: expected a number above 0 and below 1"),
+    (["--counts", "3", "0"], "--counts 0: expected a number of at least 1 and of at most 9"),
+    (["--counts", "10"], "--counts 10: expected a number of at least 1 and of at most 9"),
+    (["--limit", "-1"], "--limit -1.0: expected a number of at least 0"),
+    (["--limit", "nan"], "--limit nan: expected a number of at least 0"),
+    (["--seed", "-1"], "--seed -1: expected a number of at least 0 and of at most 4294967295"),
+    (["--seed", "4294967296"], "--seed 4294967296: expected a number of at least 0 and of at most 4294967295"),
+])  # fmt: skip
+def test_a_number_outside_its_range_is_refused(words, complaint):
+    with pytest.raises(InputError) as refusal:
+        parse("demo", Ranged, read_options(["--output_dir", "out", *words]))
+    assert str(refusal.value) == complaint
+
+
+def test_numbers_at_the_ends_of_their_ranges_are_taken():
+    words = ["--output_dir", "out", "--counts", "1", "9", "--limit", "inf", "--seed", "4294967295", "--shuffle", "true"]
+    assert parse("demo", Ranged, read_options(words)) == Ranged("out", 0.5, [1, 9], math.inf, 4294967295, True)
 
 
 def parsed(tmp_path, text, *words):
@@ -95,10 +128,41 @@ def test_a_value_may_look_like_an_assignment():
     ("- a\n- b\n", [], r"stage\.yaml: expected a YAML mapping"),
     ("a: [1\n", [], r"stage\.yaml: expected YAML"),
     ("", [], r"stage\.yaml: expected a YAML mapping"),
+    (NEEDED + "kind: 2024-05-01\n", [], r"stage\.yaml: the value of 'kind': expected a text.*found the date 2024-05-01"),
+    (NEEDED + "names: [2024-05-01 10:00:00]\n", [], r"the value of 'names': expected a text.*found the time"),
+    (NEEDED + "names: !!set {a, b}\n", [], r"the value of 'names': expected a text.*found the set"),
+    (NEEDED + "names: !!binary aGk=\n", [], r"the value of 'names': expected a text.*found the bytes"),
+    (NEEDED + "names: [[a], [b]]\n", [], r"stage\.yaml: 'names': expected a value or a list of values, found"),
+    (NEEDED + "names: [{a: 1}]\n", [], r"stage\.yaml: 'names': expected a value or a list of values, found"),
+    (NEEDED + "names: [a, null]\n", [], r"stage\.yaml: 'names': expected a value or a list of values, found"),
+    (NEEDED + "names: &x [*x]\n", [], "none inside of itself"),
+    (NEEDED + "names: &x {a: *x}\n", [], "none inside of itself"),
+    (NEEDED + "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
+        f"{n}: &{n} [*{m},*{m},*{m},*{m},*{m},*{m},*{m},*{m},*{m}]\n" for m, n in zip("abcdefg", "bcdefgh", strict=True)), [],
+     "expected at most 100,000 values"),
+    (NEEDED + "1: x\n", [], r"stage\.yaml: key 1: expected a text"),
+    (NEEDED + "names: {2: x}\n", [], r"stage\.yaml: key 2 of 'names': expected a text"),
+    (NEEDED + "steps: 3\nsteps: 4\n", [], r"stage\.yaml: expected YAML, but the key 'steps' stands twice"),
+    ("[" * 5000 + "]" * 5000, [], r"stage\.yaml: expected YAML"),
+    ("a: \x00\n", [], r"stage\.yaml: expected YAML"),
+    (NEEDED + "steps: " + "9" * 30 + "\n", [], "--steps 9+: expected a number of at most 9223372036854775807"),
+    (NEEDED + "steps: 1.0e+30\n", [], r"--steps 1e\+30: expected a whole number"),
+    (NEEDED + "learning_rate: .nan\n", [], "--learning_rate nan: expected a number"),
+    (NEEDED + "learning_rate: 1e400\n", [], "--learning_rate inf: expected a number"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said(tmp_path, text, words, complaint):
     with pytest.raises(InputError, match=complaint):
         parsed(tmp_path, text, *words)
+
+
+def test_a_mapping_that_is_merged_into_another_may_be_changed_there(tmp_path):
+    config = parsed(tmp_path, "<<: {items: a, output_dir: out, steps: 3}\nitems: b\n")
+    assert (config.items, config.steps) == ("b", 3)
+
+
+def test_a_file_that_is_a_folder(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path}: expected a YAML file, but Is a directory"):
+        read_options(["--config", str(tmp_path)])
 
 
 def test_a_file_that_is_not_there():

@@ -133,6 +133,15 @@ def test_a_typing_error_in_the_last_stage_shows_before_the_first_runs(world, tmp
     assert not (tmp_path / "run").exists()
 
 
+def test_a_value_out_of_range_in_the_last_stage_shows_before_the_first_runs(world, tmp_path, capsys):
+    for wrong in ({"seed": -1}, {"rankings": ["oracle=x.parquet"]}):  # a range, and what a Config checks itself
+        with pytest.raises(SystemExit) as stop:
+            main(["run", "--config", str(recipe(world, tmp_path, evaluate=wrong))])
+        assert stop.value.code == 2
+        assert capsys.readouterr().err.startswith("gr2: evaluate: --")
+        assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(("text", "complaint"), [
     ("stage: []\n", "expected one key, 'stages'"),
     ("stages: {}\n", "expected one key, 'stages'"),
@@ -145,6 +154,17 @@ def test_a_typing_error_in_the_last_stage_shows_before_the_first_runs(world, tmp
     ("stages:\n- for: {a: 1}\n  stages: []\n", "expected `for: {NAME:"),
     ("stages:\n- for: {a: [1]}\n", "expected `for: {NAME:"),
     ("stages:\n- prepare:\n", "stages entry 1: expected 'STAGE: FILE or mapping'"),
+    ("stages: []\n", "expected one key, 'stages', with a list"),
+    ("stages:\n- prepare: {config: 3, output_dir: a}\n", "stages entry 1: config: expected the name of a file, found 3"),
+    ("stages:\n- prepare: {output_dir: [a, b]}\n", "stages entry 1: stage prepare: expected one output_dir"),
+    ("stages:\n- prepare: {output_dir: a, seed: 2024-05-01}\n", "the value of 'seed'.*found the date 2024-05-01"),
+    ("stages:\n- prepare: {output_dir: a, columns: [[b]]}\n", "'columns': expected a value or a list of values"),
+    ("stages: &x\n- for: {a: [1]}\n  stages: *x\n", "none inside of itself"),
+    ("stages:\n- prepare: {output_dir: runs/a}\n- embed: {output_dir: runs/./a, items: i}\n", "found output_dir runs/a twice"),
+    ("stages:\n- prepare: {output_dir: a, seed: -1}\n", "^prepare: --seed -1: expected a number of at least 0"),
+    ("stages:\n- prepare: {output_dir: a}\n- evaluate: {output_dir: b, rankings: c.parquet}\n", "^evaluate: "),
+    ("base: pipeline.yaml\nfolder: runs/x\n", "expected a base that is not, by way of its own base, this recipe itself"),
+    ("base: .\nfolder: runs/x\n", "expected a YAML file, but Is a directory"),
     ("stages:\n- prepare: {output_dir: a, seed: x}\n", "prepare: --seed x: expected a whole number"),
 ])  # fmt: skip
 def test_a_recipe_that_makes_no_sense_is_refused(tmp_path, text, complaint):
@@ -196,8 +216,24 @@ def test_a_recipe_can_be_another_one_with_changes(world, done, tmp_path):
     ({"slate": {"seed": 1}}, "'slate': expected the options of one of the base's folders, prepare, slates, shuffled, evaluate"),
     ({"slates": "x.yaml"}, "'slates': expected the options"),
     ({"base": "nothing.yaml"}, "no such file"),
+    ({"base": "empty.yaml"}, r"empty\.yaml: expected one key, 'stages', with a list"),
+    ({"base": "keys.yaml"}, r"keys\.yaml: expected one key, 'stages', with a list"),
+    ({"base": "flat.yaml"}, "expected a base that writes to one folder"),
+    ({"base": "mixed.yaml"}, "expected a base that writes to one folder"),
+    ({"base": "back.yaml"}, "expected a base that is not, by way of its own base, this recipe itself"),
+    ({"base": "same.yaml", "out": {"seed": 1}}, "'out': expected the options of one of the base's folders, out, out"),
+    ({"slates": {"output_dir": None}}, "'slates': expected one output_dir"),
+    ({"slates": {"output_dir": "runs/mine/prepare"}}, "found output_dir runs/mine/prepare twice"),
+    ({"slates": {"seed": [[1]]}}, "'seed': expected a value or a list of values"),
 ])  # fmt: skip
 def test_changes_that_fit_no_base_are_refused(done, tmp_path, values, complaint):
+    prepared = {name: [{"prepare": {"output_dir": folder}} for folder in folders] for name, folders in {
+        "empty": [], "flat": ["prepare"], "mixed": ["runs/a", "/runs/b"], "same": ["runs/a/out", "runs/b/out"],
+    }.items()}  # fmt: skip
+    for name, stages in prepared.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (tmp_path / "keys.yaml").write_text("a: 1\n")
+    (tmp_path / "back.yaml").write_text(yaml.safe_dump({"base": "mine.yaml", "folder": "runs/back"}))
     mine = tmp_path / "mine.yaml"
     mine.write_text(yaml.safe_dump({"base": str(done / "pipeline.yaml"), "folder": "runs/mine"} | values))
     with pytest.raises(InputError, match=complaint):

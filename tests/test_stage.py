@@ -6,12 +6,13 @@ import polars as pl
 import pytest
 
 from gr2 import __version__
-from gr2.artifacts import write_text
+from gr2.artifacts import write_json, write_text
 from gr2.cli import main
 from gr2.code_version import code_version
 from gr2.config import read_options
 from gr2.errors import InputError
-from gr2.stage import is_current
+from gr2.evaluation import evaluate
+from gr2.stage import describe, is_current
 
 
 def words(world, folder, **changed):
@@ -87,6 +88,43 @@ def test_a_finished_folder_is_current_until_something_differs(world, tmp_path):
     assert not current(world, out, slates=slates)
     slates.unlink()
     assert not current(world, out, slates=slates)
+
+
+def test_the_evaluator_is_an_input(world, tmp_path):
+    """`gr2 fit --evaluator` and `gr2 evaluate --evaluator` read a model's folder; a file more in it is a change, too."""
+    (tmp_path / "evaluator").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "evaluator" / name).write_text("{}")
+    options = {
+        "slates": [world.slates],
+        "evaluator": [str(tmp_path / "evaluator")],
+        "output_dir": [str(tmp_path / "out")],
+    }
+    config = evaluate.Config(slates=world.slates, rankings=["r=r.parquet"], evaluator=options["evaluator"][0], list_size=3,
+                             items="i", semantic_ids="s", output_dir=options["output_dir"][0])  # fmt: skip
+    (tmp_path / "evaluator/model.safetensors").unlink()
+    plan = describe("evaluate", options, config)
+    assert set(plan["inputs"]) == {world.slates, str(tmp_path / "evaluator/config.json")}
+    write_json(tmp_path / "out/manifest.json", plan | {"outputs": {}})
+    assert is_current("evaluate", options)
+    (tmp_path / "evaluator/more.json").write_text("{}")
+    assert not is_current("evaluate", options)
+    (tmp_path / "evaluator/more.json").unlink()
+    assert is_current("evaluate", options)
+    (tmp_path / "evaluator/config.json").write_text('{"epochs": 9}')
+    assert not is_current("evaluate", options)
+
+
+def test_an_input_that_was_a_name_and_now_is_a_folder_is_a_change(world, tmp_path, monkeypatch):
+    """`--model_name_or_path NAME` is a hub id until a folder of that name is there."""
+    monkeypatch.chdir(tmp_path)
+    options = {"slates": [world.slates], "top_k": ["own/model"], "output_dir": [str(tmp_path / "out")]}
+    config = evaluate.Config(slates=world.slates, rankings=["r=r.parquet"], output_dir=options["output_dir"][0])
+    write_json(tmp_path / "out/manifest.json", describe("evaluate", options, config) | {"outputs": {}})
+    assert is_current("evaluate", options)
+    (tmp_path / "own/model").mkdir(parents=True)
+    (tmp_path / "own/model/config.json").write_text("{}")
+    assert not is_current("evaluate", options)
 
 
 def test_an_output_that_changed_or_is_gone_is_noticed(world, tmp_path):

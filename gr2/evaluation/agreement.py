@@ -17,6 +17,7 @@ from gr2.rerankers.degre.fit_evaluator import JUDGED_LISTS, collate, listed, qua
 from gr2.rerankers.degre.lookahead import Lookahead, score
 from gr2.rerankers.degre.mining import mine
 from gr2.rerankers.listwise import requests
+from gr2.rerankers.record import check_ids, check_kind
 
 ENUMERATED, SAMPLED = 1_000_000, 1_000
 TIE = 1e-5  # scores so near are the same: the same list scored in another batch
@@ -29,6 +30,8 @@ def better_shares(
     higher than the order's, and what is to be known of the measurement: `lists`, `method`, and the evaluator's `auc` and
     `calibration_error` on lists of these slates as in its training.
     """
+    check_kind(folder, ("evaluator",), "evaluator")
+    check_ids(folder, catalogue)
     evaluator = Evaluator.from_pretrained(folder).eval()
     if size > evaluator.config.list_size:
         raise InputError(f"{folder}: it was fitted for lists of {evaluator.config.list_size}, --list_size is {size}")

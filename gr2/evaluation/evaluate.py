@@ -21,6 +21,7 @@ from gr2.evaluation import metrics, systems
 from gr2.evaluation.buckets import EVENTS, HISTORY, bucketed, found_first
 from gr2.evaluation.inputs import (
     kind,
+    later_than_first_test,
     log_files,
     missing_slates,
     named_files,
@@ -29,7 +30,6 @@ from gr2.evaluation.inputs import (
     read_slates_report,
     read_split,
     read_traces,
-    share_after_test,
 )
 
 
@@ -127,7 +127,7 @@ def evaluate_retrieval(config: Config) -> None:
     results, curves = retrieval.evaluate(
         config.interactions, config.items, config.split, lists, config.resamples, config.seed
     )
-    results["trained_after_first_test_event"] = share_after_test(config.interactions)
+    results["pretrain_later_than_first_test"] = later_than_first_test(config.interactions)
     made = {name: retrieval.making(file) for name, file in lists.items()}
     page = retrieval_report.render(results, curves, made)
     write_json(Path(config.output_dir) / "metrics.json", results)
@@ -178,7 +178,7 @@ def evaluate_rankings(config: Config) -> None:
         "slates_without_relevant_item": unusable,
         "slates_left_out": len(labelled) - len(slates),
         "missing": missing,
-        "trained_after_first_test_event": share_after_test(config.interactions) if config.interactions else None,
+        "pretrain_later_than_first_test": later_than_first_test(config.interactions) if config.interactions else None,
         "kinds": {name: kind(name, files[name][0], own[0]) for name, own in rankings.items()},
         "systems": {name: systems.mean_summary(own) for name, own in summaries.items()},
         "seeds": {name: systems.by_seed(own) for name, own in summaries.items() if len(own) > 1},

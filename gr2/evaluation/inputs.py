@@ -117,18 +117,16 @@ def kind(name: str, path: str, ranking: pl.DataFrame) -> str:
     return "reference" if reranker in simple.NAMES or knows else "reranker"
 
 
-def share_after_test(path: str) -> float | None:
-    """The share of what is trained on, events of the splits pretrain and train, that is later than the first test event.
-
-    None where the events have no times, or none are test. Splits are by user: what others did later is known in training.
+def later_than_first_test(path: str) -> float | None:
+    """The share of pretrain events that are later than the first test event: splits are by user, and what is learned of others
+    may not have been known yet. None where the events have no times, or there are none of either.
     """
     events = read_interactions(path)
     require_columns(events, path, ("split",))
     if "timestamp" not in events.columns:
         return None
-    first = events.filter(pl.col("split") == "test")["timestamp"].min()
-    trained = events.filter(pl.col("split").is_in(["pretrain", "train"]))["timestamp"]
-    return None if first is None or trained.is_empty() else float((trained > first).mean())
+    learned, tests = (events.filter(pl.col("split") == split)["timestamp"] for split in ("pretrain", "test"))
+    return None if learned.is_empty() or tests.is_empty() else float((learned > tests.min()).mean())
 
 
 def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.DataFrame, int]:

@@ -187,7 +187,7 @@ def left_out(results: dict) -> list[str]:
     if results["slates_left_out"]:
         missing = ", ".join(f"{count} by {name}" for name, count in results["missing"].items())
         sentences.append(f"{results['slates_left_out']} more slates are left out, as some rankings have no answer to them "
-                         f"({missing}); those that are left need not be alike.")  # fmt: skip
+                         f"({missing}); those that are left may be easier or harder.")  # fmt: skip
     return sentences
 
 

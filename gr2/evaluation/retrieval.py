@@ -70,7 +70,8 @@ def making(file: str) -> dict:
     beside = Path(file).parent
     report = read_json(beside / "slates_report.json") if (beside / "slates_report.json").exists() else {}
     manifest = read_json(beside / MANIFEST) if (beside / MANIFEST).exists() else {}
-    seen = {True: "never listed", False: "may be listed", None: "not recorded"}[report.get("exclude_seen")]
+    excluded = report.get("exclude_seen")
+    seen = "never listed" if excluded is True else "may be listed" if excluded is False else "not recorded"
     return {"pre_ranker": report.get("pre_ranker", "not recorded"), "seen": seen, "seconds": manifest.get("seconds"),
             "command": manifest.get("command", "not recorded")}  # fmt: skip
 

@@ -22,7 +22,7 @@ def headline(results: dict, metric: str) -> dict[str, str]:
     rows = {row["baseline"]: row for row in results["comparisons"] if (row["system"], row["metric"]) == (best, metric)}
     text = best + named_seeds(results, best) + " " + "; ".join(against(row, systems) for row in rows.values())
     if systems[best]["invalid_rate"] > 0:
-        text += f". {unusable(systems[best])} of its answers were unusable; there the input order stands"
+        text += f". {unusable(systems[best]).capitalize()} of its answers were unusable; there the input order stands"
     if len(leading) > 1:
         text += f". It is the best of {len(leading)} systems on these very slates, which flatters it a little"
     others = [row for row in results["comparisons"]
@@ -30,7 +30,8 @@ def headline(results: dict, metric: str) -> dict[str, str]:
               and results["kinds"].get(row["system"], "reference") != "reference"]  # fmt: skip
     if others:
         clauses = [clause(row, results) for row in sorted(others, key=lambda row: row["delta"])]
-        text += f". The other learned systems against the input order, {metric.upper()}: " + "; ".join(clauses)
+        named = "system" if len(others) == 1 else "systems"
+        text += f". The other learned {named} against the input order, {metric.upper()}: " + "; ".join(clauses)
     signs = {name: sign(row) for name, row in rows.items()}
     worse = any(sign(row) < 0 for row in others)
     tone = "bad" if signs["input_order"] < 0 else "good" if min(signs.values()) > 0 and not worse else "open"
@@ -61,7 +62,7 @@ def clause(row: dict, results: dict) -> str:
 
 def unusable(system: dict) -> str:
     """The share of unusable answers; never 0 %."""
-    return f"{100 * system['invalid_rate']:.0f} %" if system["invalid_rate"] >= 0.005 else "Under 1 %"
+    return f"{100 * system['invalid_rate']:.0f} %" if system["invalid_rate"] >= 0.005 else "under 1 %"
 
 
 def against(row: dict, systems: dict) -> str:

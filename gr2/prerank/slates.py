@@ -37,7 +37,7 @@ class Config:
     top_k: str | None = arg(
         None, "file: your own ranker's lists, a table with user_id, position, candidates, optional scores", path=True
     )
-    candidates: int = arg(10, "items a slate holds (GR2: 10)", least=2)
+    candidates: int = arg(10, "items a slate holds (GR2: 10)", least=1)
     depth: int | None = arg(
         None,
         "also write top_k.parquet, the first DEPTH items at every position, for `gr2 evaluate --top_k`; beam searches at least "

@@ -27,12 +27,12 @@ class Partial:
             raise InputError(f"{self.path}: expected lines of JSON ({error}); delete it to start anew") from None
         self.started = bool(lines)
         for number, line in enumerate(lines):
+            if not isinstance(line, dict) or not {"made_of", "slate_id"} & set(line):
+                raise InputError(f"{self.path}: row {number}: expected an answer; delete the file to start anew")
             if number == 0 or "made_of" in line:  # two processes in one folder leave two heads
                 self.check(line.get("made_of", {}))
-            elif "slate_id" in line:
-                self.done.setdefault(line["slate_id"], line)
             else:
-                raise InputError(f"{self.path}: row {number}: expected an answer; delete the file to start anew")
+                self.done.setdefault(line["slate_id"], line)
 
     def check(self, found: dict) -> None:
         other = [name for name in self.made_of if found.get(name) != self.made_of[name]]

@@ -76,12 +76,12 @@ class Config:
 
 def run(config: Config) -> None:
     slates = chosen_slates(config)
-    rows = answers(config, slates)
+    output = Path(config.output_dir)
+    rows = answers(config, slates, output)
     for slate, row in zip(slates, rows, strict=True):
         if row["slate_id"] != slate["slate_id"] or sorted(row["ranking"]) != sorted(slate["candidates"]):
             raise InputError(f"reranker {config.reranker}: slate_id '{slate['slate_id']}': expected an order of its "
                              f"candidates, found {row['ranking']}")  # fmt: skip
-    output = Path(config.output_dir)
     types = {name: dtype for name, dtype in COLUMNS.items() if name in rows[0]}
     write_parquet(pl.DataFrame(rows, schema=types), output / "rankings.parquet")
     (output / PARTIAL).unlink(missing_ok=True)
@@ -103,8 +103,8 @@ def chosen_slates(config: Config) -> list[dict]:
     return frame.to_dicts()
 
 
-def answers(config: Config, slates: list[dict]) -> list[dict]:
-    """Rows of rankings.parquet, by the reranker that the folder's record names."""
+def answers(config: Config, slates: list[dict], output: Path) -> list[dict]:
+    """Rows of rankings.parquet, by the reranker that the folder's record names; `output` is for unfinished work."""
     if config.reranker in simple.NAMES:
         note_unused(config, config.reranker)
         return by_rule(config, slates)
@@ -115,7 +115,7 @@ def answers(config: Config, slates: list[dict]) -> list[dict]:
     if kind == LANGUAGE_MODEL:
         from gr2.rerankers import llm
 
-        return llm.answers(config, slates)
+        return llm.answers(config, slates, output)
     note_unused(config, kind)
     if kind == "evaluator":
         raise InputError(

@@ -50,8 +50,8 @@ class Stopping(EarlyStoppingCallback):
         if not all(parameter.isfinite().all() for parameter in model.parameters()):
             for folder in Path(args.output_dir).glob("checkpoint-*"):
                 shutil.rmtree(folder)
-            raise InputError(f"--learning_rate {args.learning_rate}: expected a smaller one; after epoch "
-                             f"{state.epoch:.0f} the weights are not finite")  # fmt: skip
+            raise InputError(f"after epoch {state.epoch:.0f} the weights are not finite; expected a smaller "
+                             f"--learning_rate than {args.learning_rate}, or smaller labels")  # fmt: skip
 
 
 class OneDevice(TrainingArguments):

@@ -13,8 +13,10 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
+from gr2.training import WithoutCard
 
-class RecipeDecoding:
+
+class RecipeDecoding(WithoutCard):
     """Of a TRL trainer with rollouts: they follow its options alone, and no token is sampled that the tokenizer lacks."""
 
     def __init__(self, *args, **kwargs):
@@ -31,9 +33,6 @@ class RecipeDecoding:
     def _generate_single_turn(self, *args, **kwargs) -> tuple:
         with without_own_settings(self.accelerator.unwrap_model(self.model)):
             return super()._generate_single_turn(*args, **kwargs)
-
-    def create_model_card(self, *_, **__) -> None:
-        """TRL would write a README.md that holds the folder's name at each checkpoint; the manifest says more."""
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from trl.trainer.utils import pad
 
 from gr2.answers import reasoning_span
 from gr2.language_model.chat import encode_turn
+from gr2.training import WithoutCard
 
 IGNORED = -100
 
@@ -49,7 +50,7 @@ class Collator(DataCollatorForLanguageModeling):
         return super().torch_call(examples) | {"weights": padded}
 
 
-class WeightedSFTTrainer(SFTTrainer):
+class WeightedSFTTrainer(WithoutCard, SFTTrainer):
     """SFTTrainer on batches with `weights` [batch, length], 0 where a token is not learned."""
 
     def _get_num_items_in_batch(self, batch_samples: list[dict], device: torch.device) -> torch.Tensor:

@@ -182,6 +182,7 @@ def from_teacher(config: Config, slates: list[dict], prompt: Prompt, catalogue: 
     The model is loaded for what is still to be asked: a finished run resumes without it.
     """
     teacher = Teacher(config, prompt, catalogue)
+    teacher.check_room(slates)
     fit = teacher.fit(slates)
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gr2.answers import parse
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
+from gr2.language_model.checks import check_room
 from gr2.language_model.history import fit_history
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.samplers import Request, Sample, Sampler, open_sampler
@@ -51,6 +52,12 @@ class Teacher:
             return slates
         tokenizer = load_tokenizer(self.config.tokenizer or self.config.model_name_or_path)
         return fit_history(slates, self.messages, tokenizer, self.config.max_prompt_tokens)
+
+    def check_room(self, slates: list[dict]) -> None:
+        """InputError where an answer cannot fit into max_tokens; nobody knows the tokens of a server without `tokenizer`."""
+        name = self.config.tokenizer or (None if self.config.engine == "openai" else self.config.model_name_or_path)
+        if name and slates:
+            check_room("max_tokens", self.config.max_tokens, load_tokenizer(name), slates, self.shown, self.prompt)
 
     def request(self, slate: dict, attempt: int) -> Request:
         """What a slate is asked; every attempt has its own seed, the same in a resumed run, and is hotter."""

@@ -1,3 +1,4 @@
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -6,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.data.splits import in_order, k_core, leave_one_out, popularity, with_splits
+from gr2.data.splits import by_time, in_order, k_core, later_share, leave_one_out, popularity, with_splits
+from gr2.errors import InputError
 
 pairs = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=60)
 small = st.integers(1, 4)
@@ -129,6 +131,72 @@ def test_shares_zero_are_leave_one_out():
 def test_shares_by_hand():
     split = with_splits(ordered_users([20]), 0.2, 0.05, 0.15)["split"].to_list()
     assert split == ["pretrain"] * 12 + ["train"] * 4 + ["valid"] + ["test"] * 3
+
+
+NAMES = ("pretrain", "train", "valid", "test")
+moments = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=1, max_size=60)  # user, time
+
+
+def ordered_in_time(rows):
+    schema = {"user_id": pl.Int64, "timestamp": pl.Int64}
+    events = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
+        pl.col("user_id").cast(pl.String), pl.int_range(pl.len()).cast(pl.String).alias("item_id")
+    )
+    return in_order(events, 0)
+
+
+@given(moments, st.floats(0, 0.3), st.floats(0, 0.3), st.floats(0, 0.3))
+def test_by_time_every_event_of_a_split_is_earlier_than_those_of_the_next(rows, train, valid, test):
+    ordered = ordered_in_time(rows)
+    try:
+        split = by_time(ordered, train, valid, test)
+    except InputError as error:
+        assert "found none for" in str(error)
+        return
+    assert split.drop("split").equals(ordered)
+    found = [split.filter(pl.col("split") == name)["timestamp"] for name in NAMES]
+    there = [times for times in found if len(times)]
+    assert all(before.max() < after.min() for before, after in itertools.pairwise(there))
+    for times, share in zip(found, (1, train, valid, test), strict=True):
+        assert (len(times) > 0) == (share > 0)
+    assert later_share(split) in (0, None)
+
+
+def test_shares_by_time_are_of_all_events():
+    """Three users: one early, one late, one all along."""
+    rows = [(0, at) for at in range(40)] + [(1, 60 + at) for at in range(40)] + [(2, 5 * at) for at in range(20)]
+    split = by_time(ordered_in_time(rows), 0.2, 0.05, 0.15)
+    assert [(split["split"] == name).sum() for name in NAMES] == [60, 20, 5, 15]
+    assert set(split.filter(pl.col("user_id") == "0")["split"]) == {"pretrain"}
+    assert set(split.filter(pl.col("user_id") == "1")["split"]) == {"pretrain", "train", "valid", "test"}
+    assert set(by_time(ordered_in_time(rows), 0, 0, 0.15)["split"]) == {"pretrain", "test"}
+
+
+def test_events_of_one_moment_are_in_one_split():
+    rows = [(0, 1)] * 50 + [(0, 2)] * 50
+    split = by_time(ordered_in_time(rows), 0, 0, 0.1)
+    assert [(split["split"] == name).sum() for name in NAMES] == [50, 0, 0, 50]
+    with pytest.raises(InputError, match="expected events of more moments, found none for 'train'"):
+        by_time(ordered_in_time(rows), 0.2, 0.05, 0.15)
+    with pytest.raises(InputError, match="found none for 'pretrain'"):
+        by_time(ordered_in_time(rows[:50]), 0, 0, 0.15)
+
+
+def test_a_split_by_time_needs_times_that_agree_with_the_positions():
+    rows = pl.DataFrame({"user_id": ["u"] * 3, "item_id": ["a", "b", "c"], "position": [0, 1, 2]})
+    with pytest.raises(InputError, match="--split time: expected interactions with a column 'timestamp'"):
+        by_time(rows, 0.2, 0.2, 0.2)
+    with pytest.raises(InputError, match=r"user 'u', position 2 \(from 0\) is earlier than the event before it"):
+        by_time(rows.with_columns(pl.Series("timestamp", [1, 5, 3])), 0.2, 0.2, 0.2)
+
+
+def test_the_share_of_pretrain_events_later_than_the_tests():
+    events = pl.DataFrame({"timestamp": [1, 2, 3, 4, 5, 6, 3, 5, 9], "split": ["pretrain"] * 6 + ["test"] * 3})
+    assert later_share(events) == 0.5  # 4, 5 and 6 are later than 3
+    assert later_share(events, 0.5) == pytest.approx(1 / 6)  # than 5: 6
+    assert later_share(events, 1.0) == 0
+    assert later_share(events.drop("timestamp")) is None
+    assert later_share(events.head(6)) is None and later_share(events.tail(3)) is None
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=5), st.randoms(use_true_random=False))

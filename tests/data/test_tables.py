@@ -1,4 +1,6 @@
+import gzip
 import json
+import random
 
 import polars as pl
 import pytest
@@ -199,3 +201,50 @@ def test_a_parquet_file_cut_anywhere_is_refused(tmp_path):
         (tmp_path / "cut.parquet").write_bytes(whole[:length])
         with pytest.raises(InputError, match=r"cut\.parquet: not a readable parquet file"):
             tables.read_items(tmp_path / "cut.parquet")
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".jsonl", ".csv", ".jsonl.gz", ".csv.gz"])
+def test_a_file_cut_or_flipped_anywhere_is_read_or_refused_with_a_sentence(tmp_path, ending):
+    items = {name: values * 8 for name, values in ITEMS.items()} | {"item_id": [f"i{n}" for n in range(24)]}
+    whole = made(tmp_path, items, ending.removesuffix(".gz")).read_bytes()
+    whole = gzip.compress(whole) if ending.endswith(".gz") else whole
+    rng, path = random.Random(0), tmp_path / f"broken{ending}"
+    for _ in range(60):
+        content = bytearray(whole)
+        for _ in range(rng.choice((1, 3, 20))):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        for damaged in (content, whole[: rng.randrange(len(whole))]):
+            path.write_bytes(damaged)
+            try:
+                tables.read_items(path)
+            except InputError as error:
+                assert str(error).startswith(f"{path}: ") and len(str(error).splitlines()) == 1
+
+
+def test_a_csv_file_that_ends_within_its_last_row_is_refused(tmp_path):
+    path = tmp_path / "items.csv"
+    for content, row in ((b"item_id,title\na,A\nb", 1), (b"item_id,title,description\na,A,x\nb,B", 1),
+                         (b"item_id\ttitle\na\tA\nb", 1)):  # fmt: skip
+        path = path.with_suffix(".tsv" if b"\t" in content else ".csv")
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=rf"row {row}: expected \d fields, but the file ends before the last one"):
+            tables.read_items(path)
+    for whole in (
+        b"item_id,title\na,A\nb,",
+        b"item_id,title\na,A\nb,\n",
+        b"item_id,title\na,A\nb,B",
+        b"item_id,title\n",
+    ):
+        (tmp_path / "items.csv").write_bytes(whole)
+        tables.read_items(tmp_path / "items.csv")
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    (tmp_path / "items.csv").write_text("item_id,title,title\na,A,B\n")
+    with pytest.raises(InputError, match=r"items\.csv: column 'title': expected it once, found it twice"):
+        tables.read_items(tmp_path / "items.csv")
+
+
+def test_an_empty_title_is_empty_however_csv_writes_it(tmp_path):
+    (tmp_path / "items.csv").write_text('item_id,title,description\na,,x\nb,"",x\nc,C,x\n')
+    assert tables.read_items(tmp_path / "items.csv")["title"].to_list() == ["", "", "C"]

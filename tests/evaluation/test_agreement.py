@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -11,6 +12,7 @@ from gr2.evaluation import agreement, metrics
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
 from gr2.rerankers.degre.lookahead import score
 from gr2.rerankers.listwise import requests
+from gr2.rerankers.record import write_record
 
 IDS = [f"i{number}" for number in range(9)]
 CATALOGUE = Catalogue(
@@ -33,6 +35,7 @@ def folder(tmp_path_factory) -> str:
         parameter.data.normal_(std=0.4)
     folder = tmp_path_factory.mktemp("evaluator")
     model.save_pretrained(folder)
+    write_record(folder, "evaluator", CATALOGUE)
     return str(folder)
 
 
@@ -80,6 +83,13 @@ def test_where_lists_are_too_many_random_ones_give_nearly_the_same(folder, monke
     drawn, about = agreement.better_shares(SLATES, middle, folder, CATALOGUE, 3, 0)
     assert about["method"] == "1000 random lists" and drawn == pytest.approx(exact, abs=0.05)
     assert not np.array_equal(drawn, exact)
+
+
+def test_an_evaluator_of_other_semantic_ids_is_refused(folder):
+    """Its embeddings are of codes: under other IDs it would judge other items."""
+    swapped = dict(zip(CATALOGUE.codes, reversed(CATALOGUE.codes.values()), strict=True))
+    with pytest.raises(InputError, match="it was fitted on other items or semantic IDs than the ones given"):
+        agreement.better_shares(SLATES, [], folder, replace(CATALOGUE, codes=swapped), 3, 0)
 
 
 def test_lists_longer_than_the_evaluator_knows_are_refused(folder):

@@ -285,18 +285,18 @@ def test_rankings_of_a_part_of_the_slates_are_refused_or_judged_on_what_all_have
         run(config(folder, allow_missing=True))
 
 
-def test_the_report_says_what_share_of_training_is_later_than_the_first_test_event(folder):
+def test_the_report_says_what_share_of_pretrain_is_later_than_the_first_test_event(folder):
     events = [("u0", "i0", "pretrain", 1), ("u0", "i1", "train", 5), ("u0", "i2", "valid", 6), ("u0", "i3", "test", 7),
-              ("u1", "i0", "pretrain", 6), ("u1", "i1", "pretrain", 7), ("u1", "i2", "train", 8),
+              ("u1", "i0", "pretrain", 6), ("u1", "i1", "pretrain", 7), ("u1", "i4", "pretrain", 8), ("u1", "i2", "train", 9),
               ("u1", "i3", "test", 9)]  # fmt: skip
     frame = pl.DataFrame(events, schema=["user_id", "item_id", "split", "timestamp"], orient="row")
     frame.write_parquet(folder / "events.parquet")
     found = results(folder, interactions=str(folder / "events.parquet"))
-    assert found["trained_after_first_test_event"] == 0.2  # one of five; an event at the same time is not later
+    assert found["pretrain_later_than_first_test"] == 0.25  # an event at the same time is not later
     page = (folder / "out/report.html").read_text()
-    assert "20.0 % of the training events (pretrain and train) are later than the first test event." in page
+    assert "25.0 % of the pretrain events are later than the first test event." in page
     frame.drop("timestamp").with_columns(position=pl.int_range(pl.len())).write_parquet(folder / "events.parquet")
-    assert results(folder, interactions=str(folder / "events.parquet"))["trained_after_first_test_event"] is None
+    assert results(folder, interactions=str(folder / "events.parquet"))["pretrain_later_than_first_test"] is None
 
 
 def test_same_inputs_same_bytes_and_the_seed_matters(folder):

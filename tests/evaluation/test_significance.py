@@ -24,7 +24,7 @@ def test_interval_covers_the_true_difference_about_as_often_as_it_says():
 
 
 def test_with_few_users_the_interval_covers_as_often_as_it_says_too():
-    """Unexpanded, the intervals of 8 users cover the truth in 86 % of these worlds."""
+    """Unexpanded, the intervals of 8 users cover the truth in 90 % of these worlds."""
     rng = np.random.default_rng(6)
     covered = 0
     for seed in range(300):

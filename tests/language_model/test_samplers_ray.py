@@ -1,13 +1,18 @@
 """The sampler on Ray, in a local Ray of its own."""
 
 import json
+import os
+import sys
+import time
 from importlib.util import find_spec
 
 import pytest
 from test_samplers import CONVERSATIONS, model, ranking_schema  # noqa: F401
 
+from gr2 import errors
 from gr2.errors import InputError
-from gr2.language_model.samplers import Request, open_sampler
+from gr2.language_model import samplers_ray
+from gr2.language_model.samplers import Request, Sample, Sampler, open_sampler
 from gr2.semantic_ids.tokens import sid_string
 
 pytestmark = pytest.mark.slow
@@ -16,6 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     ray = pytest.importorskip("ray")
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
     yield
     ray.shutdown()
 
@@ -54,6 +60,52 @@ def test_a_workers_complaint_is_one_sentence(model):  # noqa: F811
         sampler.answer([Request("long", [{"role": "user", "content": "word " * 200}], 0, 1.0)], top_p=1.0, max_tokens=9)
     with pytest.raises(InputError, match="ray_engine 'ray': expected one of vllm, transformers"):
         open_sampler("ray", model, ray_engine="ray")
+
+
+class Failing(Sampler):
+    """Answers three requests a batch; at the request named 0 it fails or takes its process with it."""
+
+    def __init__(self, dies: bool):
+        self.dies = dies
+
+    def stream(self, take, *, top_p, max_tokens):
+        while requests := take(3):
+            if any(request.key == 0 for request in requests):
+                time.sleep(3)  # until the batches before are read
+                if self.dies:
+                    os._exit(1)
+                raise RuntimeError("the device is lost\nand this line is about where")
+            yield [(request, Sample("fine", "stop", 1, 1)) for request in requests]
+
+
+class FailingWorker(samplers_ray.Worker):
+    dies = False
+
+    def __init__(self, top_p: float, max_tokens: int, **_):
+        self.sampler, self.settings = Failing(self.dies), {"top_p": top_p, "max_tokens": max_tokens}
+
+
+class DyingWorker(FailingWorker):
+    dies = True
+
+
+@pytest.mark.parametrize(
+    ("worker", "message"),
+    [
+        (FailingWorker, "^a Ray worker failed: RuntimeError: the device is lost$"),
+        (DyingWorker, "^a Ray worker failed: ActorDied"),
+    ],
+)
+def test_a_worker_that_fails_is_one_sentence_and_what_was_answered_stays(monkeypatch, worker, message):
+    monkeypatch.setattr(samplers_ray, "Worker", worker)
+    monkeypatch.setattr(samplers_ray, "RESTARTS", 0)
+    sampler = open_sampler("ray", "none", ray_engine="transformers", batch_size=3, progress=False)
+    waiting, answered = requests(9), []
+    with pytest.raises(errors.ServiceError, match=message):
+        for some in sampler.stream(lambda room: [waiting.pop() for _ in range(min(room, len(waiting)))], top_p=1.0,
+                                   max_tokens=4):  # fmt: skip
+            answered += [request.key for request, _ in some]
+    assert {6, 7, 8} <= set(answered) <= {3, 4, 5, 6, 7, 8}, "Ray holds one batch back"
 
 
 @pytest.mark.vllm

@@ -200,10 +200,9 @@ LATER = {"protocol": "later", "relevant": 2}
     (LATER | {"train_horizon": 2}, "--train_horizon 2: expected --protocol next"),
     (LATER | {"relevant": 10}, "--relevant 10: expected fewer than --candidates, 10"),
     (LATER | {"pre_ranker": "file", "top_k": "x"}, "--pre_ranker file: expected others than file and beam"),
-    ({"candidates": 1}, "--candidates 1: expected a number of at least 2"),
     ({"liked": "nan"}, "--liked nan: expected a number"),
     *(({name: 0}, f"--{name} 0: expected a number of at least 1") for name in
-      ("history", "depth", "beams", "window", "batch_size", "relevant", "train_horizon", "max_positions")),
+      ("candidates", "history", "depth", "beams", "window", "batch_size", "relevant", "train_horizon", "max_positions")),
 ])  # fmt: skip
 def test_bad_options_are_refused_and_nothing_is_written(world, tmp_path, changed, message):
     assert message in refused("slates", *words(world, tmp_path / "out", **changed))

@@ -1,10 +1,9 @@
 import polars as pl
 import pytest
 
-from gr2.artifacts import read_json
+from gr2.artifacts import read_json, write_json
 from gr2.cli import main
 from gr2.rerankers.prm import PRM, PRMConfig
-from gr2.rerankers.record import write_record
 from gr2.rerankers.simple import NAMES
 
 
@@ -76,7 +75,7 @@ def test_blend_and_prm_need_what_features_are_made_of(world, tmp_path, capsys):
     error = refused(world, tmp_path / "out", capsys, reranker=tmp_path / "blend", interactions=world.interactions)
     assert "reranker blend: expected --interactions and --embeddings" in error
     PRM(PRMConfig()).save_pretrained(tmp_path / "prm")
-    write_record(tmp_path / "prm", "prm")
+    write_json(tmp_path / "prm" / "reranker.json", {"kind": "prm"})
     error = refused(world, tmp_path / "out", capsys, reranker=tmp_path / "prm", embeddings=world.embeddings)
     assert "reranker prm: expected --interactions and --embeddings" in error
     rerank(

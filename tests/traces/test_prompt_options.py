@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from gr2.artifacts import read_json, read_lines
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.samplers import Request, Sample, Sampler
@@ -26,9 +28,8 @@ def test_traces_say_by_which_prompt_domain_and_priming_they_were_made(world, tmp
     assert read_json(tmp_path / "summary.json")["prompt"] == said
     system = read_lines(tmp_path / "traces.jsonl", ("messages",))[0]["messages"][0]["content"]
     assert "expert in films" in system and "sequels" not in system
-    assert {"rejection.yaml", "movies.yaml"} <= {path.name for path in input_paths(config)}, (
-        "the manifest has their sha256"
-    )
+    read = {Path(path).name for path in input_paths(config, {})}
+    assert {"rejection.yaml", "movies.yaml"} <= read, "the manifest has their sha256"
 
 
 def test_a_teacher_is_shown_as_much_of_a_history_as_its_budget_has_room_for(world, tmp_path, monkeypatch):

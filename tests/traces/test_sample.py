@@ -83,7 +83,7 @@ def fake(monkeypatch) -> FakeSampler:
 
 
 def config(tables, folder: Path, **changes) -> sample.Config:
-    defaults = {"prompt": "rejection", "model_name_or_path": "fake", "tries": 3, "batch_size": 4}
+    defaults = {"prompt": "rejection", "model_name_or_path": "fake", "engine": "openai", "tries": 3}
     return sample.Config(**tables, **(defaults | {"output_dir": str(folder)} | changes))
 
 
@@ -321,7 +321,7 @@ class Citing(FakeSampler):
         super().__init__()
         sids = dict(zip(ITEMS, map(sid_string, CODES), strict=True))
         self.slates = {}
-        for slate in pl.read_parquet(tables["slates"]).iter_rows(named=True):
+        for slate in pl.read_parquet(tables["slates"]).filter(pl.col("split") == "train").iter_rows(named=True):
             ranked = sorted(slate["candidates"], key=lambda i: i not in relevant(tables)[slate["slate_id"]])
             reasoning = f"This user likes drama best of all, lately {sids[slate['history'][place]]}."
             self.slates[slate["slate_id"]] = answer(reasoning, [sids[item_id] for item_id in ranked])
@@ -347,11 +347,11 @@ def test_an_explanation_cites_only_what_the_budget_left_of_the_history(tables, t
     asked = Citing(tables, 0)
     monkeypatch.setattr(teacher, "open_sampler", lambda *_, **__: asked)
     name = "packaged:smollm2-135m-instruct"
-    run(tables, tmp_path / "whole", model_name_or_path=name, tries=1, max_prompt_tokens=100_000)
+    run(tables, tmp_path / "whole", tokenizer=name, tries=1, max_prompt_tokens=100_000)
     tokenizer = teacher.load_tokenizer(name)
     budget = min(len(tokenizer.apply_chat_template(request.messages, add_generation_prompt=True)["input_ids"])
                  for request in asked.asked) - 1  # fmt: skip
-    rows = run(tables, tmp_path / "fit", model_name_or_path=name, tries=1, max_prompt_tokens=budget)
+    rows = run(tables, tmp_path / "fit", tokenizer=name, tries=1, max_prompt_tokens=budget)
     assert {row["reason"] for row in rows} == {"invented_id"}
 
 
@@ -463,10 +463,13 @@ def test_the_summary_counts(tables, tmp_path, fake):
         ({"mode": "targeted"}, "`target`"),
         ({"split": "valid"}, "expected slates of split 'valid'"),
         ({"least_gain": 4}, "--least_gain 4: expected less"),
-        ({"max_prompt_tokens": 100, "engine": "openai"}, "--max_prompt_tokens 100: with --engine openai expected --tokenizer"),
+        ({"max_tokens": 40, "tokenizer": "packaged:smollm2-135m-instruct"}, "--max_tokens 40: expected at least 1"),
+        ({"max_tokens": 40, "engine": "transformers", "model_name_or_path": "packaged:smollm2-135m-instruct"},
+         "--max_tokens 40: expected at least 1"),
+        ({"max_prompt_tokens": 100}, "--max_prompt_tokens 100: with --engine openai expected --tokenizer"),
         ({"max_tokens": 512, "max_model_len": 512}, "--max_tokens 512: expected less than --max_model_len 512"),
-        ({"base_url": "http://u:secret@host/v1"}, "--base_url http://***@host/v1: expected a URL"),
-        ({"base_url": "host/v1", "engine": "openai"}, "--base_url host/v1: expected a URL"),
+        ({"base_url": "http://u:secret@host/v1", "engine": "vllm"}, "--base_url http://***@host/v1: expected a URL"),
+        ({"base_url": "host/v1"}, "--base_url host/v1: expected a URL"),
         ({"skip_accepted": "nowhere.jsonl"}, "nowhere"),
         *(({name: value}, f"--{name} {value}: expected a number")
           for names, values in ((("tries", "accept_top", "batch_size", "max_tokens", "concurrency", "workers", "max_slates",
@@ -485,7 +488,12 @@ def test_wrong_input_is_named_and_nothing_is_written(tables, tmp_path, fake, cha
 
 def words(tables, folder: Path, **changes) -> list[str]:
     """The command line of `config`."""
-    options = {"prompt": "rejection", "model_name_or_path": "fake", "output_dir": folder} | changes
+    options = {
+        "prompt": "rejection",
+        "model_name_or_path": "fake",
+        "engine": "openai",
+        "output_dir": folder,
+    } | changes
     options = tables | {name: value for name, value in options.items() if value is not None}
     return [f"--{name}={value}" for name, value in options.items()]
 
@@ -502,9 +510,7 @@ def test_the_command_line_asks_a_server(tables, tmp_path):
         return answer(f"The user likes this kind of film, so {ids[0]} fits.", ids)
 
     with FakeServer(reply) as server:
-        done = gr2(
-            "traces", *words(tables, tmp_path, engine="openai", base_url=server.url, model_name_or_path="fake-teacher")
-        )
+        done = gr2("traces", *words(tables, tmp_path, base_url=server.url, model_name_or_path="fake-teacher"))
     rows = read_lines(tmp_path / "traces.jsonl", COLUMNS)
     assert len(rows) == len(server.requests) == 19 and {row["teacher"] for row in rows} == {"fake-teacher"}
     accepted = sum(row["accepted"] for row in rows)
@@ -525,7 +531,7 @@ def test_a_server_that_fails_ends_the_run_with_one_sentence_and_loses_nothing(ta
         return Odd(good) if well or len(server.requests) <= 5 else Odd("<html>Service is busy</html>")
 
     with FakeServer(reply) as server:
-        command = ["traces", *words(tables, tmp_path / "out", engine="openai", base_url=server.url, concurrency=1)]
+        command = ["traces", *words(tables, tmp_path / "out", base_url=server.url, concurrency=1)]
         with pytest.raises(SystemExit) as ended:
             main(command)
         said = capsys.readouterr().err.splitlines()

@@ -1,0 +1,106 @@
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from conftest import refused
+
+from gr2.rerankers import rerank
+
+PARTIAL = "answers.partial"
+LONG = 450  # items; with five tokens each more than the model's context of 2,048
+
+
+@pytest.fixture(scope="module")
+def known(world, midtrained, tmp_path_factory) -> dict[str, str]:
+    """A prompt that shows whole histories, and slates whose last test slate has one that does not fit."""
+    folder = tmp_path_factory.mktemp("long")
+    prompt = yaml.safe_load(Path("gr2/prompt_files/student_no_trace.yaml").read_text())
+    for name, longest in (("long", 500), ("short", 3)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(prompt | {"max_history": longest}))
+    slates = pl.read_parquet(world.slates)
+    histories = slates["history"].to_list()
+    last = int((slates["split"] == "test").arg_true()[-1])
+    histories[last] = (histories[last] * LONG)[:LONG]
+    slates.with_columns(pl.Series("history", histories)).write_parquet(folder / "slates.parquet")
+    return {"items": world.items, "semantic_ids": world.semantic_ids, "slates": str(folder / "slates.parquet"),
+            "reranker": midtrained, "prompt": str(folder / "long.yaml"), "batch_size": "8", "max_tokens": "110",
+            "structured": "true"}  # fmt: skip
+
+
+def words(known: dict, **changed) -> list[str]:
+    return [word for name, value in (known | changed).items() for word in (f"--{name}", str(value))]
+
+
+def test_answers_of_another_prompt_or_model_are_never_mixed_in(known, tmp_path):
+    """The first run ends in its last round; what it had is only for the same model, prompt, slates and options."""
+    out = tmp_path / "out"
+    assert "more than the model's context" in refused("rerank", "--output_dir", out, *words(known))
+    kept = (out / PARTIAL).read_text().splitlines()
+    assert len(kept) == 25  # a head, and three rounds of eight
+    short = known["prompt"].replace("long.yaml", "short.yaml")
+    for changed, named in (({"prompt": short}, "prompt"), ({"temperature": 1}, "temperature"), ({"seed": 3}, "seed")):
+        error = refused("rerank", "--output_dir", out, *words(known, **changed))
+        assert f"answers.partial: holds answers of a run with another {named}; give another --output_dir" in error
+    assert (out / PARTIAL).read_text().splitlines() == kept and not (out / "rankings.parquet").exists()
+
+
+def test_the_same_run_goes_on_and_takes_what_was_answered(known, tmp_path):
+    out, short = tmp_path / "out", known["prompt"].replace("long.yaml", "short.yaml")
+    config = rerank.Config(output_dir=str(out), **typed(known | {"prompt": short}))
+    rerank.run(config)
+    whole = pl.read_parquet(out / "rankings.parquet")
+    assert whole["valid"].all() and whole["reason"].dtype == pl.String and whole["reason"].is_null().all()
+    from gr2.rerankers.llm import made_of
+    from gr2.rerankers.partial import Partial
+
+    answered = [row | {"reasoning": "kept"} for row in whole.to_dicts()[:5]]
+    Partial(out, made_of(config)).append(answered)
+    rerank.run(config)
+    again = pl.read_parquet(out / "rankings.parquet")
+    assert again["reasoning"].to_list() == ["kept"] * 5 + [""] * (len(whole) - 5)
+    assert again["ranking"].equals(whole["ranking"]) and not (out / PARTIAL).exists()
+
+
+def typed(known: dict) -> dict:
+    return known | {"batch_size": 8, "max_tokens": 110, "structured": True}
+
+
+def test_two_heads_and_torn_ends_are_read_and_other_lines_refused(tmp_path):
+    from gr2.rerankers.partial import Partial
+
+    made = {"seed": 0}
+    head, row = json.dumps({"made_of": made}), json.dumps({"slate_id": "a", "ranking": ["x"]})
+    (tmp_path / PARTIAL).write_text(
+        "\n".join([head, row, head, json.dumps({"slate_id": "a", "ranking": ["y"]}), '{"sla'])
+    )
+    assert Partial(tmp_path, made).done == {"a": {"slate_id": "a", "ranking": ["x"]}}
+    (tmp_path / PARTIAL).write_text(head[:7])  # a torn head is none
+    assert Partial(tmp_path, made).done == {} and not Partial(tmp_path, made).started
+    (tmp_path / PARTIAL).write_text(row + "\n")  # what gr2 wrote before answers were bound to their run
+    for content, complaint in ((row, "another seed"), (f'{head}\n{json.dumps({"made_of": {"seed": 1}})}', "another seed"),
+                               (f"{head}\n{{}}", "row 1: expected an answer"), (f"{head}\n[1", "expected lines of JSON"),
+                               (f"{head}\n[1]", "row 1: expected an answer")):  # fmt: skip
+        (tmp_path / PARTIAL).write_text(content + "\n")
+        with pytest.raises(Exception, match=complaint) as refusal:
+            Partial(tmp_path, made)
+        assert type(refusal.value).__name__ == "InputError"
+
+
+@pytest.mark.parametrize("prompt", ["student", "student_no_trace"])
+def test_an_answer_that_cannot_fit_is_refused_before_the_model_is_asked(world, known, tmp_path, prompt):
+    given = words(known, slates=world.slates, prompt=prompt, max_tokens=30)
+    error = refused("rerank", "--output_dir", tmp_path / "out", *given)
+    assert (
+        "--max_tokens 30: expected at least " in error and "shortest answer for the 10 candidates of slate_id" in error
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_room_that_is_asked_for_is_enough_for_a_ranking(world, known, tmp_path):
+    given = words(known, slates=world.slates, prompt="student_no_trace", max_tokens=30)
+    room = int(refused("rerank", "--output_dir", tmp_path / "out", *given).split("at least ")[1].split(",")[0])
+    config = typed(known) | {"slates": world.slates, "prompt": "student_no_trace", "max_tokens": room}
+    rerank.run(rerank.Config(output_dir=str(tmp_path / "out"), max_slates=4, **config))
+    assert pl.read_parquet(tmp_path / "out" / "rankings.parquet")["valid"].all()
