@@ -55,7 +55,7 @@ def test_guided_prompts_know_only_what_a_domain_brings(name):
         return render(prompt, SLATE, CATALOGUE, IDS[4])[0]["content"], prompt.label["priming"]
 
     movies = "movies"
-    knowledge = yaml.safe_load(Path(movies).read_text())["priming"]
+    knowledge = yaml.safe_load((FOLDER / "domains/movies.yaml").read_text())["priming"]
     (alone, without), (primed, with_it) = system(), system(movies)
     assert (without, with_it) == (False, True)
     assert primed.replace(knowledge + "\n", "") == alone != primed
@@ -204,7 +204,6 @@ def test_a_name_is_a_prompt_of_gr2s_own_wherever_it_runs(tmp_path, monkeypatch):
     ("answer", "{properties: {recommendations: list}}", "each a mapping"),
     ("answer", "{properties: {recommendations: {}, score: {}}}", "found score"),
     ("answer", "{properties: {recommendations: {}, explanation: {pattern: 3}}}", "pattern: expected a text"),
-    ("answer", "{properties: {recommendations: {}}, made: 2026-01-01}", "expected a JSON schema"),
 ])  # fmt: skip
 def test_fields_of_the_wrong_kind_are_refused(tmp_path, field, value, complaint):
     fields = {

@@ -1,5 +1,5 @@
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from gr2.answers import parse, write_answer
@@ -26,7 +26,9 @@ def sentencepiece_style(kind: str) -> PreTrainedTokenizerFast:
     made = PreTrainedTokenizerFast(
         tokenizer_object=backend, eos_token="</s>", unk_token="<unk>", clean_up_tokenization_spaces=False
     )
-    made.add_tokens(vocabulary(3, 8))
+    made.add_tokens(
+        [AddedToken(token, normalized=False, special=False) for token in vocabulary(3, 8)]
+    )  # as `expand` does
     return made
 
 

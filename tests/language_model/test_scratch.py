@@ -56,6 +56,6 @@ def test_a_dirty_title_makes_no_token_that_a_grammar_cannot_hold():
     from gr2.language_model.checks import check_grammar
 
     tokenizer = train_tokenizer(["x" * 3000] * 5, 400)
-    assert max(map(len, tokenizer.get_vocab())) == 32
+    assert max(map(len, tokenizer.get_vocab())) <= 32
     properties = {"recommendations": {"type": "array", "items": {"enum": ["a", "b"]}, "uniqueItems": True}}
     check_grammar("model", tokenizer, {"type": "object", "properties": properties}, [])
