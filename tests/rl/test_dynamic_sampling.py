@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.errors import InputError
-from gr2.rl.dynamic_sampling import refuse_unlearned, replacements, whole_groups, with_spread
+from gr2.rl.dynamic_sampling import replacements, whole_groups, with_spread
 from gr2.training import train
 
 flags = st.lists(st.booleans(), max_size=12)
@@ -136,6 +136,8 @@ def test_what_rounding_leaves_of_equal_rewards_is_no_advantage(tmp_path):
 
 def test_a_training_that_learned_nothing_is_refused_and_so_is_its_resumption(tmp_path):
     """The checkpoints stay, and none of them has a log: 3 steps, logged every 10."""
+    from gr2.rl.dynamic_sampling import refuse_unlearned
+
     options = {"lively": 0, "max_resamples": 0, "per_device_train_batch_size": 8, "save_strategy": "steps", "save_steps": 2,
                "logging_steps": 10}  # fmt: skip
     for _ in range(2):
