@@ -10,7 +10,7 @@ from gr2.answers import parse
 from gr2.artifacts import files_below, sha256
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
-from gr2.language_model.checks import check_answer, check_room
+from gr2.language_model.checks import check_answer
 from gr2.language_model.history import fit_history
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.room import check_room
@@ -35,7 +35,7 @@ def answers(config: "Config", slates: list[dict], output: Path) -> list[dict]:
     tokenizer = load_tokenizer(config.reranker)
     check_taught(config.reranker, tokenizer, catalogue, config.semantic_ids)
     check_answer(config.reranker, tokenizer, prompt, slates[0], catalogue)
-    check_room("max_tokens", config.max_tokens, tokenizer, slates, catalogue, prompt)
+    check_room(slates, catalogue, prompt, tokenizer, config.max_tokens)
     partial = Partial(output, made_of(config))
     if config.max_prompt_tokens is not None:
         slates = fit_history(
