@@ -54,3 +54,25 @@ def check_grammar(name_or_path: str, tokenizer: PreTrainedTokenizerBase, schema:
         raise InputError(
             f"{name_or_path}: the grammar does not admit an answer's token {tokenizer.decode(ids[admitted])!r}"
         )
+
+
+def check_room(
+    option: str,
+    limit: int,
+    tokenizer: PreTrainedTokenizerBase,
+    slates: list[dict],
+    catalogue: Catalogue,
+    prompt: Prompt,
+) -> None:
+    """InputError where the shortest answer that ranks a slate has more than `limit` tokens, its end included.
+
+    Such an answer would always be cut off. `option` is the limit's name.
+    """
+    reasoning = "." if prompt.has_trace else None
+    for start in range(0, len(slates), 1000):
+        part = slates[start : start + 1000]
+        answers = [write_answer(reasoning, slate["candidates"], catalogue) for slate in part]
+        for slate, ids in zip(part, tokenizer(answers, add_special_tokens=False)["input_ids"], strict=True):
+            if len(ids) + 1 > limit:
+                raise InputError(f"--{option} {limit}: expected at least {len(ids) + 1}, the tokens of the shortest answer for "
+                                 f"the {len(slate['candidates'])} candidates of slate_id '{slate['slate_id']}'")  # fmt: skip

@@ -60,7 +60,9 @@ class Config:
     relevant: int = arg(
         6, "protocol later: the next RELEVANT items are relevant, and candidates whatever the pre-ranker says", least=1
     )
-    liked: float = arg(4.0, "protocol impressions: relevant are items with this rating or a better one")
+    liked: float = arg(
+        4.0, "protocol impressions: relevant are items with this rating or a better one", least=-1e9, most=1e9
+    )
     shuffle: bool = arg(
         False,
         "later, impressions: candidates in random order, without scores: neither says whom the pre-ranker would have left out",

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from gr2.answers import parse, write_answer
+from gr2.answers import parse
 from gr2.artifacts import files_below, sha256
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
-from gr2.language_model.checks import check_answer
+from gr2.language_model.checks import check_answer, check_room
 from gr2.language_model.history import fit_history
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.samplers import Sampler, open_sampler
@@ -34,7 +34,7 @@ def answers(config: "Config", slates: list[dict], output: Path) -> list[dict]:
     tokenizer = load_tokenizer(config.reranker)
     check_taught(config.reranker, tokenizer, catalogue, config.semantic_ids)
     check_answer(config.reranker, tokenizer, prompt, slates[0], catalogue)
-    check_room(slates, catalogue, prompt, tokenizer, config.max_tokens)
+    check_room("max_tokens", config.max_tokens, tokenizer, slates, catalogue, prompt)
     partial = Partial(output, made_of(config))
     if config.max_prompt_tokens is not None:
         slates = fit_history(
@@ -62,18 +62,6 @@ def made_of(config: "Config") -> dict:
     paths = {name: vars(config)[name] for name in INPUTS} | {"prompt": prompt_file(config.prompt)}
     files = {name: {str(file): sha256(file) for file in files_below(path)} for name, path in paths.items()}
     return files | {name: vars(config)[name] for name in SAMPLING}
-
-
-def check_room(slates: list[dict], catalogue: Catalogue, prompt: Prompt, tokenizer, max_tokens: int) -> None:
-    """InputError where the shortest answer that ranks a slate has more than `max_tokens` tokens, its end included."""
-    reasoning = "." if prompt.has_trace else None
-    for start in range(0, len(slates), 1000):
-        part = slates[start : start + 1000]
-        answers = [write_answer(reasoning, slate["candidates"], catalogue) for slate in part]
-        for slate, tokens in zip(part, tokenizer(answers, add_special_tokens=False)["input_ids"], strict=True):
-            if len(tokens) + 1 > max_tokens:
-                raise InputError(f"--max_tokens {max_tokens}: expected at least {len(tokens) + 1}, the shortest answer for "
-                                 f"the {len(slate['candidates'])} candidates of slate_id '{slate['slate_id']}'")  # fmt: skip
 
 
 def rank(

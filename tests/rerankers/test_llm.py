@@ -7,8 +7,8 @@ import yaml
 from conftest import refused
 
 from gr2.rerankers import rerank
-from gr2.rerankers.partial import PARTIAL, Partial
 
+PARTIAL = "answers.partial"
 LONG = 450  # items; with five tokens each more than the model's context of 2,048
 
 
@@ -53,6 +53,7 @@ def test_the_same_run_goes_on_and_takes_what_was_answered(known, tmp_path):
     whole = pl.read_parquet(out / "rankings.parquet")
     assert whole["valid"].all() and whole["reason"].dtype == pl.String and whole["reason"].is_null().all()
     from gr2.rerankers.llm import made_of
+    from gr2.rerankers.partial import Partial
 
     answered = [row | {"reasoning": "kept"} for row in whole.to_dicts()[:5]]
     Partial(out, made_of(config)).append(answered)
@@ -67,6 +68,8 @@ def typed(known: dict) -> dict:
 
 
 def test_two_heads_and_torn_ends_are_read_and_other_lines_refused(tmp_path):
+    from gr2.rerankers.partial import Partial
+
     made = {"seed": 0}
     head, row = json.dumps({"made_of": made}), json.dumps({"slate_id": "a", "ranking": ["x"]})
     (tmp_path / PARTIAL).write_text(
