@@ -9,6 +9,7 @@ import pytest
 from gr2.cli import STAGES
 from gr2.config import describe_options, is_input, is_required, library_options, limits_of, parse
 from gr2.errors import InputError
+from gr2.prompts import prompt_file
 from gr2.stage import input_paths
 
 NO_PATHS = {
@@ -68,7 +69,9 @@ def test_every_input_reaches_the_manifest_and_the_help(stage, tmp_path):
 
 def test_a_default_is_an_input_too():
     config = CONFIGS["rerank"](items="i", slates="s", reranker="random", output_dir="o")
-    assert config.prompt in input_paths(config, {"items": ["i"], "slates": ["s"], "reranker": ["random"]})
+    assert str(prompt_file(config.prompt)) in input_paths(
+        config, {"items": ["i"], "slates": ["s"], "reranker": ["random"]}
+    )
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -106,8 +109,8 @@ def test_zero_negative_and_endless_numbers_are_taken_or_refused_in_a_sentence(st
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if library_options(CONFIGS[stage])])
 @pytest.mark.parametrize(("name", "value", "expected"), [
-    ("learning_rate", "-0.1", "of at least 0"),
-    ("learning_rate", "nan", "of at least 0"),
+    ("learning_rate", "-0.1", "(of at least|above) 0"),
+    ("learning_rate", "nan", "(of at least|above) 0"),
     ("per_device_train_batch_size", "0", "of at least 1"),
     ("gradient_accumulation_steps", "-2", "of at least 1"),
     ("max_steps", "0", "of at least 1, or -1"),
