@@ -18,5 +18,7 @@ def check_room(
         answers = [write_answer(reasoning, slate["candidates"], catalogue) for slate in part]
         for slate, tokens in zip(part, tokenizer(answers, add_special_tokens=False)["input_ids"], strict=True):
             if len(tokens) + 1 > max_tokens:
-                raise InputError(f"--max_tokens {max_tokens}: expected at least {len(tokens) + 1}, the tokens of the shortest "
-                                 f"answer for the {len(slate['candidates'])} candidates of slate_id '{slate['slate_id']}'")  # fmt: skip
+                raise InputError(
+                    f"--max_tokens {max_tokens}: expected at least {len(tokens) + 1}, the tokens of the shortest answer for "
+                    f"the {len(slate['candidates'])} candidates of slate_id '{slate['slate_id']}'"
+                )
