@@ -119,7 +119,7 @@ def test_a_failing_stage_stops_the_run_with_its_exit_code(world, done):
     before = contents(done)
     stopped = gr2("run", "--config", recipe(world, done, slates={"candidates": 60}), expect=2)
     recipe(world, done)
-    assert "found no target" in stopped.stderr
+    assert "targets are missed" in stopped.stderr
     assert "stage slates ended with 2; the same command goes on from here" in stopped.stderr
     assert "rerank" not in stopped.stdout
     assert contents(done) == before  # what was finished is as it was
@@ -162,7 +162,7 @@ def test_a_value_out_of_range_in_the_last_stage_shows_before_the_first_runs(worl
     ("stages: &x\n- for: {a: [1]}\n  stages: *x\n", "none inside of itself"),
     ("stages:\n- prepare: {output_dir: runs/a}\n- embed: {output_dir: runs/./a, items: i}\n", "found output_dir runs/a twice"),
     ("stages:\n- prepare: {output_dir: a, seed: -1}\n", "^prepare: --seed -1: expected a number of at least 0"),
-    ("stages:\n- prepare: {output_dir: a}\n- evaluate: {output_dir: b, rankings: c.parquet}\n", "^evaluate: "),
+    ("stages:\n- prepare: {output_dir: a, source: synthetic}\n- evaluate: {output_dir: b, rankings: c.parquet}\n", "^evaluate: "),
     ("base: pipeline.yaml\nfolder: runs/x\n", "expected a base that is not, by way of its own base, this recipe itself"),
     ("base: .\nfolder: runs/x\n", "expected a YAML file, but Is a directory"),
     ("stages:\n- prepare: {output_dir: a, seed: x}\n", "prepare: --seed x: expected a whole number"),
