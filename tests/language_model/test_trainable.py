@@ -88,10 +88,10 @@ def test_two_phases_make_a_plain_checkpoint_that_knows_the_ids(world, midtrained
 
 
 @pytest.mark.parametrize(("words", "complaint"), [
-    (["--trainable", "rows"], "trainable rows: expected --model_name_or_path"),
-    (["--trainable", "rows", "--model_name_or_path", "x", "--weight_decay", "0.1"], "expected weight_decay 0"),
-    (["--mixture", "sequential=1", "general=1"], "expected both or neither"),
-    (["--general_text", "x.txt"], "expected both or neither"),
+    (["--trainable", "rows"], "--trainable rows: expected model_name_or_path"),
+    (["--trainable", "rows", "--model_name_or_path", "x", "--weight_decay", "0.1"], "--weight_decay 0.1: expected 0"),
+    (["--mixture", "sequential=1", "general=1"], "expected general_text"),
+    (["--general_text", "x.txt"], "expected general=WEIGHT in the mixture"),
 ])  # fmt: skip
 def test_options_that_do_not_go_together_are_refused(world, tmp_path, words, complaint):
     assert complaint in refused("midtrain", "--items", world.items, "--interactions", world.interactions, "--semantic_ids",

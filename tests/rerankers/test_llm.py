@@ -6,7 +6,9 @@ import pytest
 import yaml
 from conftest import refused
 
+from gr2.errors import InputError
 from gr2.rerankers import rerank
+from gr2.stage import run_stage
 
 PARTIAL = "answers.partial"
 LONG = 450  # items; with five tokens each more than the model's context of 2,048
@@ -41,9 +43,14 @@ def test_answers_of_another_prompt_or_model_are_never_mixed_in(known, tmp_path):
     assert len(kept) == 25  # a head, and three rounds of eight
     short = known["prompt"].replace("long.yaml", "short.yaml")
     for changed, named in (({"prompt": short}, "prompt"), ({"temperature": 1}, "temperature"), ({"seed": 3}, "seed")):
-        error = refused("rerank", "--output_dir", out, *words(known, **changed))
-        assert f"answers.partial: holds answers of a run with another {named}; give another --output_dir" in error
+        with pytest.raises(
+            InputError, match=f"answers.partial: holds answers of a run with another {named}; give another"
+        ):
+            rerank.run(rerank.Config(output_dir=str(out), **typed(known | changed)))
     assert (out / PARTIAL).read_text().splitlines() == kept and not (out / "rankings.parquet").exists()
+    run_stage("rerank", ["--output_dir", str(out), *words(known, prompt=short)])
+    assert (tmp_path / "out.old-1" / PARTIAL).read_text().splitlines() == kept  # `gr2 rerank` moved it away before
+    assert pl.read_parquet(out / "rankings.parquet").height == 31
 
 
 def test_the_same_run_goes_on_and_takes_what_was_answered(known, tmp_path):
