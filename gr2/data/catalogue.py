@@ -1,12 +1,16 @@
 """The items as stages see them: text and semantic ID by item id."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from gr2.data.tables import read_items, read_semantic_ids
-from gr2.data.text import neutralise
+from gr2.data.text import defuse, neutralise
+
+if TYPE_CHECKING:  # slow to import
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,15 @@ class Catalogue:
     @property
     def levels(self) -> int:
         return len(next(iter(self.codes.values())))
+
+    def safe_for(self, tokenizer: "PreTrainedTokenizerBase") -> "Catalogue":
+        """The same items with text that holds none of the tokens that were added to this tokenizer's vocabulary."""
+        tokens = frozenset(tokenizer.get_added_vocab())
+
+        def safe(texts: dict[str, str]) -> dict[str, str]:
+            return {item_id: defuse(text, tokens) for item_id, text in texts.items()}
+
+        return replace(self, title=safe(self.title), category=safe(self.category), description=safe(self.description))
 
 
 def read_catalogue(items: str, semantic_ids: str) -> Catalogue:

@@ -97,6 +97,7 @@ def run(config: Config) -> None:
     catalogue = read_catalogue(config.items, config.semantic_ids)
     histories = pretrain_histories(config.interactions, catalogue)
     model, tokenizer, token_ids = base_model(config, catalogue)
+    catalogue = catalogue.safe_for(tokenizer)
     make = exercise_examples if config.exercises else packed_examples
     examples = make(config, histories, catalogue, tokenizer)
     if not examples:

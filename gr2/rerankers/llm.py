@@ -34,6 +34,7 @@ def answers(config: "Config", slates: list[dict], output: Path) -> list[dict]:
     prompt = load_prompt(config.prompt)
     tokenizer = load_tokenizer(config.reranker)
     check_taught(config.reranker, tokenizer, catalogue, config.semantic_ids)
+    catalogue = catalogue.safe_for(tokenizer)
     check_answer(config.reranker, tokenizer, prompt, slates[0], catalogue)
     check_room(slates, catalogue, prompt, tokenizer, config.max_tokens)
     partial = Partial(output, made_of(config))

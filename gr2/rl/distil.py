@@ -70,6 +70,7 @@ def run(config: Config) -> None:
         )
     taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     check_taught(config.teacher, tokenizer, catalogue, config.semantic_ids)
+    catalogue = catalogue.safe_for(tokenizer)
     check_answer(config.model_name_or_path, tokenizer, prompt, slates[0], catalogue)
     student, teacher = load_model(config.model_name_or_path), load_model(config.teacher)
     without_other_padding(student, teacher)

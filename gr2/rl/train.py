@@ -104,6 +104,7 @@ def run(config: Config) -> None:
     catalogue = read_catalogue(config.items, config.semantic_ids)
     tokenizer = load_tokenizer(config.model_name_or_path)
     taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
+    catalogue = catalogue.safe_for(tokenizer)
     rows = training_rows(config, catalogue, prompt)
     judged = validation_rows(config, catalogue, prompt) if config.eval_slates else []
     print(f"{len(rows)} slates, {config.num_generations} answers each, reward {config.reward}", flush=True)

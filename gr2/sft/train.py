@@ -86,6 +86,7 @@ def run(config: Config) -> None:
     catalogue = read_catalogue(config.items, config.semantic_ids)
     tokenizer = load_tokenizer(config.model_name_or_path)
     taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
+    catalogue = catalogue.safe_for(tokenizer)
     scale = max(config.lambda_reasoning, config.lambda_ranking)  # TRL takes a batch for one token at least
     weights = config.lambda_reasoning / scale, config.lambda_ranking / scale
     slates, make = examples(config, catalogue, tokenizer)

@@ -28,6 +28,10 @@ class Teacher:
         self.prompt = prompt
         self.levels = catalogue.levels
         self.sids = catalogue.sid
+        name = config.tokenizer or (None if config.engine == "openai" else config.model_name_or_path)
+        self.tokenizer = load_tokenizer(name) if name else None  # nobody knows a server's
+        if self.tokenizer:
+            catalogue = catalogue.safe_for(self.tokenizer)
         self.shown = short_catalogue(catalogue) if config.short_ids else catalogue
         self.rules = Rules(config.accept_top, config.least_gain, config.script)
 
@@ -50,14 +54,12 @@ class Teacher:
         """The slates with histories that the budget of prompt tokens has room for; without a budget as they are."""
         if self.config.max_prompt_tokens is None:
             return slates
-        tokenizer = load_tokenizer(self.config.tokenizer or self.config.model_name_or_path)
-        return fit_history(slates, self.messages, tokenizer, self.config.max_prompt_tokens)
+        return fit_history(slates, self.messages, self.tokenizer, self.config.max_prompt_tokens)
 
     def check_room(self, slates: list[dict]) -> None:
-        """InputError where an answer cannot fit into max_tokens; nobody knows the tokens of a server without `tokenizer`."""
-        name = self.config.tokenizer or (None if self.config.engine == "openai" else self.config.model_name_or_path)
-        if name:
-            check_room(slates, self.shown, self.prompt, load_tokenizer(name), self.config.max_tokens)
+        """InputError where an answer cannot fit into max_tokens, as far as the tokenizer is known."""
+        if self.tokenizer:
+            check_room(slates, self.shown, self.prompt, self.tokenizer, self.config.max_tokens)
 
     def request(self, slate: dict, attempt: int) -> Request:
         """What a slate is asked; every attempt has its own seed, the same in a resumed run, and is hotter."""

@@ -1,0 +1,22 @@
+from gr2.data.catalogue import read_catalogue
+from gr2.language_model.scratch import train_tokenizer
+
+
+def test_item_text_holds_none_of_a_tokenizers_added_tokens(world):
+    """Tokens of any look: the genre's name and the word before each film's number."""
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    tokenizer = train_tokenizer(["Comedy number 1"], 300)
+    tokenizer.add_tokens(["Comedy", "number"])
+    words = tokenizer.get_added_vocab().values()
+    film = catalogue.item_ids[0]
+    assert set(words) & set(tokenizer.encode(catalogue.title[film]))
+    safe = catalogue.safe_for(tokenizer)
+    for texts in (safe.title, safe.category, safe.description):
+        assert not any(set(words) & set(tokenizer.encode(text)) for text in texts.values())
+    assert safe.sid == catalogue.sid and safe.title[film] == "C·omedy n·umber 0"
+
+
+def test_text_without_such_tokens_stays_as_it_is(world):
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    safe = catalogue.safe_for(train_tokenizer(["Comedy number 1"], 300))
+    assert (safe.title, safe.category) == (catalogue.title, catalogue.category)
