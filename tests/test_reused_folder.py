@@ -96,7 +96,7 @@ def trained(world, beam, midtrained):
         "sasrec": catalogue | {"hidden_size": 16, "layers": 1, "heads": 2, "length": 16, "num_train_epochs": 2,
                                "exclude_seen": False, "disable_tqdm": True},
         "sft": taught | {"traces": beam.traces, "per_device_train_batch_size": 4},
-        "rl": sampled | {"num_generations": 8},
+        "rl": sampled | {"num_generations": 8, "structured": True},  # else all answers are unusable, and nothing is learned
         "distil": sampled | {"teacher": midtrained},
     }  # fmt: skip
 
