@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import math
+import operator
 import re
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from gr2.library_options import INPUTS, LIMITS
 from gr2.yaml_files import read_yaml
 
 LARGEST = 2**63 - 1  # of a whole number: more fits into no array
+WITHIN = {"least": operator.ge, "above": operator.gt, "most": operator.le, "below": operator.lt}
 
 
 def arg(
@@ -172,15 +174,8 @@ def check_range(name: str, value: Any, limits: dict[str, float]) -> None:
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, bool) or not isinstance(number, int | float) or number == limits.get("also"):
             continue
-        inside = {
-            "least": lambda limit, x=number: x >= limit,
-            "above": lambda limit, x=number: x > limit,
-            "most": lambda limit, x=number: x <= limit,
-            "below": lambda limit, x=number: x < limit,
-            "also": lambda limit: True,
-        }
         odd = math.isnan(number) or (math.isinf(number) and limits.get("most") != math.inf)
-        if odd or not all(inside[kind](limit) for kind, limit in limits.items()):
+        if odd or not all(WITHIN[kind](number, limit) for kind, limit in limits.items() if kind in WITHIN):
             raise InputError(f"--{name} {number}: expected a number" + describe_range(limits))
         if isinstance(number, int) and abs(number) > LARGEST:
             raise InputError(f"--{name} {number}: expected a number of at most {LARGEST}")

@@ -17,8 +17,7 @@ from gr2.cli import STAGES
 from gr2.code_version import code_version
 from gr2.config import config_file, describe_options, is_input, parse, read_options
 from gr2.errors import InputError
-from gr2.masking import is_secret, mask, mask_options
-from gr2.prompts import prompt_file
+from gr2.masking import MASK, is_secret, mask, mask_options
 
 
 def run_stage(stage: str, words: list[str]) -> None:
@@ -81,6 +80,8 @@ def input_paths(config: Any, options: dict[str, list[str]]) -> list[str]:
         value = options.get(field.name) or vars(config)[field.name]
         words = value if isinstance(value, list) else [value] if isinstance(value, str) else []
         if field.name in ("prompt", "domain"):
+            from gr2.prompts import prompt_file  # slow to import; `gr2 run` skips a finished stage without it
+
             words = [prompt_file(word) for word in words]  # a name stands for a file of gr2's own
         paths += [word if exists(word) else word.partition("=")[2] or word for word in words if word]
     return paths
@@ -110,7 +111,7 @@ def plain(config: Any) -> dict:
 
 def masked(name: str, value: Any) -> Any:
     if is_secret(name) and value is not None:
-        return "***"
+        return MASK
     if isinstance(value, list):
         return [masked("", entry) for entry in value]
     return value if isinstance(value, int | float | bool | None) else mask(str(value))
