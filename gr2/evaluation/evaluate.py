@@ -27,9 +27,9 @@ from gr2.evaluation.inputs import (
     named_files,
     ranking_files,
     read_logs,
+    read_shown_traces,
     read_slates_report,
     read_split,
-    read_traces,
 )
 
 
@@ -151,7 +151,7 @@ def evaluate_rankings(config: Config) -> None:
         sids=dict(zip(sids["item_id"], sids["sid"], strict=True)) if sids is not None else {},
         slates_report=read_slates_report(config.slates_report) if config.slates_report else None,
         training_logs=read_logs(config.training_log),
-        traces=report.trace_table(read_traces(config.traces or [])),
+        traces=report.trace_table(read_shown_traces(config.traces or [])),
     )
 
     yardstick = metrics.of_lists(config.list_size) if config.list_size else metrics.TOP

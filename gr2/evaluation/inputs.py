@@ -6,20 +6,15 @@ import polars as pl
 
 from gr2.artifacts import MANIFEST, read_json, read_lines
 from gr2.data.columns import as_id, read_table, refuse_rows, require_columns
+from gr2.data.splits import later_share
 from gr2.data.tables import read_interactions, read_slates
 from gr2.errors import InputError
 from gr2.evaluation.verdict import COMPUTED
 from gr2.rerankers import latent, simple
+from gr2.traces.store import read_traces
 
 LARGEST = 1e15  # label; sums of larger ones lose what smaller ones add
-TRACES = {
-    "slate_id": (str, "text"),
-    "mode": (str, "text"),
-    "accepted": (bool, "true or false"),
-    "reason": (str | None, "text or null"),
-    "completion_tokens": (int | None, "a whole number or null"),
-    "teacher": (str | None, "text or null"),
-}
+TRACES = ("slate_id", "mode", "accepted", "reason", "completion_tokens", "teacher")  # columns that the report shows
 
 
 def ranking_files(entries: list[str]) -> dict[str, list[str]]:
@@ -65,17 +60,9 @@ def read_logs(entries: list[str]) -> dict[str, list[dict]]:
     return {name: read_lines(file, ("step",)) for name, file in log_files(entries).items()}
 
 
-def read_traces(paths: list[str]) -> list[dict]:
-    """The lines of traces.jsonl files; of each only what `TRACES` names."""
-    lines = []
-    for path in paths:
-        for number, line in enumerate(read_lines(path, tuple(TRACES))):
-            for name, (types, expected) in TRACES.items():
-                if not isinstance(line[name], types):
-                    found = repr(line[name])[:80]
-                    raise InputError(f"{path}: row {number}, column '{name}': expected {expected}, found {found}")
-            lines.append({name: line[name] for name in TRACES})
-    return lines
+def read_shown_traces(paths: list[str]) -> list[dict]:
+    """The lines of traces.jsonl files; of each only what the report shows."""
+    return [{name: line[name] for name in TRACES} for path in paths for line in read_traces(path, TRACES)]
 
 
 def missing_slates(
@@ -123,10 +110,7 @@ def later_than_first_test(path: str) -> float | None:
     """
     events = read_interactions(path)
     require_columns(events, path, ("split",))
-    if "timestamp" not in events.columns:
-        return None
-    learned, tests = (events.filter(pl.col("split") == split)["timestamp"] for split in ("pretrain", "test"))
-    return None if learned.is_empty() or tests.is_empty() else float((learned > tests.min()).mean())
+    return later_share(events)
 
 
 def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.DataFrame, int]:

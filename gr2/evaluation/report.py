@@ -81,7 +81,7 @@ def spread(values: list[float | None]) -> dict:
 
 
 def trace_table(lines: Iterable[dict]) -> list[dict]:
-    """Rows by (mode, teacher) of lines of `read_traces`: how many samples, slates, accepted ones, mean tokens, reasons why not."""
+    """Rows by (mode, teacher) of `read_shown_traces`: how many samples, slates, accepted ones, mean tokens, reasons why not."""
     groups: dict[tuple[str, str], list[dict]] = {}
     for line in lines:
         key = (str(line["mode"]), str(line["teacher"]))
@@ -94,7 +94,7 @@ def trace_table(lines: Iterable[dict]) -> list[dict]:
             "slates": len({line["slate_id"] for line in group}),
             "accepted": sum(line["accepted"] for line in group),
             "slates_accepted": len({line["slate_id"] for line in group if line["accepted"]}),
-            "tokens": float(np.mean([line["completion_tokens"] or 0 for line in group])),
+            "tokens": float(np.mean([line["completion_tokens"] for line in group])),
             "reasons": Counter(str(line["reason"]) for line in group if not line["accepted"]).most_common(),
         }
         for (mode, teacher), group in sorted(groups.items())

@@ -9,16 +9,24 @@ from gr2.prompts import Prompt
 
 
 def check_room(
-    slates: list[dict], catalogue: Catalogue, prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    slates: list[dict],
+    catalogue: Catalogue,
+    prompt: Prompt,
+    tokenizer: PreTrainedTokenizerBase,
+    limit: int,
+    option: str = "max_tokens",
 ) -> None:
-    """InputError where the shortest answer that ranks a slate has more than `max_tokens` tokens, its end included."""
+    """InputError where the shortest answer that ranks a slate has more than `limit` tokens, its end included.
+
+    slates: `slate_id` and `candidates` are read. option: the limit's name.
+    """
     reasoning = "." if prompt.has_trace else None
     for start in range(0, len(slates), 1000):
         part = slates[start : start + 1000]
         answers = [write_answer(reasoning, slate["candidates"], catalogue) for slate in part]
         for slate, tokens in zip(part, tokenizer(answers, add_special_tokens=False)["input_ids"], strict=True):
-            if len(tokens) + 1 > max_tokens:
+            if len(tokens) + 1 > limit:
                 raise InputError(
-                    f"--max_tokens {max_tokens}: expected at least {len(tokens) + 1}, the tokens of the shortest answer for "
+                    f"--{option} {limit}: expected at least {len(tokens) + 1}, the tokens of the shortest answer for "
                     f"the {len(slate['candidates'])} candidates of slate_id '{slate['slate_id']}'"
                 )

@@ -13,6 +13,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
+from gr2.language_model.samplers import not_words
 from gr2.training import WithoutCard
 
 
@@ -26,9 +27,7 @@ class RecipeDecoding(WithoutCard):
 
     def unknown_tokens(self) -> list[int] | None:
         """Rows of the vocabulary that only pad it: they decode to nothing. None where there are none."""
-        known = set(self.processing_class.get_vocab().values())
-        rows = self.model.config.get_text_config().vocab_size
-        return [token for token in range(rows) if token not in known] or None
+        return not_words(self.processing_class, self.model.config.get_text_config().vocab_size) or None
 
     def _generate_single_turn(self, *args, **kwargs) -> tuple:
         with without_own_settings(self.accelerator.unwrap_model(self.model)):

@@ -46,10 +46,11 @@ def run(config: Config) -> None:
 
     from gr2.language_model.checks import check_answer
     from gr2.language_model.loading import load_model, load_tokenizer
+    from gr2.language_model.room import check_room
     from gr2.language_model.taught_ids import check_taught, hand_on
     from gr2.prompts import load_prompt
     from gr2.rl.decoding import RecipeDecoding
-    from gr2.rl.slates import drawn, refuse_part_of_a_batch, refuse_short_limits, rows, slates_of
+    from gr2.rl.slates import check_context, drawn, refuse_part_of_a_batch, rows, slates_of
     from gr2.training import train
 
     class Trainer(RecipeDecoding, DistillationTrainer):
@@ -72,10 +73,11 @@ def run(config: Config) -> None:
     check_taught(config.teacher, tokenizer, catalogue, config.semantic_ids)
     catalogue = catalogue.safe_for(tokenizer)
     check_answer(config.model_name_or_path, tokenizer, prompt, slates[0], catalogue)
+    check_room(slates, catalogue, prompt, tokenizer, config.max_completion_length, "max_completion_length")
     student, teacher = load_model(config.model_name_or_path), load_model(config.teacher)
     without_other_padding(student, teacher)
     asked = rows(config, slates, catalogue, prompt, config.shuffle_candidates)
-    refuse_short_limits(asked, tokenizer, config.max_completion_length, student.config.max_position_embeddings)
+    check_context(asked, tokenizer, config.max_completion_length, student.config.max_position_embeddings)
     print(f"{len(slates)} slates", flush=True)
     trainer = Trainer(
         model=student,

@@ -5,11 +5,11 @@ import random
 
 from transformers import PreTrainedTokenizerBase
 
-from gr2.answers import write_answer
 from gr2.data.catalogue import Catalogue
 from gr2.data.slates import shuffled
 from gr2.data.tables import read_slates
 from gr2.errors import InputError
+from gr2.language_model.chat import prompt_text
 from gr2.language_model.history import fit_history
 from gr2.language_model.loading import load_tokenizer
 from gr2.prompts import Prompt, answer_schema, render
@@ -68,24 +68,15 @@ def refuse_part_of_a_batch(slates: int, batch: int, file: str, made_of: str) -> 
               flush=True)  # fmt: skip
 
 
-def refuse_short_limits(
+def check_context(
     rows: list[dict], tokenizer: PreTrainedTokenizerBase, max_completion_length: int, context: int
 ) -> None:
-    """InputError where a slate's shortest answer is longer than `max_completion_length` tokens, or a prompt and an answer
-    longer than the model's context: such answers would all be cut off.
-    """
-    answers = tokenizer([row["shortest_answer"] for row in rows], add_special_tokens=False)["input_ids"]
-    longest = max(range(len(rows)), key=lambda at: len(answers[at]))
-    if (needed := len(answers[longest]) + 1) > max_completion_length:  # one ends it
+    """InputError where a prompt and an answer are longer than the model's context: such answers would all be cut off."""
+    texts = [prompt_text(tokenizer, row["prompt"]) for row in rows]
+    longest = max(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
+    if longest + max_completion_length > context:
         raise InputError(
-            f"--max_completion_length {max_completion_length}: expected at least {needed}, the tokens of the shortest answer "
-            f"to the slate '{rows[longest]['slate_id']}'"
-        )
-    texts = [tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False) for row in rows]
-    prompts = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
-    if max(prompts) + max_completion_length > context:
-        raise InputError(
-            f"--max_completion_length {max_completion_length}: with a prompt of {max(prompts)} tokens that is more than the "
+            f"--max_completion_length {max_completion_length}: with a prompt of {longest} tokens that is more than the "
             f"model's context of {context}; lower it, or set --max_prompt_tokens"
         )
 
@@ -103,7 +94,6 @@ def rows(config, slates: list[dict], catalogue: Catalogue, prompt: Prompt, shuff
         {
             "prompt": render(prompt, shown, catalogue),
             "schema": json.dumps(answer_schema(prompt, shown, catalogue)),
-            "shortest_answer": write_answer("." if prompt.has_trace else None, shown["candidates"], catalogue),
             "shown": shown["candidates"],
             **{name: slate[name] for name in ("slate_id", "candidates", "labels")},
         }

@@ -92,10 +92,11 @@ def run(config: Config) -> None:
     from gr2.answers import parse
     from gr2.language_model.checks import check_answer
     from gr2.language_model.loading import load_model, load_tokenizer
+    from gr2.language_model.room import check_room
     from gr2.language_model.taught_ids import check_taught, hand_on
     from gr2.prompts import load_prompt
     from gr2.rl.dynamic_sampling import refuse_unlearned
-    from gr2.rl.slates import refuse_short_limits, slates_of, training_rows, validation_rows
+    from gr2.rl.slates import check_context, slates_of, training_rows, validation_rows
     from gr2.rl.structured import StructuredTrainer
     from gr2.rl.validation import ValidatedTrainer, chosen
     from gr2.training import train
@@ -118,8 +119,9 @@ def run(config: Config) -> None:
             "eval_slates 0: nothing is validated; the last model is written, however good it is", stacklevel=2
         )
     check_answer(config.model_name_or_path, tokenizer, prompt, slates_of(config, catalogue, "train")[0], catalogue)
+    check_room(rows + judged, catalogue, prompt, tokenizer, config.max_completion_length, "max_completion_length")
     model = load_model(config.model_name_or_path)
-    refuse_short_limits(rows + judged, tokenizer, config.max_completion_length, model.config.max_position_embeddings)
+    check_context(rows + judged, tokenizer, config.max_completion_length, model.config.max_position_embeddings)
     read = partial(parse, sids=catalogue.sid, has_trace=prompt.has_trace)
     trainer = (StructuredTrainer if config.structured else ValidatedTrainer)(
         model=model,

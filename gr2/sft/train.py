@@ -12,7 +12,6 @@ from typing import Literal
 import polars as pl
 from trl import SFTConfig
 
-from gr2.artifacts import read_lines
 from gr2.config import arg
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.slates import shuffled
@@ -21,6 +20,7 @@ from gr2.errors import InputError
 from gr2.precision import OwnPrecision
 from gr2.prompts import Prompt, load_prompt, render, shown_items
 from gr2.semantic_ids.tokens import SID
+from gr2.traces.store import read_traces
 
 TRACE_COLUMNS = ("slate_id", "accepted", "reasoning", "ranking")
 
@@ -193,7 +193,7 @@ def accepted(config: Config, candidates: dict[str, list[str]]) -> dict[str, dict
     """
     traces: dict[str, dict] = {}
     for path in config.traces:
-        for line, trace in enumerate(read_lines(path, TRACE_COLUMNS)):
+        for line, trace in enumerate(read_traces(path, TRACE_COLUMNS)):
             slate_id = trace["slate_id"]
             if slate_id not in candidates:
                 raise InputError(
@@ -201,7 +201,7 @@ def accepted(config: Config, candidates: dict[str, list[str]]) -> dict[str, dict
                 )
             if not trace["accepted"]:
                 continue
-            if sorted(map(str, trace["ranking"] or [])) != sorted(candidates[slate_id]):
+            if sorted(trace["ranking"] or []) != sorted(candidates[slate_id]):
                 raise InputError(f"{path}: row {line}, column 'ranking': expected the {len(candidates[slate_id])} candidates of "
                                  f"slate_id '{slate_id}' in {config.slates}; were the traces made from other slates?")  # fmt: skip
             traces.setdefault(slate_id, trace)
