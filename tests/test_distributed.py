@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gr2.data.slates import sample_slates
 from gr2.evaluation.metrics import ndcg, pad
-from gr2.rl.slates import drawn
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -69,7 +69,7 @@ def test_structured_rl_with_dynamic_sampling_and_validation(world, traced, midtr
     evaluations = [entry for entry in log if "eval_ndcg@5" in entry]
     assert [entry["step"] for entry in evaluations] == [0, 1, 2]
     slates = pl.read_parquet(traced.slates).filter((pl.col("split") == "valid") & (pl.col("labels").list.max() > 0))
-    judged = drawn(slates.to_dicts(), 5, seed=42)  # transformers' own seed
+    judged = sample_slates(slates.to_dicts(), 5, seed=42)  # transformers' own seed
     given = ndcg(pad([slate["labels"] for slate in judged], np.nan), 5).mean()
     assert all(entry["eval_input_ndcg@5"] == pytest.approx(given) for entry in evaluations)
     best = max(evaluations, key=lambda entry: entry["eval_ndcg@5"])["step"]

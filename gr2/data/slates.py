@@ -17,3 +17,10 @@ def shuffled(slate: dict, seed: int, draw: int = 0) -> dict:
     order = list(range(len(slate["candidates"])))
     random.Random(f"{seed} {draw} {slate['slate_id']}").shuffle(order)
     return reordered(slate, order)
+
+
+def sample_slates(slates: list[dict], count: int | None, seed: int) -> list[dict]:
+    """`count` of the slates (None: all), drawn at random under the seed, in file order: the first ones are the first users'."""
+    if count is None or count >= len(slates):
+        return slates
+    return [slates[at] for at in sorted(random.Random(seed).sample(range(len(slates)), count))]

@@ -152,8 +152,11 @@ def list_casts(frame: pl.DataFrame, path: str | Path) -> list[pl.Series]:
     return [exact(frame[name], path, lists[name]) for name in lists if name in frame.columns]
 
 
-def read_rankings(path: str | Path, slates: pl.DataFrame) -> pl.DataFrame:
-    """`slate_id`, `ranking`, `valid`, ... in the order of `slates`; each ranking must permute its slate's candidates."""
+def read_rankings(path: str | Path, slates: pl.DataFrame, advice: str = "") -> pl.DataFrame:
+    """`slate_id`, `ranking`, `valid`, ... in the order of `slates`; each ranking must permute its slate's candidates.
+
+    advice: what to do where slates are missing, for the end of the sentence.
+    """
     frame = read_table(path)
     require_columns(frame, path, ("slate_id", "ranking", "valid"))
     frame = typed(frame, path, RANKINGS)
@@ -166,7 +169,7 @@ def read_rankings(path: str | Path, slates: pl.DataFrame) -> pl.DataFrame:
     missing = set(slates["slate_id"]) - set(frame["slate_id"])
     if missing:
         raise InputError(f"{path}: column 'slate_id': expected a row for every slate; {len(missing)} are missing, "
-                         f"'{min(missing)}' among them")  # fmt: skip
+                         f"'{min(missing)}' among them{advice}")  # fmt: skip
     asked = frame.select("slate_id").join(slates.select("slate_id", "candidates"), on="slate_id", how="left",
                                           maintain_order="left")["candidates"]  # fmt: skip
     wrong = (frame["ranking"].list.sort() != asked.list.sort()).fill_null(True)

@@ -20,10 +20,10 @@ from gr2.errors import InputError
 from gr2.evaluation import metrics, systems
 from gr2.evaluation.buckets import EVENTS, HISTORY, bucketed, found_first
 from gr2.evaluation.inputs import (
+    answered_slates,
     kind,
     later_than_first_test,
     log_files,
-    missing_slates,
     named_files,
     ranking_files,
     read_logs,
@@ -31,6 +31,8 @@ from gr2.evaluation.inputs import (
     read_slates_report,
     read_split,
 )
+
+ADVICE = "; --allow_missing true judges the slates that all rankings have"
 
 
 @dataclass
@@ -143,8 +145,8 @@ def evaluate_rankings(config: Config) -> None:
     sids = read_semantic_ids(config.semantic_ids, item_ids) if config.semantic_ids else None
     files = ranking_files(config.rankings)
     labelled, unusable = read_split(config.slates, config.split, item_ids)
-    slates, missing = missing_slates(labelled, files, config.allow_missing)
-    rankings = {name: [read_rankings(file, slates) for file in own] for name, own in files.items()}
+    slates, missing = answered_slates(labelled, files) if config.allow_missing else (labelled, {})
+    rankings = {name: [read_rankings(file, slates, ADVICE) for file in own] for name, own in files.items()}
     counts = read_popularity(config.interactions) if config.interactions else None
     background = report.Background(
         titles=titles,

@@ -13,7 +13,6 @@ from gr2.evaluation.verdict import COMPUTED
 from gr2.rerankers import latent, simple
 from gr2.traces.store import read_traces
 
-LARGEST = 1e15  # label; sums of larger ones lose what smaller ones add
 TRACES = ("slate_id", "mode", "accepted", "reason", "completion_tokens", "teacher")  # columns that the report shows
 
 
@@ -65,26 +64,16 @@ def read_shown_traces(paths: list[str]) -> list[dict]:
     return [{name: line[name] for name in TRACES} for path in paths for line in read_traces(path, TRACES)]
 
 
-def missing_slates(
-    slates: pl.DataFrame, files: dict[str, list[str]], allowed: bool
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The slates that every file has an answer for, and by system how many of `slates` have none; InputError where that is not
-    `allowed` or no slate is left.
-    """
+def answered_slates(slates: pl.DataFrame, files: dict[str, list[str]]) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The slates that every file has an answer for, and by system how many of `slates` have none; InputError for no slate."""
     answered, missing = slates["slate_id"], {}
     for name, paths in files.items():
         for path in paths:
             frame = read_table(path)
             require_columns(frame, path, ("slate_id",))
-            own = as_id(frame, path, "slate_id")
-            absent = slates["slate_id"].filter(~slates["slate_id"].is_in(own.implode()))
-            if len(absent) and not allowed:
-                raise InputError(
-                    f"{path}: column 'slate_id': expected a row for every slate; {len(absent)} are missing, '{absent[0]}' among "
-                    "them; --allow_missing true judges the slates that all rankings have"
-                )
-            missing[name] = max(missing.get(name, 0), len(absent))
-            answered = answered.filter(answered.is_in(own.implode()))
+            own = as_id(frame, path, "slate_id").implode()
+            missing[name] = max(missing.get(name, 0), int((~slates["slate_id"].is_in(own)).sum()))
+            answered = answered.filter(answered.is_in(own))
     if answered.is_empty():
         raise InputError("--allow_missing true: expected a slate that all rankings have, found none")
     return slates.filter(pl.col("slate_id").is_in(answered.implode())), {name: n for name, n in missing.items() if n}
@@ -119,8 +108,6 @@ def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.Da
     slates = slates.with_columns(as_id(slates, path, "user_id").alias("user_id"))
     labels, chosen = slates["labels"], slates["split"] == split
     refuse_rows(chosen & (labels.list.len() == 0), path, "labels", "labels, without which nothing is measured", labels)
-    good = labels.list.eval((pl.element() >= 0) & (pl.element() <= LARGEST)).list.all()
-    refuse_rows(chosen & ~good.fill_null(False), path, "labels", f"finite labels, from 0 to {LARGEST:g}", labels)
     if not chosen.any():
         raise InputError(f"{path}: column 'split': expected slates of '{split}', found none")
     usable = slates.filter(chosen & (labels.list.max() > 0))

@@ -18,6 +18,7 @@ from gr2.config import arg
 from gr2.data.catalogue import order_digest
 from gr2.data.tables import read_interactions, read_items
 from gr2.errors import InputError
+from gr2.evaluation.metrics import pad
 from gr2.prerank.positions import numbered
 from gr2.prerank.sasrec import IGNORED, SASRec, SASRecConfig
 from gr2.training import train
@@ -149,17 +150,9 @@ def collate(rows: list[Row]) -> dict[str, torch.Tensor]:
     """Padded on the right: items and pasts with -1, places on from the last with 0, labels with -100."""
     names, fills = ("items", "place", "labels", "past"), (-1, 0, IGNORED, -1)
     return {
-        name: torch.from_numpy(padded(part, fill))
+        name: torch.from_numpy(pad(part, fill))
         for name, fill, part in zip(names, fills, zip(*rows, strict=True), strict=False)
     }
-
-
-def padded(rows: tuple[np.ndarray, ...], fill: int) -> np.ndarray:
-    """Rows of unequal length as int64 [n, longest]."""
-    table = np.full((len(rows), max(map(len, rows))), fill)
-    for own, row in zip(table, rows, strict=True):
-        own[: len(row)] = row
-    return table
 
 
 def measured(prediction: EvalPrediction) -> dict[str, float]:

@@ -138,9 +138,6 @@ def labelled_slates(config: Config) -> tuple[list[dict], list[dict]]:
     slates = read_slates(config.slates, read_items(config.items)["item_id"])
     labelled = []
     for slate in slates.iter_rows(named=True):
-        if any(label < 0 for label in slate["labels"]):
-            raise InputError(f"{config.slates}: slate_id '{slate['slate_id']}', column 'labels': expected 0 or more, "
-                             f"found {min(slate['labels'])}")  # fmt: skip
         if any(slate["labels"]):
             labelled.append(slate)
     train, valid = ([slate for slate in labelled if slate["split"] == split] for split in ("train", "valid"))

@@ -4,7 +4,6 @@ A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or in
 rarest; or the folder of `gr2 prepare --source synthetic`, for the best order that can be known there.
 """
 
-import random
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import polars as pl
 
 from gr2.config import arg
 from gr2.data.columns import write_parquet
+from gr2.data.slates import sample_slates
 from gr2.data.splits import read_popularity
 from gr2.data.tables import read_items, read_slates
 from gr2.errors import InputError
@@ -96,11 +96,10 @@ def chosen_slates(config: Config) -> list[dict]:
     frame = read_slates(config.slates, read_items(config.items)["item_id"]).filter(pl.col("split") == config.split)
     if frame.is_empty():
         raise InputError(f"{config.slates}: no slate has split '{config.split}'")
-    if config.max_slates is not None and config.max_slates < len(frame):
-        drawn = sorted(random.Random(config.seed).sample(range(len(frame)), config.max_slates))
-        print(f"{len(drawn)} of {len(frame)} slates, drawn at random", flush=True)
-        frame = frame[drawn]
-    return frame.to_dicts()
+    slates = sample_slates(frame.to_dicts(), config.max_slates, config.seed)
+    if len(slates) < len(frame):
+        print(f"{len(slates)} of {len(frame)} slates, drawn at random", flush=True)
+    return slates
 
 
 def answers(config: Config, slates: list[dict], output: Path) -> list[dict]:

@@ -14,6 +14,7 @@ from trl import DistillationConfig
 
 from gr2.config import arg
 from gr2.data.catalogue import read_catalogue
+from gr2.data.slates import sample_slates
 from gr2.errors import InputError
 from gr2.precision import OwnPrecision
 from gr2.rl.trl_options import DISTIL, check_choices, refuse_changed
@@ -50,7 +51,7 @@ def run(config: Config) -> None:
     from gr2.language_model.taught_ids import check_taught, hand_on
     from gr2.prompts import load_prompt
     from gr2.rl.decoding import RecipeDecoding
-    from gr2.rl.slates import check_context, drawn, refuse_part_of_a_batch, rows, slates_of
+    from gr2.rl.slates import check_context, refuse_part_of_a_batch, rows, slates_of
     from gr2.training import train
 
     class Trainer(RecipeDecoding, DistillationTrainer):
@@ -58,7 +59,7 @@ def run(config: Config) -> None:
 
     prompt = load_prompt(config.prompt)
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    slates = drawn(slates_of(config, catalogue, "train"), config.max_slates, config.seed)
+    slates = sample_slates(slates_of(config, catalogue, "train"), config.max_slates, config.seed)
     if not slates:
         raise InputError(f"{config.slates}: no slate has split 'train'")
     batch = config.per_device_train_batch_size * config.world_size * config.gradient_accumulation_steps

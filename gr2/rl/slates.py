@@ -1,12 +1,11 @@
 """Slates as rows for reinforcement learning: the chat prompt, the answer's schema, and what the reward needs, by name."""
 
 import json
-import random
 
 from transformers import PreTrainedTokenizerBase
 
 from gr2.data.catalogue import Catalogue
-from gr2.data.slates import shuffled
+from gr2.data.slates import sample_slates, shuffled
 from gr2.data.tables import read_slates
 from gr2.errors import InputError
 from gr2.language_model.chat import prompt_text
@@ -30,7 +29,7 @@ def training_rows(config, catalogue: Catalogue, prompt: Prompt) -> list[dict]:
     if not kept:
         needed = "a relevant and a not relevant candidate" if config.reward in PAIRWISE else "a relevant candidate"
         raise InputError(f"{config.slates}: no train slate has {needed}")
-    kept = drawn(kept, config.max_slates, config.seed)
+    kept = sample_slates(kept, config.max_slates, config.seed)
     refuse_part_of_a_batch(len(kept), config.generation_batch_size // config.num_generations, config.slates,
                            "per_device_train_batch_size x processes x steps_per_generation / num_generations")  # fmt: skip
     return rows(config, kept, catalogue, prompt, config.shuffle_candidates)
@@ -41,19 +40,12 @@ def validation_rows(config, catalogue: Catalogue, prompt: Prompt) -> list[dict]:
     slates = [slate for slate in slates_of(config, catalogue, "valid") if any(slate["labels"])]
     if not slates:
         raise InputError(f"{config.slates}: eval_slates {config.eval_slates}: no valid slate has a relevant candidate")
-    return rows(config, drawn(slates, config.eval_slates, config.seed), catalogue, prompt, shuffle=False)
+    return rows(config, sample_slates(slates, config.eval_slates, config.seed), catalogue, prompt, shuffle=False)
 
 
 def slates_of(config, catalogue: Catalogue, split: str) -> list[dict]:
     slates = read_slates(config.slates, catalogue.item_ids)
     return [slate for slate in slates.iter_rows(named=True) if slate["split"] == split]
-
-
-def drawn(slates: list[dict], count: int | None, seed: int) -> list[dict]:
-    """`count` of the slates (None: all), drawn at random under the seed and kept in order: the first are the first users'."""
-    if count is None or count >= len(slates):
-        return slates
-    return [slates[at] for at in sorted(random.Random(seed).sample(range(len(slates)), count))]
 
 
 def refuse_part_of_a_batch(slates: int, batch: int, file: str, made_of: str) -> None:

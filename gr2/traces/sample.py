@@ -6,7 +6,6 @@ template: the relevant item comes first and the others stay in order; with `rank
 which no label is needed.
 """
 
-import random
 import re
 import time
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from tqdm import tqdm
 from gr2.artifacts import write_json
 from gr2.config import arg, read_yaml
 from gr2.data.catalogue import Catalogue, read_catalogue
+from gr2.data.slates import sample_slates
 from gr2.data.tables import read_slates
 from gr2.errors import InputError
 from gr2.masking import mask
@@ -165,10 +165,7 @@ def choose(config: Config, catalogue: Catalogue) -> tuple[list[dict], dict[str, 
         "slates_skipped": len(labelled) - len(kept),
         "slates_without_room_to_gain": len(kept) - len(chosen),
     }
-    if config.max_slates is not None and config.max_slates < len(chosen):
-        drawn = sorted(random.Random(config.seed).sample(range(len(chosen)), config.max_slates))
-        chosen = [chosen[number] for number in drawn]
-    return chosen, counts
+    return sample_slates(chosen, config.max_slates, config.seed), counts
 
 
 def relevant(slate: dict) -> list[str]:

@@ -267,7 +267,8 @@ def test_rankings_of_a_part_of_the_slates_are_refused_or_judged_on_what_all_have
     for name, rows in (("good", slice(0, 40)), ("copy", slice(10, 64))):
         pl.read_parquet(folder / f"{name}.parquet")[rows].write_parquet(folder / f"{name}.parquet")
     with pytest.raises(
-        InputError, match=r"good\.parquet: .*; 20 are missing, 's40' among them; --allow_missing true judges"
+        InputError,
+        match=r"good\.parquet: .*; 20 are missing, 's40' among them; --allow_missing true judges",
     ):
         run(config(folder))
     assert not (folder / "out").exists()
