@@ -3,7 +3,7 @@
     python benchmarks/trie.py --items 1000000 --batch 512 --seed 0
 
 Three catalogues of unique IDs, 4 levels of 256 codes. A code's rank is drawn from a Zipf law and every prefix ranks the
-codes in an order of its own; IDs drawn twice are drawn anew. Exponent 0: uniform codes. 0.7: clusters, and 99 of 100
+codes in an order of its own; IDs drawn twice are drawn again. Exponent 0: uniform codes. 0.7: clusters, and 99 of 100
 IDs unique at the first draw, the share that one asks of semantic IDs. 1: more unequal clusters, 84 of 100 unique.
 
 Memory: bytes of all arrays, against what tracemalloc counts for the dicts and their leaves, the rows of the items (the

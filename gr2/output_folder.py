@@ -136,7 +136,7 @@ def written(folder: Path) -> list[str]:
 
 
 def stamps(folder: Path) -> dict[str, list[int]]:
-    """Size and time of every file below; a file that is written anew has another time."""
+    """Size and time of every file below; a rewritten file has another time."""
     stats = {str(file.relative_to(folder)): file.stat() for file in artifacts.files_below(folder)}
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
 

@@ -21,7 +21,7 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(resolve(name_or_path), padding_side="left")
     except (OSError, ValueError) as error:
-        raise InputError(f"model_name_or_path {name_or_path}: no model folder, and not to be had from the hub "
+        raise InputError(f"model_name_or_path {name_or_path}: neither a model folder nor a model on the hub "
                          f"({str(error).splitlines()[0]})") from None  # fmt: skip
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -1,8 +1,7 @@
 """Samples on many machines: Ray Data maps batches of requests over workers that hold a vLLM or transformers sampler.
 
-On a cluster (RAY_ADDRESS) every node needs gr2 and sees the model under the same name or path. Ray Data starts its
-workers anew, and so loads the model, each time that all waiting requests are answered and others have come from that:
-once for every further try in gr2 traces.
+On a cluster (RAY_ADDRESS) every node needs gr2 and sees the model under the same name or path. Ray Data
+restarts its workers, which load the model again, for every round of retries in gr2 traces.
 """
 
 import json

@@ -35,7 +35,7 @@ def mixed(
 ) -> Iterator[Document]:
     """Documents of all tasks until `count` passes over `sequential` are done; the task furthest behind its share is next.
 
-    passes: one pass of each task, made anew each time it is called.
+    passes: a function for each task that makes one pass; every call makes a new one.
     """
     used = dict.fromkeys(weights, 0)
     streams = {name: repeated(passes[name], count if name == "sequential" else None) for name in weights}

@@ -37,7 +37,7 @@ class Encoder:
 def pack(documents: Iterable[Document], length: int) -> Iterator[dict[str, list[int]]]:
     """Blocks of exactly `length` tokens; a document that does not fit goes on in the next block; the rest is dropped.
 
-    Places are counted anew from each document's start: by them transformers' attention keeps the documents apart.
+    Positions start again at 0 with each document: by them transformers' attention keeps the documents apart.
     """
     ids: list[int] = []
     labels: list[int] = []

@@ -73,7 +73,7 @@ def general(source: str, rng: random.Random) -> Iterator[Pieces]:
             rows = load_dataset(source, split="train", streaming=True)
     except (OSError, ValueError, DatasetNotFoundError) as error:
         raise InputError(
-            f"general_text {source}: no text file, and no data set to be had ({str(error).splitlines()[0]})"
+            f"general_text {source}: neither a text file nor a data set that can be loaded ({str(error).splitlines()[0]})"
         ) from None
     for row in rows.shuffle(seed=rng.randrange(2**32), buffer_size=1000):
         if "text" not in row:

@@ -116,7 +116,7 @@ def run(config: Config) -> None:
 
 
 def packed_examples(config: Config, histories: list[list[str]], catalogue: Catalogue, tokenizer) -> list[dict]:
-    """The tasks, mixed by weight, for `passes` passes over the histories, each time cut and shuffled anew."""
+    """The tasks, mixed by weight, for `passes` passes over the histories, each cut and shuffled differently."""
     from gr2.midtrain import tasks
     from gr2.midtrain.packing import Encoder, pack
 

@@ -24,11 +24,11 @@ class Partial:
         try:
             lines = read_appended(self.path)
         except ValueError as error:
-            raise InputError(f"{self.path}: expected lines of JSON ({error}); delete it to start anew") from None
+            raise InputError(f"{self.path}: expected lines of JSON ({error}); delete it to start again") from None
         self.started = bool(lines)
         for number, line in enumerate(lines):
             if not isinstance(line, dict) or not {"made_of", "slate_id"} & set(line):
-                raise InputError(f"{self.path}: row {number}: expected an answer; delete the file to start anew")
+                raise InputError(f"{self.path}: row {number}: expected an answer; delete the file to start again")
             if number == 0 or "made_of" in line:  # two processes in one folder leave two heads
                 self.check(line.get("made_of", {}))
             else:
@@ -38,7 +38,7 @@ class Partial:
         other = [name for name in self.made_of if found.get(name) != self.made_of[name]]
         if other:
             raise InputError(f"{self.path}: holds answers of a run with another {', '.join(other)}; give another "
-                             "--output_dir, or delete the file to start anew")  # fmt: skip
+                             "--output_dir, or delete the file to start again")  # fmt: skip
 
     def append(self, rows: list[dict]) -> None:
         """Appends rows and fsyncs; the folder is made with the first ones."""

@@ -13,7 +13,7 @@ from gr2.semantic_ids import residual
 from gr2.semantic_ids.quantizer import Quantizer
 from gr2.semantic_ids.settings import Way
 
-PREFIXES = 16  # an item without room under its own prefix is offered every ID under so many near ones, nearest first, then of more
+PREFIXES = 16  # when an item's prefix is full, try all IDs under the 16 nearest prefixes, then under more
 CHUNK = 256  # such items that are looked at together
 
 

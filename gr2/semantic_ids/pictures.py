@@ -10,7 +10,7 @@ from gr2.page.drawing import BLUE, DASHED, GREY, INK, PALE, RED, STYLE, panels, 
 COLORS = ("#3b76b5", "#e08a2c", "#3d8f5f", "#c8443a", "#7d5ba6", "#23a6ab",
           "#d66fae", "#7a5137", "#a3b832", "#1f3a6b", "#f2a393", "#6cc1f2")  # fmt: skip
 MAPPED = 2000  # items on the map
-SMALL = 500  # up to so many items principal axes make the map, which take no time; more of them overlap on it
+SMALL = 500  # for up to 500 items principal axes draw the map, which is fast; more items overlap on it
 
 
 def code_usage(assigned: np.ndarray, codes: int) -> Markup:

@@ -20,7 +20,7 @@ def encode(vectors: np.ndarray, codebooks: np.ndarray, beam: int = 1) -> np.ndar
 
 def search(vectors: np.ndarray, codebooks: np.ndarray, beam: int, kept: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """The `kept` best codes that the beam ends with, int64 [n, kept, levels], nearest first, and their squared distances
-    [n, kept] up to |x|^2; fewer where there are not so many IDs.
+    [n, kept] up to |x|^2; fewer where there are fewer IDs.
     """
     import torch
 

@@ -14,7 +14,7 @@ from gr2.errors import InputError
 from gr2.semantic_ids.rqvae import RQVAE, info_nce, squared
 from gr2.semantic_ids.settings import Settings
 
-CHECKPOINTS = 10  # a run writes so many
+CHECKPOINTS = 10  # a run
 
 
 def train(

@@ -23,7 +23,9 @@ class Settings:
     hidden: list[int] = arg([512], "rqvae: widths between a vector and its latent; the decoder mirrors them", least=1)
     latent: int = arg(256, "rqvae: numbers a latent has", least=1)
     epochs: int = arg(40, "rqvae: passes over the vectors", least=1)
-    warmup_epochs: int = arg(10, "rqvae: so many of them first without quantization, then the codebooks start", least=0)
+    warmup_epochs: int = arg(
+        10, "rqvae: the first N epochs train without quantization, then the codebooks start", least=0
+    )
     batch_size: int = arg(512, "rqvae: vectors a batch", least=1)
     learning_rate: float = arg(3e-3, "rqvae: Adam's, falling to 0 along a cosine", above=0)
     commitment: float = arg(0.25, "rqvae: weight of the pull of latents to their codes", least=0)
@@ -32,7 +34,7 @@ class Settings:
     ema_decay: float = arg(0.95, "rqvae: how much of the moving average stays at every batch", least=0, below=1)
     diversity: float = arg(0.0, "rqvae: weight of the loss that evens out code usage; 0: off", least=0)
     reset_after: int = arg(
-        0, "rqvae: a code unused for so many batches moves to the worst rebuilt vector; 0: off", least=0
+        0, "rqvae: a code unused for N batches moves to the vector that is rebuilt worst; 0: off", least=0
     )
     contrastive: float = arg(
         0.0, "rqvae: weight of InfoNCE on items that users take one after the other; 0: off", least=0
@@ -53,7 +55,7 @@ class Training(Settings):
     levels: int = arg(4, "codes an ID has (GR2: 4)", least=1, most=LEVELS)
     codes: int = arg(256, "codes a level has (GR2: 256)", least=2)
     beam: int = arg(1, "width of the search for a vector's codes; 1: the nearest code, level by level", least=1)
-    train_sample: int | None = arg(None, "train on so many vectors, drawn under the seed; none: on all", least=1)
+    train_sample: int | None = arg(None, "train on N vectors, drawn under the seed; none: on all", least=1)
     interactions: str | None = arg(
         None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events", path=True
     )

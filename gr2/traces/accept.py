@@ -40,8 +40,8 @@ REASONS = (
 class Rules:
     """What a ranking must do to be an example, and what the explanation is written in.
 
-    `top`: a relevant item is among the first so many (GR2's rejection sampling, 2602.07774: 1). `gain`: the first
-    relevant item stands at least so many ranks before its place in the input. `script`: see `in_script`.
+    `top`: a relevant item is among the top N (GR2's rejection sampling, 2602.07774: 1). `gain`: the first
+    relevant item has moved up by at least this many ranks. `script`: see `in_script`.
     """
 
     top: int = 1

@@ -39,12 +39,12 @@ class Pool:
         """Whether it is the sample that its slate asks for; InputError for a slate of another file."""
         if row["slate_id"] not in self.place:
             raise InputError(f"traces.partial: slate '{row['slate_id']}' is none that this run asks about; delete the file "
-                             "to start anew")  # fmt: skip
+                             "to start again")  # fmt: skip
         place = self.place[row["slate_id"]]
         return self.is_open(place) and row["sample"] == self.samples[place]
 
     def take(self, room: int) -> list[tuple[dict, int]]:
-        """At most so many (slate, number of its sample); they are in flight until `answered`."""
+        """The next (slate, number of its sample), `room` at most; they are in flight until `answered`."""
         places = [heapq.heappop(self.waiting) for _ in range(min(room, len(self.waiting)))]
         return [(self.slates[place], self.samples[place]) for place in places]
 

@@ -158,7 +158,7 @@ def choose(config: Config, catalogue: Catalogue) -> tuple[list[dict], dict[str, 
     ]
     if kept and not chosen:
         raise InputError(
-            f"--least_gain {config.least_gain}: expected less; no relevant item has so many ranks above it"
+            f"--least_gain {config.least_gain}: expected less; no relevant item can rise by that many ranks"
         )
     counts = {
         "slates_without_relevant_item": len(of_split) - len(labelled),

@@ -95,13 +95,13 @@ class Partial:
         rows = [row for line in lines if isinstance(line.get("rows"), list) for row in line["rows"]]
         if rows and not heads:
             raise InputError(
-                f"{self.path}: expected a line that says what its samples depend on; delete it to start anew"
+                f"{self.path}: expected a line that says what its samples depend on; delete it to start again"
             )
         for head in heads:
             other = sorted(name for name in {*made_of, *head} if head.get(name) != made_of.get(name))
             if other:
                 raise InputError(
-                    f"{self.path}: holds samples of a run with other {', '.join(other)}; delete it to start anew"
+                    f"{self.path}: holds samples of a run with other {', '.join(other)}; delete it to start again"
                 )
         self.head = [] if heads else [json.dumps({"made_of": made_of})]
         self.rows = [cast(row, COLUMNS, str(self.path)) for row in rows if isinstance(row, dict)]

@@ -84,7 +84,7 @@ def test_general_text_can_be_a_data_sets_column(tmp_path):
 
 
 def test_general_text_that_is_nowhere_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no text file, and no data set"):
+    with pytest.raises(InputError, match="neither a text file nor a data set"):
         list(general(str(tmp_path / "nothing.txt"), random.Random(0)))
 
 

@@ -150,17 +150,8 @@ def test_a_step_of_degre_and_goalrank_runs_there(stage, slates, catalogue, confi
     taught = fit_generator.with_lists(slates, find, evaluator, catalogue, config)
     inputs = fit_generator.collate(taught, catalogue, 4)
     model, options = fitting.new_network("pointer", slates, catalogue, config), arguments(config, "score", ["labels"])
-    step_of(
-        stage(
-            model,
-            options,
-            train_dataset=Slates(taught),
-            eval_dataset=Slates(slates),
-            evaluator=evaluator,
-            options=config,
-        ),
-        inputs,
-    )
+    data = {"train_dataset": Slates(taught), "eval_dataset": Slates(slates)}
+    step_of(stage(model, options, **data, evaluator=evaluator, options=config), inputs)
 
 
 def test_a_step_of_the_evaluator_runs_there(slates, catalogue, config, evaluator):
