@@ -19,13 +19,13 @@ import torch
 from tqdm import tqdm
 from transformers import GenerationConfig
 
-from gr2.data.tables import read_semantic_ids
-from gr2.language_model.beam import search
+from gr2.files.sid_tokens import sid_string, vocabulary
+from gr2.files.tables import read_semantic_ids
+from gr2.language_model.legal_search import search
 from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.sequences import HISTORY, code_token_ids, next_item_prompt
 from gr2.language_model.vocabulary import expand
-from gr2.semantic_ids.tokens import sid_string, vocabulary
 from gr2.semantic_ids.trie import build_trie
 
 LEVELS, CODES, ITEMS, BATCH, ROUNDS = 4, 256, 12_101, 32, 5

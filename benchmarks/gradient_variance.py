@@ -21,11 +21,11 @@ import json
 import torch
 
 from gr2.data.catalogue import read_catalogue
-from gr2.data.tables import read_items, read_slates
-from gr2.rerankers.listwise import requests
-from gr2.rerankers.listwise.fitting import references
-from gr2.rerankers.listwise.network import ListWriter, placed
-from gr2.rerankers.listwise.requests import Requests, canonical
+from gr2.files.tables import read_items, read_slates
+from gr2.rerankers.list_writer import batch as requests
+from gr2.rerankers.list_writer.batch import Requests, canonical
+from gr2.rerankers.list_writer.network import ListWriter, placed
+from gr2.rerankers.list_writer.train import references
 
 
 def measured(model: ListWriter, asked: Requests, labels: torch.Tensor, orders: int) -> dict[str, float]:

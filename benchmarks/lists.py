@@ -17,9 +17,9 @@ import torch
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
 from gr2.rerankers.degre.lookahead import Lookahead
 from gr2.rerankers.degre.mining import mine
-from gr2.rerankers.listwise.network import SPACES, ListWriter, ListWriterConfig
-from gr2.rerankers.listwise.requests import Requests
-from gr2.rerankers.listwise.write import write
+from gr2.rerankers.list_writer.batch import Requests
+from gr2.rerankers.list_writer.decode import write
+from gr2.rerankers.list_writer.network import SPACES, ListWriter, ListWriterConfig
 
 CANDIDATES, HISTORY, SIZE, LEVELS, CODES, BEAMS = 50, 50, 6, 2, 256, 8
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import polars as pl
 from scipy.stats import kendalltau
 
-from gr2.config import config_file, parse, read_options
-from gr2.data.slates import shuffled
-from gr2.data.tables import read_items, read_slates
-from gr2.rerankers.rerank import Config, answers
+from gr2.files.slates import shuffled
+from gr2.files.tables import read_items, read_slates
+from gr2.options.parse import config_file, parse, read_options
+from gr2.stages.rerank import Config, answers
 
 
 def compared(config: Config, slates: list[dict], list_size: int, seed: int) -> dict[str, float]:

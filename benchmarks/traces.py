@@ -31,11 +31,12 @@ import numpy as np
 import polars as pl
 import psutil
 
-from gr2.artifacts import read_json
-from gr2.language_model.packaged import SMOLLM2
-from gr2.language_model.samplers import open_sampler, prompt_ids
-from gr2.semantic_ids.tokens import sid_string
-from gr2.traces import sample, teacher
+from gr2.files.artifacts import read_json
+from gr2.files.sid_tokens import sid_string
+from gr2.packaged import SMOLLM2
+from gr2.samplers.base import open_sampler, prompt_ids
+from gr2.stages import traces as sample
+from gr2.traces import teacher
 
 TARGET = 0.95
 WORDS = (
@@ -145,7 +146,7 @@ def main() -> int:
 def requests_of(config: sample.Config) -> list:
     """The stage's own first requests."""
     from gr2.data.catalogue import read_catalogue
-    from gr2.prompts import load_prompt
+    from gr2.prompts.prompt import load_prompt
 
     catalogue = read_catalogue(config.items, config.semantic_ids)
     slates, _ = sample.choose(config, catalogue)

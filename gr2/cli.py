@@ -6,41 +6,20 @@ import sys
 
 from gr2.errors import InputError
 from gr2.masking import mask
+from gr2.stages import STAGES
 
-STAGES = {
-    "prepare": ("gr2.data.prepare", "a source -> items.parquet, interactions.parquet (cleaned, k-core, split)"),
-    "embed": ("gr2.semantic_ids.embed", "items -> embeddings.safetensors"),
-    "sids": ("gr2.semantic_ids.sids", "embeddings -> semantic_ids.parquet, quantizer, quality.json, quality.html"),
-    "sids-ablate": ("gr2.semantic_ids.ablate", "every combination of an RQ-VAE's switches -> what each is worth"),
-    "embed-shards": ("gr2.semantic_ids.embed_shards", "item shards -> embedding shards, by Ray (large catalogues)"),
-    "assign-shards": ("gr2.semantic_ids.assign_shards", "embedding shards + a quantizer -> semantic ID shards, by Ray"),
-    "midtrain": (
-        "gr2.midtrain.train",
-        "items, interactions, semantic IDs, a base model -> a model that speaks the IDs",
-    ),
-    "sasrec": ("gr2.prerank.sasrec_train", "interactions -> a SASRec pre-ranker's folder"),
-    "slates": ("gr2.prerank.slates", "interactions + a pre-ranker -> slates.parquet (lists to rerank)"),
-    "facts": ("gr2.data.facts", "slates -> the same with facts of each candidate that a prompt may show"),
-    "traces": ("gr2.traces.sample", "slates + a teacher -> traces.jsonl (reasoning traces, accepted or not)"),
-    "sft": ("gr2.sft.train", "accepted traces + a model -> a model that reasons and reranks"),
-    "rl": ("gr2.rl.train", "slates + a model -> the same model after reinforcement learning (DAPO)"),
-    "distil": ("gr2.rl.distil", "slates + a student + a teacher -> the student after on-policy distillation"),
-    "fit": ("gr2.rerankers.fit", "slates -> a small reranker's folder (logistic blend, LambdaMART, PRM, GloRank)"),
-    "rerank": ("gr2.rerankers.rerank", "slates + any reranker -> rankings.parquet"),
-    "evaluate": ("gr2.evaluation.evaluate", "slates + rankings -> metrics.json, report.html"),
-}
 OTHER = {
     "run": (
-        "gr2.pipeline",
+        "gr2.runner.pipeline",
         "a pipeline recipe: its stages in order; finished ones are skipped, interrupted ones resume",
     ),
-    "env": ("gr2.environment", "versions and hardware, for a bug report"),
+    "env": ("gr2.runner.environment", "versions and hardware, for a bug report"),
 }
 
 
 def usage() -> str:
     lines = ["usage: gr2 STAGE --config FILE [--key value ...]", "", "Stages, in the order in which data flows:", ""]
-    lines += [f"  {name:13} {about}" for name, (_, about) in STAGES.items()]
+    lines += [f"  {name:13} {about}" for name, about in STAGES.items()]
     lines += ["", "Around them:", ""]
     lines += [f"  {name:13} {about}" for name, (_, about) in OTHER.items()]
     lines += [
@@ -69,7 +48,7 @@ def main(words: list[str] | None = None) -> None:
         if words[0] in OTHER:
             importlib.import_module(OTHER[words[0]][0]).main(words[1:])
         else:
-            from gr2.stage import run_stage
+            from gr2.runner.stage import run_stage
 
             run_stage(words[0], words[1:])
     except InputError as error:

@@ -9,8 +9,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from transformers import Trainer, TrainerState
 
-from gr2.artifacts import write_model_whole, write_text
 from gr2.errors import InputError
+from gr2.files.artifacts import write_model_whole, write_text
 
 LOG, STATE = "training_log.jsonl", "trainer_state.json"
 TOTALS = {"total_flos", "train_loss", "train_runtime", "train_samples_per_second", "train_steps_per_second"}

@@ -19,7 +19,7 @@ import results_lists
 import results_retrieval
 import results_sids
 
-from gr2.page.render import fixed
+from gr2.reports.render import fixed
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs/results/results.jsonl"
@@ -76,8 +76,8 @@ def record_lists(options: argparse.Namespace) -> None:
 
 def curves(options: argparse.Namespace) -> None:
     """The report's picture of several training logs, as a file."""
-    from gr2.evaluation.figures import training_curves
     from gr2.evaluation.inputs import read_logs
+    from gr2.reports.figures import training_curves
 
     Path(options.file).write_text(training_curves(read_logs(options.logs)) + "\n")
 

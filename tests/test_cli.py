@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import gr2
 
 from gr2 import __version__
-from gr2.cli import OTHER, STAGES, main
-from gr2.config import parse, read_options
-from gr2.pipeline import check, read_pipeline
-from gr2.prompts import load_prompt
+from gr2.cli import OTHER, main
+from gr2.options.parse import parse, read_options
+from gr2.prompts.prompt import load_prompt
+from gr2.runner.pipeline import check, read_pipeline
+from gr2.stages import STAGES, module_of
+from tests.helpers import gr2
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -88,7 +89,7 @@ def test_a_stage_recipe_parses(file, monkeypatch):
     stage = stage_of(file)
     assert stage in STAGES, "a stage's recipe is called STAGE.yaml or STAGE_WHAT.yaml"
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    config = parse(stage, importlib.import_module(STAGES[stage][0]).Config, read_options(["--config", str(file)]))
+    config = parse(stage, importlib.import_module(module_of(stage)).Config, read_options(["--config", str(file)]))
     assert config.output_dir.startswith("runs/")
     if getattr(config, "prompt", None):
         load_prompt(config.prompt)
@@ -102,7 +103,7 @@ def test_a_pipeline_parses_and_every_input_is_made_before_it_is_read(file, monke
     folders = [options["output_dir"][0] for _, _, options in plan]
     assert len(set(folders)) == len(folders)
     for number, (stage, _, options) in enumerate(plan):
-        fields = dataclasses.fields(importlib.import_module(STAGES[stage][0]).Config)
+        fields = dataclasses.fields(importlib.import_module(module_of(stage)).Config)
         inputs = [field.name for field in fields if field.metadata.get("path")]
         read = [entry.rpartition("=")[2] for key in inputs for entry in options.get(key, [])]
         for path in read:

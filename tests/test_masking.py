@@ -4,9 +4,10 @@ from dataclasses import dataclass
 import pytest
 
 from gr2.cli import main
-from gr2.config import arg, read_options
 from gr2.masking import mask, mask_options
-from gr2.stage import is_current
+from gr2.options.declare import arg
+from gr2.options.parse import read_options
+from gr2.runner.stage import is_current
 
 
 @pytest.mark.parametrize(("text", "masked"), [
@@ -44,7 +45,7 @@ class Config:
 def test_no_secret_reaches_a_file_or_the_terminal(tmp_path, monkeypatch, capsys):
     """What a run with a password leaves, finished and unfinished; a plan is recognised without the secret."""
     from gr2.errors import InputError
-    from gr2.rerankers import rerank as stage
+    from gr2.stages import rerank as stage
 
     words = ["--output_dir", str(tmp_path), "--base_url", "http://me:PASSWORD@host/v1", "--hub_token", "PASSWORD"]
     monkeypatch.setattr(stage, "Config", Config)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gr2.data.tables import read_items, read_semantic_ids
 from gr2.data.text import defuse, neutralise
+from gr2.files.tables import read_items, read_semantic_ids
 
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase

@@ -3,9 +3,9 @@
 import numpy as np
 import polars as pl
 
-from gr2.data.columns import require_columns
-from gr2.data.tables import read_interactions, read_items
-from gr2.semantic_ids.embeddings import read_embeddings
+from gr2.files.columns import require_columns
+from gr2.files.embeddings import read_embeddings
+from gr2.files.tables import read_interactions, read_items
 
 NAMES = ("popularity", "recency", "rank", "top", "score", "similarity_last", "similarity_max", "similarity_mean")
 

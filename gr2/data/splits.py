@@ -4,10 +4,10 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.data.columns import require_columns
-from gr2.data.tables import read_interactions
-from gr2.data.times import FINE
 from gr2.errors import InputError
+from gr2.files.columns import require_columns
+from gr2.files.tables import read_interactions
+from gr2.files.times import FINE
 
 
 def k_core(interactions: pl.DataFrame, user_events: int, item_events: int) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from gr2.rerankers.degre.evaluator import Evaluator
 from gr2.rerankers.degre.fit_evaluator import JUDGED_LISTS, collate, listed, quality
 from gr2.rerankers.degre.lookahead import Lookahead, score
 from gr2.rerankers.degre.mining import mine
-from gr2.rerankers.listwise import requests
+from gr2.rerankers.list_writer import batch as requests
 from gr2.rerankers.record import check_ids, check_kind
 
 ENUMERATED, SAMPLED = 1_000_000, 1_000

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.artifacts import MANIFEST, read_json, read_lines
-from gr2.data.columns import as_id, read_table, refuse_rows, require_columns
 from gr2.data.splits import later_share
-from gr2.data.tables import read_interactions, read_slates
 from gr2.errors import InputError
-from gr2.evaluation.verdict import COMPUTED
-from gr2.rerankers import latent, simple
+from gr2.files.artifacts import MANIFEST, read_json, read_lines
+from gr2.files.columns import as_id, read_table, refuse_rows, require_columns
+from gr2.files.tables import read_interactions, read_slates
+from gr2.reports.verdict import COMPUTED
+from gr2.rerankers import latent
+from gr2.rerankers import rules as simple
 from gr2.traces.store import read_traces
 
 TRACES = ("slate_id", "mode", "accepted", "reason", "completion_tokens", "teacher")  # columns that the report shows

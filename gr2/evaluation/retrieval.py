@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gr2.artifacts import MANIFEST, read_json
-from gr2.data.tables import read_interactions, read_items
 from gr2.errors import InputError
 from gr2.evaluation.significance import compare, mean_interval, number
-from gr2.prerank.own import as_arrays, read_top_k
-from gr2.prerank.positions import Positions, asked, numbered
+from gr2.files.artifacts import MANIFEST, read_json
+from gr2.files.tables import read_interactions, read_items
+from gr2.retrieval.positions import Positions, asked, numbered
+from gr2.retrieval.top_k import as_arrays, read_top_k
 
 KS = (1, 5, 10, 50)
 METRICS = tuple(f"{name}@{k}" for k in KS for name in ("recall", "ndcg"))

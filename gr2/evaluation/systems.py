@@ -7,7 +7,7 @@ over users *given these seeds*: they do not say what another seed would do, whic
 import numpy as np
 import polars as pl
 
-from gr2.evaluation import metrics
+from gr2 import metrics
 from gr2.evaluation.significance import compare, mean_interval, number
 
 Values = dict[str, np.ndarray]  # of one system, by metric: float [slates]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from gr2.artifacts import write_model_whole
 from gr2.errors import InputError
+from gr2.files.artifacts import write_model_whole
 
 
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
@@ -16,7 +16,7 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     from gr2.language_model.chat import answer_at_once
-    from gr2.language_model.packaged import resolve
+    from gr2.packaged import resolve
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(resolve(name_or_path), padding_side="left")
@@ -33,7 +33,7 @@ def load_model(name_or_path: str, dtype: str = "float32") -> PreTrainedModel:
     """A causal language model; `dtype` as in transformers ("auto": as saved)."""
     from transformers import AutoModelForCausalLM
 
-    from gr2.language_model.packaged import resolve
+    from gr2.packaged import resolve
 
     try:
         return AutoModelForCausalLM.from_pretrained(resolve(name_or_path), dtype=dtype)

@@ -3,7 +3,7 @@
 from transformers import PreTrainedTokenizerBase
 
 from gr2.errors import InputError
-from gr2.semantic_ids.tokens import BEGIN, END, LETTERS, code_token
+from gr2.files.sid_tokens import BEGIN, END, LETTERS, code_token
 
 HISTORY = "History:"
 

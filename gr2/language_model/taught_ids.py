@@ -9,11 +9,11 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, Trainer
 
-from gr2.artifacts import read_json, write_json
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
-from gr2.language_model.packaged import resolve
-from gr2.semantic_ids.tokens import TOKEN
+from gr2.files.artifacts import read_json, write_json
+from gr2.files.sid_tokens import TOKEN
+from gr2.packaged import resolve
 
 FILE = "semantic_ids.json"
 SAMPLE = 1000  # items whose IDs are written out, to be found again in a catalogue that has grown

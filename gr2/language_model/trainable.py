@@ -4,7 +4,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gr2.errors import InputError
-from gr2.semantic_ids.tokens import TOKEN
+from gr2.files.sid_tokens import TOKEN
 
 TARGETS = "all-linear"  # every linear layer but the output's
 

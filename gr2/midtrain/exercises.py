@@ -7,11 +7,11 @@ docs/results/README.md has what it is worth.
 import random
 from collections.abc import Iterator
 
-from gr2.answers import write_answer
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
-from gr2.prompts import Prompt, render
-from gr2.template import category_weights, explain
+from gr2.prompts.answer import write_answer
+from gr2.prompts.explanation import category_weights, explain
+from gr2.prompts.prompt import Prompt, render
 
 CANDIDATES = 10
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gr2.artifacts import read_json, write_json
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
+from gr2.files.artifacts import read_json, write_json
 from gr2.rerankers.record import FILES
 
 FILE = FILES["blend"]

@@ -11,13 +11,13 @@ from transformers import set_seed
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
-from gr2.rerankers.fit import SHAPE, Config
-from gr2.rerankers.listwise import fitting
-from gr2.rerankers.listwise.network import ListWriter
-from gr2.rerankers.listwise.requests import Requests
-from gr2.rerankers.listwise.write import check_places, in_request_order, repeated, write
+from gr2.rerankers.list_writer import train as fitting
+from gr2.rerankers.list_writer.batch import Requests
+from gr2.rerankers.list_writer.decode import check_places, in_request_order, repeated, write
+from gr2.rerankers.list_writer.network import ListWriter
 from gr2.rerankers.record import check_ids, check_kind
 from gr2.rerankers.training import Slates
+from gr2.stages.fit import SHAPE, Config
 
 
 def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: Config) -> None:

@@ -1,18 +1,18 @@
 """LambdaMART on the blend's features: boosted trees whose gradients are the NDCG's changes (Burges 2010, MSR-TR-2010-82).
 
 LightGBM's `lambdarank` with its defaults. Its labels are whole numbers: here the ranks of the distinct labels, from 0, and
-the label itself is what LightGBM gains by a rank. So any labels are fine, and its NDCG is that of gr2/evaluation/metrics.py.
+the label itself is what LightGBM gains by a rank. So any labels are fine, and its NDCG is that of gr2/metrics.py.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from gr2.artifacts import write_text
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
-from gr2.rerankers.fit import Config
+from gr2.files.artifacts import write_text
 from gr2.rerankers.record import FILES
+from gr2.stages.fit import Config
 
 FILE = FILES["lambdamart"]  # LightGBM's own text
 SHRINKAGE, TREES, PATIENCE = 0.05, 2000, 50  # PATIENCE: trees without a better NDCG on the slates to judge by

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from gr2.answers import parse
-from gr2.artifacts import files_below, sha256
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
-from gr2.language_model.checks import check_answer
-from gr2.language_model.history import fit_history
+from gr2.files.artifacts import files_below, sha256
 from gr2.language_model.loading import load_tokenizer
-from gr2.language_model.room import check_room
-from gr2.language_model.samplers import Sampler, open_sampler
 from gr2.language_model.taught_ids import check_taught
-from gr2.prompts import Prompt, answer_schema, load_prompt, prompt_file, render
+from gr2.prompts.answer import parse
+from gr2.prompts.checks import check_answer
+from gr2.prompts.history import fit_history
+from gr2.prompts.prompt import Prompt, answer_schema, load_prompt, prompt_file, render
+from gr2.prompts.room import check_room
 from gr2.rerankers.partial import Partial
+from gr2.samplers.base import Sampler, open_sampler
 
 if TYPE_CHECKING:
-    from gr2.rerankers.rerank import Config
+    from gr2.stages.rerank import Config
 
 INPUTS = ("items", "slates", "semantic_ids", "prompt", "reranker")
 SAMPLING = ("structured", "temperature", "max_tokens", "max_prompt_tokens", "engine", "base_url", "batch_size", "seed")

@@ -6,8 +6,8 @@ The first line holds `made_of`, what an answer depends on; every other line is a
 import json
 from pathlib import Path
 
-from gr2.artifacts import append_lines, read_appended
 from gr2.errors import InputError
+from gr2.files.artifacts import append_lines, read_appended
 
 PARTIAL = "answers.partial"
 

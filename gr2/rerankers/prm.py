@@ -16,7 +16,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
-from gr2.evaluation.metrics import ndcg, pad
+from gr2.metrics import ndcg, pad
 
 BLOCK = 256  # slates scored at a time
 SCORE = ("score",)  # the only input without `features`

@@ -7,10 +7,10 @@ import torch
 from transformers import EvalPrediction, set_seed
 
 from gr2.data.features import Features
-from gr2.evaluation.metrics import pad
-from gr2.rerankers.fit import Config
+from gr2.metrics import pad
 from gr2.rerankers.prm import PRM, PRMConfig, batch, encoded
 from gr2.rerankers.training import Slates, keep_best
+from gr2.stages.fit import Config
 
 
 def fit(learned: list[dict], judged: list[dict], features: Features, config: Config) -> None:

@@ -12,8 +12,8 @@ import torch
 
 from gr2.data.catalogue import order_digest
 from gr2.errors import InputError
-from gr2.evaluation.metrics import pad
-from gr2.prerank.sasrec import SASRec
+from gr2.metrics import pad
+from gr2.retrieval.sasrec import SASRec
 
 BLOCK = 512  # slates scored at a time
 

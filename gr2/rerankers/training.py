@@ -6,9 +6,9 @@ from pathlib import Path
 from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainingArguments
 
-from gr2.artifacts import read_json
 from gr2.errors import InputError
-from gr2.rerankers.fit import Config
+from gr2.files.artifacts import read_json
+from gr2.stages.fit import Config
 from gr2.training import last_checkpoint, train
 
 

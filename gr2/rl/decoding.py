@@ -13,7 +13,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
-from gr2.language_model.samplers import not_words
+from gr2.samplers.base import not_words
 from gr2.training import WithoutCard
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scipy.stats import kendalltau
 
-from gr2.answers import REASONS, Answer
+from gr2.prompts.answer import REASONS, Answer
 
 
 def diagnose(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gr2.evaluation import metrics
+from gr2 import metrics
 
 INVALID = -1.0
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from gr2.language_model.grammar_processor import GrammarProcessor, unpacked
 from gr2.rl.decoding import decode
 from gr2.rl.validation import ValidatedTrainer
+from gr2.samplers.grammar_processor import GrammarProcessor, unpacked
 
 
 class StructuredTrainer(ValidatedTrainer):

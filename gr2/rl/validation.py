@@ -8,8 +8,8 @@ from accelerate.utils import gather_object
 from transformers import LogitsProcessor, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from gr2.answers import Answer
-from gr2.evaluation.metrics import ndcg, pad
+from gr2.metrics import ndcg, pad
+from gr2.prompts.answer import Answer
 from gr2.rl.decoding import decode, greedy
 from gr2.rl.dynamic_sampling import DynamicSamplingTrainer
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gr2.artifacts import sha256
-from gr2.data.tables import read_semantic_ids
 from gr2.errors import InputError
+from gr2.files.artifacts import sha256
+from gr2.files.semantic_ids import IDS, QUANTIZER, RETIRED
+from gr2.files.tables import read_semantic_ids
 from gr2.semantic_ids.assign import assign, group_numbers
-from gr2.semantic_ids.files import IDS, QUANTIZER, RETIRED
 from gr2.semantic_ids.quantizer import Quantizer, load
-from gr2.semantic_ids.settings import Way
+from gr2.stages.sids_options import Way
 
 FACTOR = 4  # vectors and what their codes stand for differ less in length, unless they are of different kinds
 Ids = tuple[Quantizer, np.ndarray, np.ndarray, pl.DataFrame | None]

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from gr2.errors import InputError
 from gr2.semantic_ids import residual
 from gr2.semantic_ids.quantizer import Quantizer
-from gr2.semantic_ids.settings import Way
+from gr2.stages.sids_options import Way
 
 PREFIXES = 16  # when an item's prefix is full, try all IDs under the 16 nearest prefixes, then under more
 CHUNK = 256  # such items that are looked at together

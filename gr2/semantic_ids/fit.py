@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gr2.data.columns import require_columns
-from gr2.data.tables import read_interactions
 from gr2.errors import InputError
+from gr2.files.columns import require_columns
+from gr2.files.tables import read_interactions
 from gr2.semantic_ids import additive, rkmeans, rqvae_train
 from gr2.semantic_ids.quantizer import Quantizer
-from gr2.semantic_ids.settings import Training
+from gr2.stages.sids_options import Training
 
 
 def fit(config: Training, items: pl.DataFrame, vectors: np.ndarray) -> Quantizer:

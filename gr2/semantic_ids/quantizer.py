@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from gr2.artifacts import write_whole
 from gr2.errors import InputError
+from gr2.files.artifacts import write_whole
 from gr2.semantic_ids import residual
 
 CHUNK = 8192  # vectors that go through a network at a time

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from gr2.semantic_ids import rkmeans
 from gr2.semantic_ids.quantizer import Autoencoder
-from gr2.semantic_ids.settings import Settings
+from gr2.stages.sids_options import Settings
 
 
 class Step(NamedTuple):

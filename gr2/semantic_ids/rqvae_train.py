@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from gr2.artifacts import write_whole
 from gr2.errors import InputError
+from gr2.files.artifacts import write_whole
 from gr2.semantic_ids.rqvae import RQVAE, info_nce, squared
-from gr2.semantic_ids.settings import Settings
+from gr2.stages.sids_options import Settings
 
 CHECKPOINTS = 10  # a run
 

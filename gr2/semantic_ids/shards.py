@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from gr2.data.columns import as_id, require_columns
 from gr2.errors import InputError
+from gr2.files.columns import as_id, require_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

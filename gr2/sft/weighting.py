@@ -13,8 +13,8 @@ from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from trl.trainer.utils import pad
 
-from gr2.answers import reasoning_span
 from gr2.language_model.chat import encode_turn
+from gr2.prompts.answer import reasoning_span
 from gr2.training import WithoutCard
 
 IGNORED = -100

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from gr2.answers import REASONS as UNUSABLE
-from gr2.answers import WITHHELD, Answer
 from gr2.data.text import TOKEN_LOOK_ALIKE
-from gr2.semantic_ids.tokens import SID
+from gr2.files.sid_tokens import SID
+from gr2.prompts.answer import REASONS as UNUSABLE
+from gr2.prompts.answer import WITHHELD, Answer
 
 LEAST_WORDS = 5
 LEAST_SHARE = 0.8  # of the letters, in the script asked for; titles in another may be quoted

@@ -9,13 +9,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gr2.artifacts import append_lines, files_below, read_lines, sha256, write_text
-from gr2.config import is_input
 from gr2.errors import InputError
-from gr2.prompts import prompt_file
+from gr2.files.artifacts import append_lines, files_below, read_lines, sha256, write_text
+from gr2.options.declare import is_input
+from gr2.prompts.prompt import prompt_file
 
 if TYPE_CHECKING:
-    from gr2.traces.sample import Config
+    from gr2.stages.traces import Config
 
 TRACES, PARTIAL = "traces.jsonl", "traces.partial"
 # Options that say how and where samples are asked for. Whatever else a run was told its samples depend on.

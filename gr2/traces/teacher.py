@@ -5,19 +5,19 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gr2.answers import parse
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
-from gr2.language_model.history import fit_history
+from gr2.files.sid_tokens import sid_string
 from gr2.language_model.loading import load_tokenizer
-from gr2.language_model.room import check_room
-from gr2.language_model.samplers import Request, Sample, Sampler, open_sampler
-from gr2.prompts import Prompt, answer_schema, render
-from gr2.semantic_ids.tokens import sid_string
+from gr2.prompts.answer import parse
+from gr2.prompts.history import fit_history
+from gr2.prompts.prompt import Prompt, answer_schema, render
+from gr2.prompts.room import check_room
+from gr2.samplers.base import Request, Sample, Sampler, open_sampler
 from gr2.traces.accept import Rules, judge
 
 if TYPE_CHECKING:
-    from gr2.traces.sample import Config
+    from gr2.stages.traces import Config
 
 
 class Teacher:

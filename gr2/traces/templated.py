@@ -2,11 +2,11 @@
 
 import polars as pl
 
-from gr2 import template
-from gr2.answers import write_answer
 from gr2.data.catalogue import Catalogue
-from gr2.data.tables import read_rankings
-from gr2.prompts import Prompt, render
+from gr2.files.tables import read_rankings
+from gr2.prompts import explanation as template
+from gr2.prompts.answer import write_answer
+from gr2.prompts.prompt import Prompt, render
 
 
 def taught(rankings: str | None, slates: list[dict]) -> list[list[str]]:

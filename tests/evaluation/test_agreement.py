@@ -6,12 +6,13 @@ import polars as pl
 import pytest
 import torch
 
+from gr2 import metrics
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
-from gr2.evaluation import agreement, metrics
+from gr2.evaluation import agreement
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
 from gr2.rerankers.degre.lookahead import score
-from gr2.rerankers.listwise import requests
+from gr2.rerankers.list_writer import batch as requests
 from gr2.rerankers.record import write_record
 
 IDS = [f"i{number}" for number in range(9)]

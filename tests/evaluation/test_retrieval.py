@@ -5,15 +5,17 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from conftest import gr2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gr2 import metrics
 from gr2.errors import InputError
-from gr2.evaluation import metrics, retrieval, retrieval_report
-from gr2.evaluation.evaluate import Config, run
+from gr2.evaluation import retrieval
 from gr2.evaluation.retrieval import HISTORY, METRICS, POPULARITY, bucket, measures
 from gr2.evaluation.significance import compare, mean_interval
+from gr2.reports import retrieval as retrieval_report
+from gr2.stages.evaluate import Config, run
+from tests.helpers import gr2
 
 ITEMS = 60
 # Targets of the users' one test position, item by item, and where the lists by hand have them (None: nowhere).

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from gr2.answers import parse, write_answer
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
+from gr2.files.sid_tokens import vocabulary
 from gr2.language_model.chat import answer_at_once, encode_turn, prompt_text
 from gr2.language_model.scratch import train_tokenizer
-from gr2.prompts import load_prompt, render
-from gr2.semantic_ids.tokens import vocabulary
+from gr2.prompts.answer import parse, write_answer
+from gr2.prompts.prompt import load_prompt, render
 from gr2.sft.weighting import encode
 
 TEMPLATES = Path(__file__).parent / "templates"

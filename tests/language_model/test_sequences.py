@@ -3,10 +3,10 @@ import random
 import pytest
 
 from gr2.data.catalogue import read_catalogue
+from gr2.files.sid_tokens import code_token, sid_string, vocabulary
 from gr2.language_model.scratch import train_tokenizer
 from gr2.language_model.sequences import code_token_ids, history_text, next_item_prompt
 from gr2.midtrain.tasks import sequential
-from gr2.semantic_ids.tokens import code_token, sid_string, vocabulary
 
 
 def tokenizer_with(tokens):

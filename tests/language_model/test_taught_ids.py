@@ -5,10 +5,10 @@ import pytest
 
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
+from gr2.files.sid_tokens import sid_string, vocabulary
 from gr2.language_model import taught_ids
 from gr2.language_model.scratch import train_tokenizer
 from gr2.language_model.taught_ids import FILE, check_taught
-from gr2.semantic_ids.tokens import sid_string, vocabulary
 
 
 @pytest.fixture

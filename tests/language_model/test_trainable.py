@@ -1,13 +1,13 @@
 import pytest
 import torch
-from conftest import TINY, gr2, refused
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from gr2.files.sid_tokens import vocabulary
 from gr2.language_model.loading import load_model, save_model
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.trainable import rows_only, with_lora
 from gr2.language_model.vocabulary import expand
-from gr2.semantic_ids.tokens import vocabulary
+from tests.helpers import TINY, gr2, refused
 
 
 def made(tied):

@@ -7,15 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.answers import parse
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
+from gr2.files.sid_tokens import SID
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.midtrain.exercises import exercises
 from gr2.midtrain.packing import IGNORED, Encoder, collate, pack
 from gr2.midtrain.tasks import captions, general, persona, sequential
-from gr2.prompts import load_prompt
-from gr2.semantic_ids.tokens import SID
+from gr2.prompts.answer import parse
+from gr2.prompts.prompt import load_prompt
 
 
 def test_every_event_but_the_first_of_a_window_is_learned(world):

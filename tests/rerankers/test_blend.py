@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gr2.artifacts import read_json
 from gr2.data.features import NAMES, Features, load_features
 from gr2.errors import InputError
-from gr2.prerank import slates as slates_stage
-from gr2.rerankers import blend, fit, rerank
+from gr2.files.artifacts import read_json
+from gr2.rerankers import blend
+from gr2.stages import fit, rerank
+from gr2.stages import slates as slates_stage
 
 
 @pytest.fixture(scope="module")

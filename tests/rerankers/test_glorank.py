@@ -4,14 +4,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from conftest import gr2, resumed_after_a_kill
 
+from gr2 import metrics
 from gr2.errors import InputError
-from gr2.evaluation import metrics
-from gr2.rerankers import fit, rerank
 from gr2.rerankers.glorank import group_advantages
 from gr2.rerankers.record import RECORD
+from gr2.stages import fit, rerank
 from gr2.training import LOG
+from tests.helpers import gr2, resumed_after_a_kill
 
 
 def words(world, slates: str, **changed) -> list[str]:

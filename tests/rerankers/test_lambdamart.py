@@ -1,14 +1,15 @@
 import numpy as np
 import polars as pl
 import pytest
-from conftest import gr2
 
+from gr2 import metrics
 from gr2.cli import main
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
-from gr2.evaluation import metrics
-from gr2.rerankers import lambdamart, rerank
-from gr2.rerankers.fit import Config
+from gr2.rerankers import lambdamart
+from gr2.stages import rerank
+from gr2.stages.fit import Config
+from tests.helpers import gr2
 
 
 def planted(seed, noise=0.0, count=100):

@@ -5,7 +5,7 @@ from safetensors.numpy import save_file
 
 from gr2.errors import InputError
 from gr2.rerankers import latent
-from gr2.rerankers.rerank import Config, run
+from gr2.stages.rerank import Config, run
 
 SLATE = {"slate_id": "a", "user_id": "user1", "history": ["item2", "item0"], "candidates": ["item1", "item2", "item3"],
          "labels": [0.0, 1.0, 0.0], "split": "test"}  # fmt: skip

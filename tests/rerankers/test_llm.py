@@ -4,11 +4,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from conftest import refused
 
 from gr2.errors import InputError
-from gr2.rerankers import rerank
-from gr2.stage import run_stage
+from gr2.runner.stage import run_stage
+from gr2.stages import rerank
+from tests.helpers import refused
 
 PARTIAL = "answers.partial"
 LONG = 450  # items; with five tokens each more than the model's context of 2,048
@@ -18,7 +18,7 @@ LONG = 450  # items; with five tokens each more than the model's context of 2,04
 def known(world, midtrained, tmp_path_factory) -> dict[str, str]:
     """A prompt that shows whole histories, and slates whose last test slate has one that does not fit."""
     folder = tmp_path_factory.mktemp("long")
-    prompt = yaml.safe_load(Path("gr2/prompt_files/student_no_trace.yaml").read_text())
+    prompt = yaml.safe_load(Path("prompts/student_no_trace.yaml").read_text())
     for name, longest in (("long", 500), ("short", 3)):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(prompt | {"max_history": longest}))
     slates = pl.read_parquet(world.slates)

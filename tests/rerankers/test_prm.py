@@ -4,19 +4,20 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from conftest import gr2, resumed_after_a_kill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gr2 import metrics
 from gr2.data.features import Features, load_features
-from gr2.data.tables import read_slates
 from gr2.errors import InputError
-from gr2.evaluation import metrics
-from gr2.prerank import slates as slates_stage
-from gr2.rerankers import prm, prm_train, rerank
+from gr2.files.tables import read_slates
+from gr2.rerankers import prm, prm_train
 from gr2.rerankers.prm import PRM, PRMConfig
 from gr2.rerankers.record import RECORD
+from gr2.stages import rerank
+from gr2.stages import slates as slates_stage
 from gr2.training import LOG
+from tests.helpers import gr2, resumed_after_a_kill
 
 N_ITEMS = 12
 

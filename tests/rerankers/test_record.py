@@ -4,11 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gr2.artifacts import read_json, write_json
 from gr2.errors import InputError
-from gr2.rerankers import fit, rerank
+from gr2.files.artifacts import read_json, write_json
+from gr2.files.semantic_ids import write_ids
 from gr2.rerankers.prm import PRM, PRMConfig
-from gr2.semantic_ids.files import write_ids
+from gr2.stages import fit, rerank
 
 RECORD = "reranker.json"
 SMALL = {"list_size": 2, "hidden_size": 8, "epochs": 1}

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from gr2.answers import REASONS, Answer
+from gr2.prompts.answer import REASONS, Answer
 from gr2.rl.diagnostics import diagnose
 
 SLATE = list("abcd"), [0.0, 1.0, 0.0, 0.0]

@@ -5,16 +5,16 @@ import sys
 import warnings
 from pathlib import Path
 
-import dull_slates
 import pytest
 import torch
-from dull_slates import GROUP, ROWS, dull_trainer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.errors import InputError
 from gr2.rl.dynamic_sampling import replacements, whole_groups, with_spread
 from gr2.training import train
+from tests.rl import dull_slates
+from tests.rl.dull_slates import GROUP, ROWS, dull_trainer
 
 flags = st.lists(st.booleans(), max_size=12)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.answers import REASONS, parse
+from gr2.prompts.answer import REASONS, parse
 from gr2.rl.rewards import INVALID, PAIRWISE, REWARDS, gr2_conditional, gr2_naive, has_pairs, rank_gain, target_rank
 
 ALPHA = 0.2

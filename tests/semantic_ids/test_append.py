@@ -4,11 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors.numpy import save_file
-from test_sids import QUICK, codes_of
 
 from gr2.data.catalogue import order_digest
 from gr2.errors import InputError
-from gr2.semantic_ids import sids
+from gr2.stages import sids
+from tests.stages.test_sids import QUICK, codes_of
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 
 from gr2.semantic_ids import residual, rqvae_train
 from gr2.semantic_ids.rqvae import RQVAE, crowding, info_nce
-from gr2.semantic_ids.settings import Settings
+from gr2.stages.sids_options import Settings
 
 SMALL = {"hidden": [16], "latent": 8, "epochs": 30, "warmup_epochs": 5, "batch_size": 64, "learning_rate": 5e-3}
 

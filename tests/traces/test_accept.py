@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.answers import Answer
-from gr2.semantic_ids.tokens import sid_string
+from gr2.files.sid_tokens import sid_string
+from gr2.prompts.answer import Answer
 from gr2.traces.accept import REASONS, Rules, copies, in_script, judge, repeats
 
 IDS = list("abcdef")

@@ -1,10 +1,11 @@
 from pathlib import Path
 
-from gr2.artifacts import read_json, read_lines
+from gr2.files.artifacts import read_json, read_lines
 from gr2.language_model.loading import load_tokenizer
-from gr2.language_model.samplers import Request, Sample, Sampler
-from gr2.stage import input_paths
-from gr2.traces import sample, teacher
+from gr2.runner.stage import input_paths
+from gr2.samplers.base import Request, Sample, Sampler
+from gr2.stages import traces as sample
+from gr2.traces import teacher
 
 
 class Noted(Sampler):

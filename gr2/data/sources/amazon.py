@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 
 from gr2.data.sources.source import Source, blocks
-from gr2.data.times import with_unit
 from gr2.errors import InputError
+from gr2.files.times import with_unit
 
 OLD = {"reviewerID": pl.String, "asin": pl.String, "unixReviewTime": pl.Int64, "overall": pl.Float64}  # 2014, 2018
 NEW = {"user_id": pl.String, "parent_asin": pl.String, "timestamp": pl.Int64, "rating": pl.Float64}  # 2023, in ms

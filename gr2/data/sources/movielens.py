@@ -5,10 +5,10 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.data.columns import as_id, refuse_odd_csv, refuse_rows, require_columns
 from gr2.data.sources.source import Source, chosen
-from gr2.data.times import with_unit
 from gr2.errors import InputError
+from gr2.files.columns import as_id, refuse_odd_csv, refuse_rows, require_columns
+from gr2.files.times import with_unit
 
 COLUMNS = ("user_id", "item_id", "rating", "timestamp")  # in every release's order
 GENRES_100K = ("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.data.columns import as_id, exact, refuse_odd_csv, refuse_rows, require_columns
 from gr2.data.sources.source import Source, chosen
-from gr2.data.times import with_times
 from gr2.errors import InputError
+from gr2.files.columns import as_id, exact, refuse_odd_csv, refuse_rows, require_columns
+from gr2.files.times import with_times
 
 TITLES = ("title", "movie_title", "name", "item_name")
 CATEGORIES = ("categories", "category", "class", "genre", "genres")

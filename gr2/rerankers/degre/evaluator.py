@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from transformers import PretrainedConfig, PreTrainedModel
 
-from gr2.rerankers.listwise.blocks import Attention, Cache, Decoder, Encoder
-from gr2.rerankers.listwise.requests import NONE, Requests
+from gr2.rerankers.list_writer.batch import NONE, Requests
+from gr2.rerankers.list_writer.layers import Attention, Cache, Decoder, Encoder
 
 
 class EvaluatorConfig(PretrainedConfig):

@@ -13,11 +13,11 @@ from transformers import EvalPrediction, set_seed
 
 from gr2.data.catalogue import Catalogue
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
-from gr2.rerankers.fit import Config
-from gr2.rerankers.listwise import requests
-from gr2.rerankers.listwise.fitting import shape
-from gr2.rerankers.listwise.requests import NONE
+from gr2.rerankers.list_writer import batch as requests
+from gr2.rerankers.list_writer.batch import NONE
+from gr2.rerankers.list_writer.train import shape
 from gr2.rerankers.training import Slates, keep_best
+from gr2.stages.fit import Config
 
 JUDGED_LISTS = 4
 

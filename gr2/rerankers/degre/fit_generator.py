@@ -17,13 +17,13 @@ from gr2.errors import InputError
 from gr2.rerankers.degre.evaluator import Evaluator
 from gr2.rerankers.degre.lookahead import Labels, Lookahead, score
 from gr2.rerankers.degre.mining import Mined, mine
-from gr2.rerankers.fit import Config
-from gr2.rerankers.listwise import fitting
-from gr2.rerankers.listwise.network import ListWriter, placed, remaining
-from gr2.rerankers.listwise.requests import NONE, Requests
-from gr2.rerankers.listwise.write import repeated
+from gr2.rerankers.list_writer import train as fitting
+from gr2.rerankers.list_writer.batch import NONE, Requests
+from gr2.rerankers.list_writer.decode import repeated
+from gr2.rerankers.list_writer.network import ListWriter, placed, remaining
 from gr2.rerankers.record import check_ids, check_kind
 from gr2.rerankers.training import Slates
+from gr2.stages.fit import Config
 
 METRIC = "score"  # by the evaluator, of the written lists
 BLOCK = 32  # requests mined at a time

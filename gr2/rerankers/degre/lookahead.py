@@ -7,7 +7,7 @@ A list's score is the gain in value at each place, discounted: sum_t (V_t - V_(t
 import torch
 
 from gr2.rerankers.degre.evaluator import Evaluator
-from gr2.rerankers.listwise.requests import NONE, Requests
+from gr2.rerankers.list_writer.batch import NONE, Requests
 
 
 class Lookahead:

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import pad
 
 from gr2.rerankers.degre.lookahead import Labels, Lookahead
-from gr2.rerankers.listwise.requests import NONE
+from gr2.rerankers.list_writer.batch import NONE
 
 
 class Mined(NamedTuple):

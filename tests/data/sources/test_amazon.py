@@ -6,13 +6,13 @@ import sys
 
 import polars as pl
 import pytest
-from conftest import gr2
 
-from gr2.artifacts import read_json
-from gr2.data import prepare
 from gr2.data.sources import source
 from gr2.data.sources.amazon import amazon, read_meta
 from gr2.errors import InputError
+from gr2.files.artifacts import read_json
+from gr2.stages import prepare
+from tests.helpers import gr2
 
 
 def review_2014(user, item, seconds, rating=5.0):

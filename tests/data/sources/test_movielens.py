@@ -1,10 +1,10 @@
 import polars as pl
 import pytest
 
-from gr2.artifacts import read_json
-from gr2.data import prepare
 from gr2.data.sources.movielens import movielens
 from gr2.errors import InputError
+from gr2.files.artifacts import read_json
+from gr2.stages import prepare
 
 
 def flags(*numbers):

@@ -4,10 +4,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from gr2.artifacts import read_json
-from gr2.data import prepare
 from gr2.data.sources.recbole import recbole
 from gr2.errors import InputError
+from gr2.files.artifacts import read_json
+from gr2.stages import prepare
 
 ML_INTER = [
     "user_id:token\titem_id:token\trating:float\ttimestamp:float",

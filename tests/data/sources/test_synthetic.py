@@ -3,11 +3,11 @@ import time
 import numpy as np
 import polars as pl
 import pytest
-from conftest import refused
 from safetensors.numpy import load_file
 
-from gr2.data import prepare
 from gr2.data.sources.synthetic import GENRES, START, synthetic
+from gr2.stages import prepare
+from tests.helpers import refused
 
 FILES = ("items.parquet", "interactions.parquet", "latent.safetensors")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
 from gr2.rerankers.degre.lookahead import Labels, Lookahead, score
 from gr2.rerankers.degre.mining import mine
-from gr2.rerankers.listwise.requests import NONE, Requests
+from gr2.rerankers.list_writer.batch import NONE, Requests
 
 LEVELS, CODES, SIZE = 2, 5, 3
 ALL = torch.cartesian_prod(torch.arange(CODES), torch.arange(CODES))

@@ -1,0 +1,56 @@
+"""What is tried when a stage starts: whether a model's tokenizer, its chat template and the grammar can hold an answer at all."""
+
+from transformers import PreTrainedTokenizerBase
+
+from gr2.data.catalogue import Catalogue
+from gr2.errors import InputError
+from gr2.language_model.chat import encode_turn, prompt_text, turn_end, turn_end_id
+from gr2.packaged import resolve
+from gr2.prompts.answer import parse, write_answer
+from gr2.prompts.prompt import Prompt, answer_schema, render
+from gr2.samplers.base import stop_token_ids
+
+
+def check_answer(
+    name_or_path: str, tokenizer: PreTrainedTokenizerBase, prompt: Prompt, slate: dict, catalogue: Catalogue
+) -> None:
+    """InputError unless one slate's answer survives: as tokens and back, to its end, and under the grammar.
+
+    `slate` may be any real one. The grammar of a prompt with a pattern is only built.
+    """
+    if tokenizer.chat_template is None:
+        raise InputError(f"{name_or_path}: the tokenizer has no chat template; expected a model made for chats")
+    messages = render(prompt, slate, catalogue)
+    answer = write_answer("It comes next." if prompt.has_trace else None, slate["candidates"], catalogue)
+    _, learned, _ = encode_turn(tokenizer, messages, answer)
+    shown = prompt_text(tokenizer, messages)
+    if not all(message["content"].strip() in shown for message in messages):
+        raise InputError(f"{name_or_path}: its chat template does not show the whole prompt '{prompt.name}'")
+    end = turn_end_id(tokenizer)
+    if end not in learned or end not in stop_token_ids(resolve(name_or_path), tokenizer):
+        raise InputError(f"{name_or_path}: its chat template ends a turn with {turn_end(tokenizer).strip()!r}, which neither the "
+                         "tokenizer's eos_token nor generation_config.json ends an answer at")  # fmt: skip
+    ids = learned[: learned.index(end)]
+    text = tokenizer.decode(ids, skip_special_tokens=False)
+    if parse(text, slate["candidates"], catalogue.sid, prompt.has_trace).ranking != slate["candidates"]:
+        raise InputError(
+            f"{name_or_path}: its tokenizer does not keep an answer: {answer[-60:]!r} comes back as {text[-60:]!r}"
+        )
+    check_grammar(name_or_path, tokenizer, answer_schema(prompt, slate, catalogue), [] if prompt.pattern else ids)
+
+
+def check_grammar(name_or_path: str, tokenizer: PreTrainedTokenizerBase, schema: dict, ids: list[int]) -> None:
+    """InputError where llguidance cannot read the tokenizer, or its grammar does not admit `ids`."""
+    from gr2.samplers.grammar_processor import GrammarProcessor
+
+    try:
+        matcher = GrammarProcessor(tokenizer, [schema]).matchers[0]
+        admitted = matcher.try_consume_tokens(ids)
+    except BaseException as error:  # llguidance is Rust: a panic there is no Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        raise InputError(f"{name_or_path}: no grammar can be made for its tokenizer ({error})") from None
+    if admitted < len(ids):
+        raise InputError(
+            f"{name_or_path}: the grammar does not admit an answer's token {tokenizer.decode(ids[admitted])!r}"
+        )

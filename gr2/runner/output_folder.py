@@ -1,0 +1,213 @@
+"""Who may write to an output folder, and what happens to the work that already lies there.
+
+A folder is unfinished (`stage.json` holds the plan, so that the same command goes on), finished (`manifest.json`), or
+neither. Work of another plan is moved to `NAME.old-N`; finished work of the same configuration is replaced, but only once
+the new work is finished: until then it lies in `.replaced`.
+"""
+
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from gr2.errors import InputError
+from gr2.files import artifacts
+
+STATE, LOCK, REPLACED = "stage.json", ".lock", ".replaced"
+BESIDE = "beside"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`fresh`: nothing of this plan was there. `aside`: where the work that was there lies now, if any."""
+
+    fresh: bool
+    aside: Path | None = None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes the folder and holds it for this process; InputError where another process does.
+
+    The lock ends with the process, however that ends. A folder that was made and stays empty is removed.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = None
+    while lock is None:
+        make(folder)
+        lock = lock_file(folder / LOCK)
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.close()
+        for path in made:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+def make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(path for path in (folder, *folder.parents) if path.is_symlink() or path.exists())
+        raise InputError(f"--output_dir {folder}: expected a folder, but {file} is a file") from None
+
+
+def lock_file(path: Path) -> IO | None:
+    """The open, locked file; None where the process that held it has just removed it."""
+    try:
+        file = open(path, "a")  # noqa: SIM115 - it is open as long as it is locked
+    except FileNotFoundError:
+        return None
+    try:  # a lock of this process, which no forked worker can inherit and hold on to
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+    except (BlockingIOError, PermissionError):
+        file.close()
+        raise InputError(f"--output_dir {path.parent}: expected no other process that writes there; "
+                         "wait for it to end, or stop it") from None  # fmt: skip
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        print(f"gr2: {path}: this file system has no locks ({error.strerror}); "
+              "see to it that no other process writes there", file=sys.stderr)  # fmt: skip
+        return file
+    file.close()
+    return None
+
+
+def claim(folder: Path, plan: dict) -> Claim:
+    """Marks the locked folder as unfinished work of this plan, after it moved away what is of another one."""
+    state, manifest = folder / STATE, folder / artifacts.MANIFEST
+    begun = artifacts.read_json(state) if state.exists() else None
+    if begun is not None and {name: value for name, value in begun.items() if name != BESIDE} == plan:
+        remove_torn(folder)
+        set_replaced_aside(folder)  # a kill may have come between
+        return Claim(fresh=False)
+    aside = None
+    if begun is not None:
+        aside = move_aside(folder, entries(folder), plan, "unfinished work of another configuration, code or input")
+    elif manifest.exists():
+        remove(folder / REPLACED)
+        finished = artifacts.read_manifest(manifest)
+        if (finished.get("stage"), finished.get("options")) != (plan["stage"], plan["options"]):
+            aside = move_aside(folder, entries(folder), plan, "finished work of another configuration")
+    elif unfinished(folder):
+        aside = move_aside(folder, unfinished(folder), plan, "unfinished work of an unknown configuration")
+    remove_torn(folder)
+    own = artifacts.read_manifest(manifest)["outputs"] if manifest.exists() else {}
+    refuse_inputs(folder, [folder / name for name in own], plan)
+    beside = {name: stamp for name, stamp in stamps(folder).items() if name not in own}
+    artifacts.write_json(state, plan | {BESIDE: beside})
+    set_replaced_aside(folder)
+    return Claim(fresh=True, aside=aside)
+
+
+def release(folder: Path, claim: Claim) -> None:
+    """Takes a fresh claim back after wrong input: the folder is as it was before.
+
+    Unless there is work to go on from, such as the answers before a server died: that stays, bound to its plan.
+    """
+    remove_torn(folder)
+    if unfinished(folder):
+        return
+    for name in written(folder):
+        (folder / name).unlink()
+        remove_empty_parents(folder / name, folder)
+    (folder / STATE).unlink()
+    for source in filter(None, (folder / REPLACED, claim.aside)):
+        if source.exists():
+            move(source.iterdir(), source, folder)
+            source.rmdir()
+            print(f"gr2: {folder} is as it was", file=sys.stderr)
+
+
+def written(folder: Path) -> list[str]:
+    """The names of the finished files that the stage wrote; not those that lay there before it."""
+    beside = artifacts.read_json(folder / STATE).get(BESIDE, {})
+    return [name for name, stamp in stamps(folder).items() if beside.get(name) != stamp]
+
+
+def stamps(folder: Path) -> dict[str, list[int]]:
+    """Size and time of every file below; a rewritten file has another time."""
+    stats = {str(file.relative_to(folder)): file.stat() for file in artifacts.files_below(folder)}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """What only a stage that goes on would read: partial files and checkpoints."""
+    return [path for path in folder.iterdir() if path.suffix == ".partial" or path.name.startswith("checkpoint-")]
+
+
+def entries(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name != LOCK]
+
+
+def move_aside(folder: Path, paths: list[Path], plan: dict, what: str) -> Path:
+    refuse_inputs(folder, paths, plan)
+    number = next(n for n in range(1, 1_000_000) if not numbered(folder, n).exists())
+    aside = numbered(folder, number)
+    aside.mkdir()
+    move(paths, folder, aside)
+    print(f"gr2: {folder} held {what}; it is now {aside}", file=sys.stderr)
+    return aside
+
+
+def numbered(folder: Path, number: int) -> Path:
+    folder = folder.resolve() if folder.name in ("", "..") else folder
+    return folder.with_name(f"{folder.name}.old-{number}")
+
+
+def set_replaced_aside(folder: Path) -> None:
+    """Moves a finished stage's outputs and manifest into `.replaced`."""
+    manifest = folder / artifacts.MANIFEST
+    if manifest.exists():
+        outputs = [folder / name for name in artifacts.read_manifest(manifest)["outputs"]]
+        move([*outputs, manifest], folder, folder / REPLACED)
+
+
+def move(paths: Iterable[Path], source: Path, target: Path) -> None:
+    """Moves what exists of `paths` from one folder to another; the file that says what the rest is goes last."""
+    marks = (STATE, artifacts.MANIFEST)
+    for path in sorted(paths, key=lambda path: (path.name in marks, path.name == STATE, path)):
+        if path.exists() or path.is_symlink():
+            place = target / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, place)
+            remove_empty_parents(path, source)
+
+
+def refuse_inputs(folder: Path, paths: list[Path], plan: dict) -> None:
+    """InputError where what is to be moved away is what the stage is to read."""
+    moved = [path.resolve() for path in paths]
+    for name in plan["inputs"]:
+        if any(Path(name).resolve().is_relative_to(path) for path in moved):
+            raise InputError(f"--output_dir {folder}: expected another folder; this one holds the input {name}, "
+                             "which would be moved away")  # fmt: skip
+
+
+def remove_torn(folder: Path) -> None:
+    """Removes what a kill left of a file that was being written."""
+    for torn in folder.glob(".*.partial"):
+        remove(torn)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_empty_parents(path: Path, folder: Path) -> None:
+    for parent in path.parents:
+        if parent == folder or any(parent.iterdir()):
+            return
+        parent.rmdir()

@@ -1,0 +1,168 @@
+"""Runs one stage: checks its inputs, lets it write, and records in `manifest.json` how the output was made.
+
+What becomes of a folder's earlier contents stands in gr2/runner/output_folder.py.
+"""
+
+import dataclasses
+import importlib
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from gr2.errors import InputError
+from gr2.files import artifacts
+from gr2.masking import MASK, is_secret, mask, mask_options
+from gr2.options.declare import is_input
+from gr2.options.parse import config_file, describe_options, parse, read_options
+from gr2.runner import environment, output_folder
+from gr2.runner.code_version import code_version
+from gr2.stages import module_of
+
+
+def run_stage(stage: str, words: list[str]) -> None:
+    """Parses `words`, runs the stage, writes the manifest and prints one line with time and peak memory."""
+    module = importlib.import_module(module_of(stage))
+    if "-h" in words or "--help" in words:
+        print(describe_options(stage, module.Config, module.__doc__))
+        return
+    options = read_options(words)
+    config = parse(stage, module.Config, options, config_file(words)[0])
+    if int(os.environ.get("RANK", "0")) != 0:  # only the first process of several holds and describes the folder
+        wait_for_all_processes()
+        module.run(config)
+        return
+    started = time.monotonic()
+    output_dir = Path(config.output_dir)
+    plan = describe(stage, options, config)
+    with output_folder.locked(output_dir):
+        claim = output_folder.claim(output_dir, plan)
+        wait_for_all_processes()  # nobody looks for checkpoints before the folder is claimed
+        try:
+            module.run(config)
+        except InputError:
+            if claim.fresh:
+                output_folder.release(output_dir, claim)
+            raise
+        finish(output_dir, plan, config, time.monotonic() - started)
+
+
+def wait_for_all_processes() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
+
+
+def describe(stage: str, options: dict, config: Any) -> dict:
+    """What determines a stage's output: stage, options, code, sha256 of every input file.
+
+    InputError where a manifest knows an input under another sha256, and for weights that are cut short.
+    """
+    paths = input_paths(config, options)
+    inputs = hash_inputs(paths, config.output_dir)
+    for file, digest in inputs.items():
+        artifacts.check_against_manifest(Path(file), digest)
+        artifacts.check_weights(Path(file))
+    return {
+        "stage": stage,
+        "options": mask_options(options),
+        "input_paths": [mask(path) for path in paths],
+        "inputs": inputs,
+        "code": code_version(module_of(stage)),
+    }
+
+
+def input_paths(config: Any, options: dict[str, list[str]]) -> list[str]:
+    """What a config's input options name, `name=file` without its name: files, folders, and hub ids and built-in names."""
+    paths = []
+    for field in filter(is_input, dataclasses.fields(config)):
+        value = options.get(field.name) or vars(config)[field.name]
+        words = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+        if field.name in ("prompt", "domain"):
+            from gr2.prompts.prompt import prompt_file
+
+            words = [prompt_file(word) for word in words]  # a name stands for a file of gr2's own
+        paths += [word if exists(word) else word.partition("=")[2] or word for word in words if word]
+    return paths
+
+
+def exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # too long for a name: an option's JSON
+        return False
+
+
+def hash_inputs(paths: list[str], output_dir: str | Path) -> dict[str, str]:
+    """Every file of the paths that exist -> its sha256. A folder's part that the stage writes to is left out."""
+    output, files = Path(output_dir).resolve(), []
+    for path in filter(exists, paths):
+        inside = Path(path).resolve().is_relative_to(output)
+        files += [file for file in artifacts.files_below(path) if inside or not file.resolve().is_relative_to(output)]
+    return {str(file): artifacts.sha256(file) for file in files}
+
+
+def plain(config: Any) -> dict:
+    """A config's fields as JSON values, without secrets."""
+    fields = {f.name: vars(config)[f.name] for f in dataclasses.fields(config) if f.init}
+    return {name: masked(name, value) for name, value in fields.items()}
+
+
+def masked(name: str, value: Any) -> Any:
+    if is_secret(name) and value is not None:
+        return MASK
+    if isinstance(value, list):
+        return [masked("", entry) for entry in value]
+    return value if isinstance(value, int | float | bool | None) else mask(str(value))
+
+
+def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
+    """Records what was written; InputError where an input is no longer what was read at the start."""
+    inputs = hash_inputs(plan["input_paths"], output_dir)
+    changed = [name for name in sorted(plan["inputs"] | inputs) if plan["inputs"].get(name) != inputs.get(name)]
+    if changed:
+        raise InputError(f"{changed[0]}: changed while {plan['stage']} ran; expected inputs that stay as they are. "
+                         f"{output_dir} is unfinished; run the stage again")  # fmt: skip
+    memory = environment.peak_memory()
+    manifest = {
+        **plan,
+        "config": plain(config),
+        "command": mask(shlex.join(["gr2", *sys.argv[1:]])),
+        "git_commit": environment.git_commit(),
+        "packages": environment.packages(),
+        "hardware": environment.hardware(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "threads": environment.threads(),
+        "seed": vars(config).get("seed"),
+        "outputs": {name: artifacts.sha256(output_dir / name) for name in output_folder.written(output_dir)},
+        "seconds": round(seconds, 2),
+        "peak_memory_bytes": memory,
+    }
+    artifacts.write_json(output_dir / artifacts.MANIFEST, manifest)
+    (output_dir / output_folder.STATE).unlink()
+    output_folder.remove(output_dir / output_folder.REPLACED)
+    print(f"gr2 {plan['stage']}: {output_dir} in {seconds:.1f} s, peak memory {memory / 2**30:.2f} GiB", flush=True)
+
+
+def is_current(stage: str, options: dict[str, list[str]]) -> bool:
+    """True if the output folder is finished and was made from these options, the same inputs and this code.
+
+    Raises InputError if a finished output no longer has the sha256 that its manifest recorded.
+    """
+    output_dir = Path(*options.get("output_dir", []))
+    if not (output_dir / artifacts.MANIFEST).exists() or (output_dir / output_folder.STATE).exists():
+        return False
+    manifest = artifacts.read_manifest(output_dir / artifacts.MANIFEST)
+    made_of = (manifest.get("stage"), manifest.get("options"), manifest.get("code"))
+    if made_of != (stage, mask_options(options), code_version(module_of(stage))):
+        return False
+    if hash_inputs(manifest["input_paths"], output_dir) != manifest["inputs"]:
+        return False
+    for name in manifest["outputs"]:
+        if not (output_dir / name).exists():
+            return False
+        artifacts.check_against_manifest(output_dir / name, artifacts.sha256(output_dir / name))
+    return True

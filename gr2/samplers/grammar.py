@@ -1,0 +1,76 @@
+"""The grammar of an answer that is a permutation of its slate by construction, in llguidance's language.
+
+One grammar serves two engines: vLLM takes it as a structured-output setting, transformers' `generate` through
+`GrammarProcessor`. Above MOST_CHOICES both forbid repeated IDs beside the grammar (gr2/samplers/no_repeats.py).
+The model still orders the list by its own probabilities; it can only not write anything else.
+"""
+
+import json
+
+from gr2.files.sid_tokens import BEGIN, TOKEN
+
+MOST_CHOICES = 64  # a rule of an llguidance grammar carries 64 bits
+
+
+def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
+    """An llguidance grammar for an object schema with two keywords that no engine knows.
+
+    An array with `uniqueItems` is a permutation of its enum: a grammar rule may carry a bit set (llguidance,
+    docs/parametric.md), here the choices already written. A list of more than MOST_CHOICES has the right length, and may
+    repeat. A string with `cites` is any text in which only those semantic
+    IDs occur. IDs are written in their own tokens where `vocabulary` (added token -> id) has them, and as text elsewhere.
+    """
+    fields, rules = [], []
+    for name, value in schema["properties"].items():
+        key = json.dumps(json.dumps(name) + ": ")
+        if not value.get("uniqueItems"):
+            fields.append(f"{key} {name}")
+            rules += free_text(name, value, vocabulary)
+            continue
+        fields.append(f'{key} "[" {name} "]"')
+        choices = [json.dumps(choice) for choice in value["items"]["enum"]]
+        if len(choices) > MOST_CHOICES:
+            first = " | ".join(spelled(choice, vocabulary) for choice in choices)
+            later = " | ".join(spelled(", " + choice, vocabulary) for choice in choices)
+            rules += [f"{name}: {name}_first {name}_later{{{len(choices) - 1}}}", f"{name}_first: {first}",
+                      f"{name}_later: {later}"]  # fmt: skip
+            continue
+        first = [f"{spelled(choice, vocabulary)} {name}_rest::{1 << bit:#x}" for bit, choice in enumerate(choices)]
+        later = [
+            f"{spelled(', ' + choice, vocabulary)} {name}_rest::set_bit({bit}) %if bit_clear({bit})"
+            for bit, choice in enumerate(choices)
+        ]
+        done = f'"" %if is_ones([0:{len(choices)}])'
+        rules += [f"{name}: " + " | ".join(first), f"{name}_rest::_: " + " | ".join([done, *later])]
+    return "\n".join(['start: "{" ' + ' ", " '.join(fields) + ' "}"', *rules])
+
+
+def free_text(name: str, value: dict, vocabulary: dict[str, int]) -> list[str]:
+    """The rules of a property that is no permutation; a plain JSON schema's strings may not hold the tokens of IDs."""
+    if BEGIN not in vocabulary or "cites" not in value:
+        return [f"{name}: %json {json.dumps({key: kept for key, kept in value.items() if key != 'cites'})}"]
+    return [
+        f'{name}: "\\"" (TEXT | cited)+ "\\""',
+        r'TEXT: /([^"\\\x00-\x1f]|\\["\\\/bfnrt])+/',
+        "cited: " + " | ".join(spelled(sid, vocabulary) for sid in value["cites"]),
+    ]
+
+
+def spelled(text: str, vocabulary: dict[str, int]) -> str:
+    """Text as grammar symbols: the tokens of semantic IDs by name where they are tokens, quoted text for the rest."""
+    pieces = TOKEN.split(text) if all(token in vocabulary for token in TOKEN.findall(text)) else [text]
+    return " ".join(piece if piece in vocabulary else json.dumps(piece) for piece in pieces if piece)
+
+
+def plain_json(schema: dict) -> dict:
+    """The schema without our two keywords, for engines that know plain JSON schemas: an item may then be repeated."""
+    properties = schema["properties"].items()
+    relaxed = {
+        name: {k: v for k, v in value.items() if k not in ("uniqueItems", "cites")} for name, value in properties
+    }
+    return schema | {"properties": relaxed}
+
+
+def has_grammar(schema: dict) -> bool:
+    """Whether the schema needs `permutation_grammar`; a plain one is left to the engine's own JSON schemas."""
+    return any(value.get("uniqueItems") for value in schema["properties"].values())

@@ -1,0 +1,85 @@
+"""gr2 embed-shards: item shards -> embeddings/*.parquet (item_id, embedding), by Ray.
+
+For catalogues beyond one machine. Rows come in no particular order; embeddings are float32 and of unit length, as in
+`gr2 embed`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from gr2.errors import InputError
+from gr2.files.embeddings import item_texts, refuse_broken
+from gr2.options.declare import arg
+from gr2.packaged import resolve
+from gr2.semantic_ids import shards
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS = 4096  # items that a worker is given at a time; it sorts them by length before it makes batches
+TEXTS = {"title": pl.String, "categories": pl.List(pl.String), "description": pl.String}
+
+
+@dataclass
+class Config:
+    items: str = arg(
+        help="folder of parquet shards with item_id, title, optional categories (lists) and description", path=True
+    )
+    output_dir: str = arg(help="folder for embeddings/*.parquet")
+    model_name_or_path: str = arg(
+        "packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME", path=True
+    )
+    batch_size: int = arg(64, "items a batch", least=1)
+    workers: int = arg(1, "processes that hold the model; without a GPU each computes on one core", least=1)
+    gpus_per_worker: float = arg(0.0, "GPUs of a worker; 0.5: two workers share one", least=0)
+
+
+def run(config: Config) -> None:
+    resolve(config.model_name_or_path)  # a missing package is better said here than by a worker
+    found = shards.check(config.items, ("item_id", "title"))
+    texts = [name for name in TEXTS if name in found.schema]
+    for name in texts:
+        if found.schema[name] != TEXTS[name]:
+            raise InputError(f"{config.items}: column '{name}': expected {TEXTS[name]}, found {found.schema[name]}")
+    shards.start()
+    import ray.data
+
+    with shards.write_whole(Path(config.output_dir) / "embeddings") as aside:
+        found.read(["item_id", *texts]).map_batches(
+            Encoder,
+            fn_constructor_args=(config.model_name_or_path, config.batch_size),
+            batch_format="pyarrow",
+            batch_size=ROWS,
+            compute=ray.data.ActorPoolStrategy(size=config.workers),
+            num_cpus=0,  # else as many workers as cores would leave none to read with, and all would wait for ever
+            num_gpus=config.gpus_per_worker,
+        ).write_parquet(aside)
+    print(f"{found.rows} items embedded")
+
+
+class Encoder:
+    """A Ray worker: loads the model once, then embeds what it is given."""
+
+    def __init__(self, model_name_or_path: str, batch_size: int):
+        from sentence_transformers import SentenceTransformer
+
+        self.model = SentenceTransformer(resolve(model_name_or_path))
+        self.name, self.batch_size = model_name_or_path, batch_size
+
+    def __call__(self, batch: "pa.Table") -> "pa.Table":
+        import pyarrow as pa
+
+        items = pl.from_arrow(batch)
+        shards.refuse(items["title"].is_null(), items, "title", "a title (it may be empty)")
+        if "categories" in items.columns:
+            named = pl.col("categories").fill_null([]).list.eval(pl.element().filter(pl.element() != ""))
+            items = items.with_columns(named)
+        vectors = self.model.encode(item_texts(items), batch_size=self.batch_size, normalize_embeddings=True,
+                                    show_progress_bar=False)  # fmt: skip
+        refuse_broken(vectors, items["item_id"], self.name)
+        item_ids = pa.array(items["item_id"].cast(pl.String).to_list(), pa.string())
+        return pa.table({"item_id": item_ids, "embedding": shards.to_lists(vectors.astype(np.float32))})

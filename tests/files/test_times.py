@@ -1,0 +1,132 @@
+"""Timestamps: no order is lost, no unit is mistaken, old data stay as they were."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gr2.data.splits import in_order
+from gr2.errors import InputError
+from gr2.files.times import FINE, LIMIT, with_times
+
+UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+LATE = 100_000_000  # 1973: later times are of the unit that they look like
+moments = st.integers(LATE * 10**9, LIMIT * 10**9 - 1)  # nanoseconds
+
+
+def events(times, dtype=None):
+    return pl.DataFrame({"user_id": ["u"] * len(times), "item_id": [f"i{n}" for n in range(len(times))],
+                         "timestamp": pl.Series(times, dtype=dtype)})  # fmt: skip
+
+
+def read(times, dtype=None):
+    return with_times(events(times, dtype), "events.parquet")
+
+
+@given(st.lists(st.integers(-LIMIT, LIMIT - 1), max_size=20))
+def test_seconds_stay_as_they_are_and_need_no_other_column(times):
+    found = read(times, pl.Int64)
+    assert found.columns == ["user_id", "item_id", "timestamp"]
+    assert found["timestamp"].to_list() == times and found["timestamp"].dtype == pl.Int64
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@given(st.lists(moments, min_size=1, max_size=20))
+def test_numbers_of_any_unit_are_recognised(unit, nanoseconds):
+    times = [moment // (10**9 // UNITS[unit]) for moment in nanoseconds]
+    found = read(times, pl.Int64)
+    assert found["timestamp"].to_list() == [moment // 10**9 for moment in nanoseconds]
+    again = read([str(time) for time in times])
+    assert again.equals(found)
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@given(st.lists(moments, min_size=1, max_size=20))
+def test_datetimes_give_the_same_as_numbers_of_their_unit(unit, nanoseconds):
+    times = pl.Series([moment // (10**9 // UNITS[unit]) for moment in nanoseconds], dtype=pl.Int64)
+    assert read(times.cast(pl.Datetime(unit))).equals(read(times))
+    assert read(times.cast(pl.Datetime(unit)).dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo")).equals(
+        read(times)
+    )
+
+
+@pytest.mark.parametrize("form", ["ms", "us", "ns", "datetime", "text"])
+@given(
+    st.lists(st.integers(0, 5 * 10**9), min_size=1, max_size=12, unique_by=lambda moment: moment // 10**6), st.randoms()
+)
+def test_the_order_within_seconds_is_never_lost(form, offsets, rng):
+    """Moments at least a millisecond apart, in any order in the file."""
+    rng.shuffle(offsets)
+    times = pl.Series([1_700_000_000 * 10**9 + offset // 10**6 * 10**6 for offset in offsets], dtype=pl.Int64)
+    if form in UNITS:
+        given_times = times // (10**9 // UNITS[form])
+    else:
+        given_times = times.cast(pl.Datetime("ns"))
+        given_times = given_times if form == "datetime" else given_times.dt.strftime("%Y-%m-%d %H:%M:%S%.9f")
+    ordered = in_order(read(given_times), seed=0)
+    assert ordered["item_id"].to_list() == [f"i{n}" for n in times.arg_sort()]
+
+
+def test_a_given_position_is_stronger_than_a_time():
+    frame = read([1_700_000_000_002, 1_700_000_000_001]).with_columns(pl.Series("position", [0, 1]))
+    assert FINE in frame.columns
+    assert in_order(frame, 0)["item_id"].to_list() == ["i0", "i1"]
+
+
+@pytest.mark.parametrize(("times", "row", "complaint"), [
+    ([1_704_086_763, 1_704_086_763_000], 0, "milliseconds since 1970, as 1704086763000 is, found 1704086763"),
+    ([1_704_086_763_000, 0], 1, "milliseconds since 1970, as 1704086763000 is, found 0"),
+    ([1_704_086_763_000, 1_704_086_763_000_000], 0, "microseconds since 1970"),
+    ([1, 20_240_131_120_000], 1, "seconds since 1970, or a date"),
+    ([1, 5_000_000_000], 1, "seconds since 1970, or a date"),
+    ([1, -5_000_000_000], 1, "seconds since 1970, between 1840 and 2100"),
+    ([1, 2**63 - 1], 1, "seconds since 1970, or a date"),
+    ([-(2**63)], 0, "seconds since 1970"),
+    (["9999-12-31", "2024-01-01"], 0, "a time between 1840 and 2100"),
+    (["0001-01-01", "2024-01-01"], 0, "a time between 1840 and 2100"),
+    ([date(2024, 1, 1), date(2150, 1, 1)], 1, "a time between 1840 and 2100"),
+    ([datetime(2024, 1, 1), None], 1, "a time between 1840 and 2100, found None"),
+    (["2024-01-01", "soon"], 1, "seconds since 1970, or a date"),
+    ([1.0, 2.0**60], 1, "a whole number below 2^53"),
+    ([1.0, float("nan")], 1, "a whole number, found nan"),
+    ([1.0, 1.5], 1, "a whole number, found 1.5"),
+])  # fmt: skip
+def test_a_time_that_cannot_be_told_is_named(times, row, complaint):
+    with pytest.raises(InputError) as refusal:
+        read(times)
+    assert str(refusal.value).startswith(f"events.parquet: row {row}, column 'timestamp': expected {complaint}")
+
+
+@pytest.mark.parametrize("dtype", [pl.Float32, pl.Float16])
+def test_short_floats_are_refused_whatever_they_hold(dtype):
+    with pytest.raises(
+        InputError, match=r"column 'timestamp': expected whole numbers or dates, found Float\d\d, which rounds"
+    ):
+        read([1.0, 2.0], dtype)
+
+
+@pytest.mark.parametrize(
+    "times", [[True], [b"1"], [[1]], [{"a": 1}], [timedelta(1)], ["02/01/2024"], ["1e9"], [None], [""]]
+)
+def test_other_types_are_refused(times):
+    with pytest.raises(InputError, match=r"events\.parquet: .*column 'timestamp': expected"):
+        read(times)
+
+
+def test_float64_and_decimals_of_whole_seconds_are_seconds():
+    assert read([1.7e9, 3.0])["timestamp"].to_list() == [1_700_000_000, 3]
+    assert read(pl.Series([3, 4]).cast(pl.Decimal(12, 2)))["timestamp"].to_list() == [3, 4]
+    assert read([1.7e12])["timestamp"].to_list() == [1_700_000_000]
+
+
+def test_zones_and_parts_of_a_second_may_stand_in_text():
+    found = read(["2024-01-31T12:00:00Z", "2024-01-31T12:00:00.25Z"])
+    noon = int(datetime(2024, 1, 31, 12, tzinfo=UTC).timestamp())
+    assert found["timestamp"].to_list() == [noon, noon]
+    assert found[FINE].to_list() == [noon * 10**9, noon * 10**9 + 250_000_000]
+
+
+def test_no_times_are_no_times():
+    assert read([], pl.Int64)["timestamp"].to_list() == []

