@@ -5,6 +5,7 @@ import polars as pl
 
 from gr2.files.columns import require_columns
 from gr2.files.embeddings import read_embeddings
+from gr2.files.slates import Slate
 from gr2.files.tables import read_interactions, read_items
 
 NAMES = ("popularity", "recency", "rank", "top", "score", "similarity_last", "similarity_max", "similarity_mean")
@@ -23,13 +24,13 @@ class Features:
         self.row = {item_id: row for row, item_id in enumerate(item_ids)}
         self.vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    def of(self, slate: dict) -> np.ndarray:
+    def of(self, slate: Slate) -> np.ndarray:
         """float64 [K, len(NAMES)] for one slate; scores are standardised within the slate, 0 where there are none."""
-        rows = np.array([self.row[item_id] for item_id in slate["candidates"]])
-        past = np.array([self.row[item_id] for item_id in slate["history"]])
+        rows = np.array([self.row[item_id] for item_id in slate.candidates])
+        past = np.array([self.row[item_id] for item_id in slate.history])
         similarity = self.vectors[rows] @ self.vectors[past].T
         rank = np.arange(len(rows))
-        scores = np.array(slate.get("scores") or np.zeros(len(rows)))
+        scores = np.array(slate.scores or np.zeros(len(rows)))
         return np.column_stack([
             self.popularity[rows],
             self.recency[rows],

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
+from gr2.files.slates import Slate
 from gr2.rerankers.degre.evaluator import Evaluator
 from gr2.rerankers.degre.fit_evaluator import JUDGED_LISTS, collate, listed, quality
 from gr2.rerankers.degre.lookahead import Lookahead, score
@@ -24,7 +25,7 @@ TIE = 1e-5  # scores so near are the same: the same list scored in another batch
 
 
 def better_shares(
-    slates: list[dict], orders: list[np.ndarray], folder: str, catalogue: Catalogue, size: int, seed: int
+    slates: list[Slate], orders: list[np.ndarray], folder: str, catalogue: Catalogue, size: int, seed: int
 ) -> tuple[np.ndarray, dict]:
     """Orders int [n, K] (see `metrics`) -> float [orders, n], the share of all lists of `size` items that the evaluator scores
     higher than the order's, and what is to be known of the measurement: `lists`, `method`, and the evaluator's `auc` and
@@ -35,12 +36,12 @@ def better_shares(
     evaluator = Evaluator.from_pretrained(folder).eval()
     if size > evaluator.config.list_size:
         raise InputError(f"{folder}: it was fitted for lists of {evaluator.config.list_size}, --list_size is {size}")
-    longest = max(len(slate["candidates"]) for slate in slates)
+    longest = max(len(slate.candidates) for slate in slates)
     every = perm(longest, min(size, longest)) <= ENUMERATED
     shares = np.empty((len(orders), len(slates)))
     for row, slate in enumerate(tqdm(slates, "scoring all lists", unit="slate", disable=None)):
         asked = requests.read([slate], catalogue, evaluator.config.history)
-        count = len(slate["candidates"])
+        count = len(slate.candidates)
         own = torch.from_numpy(np.stack([order[row, : min(size, count)] for order in orders]))
         with torch.inference_mode():
             scored = score(evaluator, asked, torch.zeros(1, count), own[None])[0]
@@ -64,7 +65,7 @@ def some(evaluator: Evaluator, asked: requests.Requests, size: int, seed: int) -
     return score(evaluator, asked, torch.zeros(1, count), noise.argsort(1)[None, :, :size])[0]
 
 
-def evaluator_quality(evaluator: Evaluator, slates: list[dict], catalogue: Catalogue) -> dict[str, float]:
+def evaluator_quality(evaluator: Evaluator, slates: list[Slate], catalogue: Catalogue) -> dict[str, float]:
     """`auc` and `calibration_error` of P(V >= k), see `fit_evaluator.quality`."""
     shape, said, came = evaluator.config, [], []
     for start in range(0, len(slates), 256):

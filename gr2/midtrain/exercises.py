@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
+from gr2.files.slates import Slate
 from gr2.prompts.answer import write_answer
 from gr2.prompts.explanation import category_weights, explain
 from gr2.prompts.prompt import Prompt, render
@@ -44,8 +45,8 @@ def exercises(
             if other not in past:
                 candidates[other] = None
         shown = rng.sample(list(candidates), CANDIDATES)
-        slate = {"history": history[max(0, at - window) : at], "candidates": shown}
-        reasoning = explain(slate["history"], target, catalogue, weights) if prompt.has_trace else None
+        slate = Slate("exercise", history[max(0, at - window) : at], shown)
+        reasoning = explain(slate.history, target, catalogue, weights) if prompt.has_trace else None
         ranking = [target, *(item_id for item_id in shown if item_id != target)]
         yield render(prompt, slate, catalogue), write_answer(reasoning, ranking, catalogue)
 

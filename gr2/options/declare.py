@@ -16,7 +16,7 @@ def arg(
     default: Any = dataclasses.MISSING,
     help: str = "",
     *,
-    path: bool = False,
+    path: bool | str = False,
     least: float | None = None,
     above: float | None = None,
     most: float | None = None,
@@ -25,8 +25,9 @@ def arg(
     """A dataclass field that is an option; without a default it is required; a list default is copied.
 
     path: the value names an input file or folder (`name=file` in a list, too): the manifest records its sha256, and
-    `gr2 run` runs the stage again when it changed. least, above, most, below: the range of a number, or of every number
-    in a list.
+    `gr2 run` runs the stage again when it changed. A file's name here: where a recipe leaves the
+    option out, it is the latest file of that name. least, above, most, below: the range of a number, or of every number in
+    a list.
     """
     limits = {"least": least, "above": above, "most": most, "below": below}
     metadata = {"help": help, "path": path, "limits": {name: x for name, x in limits.items() if x is not None}}
@@ -76,7 +77,7 @@ def describe_range(limits: dict[str, float]) -> str:
 
 def is_input(field: dataclasses.Field) -> bool:
     """Whether the option's value may name a file or folder that the stage reads."""
-    return field.metadata.get("path", False) or field.name in INPUTS
+    return bool(field.metadata.get("path")) or field.name in INPUTS
 
 
 def is_required(field: dataclasses.Field) -> bool:

@@ -4,6 +4,7 @@ from transformers import PreTrainedTokenizerBase
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
+from gr2.files.slates import Slate
 from gr2.language_model.chat import encode_turn, prompt_text, turn_end, turn_end_id
 from gr2.packaged import resolve
 from gr2.prompts.answer import parse, write_answer
@@ -12,7 +13,7 @@ from gr2.samplers.base import stop_token_ids
 
 
 def check_answer(
-    name_or_path: str, tokenizer: PreTrainedTokenizerBase, prompt: Prompt, slate: dict, catalogue: Catalogue
+    name_or_path: str, tokenizer: PreTrainedTokenizerBase, prompt: Prompt, slate: Slate, catalogue: Catalogue
 ) -> None:
     """InputError unless one slate's answer survives: as tokens and back, to its end, and under the grammar.
 
@@ -21,7 +22,7 @@ def check_answer(
     if tokenizer.chat_template is None:
         raise InputError(f"{name_or_path}: the tokenizer has no chat template; expected a model made for chats")
     messages = render(prompt, slate, catalogue)
-    answer = write_answer("It comes next." if prompt.has_trace else None, slate["candidates"], catalogue)
+    answer = write_answer("It comes next." if prompt.has_trace else None, slate.candidates, catalogue)
     _, learned, _ = encode_turn(tokenizer, messages, answer)
     shown = prompt_text(tokenizer, messages)
     if not all(message["content"].strip() in shown for message in messages):
@@ -32,7 +33,7 @@ def check_answer(
                          "tokenizer's eos_token nor generation_config.json ends an answer at")  # fmt: skip
     ids = learned[: learned.index(end)]
     text = tokenizer.decode(ids, skip_special_tokens=False)
-    if parse(text, slate["candidates"], catalogue.sid, prompt.has_trace).ranking != slate["candidates"]:
+    if parse(text, slate.candidates, catalogue.sid, prompt.has_trace).ranking != slate.candidates:
         raise InputError(
             f"{name_or_path}: its tokenizer does not keep an answer: {answer[-60:]!r} comes back as {text[-60:]!r}"
         )

@@ -2,14 +2,16 @@
 
 import bisect
 from collections.abc import Callable
+from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
 from gr2.errors import InputError
+from gr2.files.slates import Slate
 
 
 def fit_history(
-    slates: list[dict],
+    slates: list[Slate],
     messages: Callable[[dict], list[dict[str, str]]],
     tokenizer: PreTrainedTokenizerBase,
     max_prompt_tokens: int,
@@ -21,23 +23,23 @@ def fit_history(
     see the same history. InputError where not even one item fits.
     """
 
-    def tokens(slate: dict, kept: int) -> int:
-        chat = messages(slate | {"history": slate["history"][-kept:]})
+    def tokens(slate: Slate, kept: int) -> int:
+        chat = messages(replace(slate, history=slate.history[-kept:]))
         return len(tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=False))
 
-    def fitted(slate: dict) -> dict:
-        length = len(slate["history"])
+    def fitted(slate: Slate) -> dict:
+        length = len(slate.history)
         if tokens(slate, length) <= max_prompt_tokens:
             return slate
         # With each item kept a prompt grows; bisection returns a length that it has measured.
         kept = bisect.bisect_right(range(1, length + 1), max_prompt_tokens, key=lambda count: tokens(slate, count))
         if kept == 0:
-            raise InputError(f"max_prompt_tokens {max_prompt_tokens}: slate_id '{slate['slate_id']}' has {tokens(slate, 1)} "
+            raise InputError(f"max_prompt_tokens {max_prompt_tokens}: slate_id '{slate.slate_id}' has {tokens(slate, 1)} "
                              "prompt tokens with a single history item; expected a larger budget")  # fmt: skip
-        return slate | {"history": slate["history"][-kept:]}
+        return replace(slate, history=slate.history[-kept:])
 
     fit = [fitted(slate) for slate in slates]
-    shortened = sum(len(new["history"]) < len(old["history"]) for new, old in zip(fit, slates, strict=True))
+    shortened = sum(len(new.history) < len(old.history) for new, old in zip(fit, slates, strict=True))
     print(
         f"{shortened} of {len(slates)} histories shortened: prompts of at most {max_prompt_tokens} tokens", flush=True
     )

@@ -18,6 +18,7 @@ import jinja2.sandbox
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.files.shipped import shipped
+from gr2.files.slates import Slate
 from gr2.files.yaml import read_yaml
 
 FILES = shipped("prompts")
@@ -133,7 +134,7 @@ def _domain(path: str | Path, values: object, name: str) -> dict[str, str]:
     return values | {"name": name}
 
 
-def render(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None = None) -> list[dict[str, str]]:
+def render(prompt: Prompt, slate: Slate, catalogue: Catalogue, target: str | None = None) -> list[dict[str, str]]:
     """A slate's chat messages.
 
     The templates see `history` and `candidates`, lists of items (`sid`, `title`, `category`; candidates also have `facts`,
@@ -150,7 +151,7 @@ def render(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None
         raise InputError(f"prompt {prompt.name}: {error}") from None
 
 
-def answer_schema(prompt: Prompt, slate: dict, catalogue: Catalogue) -> dict:
+def answer_schema(prompt: Prompt, slate: Slate, catalogue: Catalogue) -> dict:
     """The prompt's JSON schema, narrowed to this slate: exactly its candidates, each once, and no other item cited.
 
     `uniqueItems` and `cites` are understood by gr2/samplers/grammar.py.
@@ -165,24 +166,24 @@ def answer_schema(prompt: Prompt, slate: dict, catalogue: Catalogue) -> dict:
     elif prompt.has_trace:
         schema["properties"]["explanation"]["cites"] = [catalogue.sid[name] for name in shown_items(prompt, slate)]
     schema["properties"]["recommendations"] |= {
-        "items": {"enum": [catalogue.sid[item_id] for item_id in slate["candidates"]]},
-        "minItems": len(slate["candidates"]),
-        "maxItems": len(slate["candidates"]),
+        "items": {"enum": [catalogue.sid[item_id] for item_id in slate.candidates]},
+        "minItems": len(slate.candidates),
+        "maxItems": len(slate.candidates),
         "uniqueItems": True,
     }
     return schema
 
 
-def shown_items(prompt: Prompt, slate: dict) -> list[str]:
+def shown_items(prompt: Prompt, slate: Slate) -> list[str]:
     """The items that the prompt shows, each once: the latest of the history, and the candidates."""
-    return list(dict.fromkeys([*_history(prompt, slate), *slate["candidates"]]))
+    return list(dict.fromkeys([*_history(prompt, slate), *slate.candidates]))
 
 
-def _history(prompt: Prompt, slate: dict) -> list[str]:
-    return slate["history"][max(0, len(slate["history"]) - prompt.max_history) :]
+def _history(prompt: Prompt, slate: Slate) -> list[str]:
+    return slate.history[max(0, len(slate.history) - prompt.max_history) :]
 
 
-def _values(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | None = None) -> dict:
+def _values(prompt: Prompt, slate: Slate, catalogue: Catalogue, target: str | None = None) -> dict:
     """What the templates see."""
 
     def shown(item_id: str) -> dict[str, str]:
@@ -193,8 +194,8 @@ def _values(prompt: Prompt, slate: dict, catalogue: Catalogue, target: str | Non
         }
 
     history = [shown(item_id) for item_id in _history(prompt, slate)]
-    facts = slate.get("facts") or [{}] * len(slate["candidates"])
-    candidates = [shown(item_id) | {"facts": known} for item_id, known in zip(slate["candidates"], facts, strict=True)]
+    facts = slate.facts or [{}] * len(slate.candidates)
+    candidates = [shown(item_id) | {"facts": known} for item_id, known in zip(slate.candidates, facts, strict=True)]
     categories = Counter(category for item in history for category in item["category"].split(" > ") if category)
     return {
         "history": history,

@@ -4,12 +4,13 @@ from transformers import PreTrainedTokenizerBase
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
+from gr2.files.slates import Slate
 from gr2.prompts.answer import write_answer
 from gr2.prompts.prompt import Prompt
 
 
 def check_room(
-    slates: list[dict],
+    slates: list[Slate],
     catalogue: Catalogue,
     prompt: Prompt,
     tokenizer: PreTrainedTokenizerBase,
@@ -23,10 +24,10 @@ def check_room(
     reasoning = "." if prompt.has_trace else None
     for start in range(0, len(slates), 1000):
         part = slates[start : start + 1000]
-        answers = [write_answer(reasoning, slate["candidates"], catalogue) for slate in part]
+        answers = [write_answer(reasoning, slate.candidates, catalogue) for slate in part]
         for slate, tokens in zip(part, tokenizer(answers, add_special_tokens=False)["input_ids"], strict=True):
             if len(tokens) + 1 > limit:
                 raise InputError(
                     f"--{option} {limit}: expected at least {len(tokens) + 1}, the tokens of the shortest answer for "
-                    f"the {len(slate['candidates'])} candidates of slate_id '{slate['slate_id']}'"
+                    f"the {len(slate.candidates)} candidates of slate_id '{slate.slate_id}'"
                 )

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from gr2.files.sid_tokens import BEGIN, END
+from gr2.files.slates import slates_of
 from gr2.metrics import Yardstick
 from gr2.reports import figures
 from gr2.reports.render import fixed, render_page, signed
@@ -116,9 +117,8 @@ def example(
     if not told.any():
         return None
     row = int(np.argmax(np.where(told, change, -np.inf)))
-    slate, answer = slates.row(row, named=True), answers.row(row, named=True)
-    label = dict(zip(slate["candidates"], slate["labels"], strict=True))
-    history = slate["history"][-10:]
+    (slate,), answer = slates_of(slates[row : row + 1]), answers.row(row, named=True)
+    history = slate.history[-10:]
 
     def item(item_id: str) -> dict[str, str]:
         sid = background.sids.get(item_id, "")
@@ -126,12 +126,17 @@ def example(
 
     return {
         "system": name,
-        "slate_id": slate["slate_id"],
+        "slate_id": slate.slate_id,
         "change": int(change[row]),
         "history": [item(item_id) for item_id in history],
-        "earlier": len(slate["history"]) - len(history),
+        "earlier": len(slate.history) - len(history),
         "candidates": [
-            {**item(item_id), "before": slate["candidates"].index(item_id) + 1, "after": after, "label": label[item_id]}
+            {
+                **item(item_id),
+                "before": slate.candidates.index(item_id) + 1,
+                "after": after,
+                "label": slate.grades[item_id],
+            }
             for after, item_id in enumerate(answer["ranking"], start=1)
         ],
         "reasoning": answer["reasoning"],

@@ -7,12 +7,13 @@ import numpy as np
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json, write_json
+from gr2.files.slates import Slate
 from gr2.rerankers.record import FILES
 
 FILE = FILES["blend"]
 
 
-def fit(slates: list[dict], features: Features, folder: str | Path, seed: int) -> dict[str, float]:
+def fit(slates: list[Slate], features: Features, folder: str | Path, seed: int) -> dict[str, float]:
     """Logistic regression on standardised features, one row per candidate; writes and returns weights by name.
 
     InputError where every candidate of every slate is relevant: there is nothing to tell apart.
@@ -20,7 +21,7 @@ def fit(slates: list[dict], features: Features, folder: str | Path, seed: int) -
     from sklearn.linear_model import LogisticRegression
 
     x = np.concatenate([features.of(slate) for slate in slates])
-    y = np.concatenate([np.array(slate["labels"]) > 0 for slate in slates])
+    y = np.concatenate([np.array(slate.labels) > 0 for slate in slates])
     if y.all():
         raise InputError("fit blend: expected a train slate with a candidate that is not relevant, found none")
     mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
@@ -30,7 +31,7 @@ def fit(slates: list[dict], features: Features, folder: str | Path, seed: int) -
     return weights
 
 
-def score(slates: list[dict], features: Features, folder: str | Path) -> list[np.ndarray]:
+def score(slates: list[Slate], features: Features, folder: str | Path) -> list[np.ndarray]:
     """One array of scores [K] per slate; higher is better. InputError for a file that `fit` of these features did not write."""
     path = Path(folder) / FILE
     model = read_json(path)

@@ -11,6 +11,7 @@ from transformers import set_seed
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
+from gr2.files.slates import Slate
 from gr2.rerankers.list_writer import train as fitting
 from gr2.rerankers.list_writer.batch import Requests
 from gr2.rerankers.list_writer.decode import check_places, in_request_order, repeated, write
@@ -20,7 +21,7 @@ from gr2.rerankers.training import Slates
 from gr2.stages.fit import SHAPE, Config
 
 
-def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: Config) -> None:
+def fit(learned: list[Slate], judged: list[Slate], catalogue: Catalogue, config: Config) -> None:
     """Trains on `learned`, keeps the epoch that is best on `judged`; every slate has a label above 0."""
     set_seed(config.seed)
     data = (fitting.Shuffled if config.shuffle_candidates else Slates)(learned)
@@ -32,14 +33,14 @@ def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: C
         fitting.fit(Cloned, model, data, judged, fitting.collate, catalogue, config)
 
 
-def cloned(slates: list[dict], catalogue: Catalogue, config: Config) -> ListWriter:
+def cloned(slates: list[Slate], catalogue: Catalogue, config: Config) -> ListWriter:
     """The network to go on from. Its shape goes into `config`; InputError where an option asks for another."""
     folder = config.model_name_or_path
     check_kind(folder, ("glorank",), "model_name_or_path")
     check_ids(folder, catalogue)
     model = ListWriter.from_pretrained(folder)
     check_places(model, slates, folder)
-    longest = max(len(slate["history"]) for slate in slates)
+    longest = max(len(slate.history) for slate in slates)
     for name in SHAPE:
         asked, had = vars(config)[name], vars(model.config)["encoder_layers" if name == "layers" else name]
         if asked is not None and (min(asked, longest) if name == "history" else asked) != had:

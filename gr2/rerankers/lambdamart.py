@@ -11,6 +11,7 @@ import numpy as np
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
 from gr2.files.artifacts import write_text
+from gr2.files.slates import Slate
 from gr2.rerankers.record import FILES
 from gr2.stages.fit import Config
 
@@ -18,7 +19,7 @@ FILE = FILES["lambdamart"]  # LightGBM's own text
 SHRINKAGE, TREES, PATIENCE = 0.05, 2000, 50  # PATIENCE: trees without a better NDCG on the slates to judge by
 
 
-def fit(learned: list[dict], judged: list[dict], features: Features, config: Config) -> dict[str, float]:
+def fit(learned: list[Slate], judged: list[Slate], features: Features, config: Config) -> dict[str, float]:
     """Grows trees on `learned` and keeps as many as are best on `judged`, by NDCG at `config.list_size`.
 
     Every slate has a label above 0 and none below. Writes model.txt to the output folder; returns each feature's share of
@@ -26,7 +27,7 @@ def fit(learned: list[dict], judged: list[dict], features: Features, config: Con
     """
     import lightgbm
 
-    gains = np.unique(np.concatenate([slate["labels"] for slate in learned + judged]))
+    gains = np.unique(np.concatenate([slate.labels for slate in learned + judged]))
     options = {
         "objective": "lambdarank",
         "eval_at": config.list_size,
@@ -52,17 +53,17 @@ def fit(learned: list[dict], judged: list[dict], features: Features, config: Con
     return dict(zip(NAMES, (share / share.sum()).tolist(), strict=True))
 
 
-def dataset(slates: list[dict], features: Features, gains: np.ndarray, options: dict, reference=None):
+def dataset(slates: list[Slate], features: Features, gains: np.ndarray, options: dict, reference=None):
     """LightGBM's Dataset: a row a candidate, a group a slate; binned as `reference` is."""
     import lightgbm
 
-    ranks = np.searchsorted(gains, np.concatenate([slate["labels"] for slate in slates]))
-    groups = [len(slate["candidates"]) for slate in slates]
+    ranks = np.searchsorted(gains, np.concatenate([slate.labels for slate in slates]))
+    groups = [len(slate.candidates) for slate in slates]
     rows = np.concatenate([features.of(slate) for slate in slates])
     return lightgbm.Dataset(rows, ranks, reference, group=groups, feature_name=list(NAMES), params=options)
 
 
-def score(slates: list[dict], features: Features, folder: str | Path) -> list[np.ndarray]:
+def score(slates: list[Slate], features: Features, folder: str | Path) -> list[np.ndarray]:
     """One array of scores [K] per slate; higher is better. InputError for a file that LightGBM cannot read."""
     import lightgbm
 

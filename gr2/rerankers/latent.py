@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from gr2.errors import InputError
+from gr2.files.slates import Slate
 from gr2.rerankers.record import FILES
 
 FILE = FILES["latent"]
 NUMBER = re.compile(r"\d+$")
 
 
-def score(slates: list[dict], folder: str | Path) -> list[np.ndarray]:
+def score(slates: list[Slate], folder: str | Path) -> list[np.ndarray]:
     """One array of probabilities [K], up to a factor, per slate."""
     from safetensors.numpy import load_file
 
@@ -24,8 +25,8 @@ def score(slates: list[dict], folder: str | Path) -> list[np.ndarray]:
     genre = latent["genre"]
     scores = []
     for slate in slates:
-        user, last = row(slate["user_id"], latent["taste"]), row(slate["history"][-1], genre)
-        rows = np.array([row(item_id, genre) for item_id in slate["candidates"]])
+        user, last = row(slate.user_id, latent["taste"]), row(slate.history[-1], genre)
+        rows = np.array([row(item_id, genre) for item_id in slate.candidates])
         odds = latent["taste"][user] * latent["follows"][genre[last]]
         scores.append(odds[genre[rows]] * latent["share"][rows])
     return scores

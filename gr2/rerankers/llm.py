@@ -9,6 +9,7 @@ from tqdm import tqdm
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.files.artifacts import files_below, sha256
+from gr2.files.slates import Slate
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.taught_ids import check_taught
 from gr2.prompts.answer import parse
@@ -26,7 +27,7 @@ INPUTS = ("items", "slates", "semantic_ids", "prompt", "reranker")
 SAMPLING = ("structured", "temperature", "max_tokens", "max_prompt_tokens", "engine", "base_url", "batch_size", "seed")
 
 
-def answers(config: "Config", slates: list[dict], output: Path) -> list[dict]:
+def answers(config: "Config", slates: list[Slate], output: Path) -> list[dict]:
     """Rows of rankings.parquet; what can be known to go wrong is refused before the model is loaded."""
     if not config.semantic_ids:
         raise InputError(f"--reranker {config.reranker}: it is a language model; expected --semantic_ids")
@@ -67,7 +68,7 @@ def made_of(config: "Config") -> dict:
 
 
 def rank(
-    slates: list[dict],
+    slates: list[Slate],
     catalogue: Catalogue,
     prompt: Prompt,
     sampler: Sampler,
@@ -84,7 +85,7 @@ def rank(
     Answers are appended to `partial` after every round, so an interrupted run goes on where it stopped.
     latency_ms is a round's wall-clock time divided by its slates: throughput, not the wait of one request.
     """
-    todo = [slate for slate in slates if slate["slate_id"] not in partial.done]
+    todo = [slate for slate in slates if slate.slate_id not in partial.done]
     for start in tqdm(range(0, len(todo), round_size), desc="rerank", unit="round"):
         batch = todo[start : start + round_size]
         started = time.monotonic()
@@ -99,10 +100,10 @@ def rank(
         latency = 1000 * (time.monotonic() - started) / len(batch)
         rows = []
         for slate, sample in zip(batch, samples, strict=True):
-            answer = parse(sample.text, slate["candidates"], catalogue.sid, prompt.has_trace, sample.finish_reason)
+            answer = parse(sample.text, slate.candidates, catalogue.sid, prompt.has_trace, sample.finish_reason)
             rows.append({
-                "slate_id": slate["slate_id"],
-                "ranking": answer.ranking or list(slate["candidates"]),
+                "slate_id": slate.slate_id,
+                "ranking": answer.ranking or list(slate.candidates),
                 "valid": answer.ranking is not None,
                 "reason": answer.reason,
                 "reasoning": answer.reasoning,
@@ -110,4 +111,4 @@ def rank(
                 "latency_ms": latency,
             })  # fmt: skip
         partial.append(rows)
-    return [partial.done[slate["slate_id"]] for slate in slates]
+    return [partial.done[slate.slate_id] for slate in slates]

@@ -16,6 +16,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
+from gr2.files.slates import Slate
 from gr2.metrics import ndcg, pad
 
 BLOCK = 256  # slates scored at a time
@@ -124,11 +125,11 @@ class PRM(PreTrainedModel):
         return result
 
 
-def encoded(slate: dict, features: Features, config: PRMConfig) -> dict[str, np.ndarray]:
+def encoded(slate: Slate, features: Features, config: PRMConfig) -> dict[str, np.ndarray]:
     """What the model reads of a slate: rows of the item vectors, the history's newest first, and inputs [K, inputs]."""
     return {
-        "candidates": np.array([features.row[item_id] for item_id in slate["candidates"]]),
-        "history": np.array([features.row[item_id] for item_id in slate["history"][: -config.history - 1 : -1]]),
+        "candidates": np.array([features.row[item_id] for item_id in slate.candidates]),
+        "history": np.array([features.row[item_id] for item_id in slate.history[: -config.history - 1 : -1]]),
         "inputs": features.of(slate)[:, [NAMES.index(name) for name in config.inputs]],
     }
 
@@ -147,7 +148,7 @@ def batch(slates: list[dict[str, np.ndarray]], vectors: np.ndarray) -> dict[str,
     }
 
 
-def score(slates: list[dict], features: Features, folder: str | Path) -> list[np.ndarray]:
+def score(slates: list[Slate], features: Features, folder: str | Path) -> list[np.ndarray]:
     """One array of scores [K] per slate; higher is better."""
     model = PRM.from_pretrained(folder).eval()
     size = features.vectors.shape[1]
@@ -161,5 +162,5 @@ def score(slates: list[dict], features: Features, folder: str | Path) -> list[np
         part = read[start : start + BLOCK]
         with torch.inference_mode():
             scores = model.scores(**batch(part, features.vectors)).double().numpy()
-        found += [own[: len(slate["candidates"])] for own, slate in zip(scores, part, strict=True)]
+        found += [own[: len(slate.candidates)] for own, slate in zip(scores, part, strict=True)]
     return found

@@ -7,13 +7,14 @@ import torch
 from transformers import EvalPrediction, set_seed
 
 from gr2.data.features import Features
+from gr2.files.slates import Slate
 from gr2.metrics import pad
 from gr2.rerankers.prm import PRM, PRMConfig, batch, encoded
 from gr2.rerankers.training import Slates, keep_best
 from gr2.stages.fit import Config
 
 
-def fit(learned: list[dict], judged: list[dict], features: Features, config: Config) -> None:
+def fit(learned: list[Slate], judged: list[Slate], features: Features, config: Config) -> None:
     """Trains on `learned` and keeps the epoch that is best on `judged`.
 
     Every slate has a label above 0. Writes config.json, model.safetensors and training_log.jsonl to the output folder.
@@ -25,8 +26,8 @@ def fit(learned: list[dict], judged: list[dict], features: Features, config: Con
         hidden_size=config.hidden_size,
         layers=config.layers,
         dropout=config.dropout,
-        ranks=max(len(slate["candidates"]) for slate in learned),
-        history=max(len(slate["history"]) for slate in learned),
+        ranks=max(len(slate.candidates) for slate in learned),
+        history=max(len(slate.history) for slate in learned),
     )
     learned, judged = ([labelled(slate, features, shape) for slate in slates] for slates in (learned, judged))
     model = PRM(shape)
@@ -37,8 +38,8 @@ def fit(learned: list[dict], judged: list[dict], features: Features, config: Con
               data_collator=partial(collate, vectors=features.vectors))  # fmt: skip
 
 
-def labelled(slate: dict, features: Features, shape: PRMConfig) -> dict[str, np.ndarray]:
-    return encoded(slate, features, shape) | {"labels": np.array(slate["labels"])}
+def labelled(slate: Slate, features: Features, shape: PRMConfig) -> dict[str, np.ndarray]:
+    return encoded(slate, features, shape) | {"labels": np.array(slate.labels)}
 
 
 def collate(slates: list[dict[str, np.ndarray]], vectors: np.ndarray) -> dict[str, torch.Tensor]:

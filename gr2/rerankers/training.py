@@ -8,6 +8,7 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, Traini
 
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
+from gr2.files.slates import Slate
 from gr2.stages.fit import Config
 from gr2.training import last_checkpoint, train
 
@@ -15,7 +16,7 @@ from gr2.training import last_checkpoint, train
 class Slates(Dataset):
     """Slates in any form that the training's collator reads."""
 
-    def __init__(self, slates: list[dict]):
+    def __init__(self, slates: list[Slate]):
         self.slates = slates
 
     def __len__(self) -> int:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from gr2.errors import InputError
 from gr2.files.columns import refuse_rows, require_columns
-from gr2.files.slates import shuffled
+from gr2.files.slates import Slate
 from gr2.retrieval.lists import CELLS, own_ranker
 from gr2.retrieval.queries import Queries, Ranker
 from gr2.stages.slates_options import Config
@@ -54,7 +54,11 @@ def protocol_slates(config: Config, events: pl.DataFrame, item_ids: pl.Series) -
         if len(candidates)
     ]  # fmt: skip
     if config.shuffle:
-        rows = [shuffled(row, config.seed) for row in rows]
+        rows = [
+            row | {name: vars(shuffled)[name] for name in ("candidates", "labels")}
+            for row in rows
+            for shuffled in [Slate(**row).shuffled(config.seed)]
+        ]
     frame = pl.DataFrame([row for row in rows if any(row["labels"]) and not all(row["labels"])])
     frame = frame.drop("scores", strict=False) if config.shuffle else frame
     return frame, counted(config.splits, every["split"], windows["split"], [row["split"] for row in rows], frame)

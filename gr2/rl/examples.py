@@ -2,11 +2,12 @@
 
 import json
 
+import polars as pl
 from transformers import PreTrainedTokenizerBase
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
-from gr2.files.slates import sample_slates, shuffled
+from gr2.files.slates import Slate, sample_slates, slates_of
 from gr2.files.tables import read_slates
 from gr2.language_model.chat import prompt_text
 from gr2.language_model.loading import load_tokenizer
@@ -17,12 +18,12 @@ from gr2.rl.rewards import PAIRWISE, has_pairs
 
 def training_rows(config, catalogue: Catalogue, prompt: Prompt) -> list[dict]:
     """The train slates that the reward can be had for, or `max_slates` of them; the rest is counted on the terminal."""
-    slates = slates_of(config, catalogue, "train")
-    kept = [slate for slate in slates if any(slate["labels"])]
+    slates = slates_in(config, catalogue, "train")
+    kept = [slate for slate in slates if any(slate.labels)]
     if len(kept) < len(slates):
         print(f"left out: {len(slates) - len(kept)} train slates without a relevant candidate", flush=True)
     if config.reward in PAIRWISE:
-        paired = [slate for slate in kept if has_pairs(slate["labels"])]
+        paired = [slate for slate in kept if has_pairs(slate.labels)]
         if len(paired) < len(kept):
             print(f"left out: {len(kept) - len(paired)} train slates in which every candidate is relevant", flush=True)
         kept = paired
@@ -37,15 +38,15 @@ def training_rows(config, catalogue: Catalogue, prompt: Prompt) -> list[dict]:
 
 def validation_rows(config, catalogue: Catalogue, prompt: Prompt) -> list[dict]:
     """`eval_slates` valid slates with a relevant candidate, their candidates in the order in which `gr2 rerank` shows them."""
-    slates = [slate for slate in slates_of(config, catalogue, "valid") if any(slate["labels"])]
+    slates = [slate for slate in slates_in(config, catalogue, "valid") if any(slate.labels)]
     if not slates:
         raise InputError(f"{config.slates}: eval_slates {config.eval_slates}: no valid slate has a relevant candidate")
     return rows(config, sample_slates(slates, config.eval_slates, config.seed), catalogue, prompt, shuffle=False)
 
 
-def slates_of(config, catalogue: Catalogue, split: str) -> list[dict]:
+def slates_in(config, catalogue: Catalogue, split: str) -> list[Slate]:
     slates = read_slates(config.slates, catalogue.item_ids)
-    return [slate for slate in slates.iter_rows(named=True) if slate["split"] == split]
+    return slates_of(slates.filter(pl.col("split") == split))
 
 
 def refuse_part_of_a_batch(slates: int, batch: int, file: str, made_of: str) -> None:
@@ -73,12 +74,12 @@ def check_context(
         )
 
 
-def rows(config, slates: list[dict], catalogue: Catalogue, prompt: Prompt, shuffle: bool) -> list[dict]:
+def rows(config, slates: list[Slate], catalogue: Catalogue, prompt: Prompt, shuffle: bool) -> list[dict]:
     """`candidates` and `labels` are in the pre-ranker's order, `shown` is the order that the prompt shows.
 
     A shuffled slate has one order for the whole training, each slate another.
     """
-    seen = [shuffled(slate, config.seed) for slate in slates] if shuffle else slates
+    seen = [slate.shuffled(config.seed) for slate in slates] if shuffle else slates
     if config.max_prompt_tokens is not None:
         tokenizer = load_tokenizer(config.model_name_or_path)
         seen = fit_history(seen, lambda slate: render(prompt, slate, catalogue), tokenizer, config.max_prompt_tokens)
@@ -86,8 +87,8 @@ def rows(config, slates: list[dict], catalogue: Catalogue, prompt: Prompt, shuff
         {
             "prompt": render(prompt, shown, catalogue),
             "schema": json.dumps(answer_schema(prompt, shown, catalogue)),
-            "shown": shown["candidates"],
-            **{name: slate[name] for name in ("slate_id", "candidates", "labels")},
+            "shown": shown.candidates,
+            **{name: vars(slate)[name] for name in ("slate_id", "candidates", "labels")},
         }
         for slate, shown in zip(slates, seen, strict=True)
     ]

@@ -16,7 +16,7 @@ from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.slates import sample_slates
 from gr2.options.declare import arg
-from gr2.stages.precision import OwnPrecision
+from gr2.stages.shared import OwnPrecision
 from gr2.stages.trl_options import DISTIL, check_choices, refuse_changed
 
 
@@ -51,7 +51,7 @@ def run(config: Config) -> None:
     from gr2.prompts.prompt import load_prompt
     from gr2.prompts.room import check_room
     from gr2.rl.decoding import RecipeDecoding
-    from gr2.rl.examples import check_context, refuse_part_of_a_batch, rows, slates_of
+    from gr2.rl.examples import check_context, refuse_part_of_a_batch, rows, slates_in
     from gr2.training import train
 
     class Trainer(RecipeDecoding, DistillationTrainer):
@@ -59,7 +59,7 @@ def run(config: Config) -> None:
 
     prompt = load_prompt(config.prompt)
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    slates = sample_slates(slates_of(config, catalogue, "train"), config.max_slates, config.seed)
+    slates = sample_slates(slates_in(config, catalogue, "train"), config.max_slates, config.seed)
     if not slates:
         raise InputError(f"{config.slates}: no slate has split 'train'")
     batch = config.per_device_train_batch_size * config.world_size * config.gradient_accumulation_steps

@@ -30,6 +30,7 @@ from gr2.evaluation.inputs import (
     read_split,
 )
 from gr2.files.artifacts import write_json, write_text
+from gr2.files.slates import slates_of
 from gr2.files.tables import read_items, read_rankings, read_semantic_ids
 from gr2.options.declare import arg
 
@@ -171,7 +172,7 @@ def evaluate_rankings(config: Config) -> None:
              for name, own in orders.items()}  # fmt: skip
     about = {}
     if config.evaluator:
-        yardstick, about = agreed(config, slates.to_dicts(), orders, seeds, yardstick)
+        yardstick, about = agreed(config, slates_of(slates), orders, seeds, yardstick)
     values = {name: systems.over_seeds(own) for name, own in seeds.items()}
     summaries = {name: [systems.summary(value, frame) for value, frame in zip(own, rankings.get(name, [None]), strict=True)]
                  for name, own in seeds.items()}  # fmt: skip

@@ -13,6 +13,7 @@ import polars as pl
 from gr2.data.features import NAMES, load_features
 from gr2.errors import InputError
 from gr2.files.columns import write_parquet
+from gr2.files.slates import slates_of
 from gr2.files.tables import check_slates, read_items, read_slates
 from gr2.options.declare import arg
 
@@ -32,9 +33,9 @@ class Config:
 def run(config: Config) -> None:
     frame = read_slates(config.slates, read_items(config.items)["item_id"])
     features = load_features(config.items, config.interactions, config.embeddings)
-    slates = frame.to_dicts()
+    slates = slates_of(frame)
     values = [features.of(slate)[:, [NAMES.index(name) for name in SHOWN]] for slate in slates]
-    learned = [own for own, slate in zip(values, slates, strict=True) if slate["split"] == "train"]
+    learned = [own for own, slate in zip(values, slates, strict=True) if slate.split == "train"]
     if not learned:
         raise InputError(f"{config.slates}: column 'split': expected train slates, whose candidates set the levels")
     edges = np.quantile(np.concatenate(learned), np.arange(1, LEVELS) / LEVELS, axis=0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from gr2.errors import InputError
+from gr2.files.slates import Slate, slates_of
 from gr2.files.tables import read_items, read_slates
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
@@ -137,10 +138,10 @@ def labelled_slates(config: Config) -> tuple[list[dict], list[dict]]:
     """The slates to learn from, and those to stop the training by; every one has a relevant candidate."""
     slates = read_slates(config.slates, read_items(config.items)["item_id"])
     labelled = []
-    for slate in slates.iter_rows(named=True):
-        if any(slate["labels"]):
+    for slate in slates_of(slates):
+        if any(slate.labels):
             labelled.append(slate)
-    train, valid = ([slate for slate in labelled if slate["split"] == split] for split in ("train", "valid"))
+    train, valid = ([slate for slate in labelled if slate.split == split] for split in ("train", "valid"))
     if not train:
         raise InputError(f"{config.slates}: no train slate has a relevant candidate")
     without = (slates["split"] == "train").sum() - len(train)
@@ -179,7 +180,7 @@ def fit_lists(config: Config, train: list[dict], valid: list[dict]) -> None:
     from gr2.rerankers.degre import fit_evaluator, fit_generator
 
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    longest = max(len(slate["candidates"]) for slate in train)
+    longest = max(len(slate.candidates) for slate in train)
     if config.list_size and config.list_size > longest:
         raise InputError(f"--list_size {config.list_size}: expected at most {longest}, the candidates of the longest "
                          f"train slate of {config.slates}")  # fmt: skip
@@ -192,13 +193,13 @@ def fit_lists(config: Config, train: list[dict], valid: list[dict]) -> None:
     write_record(config.output_dir, config.kind, catalogue)
 
 
-def by_users(slates: list[dict], seed: int) -> tuple[list[dict], list[dict]]:
+def by_users(slates: list[Slate], seed: int) -> tuple[list[dict], list[dict]]:
     """(nine tenths, a tenth) of the users, drawn at random, with all slates of theirs."""
-    users = sorted({slate["user_id"] for slate in slates})
+    users = sorted({slate.user_id for slate in slates})
     if len(users) < 2:
         raise InputError(
             "expected labelled slates of split valid, or train slates of two users, to stop the training by"
         )
     chosen = set(random.Random(seed).sample(users, max(1, len(users) // 10)))
-    return ([slate for slate in slates if slate["user_id"] not in chosen],
-            [slate for slate in slates if slate["user_id"] in chosen])  # fmt: skip
+    return ([slate for slate in slates if slate.user_id not in chosen],
+            [slate for slate in slates if slate.user_id in chosen])  # fmt: skip

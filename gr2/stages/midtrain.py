@@ -18,10 +18,11 @@ from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.files.columns import require_columns
 from gr2.files.sid_tokens import SID
+from gr2.files.slates import Slate
 from gr2.files.tables import read_interactions
 from gr2.midtrain.mixture import mixed, read_weights, shuffled
 from gr2.options.declare import arg
-from gr2.stages.precision import OwnPrecision
+from gr2.stages.shared import OwnPrecision
 
 
 @dataclass(kw_only=True)
@@ -192,7 +193,7 @@ def try_answer(config: Config, tokenizer, catalogue: Catalogue) -> None:
         )
         return
     names = catalogue.item_ids.to_list()
-    slate = {"slate_id": "example", "history": names[:1], "candidates": names[-10:]}
+    slate = Slate("example", names[:1], names[-10:])
     check_answer(config.model_name_or_path or "from scratch", tokenizer, load_prompt(config.prompt), slate, catalogue)
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from gr2.data.splits import read_popularity
 from gr2.errors import InputError
 from gr2.files.columns import write_parquet
-from gr2.files.slates import sample_slates
+from gr2.files.slates import Slate, sample_slates, slates_of
 from gr2.files.tables import read_items, read_slates
 from gr2.options.declare import arg
 from gr2.rerankers import latent
@@ -80,8 +80,8 @@ def run(config: Config) -> None:
     output = Path(config.output_dir)
     rows = answers(config, slates, output)
     for slate, row in zip(slates, rows, strict=True):
-        if row["slate_id"] != slate["slate_id"] or sorted(row["ranking"]) != sorted(slate["candidates"]):
-            raise InputError(f"reranker {config.reranker}: slate_id '{slate['slate_id']}': expected an order of its "
+        if row["slate_id"] != slate.slate_id or sorted(row["ranking"]) != sorted(slate.candidates):
+            raise InputError(f"reranker {config.reranker}: slate_id '{slate.slate_id}': expected an order of its "
                              f"candidates, found {row['ranking']}")  # fmt: skip
     types = {name: dtype for name, dtype in COLUMNS.items() if name in rows[0]}
     write_parquet(pl.DataFrame(rows, schema=types), output / "rankings.parquet")
@@ -97,13 +97,13 @@ def chosen_slates(config: Config) -> list[dict]:
     frame = read_slates(config.slates, read_items(config.items)["item_id"]).filter(pl.col("split") == config.split)
     if frame.is_empty():
         raise InputError(f"{config.slates}: no slate has split '{config.split}'")
-    slates = sample_slates(frame.to_dicts(), config.max_slates, config.seed)
+    slates = sample_slates(slates_of(frame), config.max_slates, config.seed)
     if len(slates) < len(frame):
         print(f"{len(slates)} of {len(frame)} slates, drawn at random", flush=True)
     return slates
 
 
-def answers(config: Config, slates: list[dict], output: Path) -> list[dict]:
+def answers(config: Config, slates: list[Slate], output: Path) -> list[dict]:
     """Rows of rankings.parquet, by the reranker that the folder's record names; `output` is for unfinished work."""
     if config.reranker in simple.NAMES:
         note_unused(config, config.reranker)
@@ -126,7 +126,7 @@ def answers(config: Config, slates: list[dict], output: Path) -> list[dict]:
     return by_score(slates, scores(config, kind, slates))
 
 
-def scores(config: Config, kind: str, slates: list[dict]) -> list[np.ndarray]:
+def scores(config: Config, kind: str, slates: list[Slate]) -> list[np.ndarray]:
     """One array of scores [K] per slate, higher is better, by a kind of reranker that scores candidates."""
     if kind == "latent":
         return latent.score(slates, config.reranker)
@@ -152,12 +152,12 @@ def note_unused(config: Config, kind: str) -> None:
         print(f"reranker {kind} does not use {', '.join(given)}", flush=True)
 
 
-def by_rule(config: Config, slates: list[dict]) -> list[dict]:
+def by_rule(config: Config, slates: list[Slate]) -> list[dict]:
     counts = {}
     if config.reranker in ("popularity", "rarest"):
         counts = read_popularity(config.interactions)
     rankings = simple.rank(config.reranker, slates, counts, config.seed)
-    return [{"slate_id": slate["slate_id"], "ranking": ranking, "valid": True}
+    return [{"slate_id": slate.slate_id, "ranking": ranking, "valid": True}
             for slate, ranking in zip(slates, rankings, strict=True)]  # fmt: skip
 
 
@@ -169,26 +169,24 @@ def features(config: Config, reranker: str) -> "Features":
     return load_features(config.items, config.interactions, config.embeddings)
 
 
-def by_score(slates: list[dict], scores: list[np.ndarray]) -> list[dict]:
+def by_score(slates: list[Slate], scores: list[np.ndarray]) -> list[dict]:
     """Candidates by falling score; equal ones keep the input order. InputError for scores that are not finite."""
     rows = []
     for slate, values in zip(slates, scores, strict=True):
         if not np.isfinite(values).all():
-            raise InputError(f"slate_id '{slate['slate_id']}': expected finite scores, found {values.tolist()}")
+            raise InputError(f"slate_id '{slate.slate_id}': expected finite scores, found {values.tolist()}")
         order = (-values).argsort(kind="stable")
-        ranking = [slate["candidates"][at] for at in order]
-        rows.append(
-            {"slate_id": slate["slate_id"], "ranking": ranking, "valid": True, "scores": values[order].tolist()}
-        )
+        ranking = [slate.candidates[at] for at in order]
+        rows.append({"slate_id": slate.slate_id, "ranking": ranking, "valid": True, "scores": values[order].tolist()})
     return rows
 
 
-def by_list_writer(config: Config, slates: list[dict]) -> list[dict]:
+def by_list_writer(config: Config, slates: list[Slate]) -> list[dict]:
     from gr2.data.catalogue import read_catalogue
     from gr2.rerankers.list_writer import decode as write
 
     if not config.semantic_ids:
         raise InputError(f"reranker {config.reranker}: expected --semantic_ids")
     rankings = write.rank(slates, read_catalogue(config.items, config.semantic_ids), config.reranker, config.batch_size)
-    return [{"slate_id": slate["slate_id"], "ranking": ranking, "valid": True}
+    return [{"slate_id": slate.slate_id, "ranking": ranking, "valid": True}
             for slate, ranking in zip(slates, rankings, strict=True)]  # fmt: skip

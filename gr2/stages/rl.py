@@ -17,7 +17,7 @@ from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.options.declare import arg
 from gr2.rl.rewards import REWARDS
-from gr2.stages.precision import OwnPrecision
+from gr2.stages.shared import OwnPrecision
 from gr2.stages.trl_options import RL, UNDER_A_GRAMMAR, check_choices, refuse_changed
 
 LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)

@@ -15,11 +15,11 @@ from trl import SFTConfig
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.files.sid_tokens import SID
-from gr2.files.slates import shuffled
+from gr2.files.slates import Slate, slates_of
 from gr2.files.tables import read_slates
 from gr2.options.declare import arg
 from gr2.prompts.prompt import Prompt, load_prompt, render, shown_items
-from gr2.stages.precision import OwnPrecision
+from gr2.stages.shared import OwnPrecision
 from gr2.traces.store import read_traces
 
 TRACE_COLUMNS = ("slate_id", "accepted", "reasoning", "ranking")
@@ -122,7 +122,7 @@ def prepared(config: Config) -> Config:
     return config
 
 
-def encode_slates(slates: list[dict], encode: Callable[[dict], dict[str, list]]):
+def encode_slates(slates: list[Slate], encode: Callable[[dict], dict[str, list]]):
     """A Dataset with the token columns of every slate, encoded on all cores: 50,000 slates take a minute on one."""
     import pyarrow
     from datasets import Dataset
@@ -146,11 +146,11 @@ def examples(config: Config, catalogue: Catalogue, tokenizer) -> tuple[list[dict
     prompt = load_prompt(config.prompt)
     frame = read_slates(config.slates, catalogue.item_ids).filter(pl.col("split") == "train")
     traces = accepted(config, dict(frame.select("slate_id", "candidates").iter_rows()))
-    slates = [slate for slate in frame.iter_rows(named=True) if slate["slate_id"] in traces]
+    slates = [slate for slate in slates_of(frame) if slate.slate_id in traces]
     print(f"{len(slates)} slates with an accepted trace", flush=True)
     if config.shuffle_candidates:
         epochs = range(int(config.num_train_epochs))
-        slates = [shuffled(slate, config.seed, epoch) for epoch in epochs for slate in slates]
+        slates = [slate.shuffled(config.seed, epoch) for epoch in epochs for slate in slates]
     if config.max_prompt_tokens is not None:
         slates = fit_history(
             slates, lambda slate: render(prompt, slate, catalogue), tokenizer, config.max_prompt_tokens
@@ -158,8 +158,8 @@ def examples(config: Config, catalogue: Catalogue, tokenizer) -> tuple[list[dict
     if prompt.has_trace:
         slates = explained_by_what_is_shown(slates, traces, prompt, catalogue)
 
-    def make(slate: dict) -> tuple[list[dict], str]:
-        trace = traces[slate["slate_id"]]
+    def make(slate: Slate) -> tuple[list[dict], str]:
+        trace = traces[slate.slate_id]
         reasoning = trace["reasoning"] if prompt.has_trace else None
         return render(prompt, slate, catalogue), write_answer(reasoning, trace["ranking"], catalogue)
 
@@ -167,13 +167,13 @@ def examples(config: Config, catalogue: Catalogue, tokenizer) -> tuple[list[dict
 
 
 def explained_by_what_is_shown(
-    slates: list[dict], traces: dict[str, dict], prompt: Prompt, catalogue: Catalogue
+    slates: list[Slate], traces: dict[str, dict], prompt: Prompt, catalogue: Catalogue
 ) -> list[dict]:
     """The slates whose explanation cites no item that the student's prompt does not show; the others are counted."""
 
-    def is_shown(slate: dict) -> bool:
+    def is_shown(slate: Slate) -> bool:
         shown = {catalogue.sid[item_id] for item_id in shown_items(prompt, slate)}
-        return shown.issuperset(match[0] for match in SID.finditer(traces[slate["slate_id"]]["reasoning"]))
+        return shown.issuperset(match[0] for match in SID.finditer(traces[slate.slate_id]["reasoning"]))
 
     kept = [slate for slate in slates if is_shown(slate)]
     if len(kept) < len(slates):

@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import polars as pl
 from tqdm import tqdm
 
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json
-from gr2.files.slates import sample_slates
+from gr2.files.slates import Slate, sample_slates, slates_of
 from gr2.files.tables import read_slates
 from gr2.files.yaml import read_yaml
 from gr2.masking import mask
 from gr2.options.declare import arg
 from gr2.prompts.prompt import Prompt, load_prompt, prompt_file
 from gr2.traces import store
-from gr2.traces.accept import Script, first_relevant
+from gr2.traces.accept import Script
 from gr2.traces.pool import Pool
 from gr2.traces.summary import summarise, timing
 from gr2.traces.teacher import Teacher
@@ -146,16 +147,14 @@ def check_prompt(config: Config) -> None:
 def choose(config: Config, catalogue: Catalogue) -> tuple[list[dict], dict[str, int]]:
     """The slates to explain, in file order, each with `relevant` (its positive candidates); how many were left out."""
     slates = read_slates(config.slates, catalogue.item_ids)
-    of_split = [slate for slate in slates.iter_rows(named=True) if slate["split"] == config.split]
+    of_split = slates_of(slates.filter(pl.col("split") == config.split))
     if not of_split:
         raise InputError(f"{config.slates}: column 'split': expected slates of split '{config.split}', found none")
-    labelled = [slate | {"relevant": relevant(slate)} for slate in of_split if relevant(slate) or config.rankings]
+    labelled = [slate for slate in of_split if slate.relevant or config.rankings]
     skip = store.accepted_slates(config.skip_accepted)
-    kept = [slate for slate in labelled if slate["slate_id"] not in skip]
+    kept = [slate for slate in labelled if slate.slate_id not in skip]
     chosen = [
-        slate
-        for slate in kept
-        if not config.least_gain or first_relevant(slate["candidates"], slate) >= config.least_gain
+        slate for slate in kept if not config.least_gain or slate.first_relevant(slate.candidates) >= config.least_gain
     ]
     if kept and not chosen:
         raise InputError(
@@ -169,12 +168,7 @@ def choose(config: Config, catalogue: Catalogue) -> tuple[list[dict], dict[str, 
     return sample_slates(chosen, config.max_slates, config.seed), counts
 
 
-def relevant(slate: dict) -> list[str]:
-    """The positive candidates in input order; none at serving time, when there are no labels."""
-    return [item_id for item_id, label in zip(slate["candidates"], slate["labels"], strict=False) if label > 0]
-
-
-def from_teacher(config: Config, slates: list[dict], prompt: Prompt, catalogue: Catalogue) -> tuple[list[dict], dict]:
+def from_teacher(config: Config, slates: list[Slate], prompt: Prompt, catalogue: Catalogue) -> tuple[list[dict], dict]:
     """Asks about each slate until it has an accepted trace or used up its tries; the rows, and how fast they came.
 
     The model is loaded for what is still to be asked: a finished run resumes without it.

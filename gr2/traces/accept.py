@@ -9,6 +9,7 @@ from typing import Literal
 
 from gr2.data.text import TOKEN_LOOK_ALIKE
 from gr2.files.sid_tokens import SID
+from gr2.files.slates import Slate
 from gr2.prompts.answer import REASONS as UNUSABLE
 from gr2.prompts.answer import WITHHELD, Answer
 
@@ -53,33 +54,28 @@ DEFAULT = Rules()
 
 
 def judge(
-    answer: Answer, prompt: str, slate: dict, sids: dict[str, str], rules: Rules = DEFAULT, has_trace: bool = True
+    answer: Answer, prompt: str, slate: Slate, sids: dict[str, str], rules: Rules = DEFAULT, has_trace: bool = True
 ) -> str | None:
     """One of REASONS, or None for an answer to learn from.
 
-    `prompt` is all the text that the teacher saw, `slate["history"]` the items of the history that stood in it, and `sids`
-    maps item id -> semantic ID. Any of `slate["relevant"]`, its positive items, counts as the target. The rules on the
+    `prompt` is all the text that the teacher saw, `slate.history` the items of the history that stood in it, and `sids`
+    maps item id -> semantic ID. Any of `slate.relevant`, its positive items, counts as the target. The rules on the
     explanation are ours.
     """
     if answer.ranking is None:
         return answer.reason
-    rank = first_relevant(answer.ranking, slate)
+    rank = slate.first_relevant(answer.ranking)
     if rank >= rules.top:
         return "relevant_not_first" if rules.top == 1 else "relevant_not_in_top"
-    if rules.gain and first_relevant(slate["candidates"], slate) - rank < rules.gain:
+    if rules.gain and slate.first_relevant(slate.candidates) - rank < rules.gain:
         return "too_little_gain"
     return judge_explanation(answer, prompt, slate, sids, rules.script) if has_trace else None
 
 
-def first_relevant(ranking: list[str], slate: dict) -> int:
-    """The place, from 0, of the first relevant item."""
-    return next(place for place, item_id in enumerate(ranking) if item_id in slate["relevant"])
-
-
-def judge_explanation(answer: Answer, prompt: str, slate: dict, sids: dict[str, str], script: str) -> str | None:
+def judge_explanation(answer: Answer, prompt: str, slate: Slate, sids: dict[str, str], script: str) -> str | None:
     """It cites only items that were shown, the first-ranked one where it cites candidates, and is the teacher's own."""
     cited = {match[0] for match in SID.finditer(answer.reasoning)}
-    history, candidates = ({sids[item_id] for item_id in slate[name]} for name in ("history", "candidates"))
+    history, candidates = ({sids[item_id] for item_id in names} for names in (slate.history, slate.candidates))
     text = SID.sub(" ", answer.reasoning)
     if len(WORD.findall(text)) < LEAST_WORDS:
         return "short_explanation"

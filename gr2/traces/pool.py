@@ -6,6 +6,7 @@ No try is a barrier: a slate's second sample is asked for while other slates wai
 import heapq
 
 from gr2.errors import InputError
+from gr2.files.slates import Slate
 
 
 class Pool:
@@ -15,10 +16,10 @@ class Pool:
     the rows of the first to answer count; `left_out` is how many that leaves out.
     """
 
-    def __init__(self, slates: list[dict], tries: int, rows: list[dict]):
+    def __init__(self, slates: list[Slate], tries: int, rows: list[dict]):
         self.slates = slates
         self.tries = tries
-        self.place = {slate["slate_id"]: place for place, slate in enumerate(slates)}
+        self.place = {slate.slate_id: place for place, slate in enumerate(slates)}
         self.samples = [0] * len(slates)
         self.accepted: set[int] = set()
         self.rows: list[dict] = []

@@ -4,12 +4,12 @@ from collections import Counter
 
 import numpy as np
 
-from gr2.traces.accept import first_relevant
+from gr2.files.slates import Slate
 
 PERCENTILES = (50, 90, 99)
 
 
-def summarise(rows: list[dict], slates: list[dict]) -> dict:
+def summarise(rows: list[dict], slates: list[Slate]) -> dict:
     """Of all samples; no seconds here, so that the same run gives the same summary.
 
     `accepted_by_input_rank`: of the slates whose first relevant item has this rank (from 1) in the input order, how many
@@ -33,13 +33,13 @@ def summarise(rows: list[dict], slates: list[dict]) -> dict:
     }
 
 
-def by_input_rank(slates: list[dict], helped: set[str]) -> dict[str, dict]:
+def by_input_rank(slates: list[Slate], helped: set[str]) -> dict[str, dict]:
     counts: dict[int, list[bool]] = {}
     for slate in slates:
-        if not slate["relevant"]:
+        if not slate.relevant:
             continue
-        rank = first_relevant(slate["candidates"], slate) + 1
-        counts.setdefault(rank, []).append(slate["slate_id"] in helped)
+        rank = slate.first_relevant(slate.candidates) + 1
+        counts.setdefault(rank, []).append(slate.slate_id in helped)
     return {
         str(rank): {"slates": len(found), "accepted": sum(found), "share": round(sum(found) / len(found), 4)}
         for rank, found in sorted(counts.items())

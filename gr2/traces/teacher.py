@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.files.sid_tokens import sid_string
+from gr2.files.slates import Slate
 from gr2.language_model.loading import load_tokenizer
 from gr2.prompts.answer import parse
 from gr2.prompts.history import fit_history
@@ -50,43 +51,43 @@ class Teacher:
             gpus_per_worker=config.gpus_per_worker,
         )
 
-    def fit(self, slates: list[dict]) -> list[dict]:
+    def fit(self, slates: list[Slate]) -> list[dict]:
         """The slates with histories that the budget of prompt tokens has room for; without a budget as they are."""
         if self.config.max_prompt_tokens is None:
             return slates
         return fit_history(slates, self.messages, self.tokenizer, self.config.max_prompt_tokens)
 
-    def check_room(self, slates: list[dict]) -> None:
+    def check_room(self, slates: list[Slate]) -> None:
         """InputError where an answer cannot fit into max_tokens, as far as the tokenizer is known."""
         if self.tokenizer:
             check_room(slates, self.shown, self.prompt, self.tokenizer, self.config.max_tokens)
 
-    def request(self, slate: dict, attempt: int) -> Request:
+    def request(self, slate: Slate, attempt: int) -> Request:
         """What a slate is asked; every attempt has its own seed, the same in a resumed run, and is hotter."""
         return Request(
-            slate["slate_id"],
+            slate.slate_id,
             self.messages(slate),
-            sample_seed(self.config.seed, slate["slate_id"], attempt),
+            sample_seed(self.config.seed, slate.slate_id, attempt),
             self.config.temperature + attempt * self.config.temperature_step,
             answer_schema(self.prompt, slate, self.shown) if self.config.structured else None,
         )
 
-    def messages(self, slate: dict) -> list[dict[str, str]]:
+    def messages(self, slate: Slate) -> list[dict[str, str]]:
         """The relevant item is shown in targeted mode alone."""
-        target = slate["relevant"][0] if self.config.mode == "targeted" else None
+        target = slate.relevant[0] if self.config.mode == "targeted" else None
         return render(self.prompt, slate, self.shown, target)
 
-    def row(self, slate: dict, attempt: int, messages: list[dict[str, str]], sample: Sample) -> dict:
+    def row(self, slate: Slate, attempt: int, messages: list[dict[str, str]], sample: Sample) -> dict:
         """A row of traces.jsonl, judged."""
-        answer = parse(sample.text, slate["candidates"], self.shown.sid, self.prompt.has_trace, sample.finish_reason)
+        answer = parse(sample.text, slate.candidates, self.shown.sid, self.prompt.has_trace, sample.finish_reason)
         seen = "\n".join(message["content"] for message in messages)
         if self.config.short_ids:
             answer = replace(answer, reasoning=long_ids(answer.reasoning, self.levels))
             seen = long_ids(seen, self.levels)
-        shown = slate | {"history": slate["history"][-self.prompt.max_history :]}
+        shown = replace(slate, history=slate.history[-self.prompt.max_history :])
         reason = judge(answer, seen, shown, self.sids, self.rules, self.prompt.has_trace)
         return {
-            "slate_id": slate["slate_id"],
+            "slate_id": slate.slate_id,
             "mode": self.config.mode,
             "sample": attempt,
             "messages": messages,

@@ -3,33 +3,34 @@
 import polars as pl
 
 from gr2.data.catalogue import Catalogue
+from gr2.files.slates import Slate
 from gr2.files.tables import read_rankings
 from gr2.prompts import explanation as template
 from gr2.prompts.answer import write_answer
 from gr2.prompts.prompt import Prompt, render
 
 
-def taught(rankings: str | None, slates: list[dict]) -> list[list[str]]:
+def taught(rankings: str | None, slates: list[Slate]) -> list[list[str]]:
     """The ranking that a template's answer gives to each slate."""
     if rankings is None:
-        first = [slate["relevant"][0] for slate in slates]
+        first = [slate.relevant[0] for slate in slates]
         return [
-            [target, *(item_id for item_id in slate["candidates"] if item_id != target)]
+            [target, *(item_id for item_id in slate.candidates if item_id != target)]
             for target, slate in zip(first, slates, strict=True)
         ]
-    frame = pl.DataFrame({name: [slate[name] for slate in slates] for name in ("slate_id", "candidates")})
+    frame = pl.DataFrame({name: [vars(slate)[name] for slate in slates] for name in ("slate_id", "candidates")})
     return read_rankings(rankings, frame)["ranking"].to_list()
 
 
 def templated(
-    slates: list[dict], rankings: list[list[str]], prompt: Prompt, catalogue: Catalogue, teacher: str
+    slates: list[Slate], rankings: list[list[str]], prompt: Prompt, catalogue: Catalogue, teacher: str
 ) -> list[dict]:
     weights = template.category_weights(catalogue)
     rows = []
     for slate, ranking in zip(slates, rankings, strict=True):
-        reasoning = template.explain(slate["history"][-prompt.max_history :], ranking[0], catalogue, weights)
+        reasoning = template.explain(slate.history[-prompt.max_history :], ranking[0], catalogue, weights)
         rows.append({
-            "slate_id": slate["slate_id"],
+            "slate_id": slate.slate_id,
             "mode": "template",
             "sample": 0,
             "messages": render(prompt, slate, catalogue),

@@ -12,6 +12,7 @@ import torch
 from transformers import EvalPrediction, set_seed
 
 from gr2.data.catalogue import Catalogue
+from gr2.files.slates import Slate
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
 from gr2.rerankers.list_writer import batch as requests
 from gr2.rerankers.list_writer.batch import NONE
@@ -19,13 +20,14 @@ from gr2.rerankers.list_writer.train import shape
 from gr2.rerankers.training import Slates, keep_best
 from gr2.stages.fit import Config
 
+Listed = tuple[Slate, list[list[int]]]
 JUDGED_LISTS = 4
 
 
 class Shown(Slates):
     """Slates with new lists each time; torch's own seed decides."""
 
-    def __init__(self, slates: list[dict], size: int, count: int):
+    def __init__(self, slates: list[Slate], size: int, count: int):
         super().__init__(slates)
         self.size, self.count = size, count
 
@@ -33,13 +35,13 @@ class Shown(Slates):
         return listed(self.slates[index], self.size, self.count, int(torch.randint(2**31, ())))
 
 
-def listed(slate: dict, size: int, count: int, seed: int) -> dict:
-    """The slate with `lists`, `count` of them, of places; the same for the same seed."""
-    rng, places = random.Random(seed), range(len(slate["candidates"]))
-    return slate | {"lists": [rng.sample(places, min(size, len(places))) for _ in range(count)]}
+def listed(slate: Slate, size: int, count: int, seed: int) -> Listed:
+    """The slate and `count` lists of places; the same for the same seed."""
+    rng, places = random.Random(seed), range(len(slate.candidates))
+    return slate, [rng.sample(places, min(size, len(places))) for _ in range(count)]
 
 
-def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: Config) -> None:
+def fit(learned: list[Slate], judged: list[Slate], catalogue: Catalogue, config: Config) -> None:
     """Keeps the epoch with the highest likelihood of the outcomes of lists of `judged`."""
     set_seed(config.seed)
     model = Evaluator(EvaluatorConfig(**shape(learned + judged, catalogue, config)))
@@ -49,12 +51,15 @@ def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: C
               data_collator=partial(collate, catalogue=catalogue, history=model.config.history, size=config.list_size))  # fmt: skip
 
 
-def collate(slates: list[dict], catalogue: Catalogue, history: int, size: int) -> dict[str, torch.Tensor]:
+def collate(
+    examples: list[tuple[Slate, list[list[int]]]], catalogue: Catalogue, history: int, size: int
+) -> dict[str, torch.Tensor]:
     """Slates with lists -> history, candidates, lists int64 [n, lists, size], and outcomes, V of every prefix, like the lists."""
+    slates, drawn = zip(*examples, strict=True)
     asked = requests.read(slates, catalogue, history)
-    lists = torch.full((len(slates), len(slates[0]["lists"]), size), NONE)
-    for rows, slate in zip(lists, slates, strict=True):
-        rows[:, : len(slate["lists"][0])] = torch.tensor(slate["lists"])
+    lists = torch.full((len(slates), len(drawn[0]), size), NONE)
+    for rows, own in zip(lists, drawn, strict=True):
+        rows[:, : len(own[0])] = torch.tensor(own)
     relevant = requests.labels(slates, asked.candidates.shape[1])[:, None].expand(-1, lists.shape[1], -1) > 0
     outcomes = (relevant.gather(2, lists.clamp(min=0)) & (lists != NONE)).cumsum(2)
     return {"history": asked.history, "candidates": asked.candidates, "lists": lists, "outcomes": outcomes}

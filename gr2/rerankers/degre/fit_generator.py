@@ -14,6 +14,7 @@ from transformers import set_seed
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
+from gr2.files.slates import Slate
 from gr2.rerankers.degre.evaluator import Evaluator
 from gr2.rerankers.degre.lookahead import Labels, Lookahead, score
 from gr2.rerankers.degre.mining import Mined, mine
@@ -29,7 +30,7 @@ METRIC = "score"  # by the evaluator, of the written lists
 BLOCK = 32  # requests mined at a time
 
 
-def fit(learned: list[dict], judged: list[dict], catalogue: Catalogue, config: Config) -> None:
+def fit(learned: list[Slate], judged: list[Slate], catalogue: Catalogue, config: Config) -> None:
     """Keeps the epoch whose lists of `judged` have the highest scores."""
     evaluator = None
     if config.evaluator:
@@ -58,23 +59,25 @@ def check(evaluator: Evaluator, model: ListWriter, folder: str) -> None:
 
 
 def with_lists(
-    slates: list[dict], found, evaluator: Evaluator | None, catalogue: Catalogue, config: Config
-) -> list[dict]:
-    """Slates with `mined`, the lists that each is to learn from."""
+    slates: list[Slate], found, evaluator: Evaluator | None, catalogue: Catalogue, config: Config
+) -> list[tuple[Slate, Mined]]:
+    """Slates and the lists that each is to learn from."""
     inputs = fitting.collate(slates, catalogue, config.history)
     with torch.no_grad():
         lists = found(evaluator, Requests(inputs["history"], inputs["candidates"]), inputs["labels"], config)
-    return [slate | {"mined": Mined(*(part[row] for part in lists))} for row, slate in enumerate(slates)]
+    return [(slate, Mined(*(part[row] for part in lists))) for row, slate in enumerate(slates)]
 
 
-def collate(slates: list[dict], catalogue: Catalogue, history: int) -> dict[str, torch.Tensor]:
+def collate(
+    examples: list[Slate] | list[tuple[Slate, Mined]], catalogue: Catalogue, history: int
+) -> dict[str, torch.Tensor]:
     """As without lists; those that are learned from have theirs in parts, `lists`, `scores` and `values`."""
+    if isinstance(examples[0], Slate):
+        return fitting.collate(examples, catalogue, history)
+    slates, found = zip(*examples, strict=True)
     inputs = fitting.collate(slates, catalogue, history)
-    if "mined" not in slates[0]:
-        return inputs
     width = inputs["labels"].shape[1]
-    found = [slate["mined"] for slate in slates]
-    own = [mined.values[..., : len(slate["candidates"])] for mined, slate in zip(found, slates, strict=True)]
+    own = [mined.values[..., : len(slate.candidates)] for mined, slate in zip(found, slates, strict=True)]
     return inputs | {
         "lists": torch.stack([mined.lists for mined in found]),
         "scores": torch.stack([mined.scores for mined in found]),

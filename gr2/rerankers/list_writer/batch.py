@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from gr2.data.catalogue import Catalogue
+from gr2.files.slates import Slate
 
 NONE = -1  # past a slate's end, in codes and in lists
 
@@ -27,11 +28,11 @@ class Requests(NamedTuple):
         return self.candidates[..., 0] != NONE
 
 
-def read(slates: list[dict], catalogue: Catalogue, history: int) -> Requests:
+def read(slates: list[Slate], catalogue: Catalogue, history: int) -> Requests:
     """The last `history` items of each slate's history, and its candidates in the order that they have there."""
     return Requests(
-        codes([slate["history"][: -history - 1 : -1] for slate in slates], catalogue),
-        codes([slate["candidates"] for slate in slates], catalogue),
+        codes([slate.history[: -history - 1 : -1] for slate in slates], catalogue),
+        codes([slate.candidates for slate in slates], catalogue),
     )
 
 
@@ -55,9 +56,9 @@ def canonical(candidates: torch.Tensor) -> torch.Tensor:
     return key.masked_fill(candidates[..., 0] == NONE, torch.iinfo(torch.int64).max).argsort(dim=1, stable=True)
 
 
-def labels(slates: list[dict], width: int) -> torch.Tensor:
+def labels(slates: list[Slate], width: int) -> torch.Tensor:
     """float32 [n, width], 0 past a slate's end."""
     table = torch.zeros(len(slates), width)
     for row, slate in zip(table, slates, strict=True):
-        row[: len(slate["labels"])] = torch.tensor(slate["labels"])
+        row[: len(slate.labels)] = torch.tensor(slate.labels)
     return table

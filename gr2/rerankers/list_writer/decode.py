@@ -7,6 +7,7 @@ import torch
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
+from gr2.files.slates import Slate
 from gr2.rerankers.list_writer.batch import NONE, read
 from gr2.rerankers.list_writer.network import Encoded, ListWriter, admitted
 from gr2.rerankers.record import check_ids
@@ -61,7 +62,7 @@ def in_request_order(chosen: torch.Tensor, encoded: Encoded) -> torch.Tensor:
     return encoded["order"].gather(1, chosen.clamp(min=0)).masked_fill(chosen == NONE, NONE)
 
 
-def rank(slates: list[dict], catalogue: Catalogue, folder: str | Path, batch_size: int) -> Iterator[list[str]]:
+def rank(slates: list[Slate], catalogue: Catalogue, folder: str | Path, batch_size: int) -> Iterator[list[str]]:
     """For each slate the list that the network writes, then the other candidates in their order.
 
     InputError where the network was fitted on other items or IDs, or has too few outputs for a slate.
@@ -75,14 +76,14 @@ def rank(slates: list[dict], catalogue: Catalogue, folder: str | Path, batch_siz
             encoded = model.encode(read(part, catalogue, model.config.history))
             lists = in_request_order(write(model, encoded, model.config.list_size), encoded).tolist()
         for slate, places in zip(part, lists, strict=True):
-            first = [slate["candidates"][place] for place in places if place != NONE]
-            yield [*first, *(item_id for item_id in slate["candidates"] if item_id not in first)]
+            first = [slate.candidates[place] for place in places if place != NONE]
+            yield [*first, *(item_id for item_id in slate.candidates if item_id not in first)]
 
 
-def check_places(model: ListWriter, slates: list[dict], folder: str | Path) -> None:
+def check_places(model: ListWriter, slates: list[Slate], folder: str | Path) -> None:
     """InputError where the space is `place` and a slate has more candidates than the network has outputs."""
     for slate in slates:
-        count = len(slate["candidates"])
+        count = len(slate.candidates)
         if model.config.space == "place" and count > model.config.candidates:
             raise InputError(f"{folder}: it ranks at most {model.config.candidates} candidates; slate_id "
-                             f"'{slate['slate_id']}' has {count}")  # fmt: skip
+                             f"'{slate.slate_id}' has {count}")  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 from transformers import EvalPrediction, Trainer
 
 from gr2.data.catalogue import Catalogue
-from gr2.files.slates import shuffled
+from gr2.files.slates import Slate
 from gr2.rerankers.list_writer import batch as requests
 from gr2.rerankers.list_writer.batch import NONE, Requests
 from gr2.rerankers.list_writer.decode import in_request_order, write
@@ -22,7 +22,7 @@ class Shuffled(Slates):
     """Every slate in a new order of its candidates each time; torch's own seed decides, so that a resumed run goes on alike."""
 
     def __getitem__(self, index: int) -> dict:
-        return shuffled(self.slates[index], int(torch.randint(2**31, ())))
+        return self.slates[index].shuffled(int(torch.randint(2**31, ())))
 
 
 class Writing(Trainer):
@@ -38,7 +38,7 @@ class Writing(Trainer):
         return utility(inputs["labels"], lists)
 
 
-def fit(trainer_class: type[Writing], model: ListWriter, learned: Slates, judged: list[dict], collator: Callable,
+def fit(trainer_class: type[Writing], model: ListWriter, learned: Slates, judged: list[Slate], collator: Callable,
         catalogue: Catalogue, config: Config, metric: str = METRIC, **others) -> None:  # fmt: skip
     """Trains on `learned`, keeps the epoch that is best by the metric on `judged`; collator: `collate`, or more than it."""
     keep_best(model, learned, Slates(judged), config, metric, trainer_class, ["labels"],
@@ -50,26 +50,26 @@ def measured(metric: str, prediction: EvalPrediction) -> dict[str, float]:
     return {metric: float(prediction.predictions.mean())}
 
 
-def new_network(space: str, slates: list[dict], catalogue: Catalogue, config: Config) -> ListWriter:
+def new_network(space: str, slates: list[Slate], catalogue: Catalogue, config: Config) -> ListWriter:
     """Untrained, as wide as the slates and the catalogue ask for."""
-    candidates = max(len(slate["candidates"]) for slate in slates)
+    candidates = max(len(slate.candidates) for slate in slates)
     return ListWriter(ListWriterConfig(space=space, candidates=candidates, **shape(slates, catalogue, config)))
 
 
-def shape(slates: list[dict], catalogue: Catalogue, config: Config) -> dict[str, int | float]:
+def shape(slates: list[Slate], catalogue: Catalogue, config: Config) -> dict[str, int | float]:
     """What the configurations of writers and of their evaluator have in common."""
     return {
         "levels": catalogue.levels,
         "codes": 1 + max(max(codes) for codes in catalogue.codes.values()),
         "list_size": config.list_size,
-        "history": min(config.history, max(len(slate["history"]) for slate in slates)),
+        "history": min(config.history, max(len(slate.history) for slate in slates)),
         "hidden_size": config.hidden_size,
         "encoder_layers": config.layers,
         "dropout": config.dropout,
     }
 
 
-def collate(slates: list[dict], catalogue: Catalogue, history: int) -> dict[str, torch.Tensor]:
+def collate(slates: list[Slate], catalogue: Catalogue, history: int) -> dict[str, torch.Tensor]:
     """Slates -> history, candidates and labels."""
     asked = requests.read(slates, catalogue, history)
     labels = requests.labels(slates, asked.candidates.shape[1])
