@@ -96,14 +96,7 @@ def measure(config: Config, items: pl.DataFrame, vectors: np.ndarray, seed: int,
     pairs = read_pairs(config.interactions, items["item_id"], every) if settings.contrastive else None
     checkpoint = Path(config.output_dir) / CHECKPOINT
     quantizer = fit(
-        "rqvae",
-        vectors,
-        config.levels,
-        config.codes,
-        seed=seed,
-        rqvae=settings,
-        pairs=pairs,
-        checkpoint=checkpoint,
+        "rqvae", vectors, config.levels, config.codes, seed=seed, rqvae=settings, pairs=pairs, checkpoint=checkpoint
     )
     encoded = quantizer.encode(vectors)
     rows = []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.data.splits import in_order
+from gr2.data.splits import order_events
 from gr2.errors import InputError
 from gr2.files.times import FINE, LIMIT, with_times
 
@@ -65,14 +65,14 @@ def test_the_order_within_seconds_is_never_lost(form, offsets, rng):
     else:
         given_times = times.cast(pl.Datetime("ns"))
         given_times = given_times if form == "datetime" else given_times.dt.strftime("%Y-%m-%d %H:%M:%S%.9f")
-    ordered = in_order(read(given_times), seed=0)
+    ordered = order_events(read(given_times), seed=0)
     assert ordered["item_id"].to_list() == [f"i{n}" for n in times.arg_sort()]
 
 
 def test_a_given_position_is_stronger_than_a_time():
     frame = read([1_700_000_000_002, 1_700_000_000_001]).with_columns(pl.Series("position", [0, 1]))
     assert FINE in frame.columns
-    assert in_order(frame, 0)["item_id"].to_list() == ["i0", "i1"]
+    assert order_events(frame, 0)["item_id"].to_list() == ["i0", "i1"]
 
 
 @pytest.mark.parametrize(("times", "row", "complaint"), [

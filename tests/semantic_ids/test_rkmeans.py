@@ -62,8 +62,8 @@ def test_a_code_that_nobody_uses_stays_where_it_was(vectors):
 
 
 def test_no_code_holds_more_than_its_share(vectors):
-    codebook = rkmeans.centroids(vectors, 16, 0)
-    free, balanced = rkmeans.nearest(vectors, codebook), rkmeans.with_room(vectors, codebook)
+    codebook = rkmeans.cluster(vectors, 16, 0)
+    free, balanced = rkmeans.find_nearest(vectors, codebook), rkmeans.assign_balanced(vectors, codebook)
     assert np.bincount(free).max() > 38 >= np.bincount(balanced, minlength=16).max()  # 600 / 16 = 37.5
     assert (free == balanced).mean() > 0.4  # most may stay
 
@@ -72,7 +72,7 @@ def test_who_is_refused_finds_those_nearer_who_were_taken():
     """Deferred acceptance is stable: a code that a vector would rather have is full of vectors that are nearer to it."""
     rng = np.random.default_rng(3)
     vectors, codebook = rng.normal(size=(60, 2)).astype(np.float32), rng.normal(size=(6, 2)).astype(np.float32)
-    code = rkmeans.with_room(vectors, codebook)
+    code = rkmeans.assign_balanced(vectors, codebook)
     distance = ((vectors[:, None] - codebook) ** 2).sum(axis=2)
     for row, own in enumerate(code):
         for other in np.flatnonzero(distance[row] < distance[row, own] - 1e-5):

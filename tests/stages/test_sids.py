@@ -5,16 +5,16 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from gr2.data.catalogue import order_digest
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
 from gr2.files.embeddings import read_embeddings
-from gr2.files.semantic_ids import codes_of_level
+from gr2.files.items import order_digest
+from gr2.files.semantic_ids import codes_of_level, read_semantic_ids
 from gr2.files.sid_tokens import sid_string
-from gr2.files.tables import read_semantic_ids
 from gr2.semantic_ids import quantizer
-from gr2.semantic_ids.fit import co_interacted
+from gr2.semantic_ids.settings import RQVAESettings
 from gr2.stages import sids
+from gr2.stages.sids_options import RQVAEOptions
 from tests.helpers import refused
 
 QUICK = {"hidden": [16], "latent": 8, "epochs": 6, "warmup_epochs": 2, "batch_size": 16}  # an RQ-VAE of seconds
@@ -103,7 +103,7 @@ def test_an_extra_level_and_random_codes_are_unique_too(world, tmp_path):
 def test_too_many_collisions_fail_unless_they_are_allowed(world, tmp_path):
     few = {"levels": 1, "codes": 8, "assignment": "none"}
     with pytest.raises(
-        InputError, match=r"48 of 48 items share their ID: uniqueness 0\.0000 is below min_uniqueness 1\.0"
+        InputError, match=r"48 of 48 items share their ID: uniqueness 0\.0000 is below --min_uniqueness 1\.0"
     ):
         made(world, tmp_path / "out", **few)
     assert not (tmp_path / "out").exists()
@@ -121,27 +121,8 @@ def test_training_on_a_sample_still_gives_every_item_an_id(world, tmp_path):
     assert (sampled / "quantizer.safetensors").read_bytes() != (whole / "quantizer.safetensors").read_bytes()
 
 
-def test_pairs_come_from_pretrain_events_alone(world, tmp_path):
-    items, events = pl.read_parquet(world.items), pl.read_parquet(world.interactions)
-    config = sids.Config(items=world.items, embeddings=world.embeddings, output_dir="", interactions=world.interactions)
-    pairs = co_interacted(config, items, np.arange(48))
-    past = events.filter(pl.col("split") == "pretrain").sort("user_id", "position")
-    row = {item_id: number for number, item_id in enumerate(items["item_id"])}
-    expected = [
-        [row[left], row[right]]
-        for (_user,), user in past.group_by("user_id", maintain_order=True)
-        for left, right in zip(user["item_id"][:-1], user["item_id"][1:], strict=True)
-    ]
-    assert pairs.tolist() == expected
-    later = events.with_columns(
-        item_id=pl.when(pl.col("split") == "pretrain").then("item_id").otherwise(pl.lit("film00"))
-    )
-    later.write_parquet(tmp_path / "changed.parquet")
-    config.interactions = str(tmp_path / "changed.parquet")
-    assert co_interacted(config, items, np.arange(48)).tolist() == expected
-    some = np.array([3, 7, 11, 15])  # a sample: both ends of a pair must be in it, under their places there
-    inside = [[some.tolist().index(a), some.tolist().index(b)] for a, b in expected if a in some and b in some]
-    assert co_interacted(config, items, some).tolist() == inside
+def test_the_options_defaults_are_those_of_the_settings():
+    assert RQVAEOptions().rqvae() == RQVAESettings()
 
 
 def test_contrastive_training_needs_interactions(world, tmp_path):
@@ -241,6 +222,6 @@ def test_an_rqvae_whose_numbers_run_away_is_refused(world, tmp_path):
 
 def test_fewer_items_than_codes_are_refused(world, tmp_path):
     for changed in ({}, {"quantizer": "rqvae"}, {"train_sample": 48}):
-        with pytest.raises(InputError, match="48 items to train on are fewer than 64 codes; lower --codes"):
+        with pytest.raises(InputError, match="--codes 64: expected at most 48, the number of items to train on"):
             made(world, tmp_path / "out", codes=64, **changed)
     assert not (tmp_path / "out").exists()

@@ -119,15 +119,15 @@ def test_a_bad_date_is_named(tmp_path, values, row, shown, ending):
         read(tmp_path, events=EVENTS | {"at": values}, ending=ending)
     assert str(refusal.value) == (
         f"{tmp_path}/events{ending}: row {row}, column 'timestamp': expected seconds since 1970, or a date and time like "
-        f"2024-01-31 12:00:00, found {shown}; columns takes 'timestamp' from 'at'"
+        f"2024-01-31 12:00:00, found {shown}; --columns reads 'timestamp' from 'at'"
     )
 
 
 @pytest.mark.parametrize(("changed", "complaint"), [
     ({"at": [1.0, 2.5, 3.0]}, "row 1, column 'timestamp': expected a whole number, found 2.5; .* 'timestamp' from 'at'"),
     ({"at": [timedelta(1)] * 3}, "column 'timestamp': expected whole numbers, found Duration.* 'timestamp' from 'at'"),
-    ({"buyer": ["u", None, "v"]}, "row 1, column 'user_id': expected an id, found None; columns takes 'user_id' from 'buyer'"),
-    ({"sku": ["12", "7", "12"]}, "row 1, column 'item_id': .* items file, found '7'; columns takes 'item_id' from 'sku'"),
+    ({"buyer": ["u", None, "v"]}, "row 1, column 'user_id': expected an id, found None; --columns reads 'user_id' from 'buyer'"),
+    ({"sku": ["12", "7", "12"]}, "row 1, column 'item_id': .* items file, found '7'; --columns reads 'item_id' from 'sku'"),
 ])  # fmt: skip
 def test_a_bad_value_is_named_with_both_names_of_its_column(tmp_path, changed, complaint):
     with pytest.raises(InputError, match=rf"events\.parquet: {complaint}"):
@@ -140,7 +140,7 @@ def test_a_bad_value_is_named_with_both_names_of_its_column(tmp_path, changed, c
     ([*COLUMNS, "brand="], "columns brand=: expected NAME=COLUMN"),
     ([*COLUMNS, "title=kind"], "columns title=kind: expected each NAME once, found also title=name"),
     (["item_id=sku", "title=nmae"],
-     r"items\.parquet: column 'title' is missing; it has item_id, name, kind; columns takes 'title' from 'nmae'"),
+     r"items\.parquet: column 'title' is missing; it has item_id, name, kind; --columns reads 'title' from 'nmae'"),
     (["sku=item_id"], r"items\.parquet: column 'item_id' is missing; it has sku, name, kind"),
     ([*COLUMNS, "description=blurb"], r"columns description=blurb: expected a column of .*items\.parquet or .*events\.parquet"),
 ])  # fmt: skip
