@@ -120,7 +120,7 @@ def measure(config: Config, items: pl.DataFrame, vectors: np.ndarray, seed: int,
 
 
 def compare(rows: list[dict], switch: str) -> dict:
-    """By metric: the mean over all rows with and without the switch, and the lowest and highest difference of a seed."""
+    """By metric: the mean over all rows with and without the switch, and the seeds' lowest and highest difference."""
     frame, metrics = pl.DataFrame(rows), {}
     for metric in METRICS:
         if frame[metric].null_count():

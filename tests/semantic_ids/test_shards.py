@@ -93,7 +93,7 @@ def test_ids_are_those_of_one_machine_whatever_the_shards(ray, catalogue, tmp_pa
         assert found["codes"].to_list() == final.tolist()
         assert found["sid"].to_list() == [sid_string(codes) for codes in final]
         assert read_json(tmp_path / name / "out/summary.json") == {"items": 2000, "unique": 2000}
-    with pytest.raises(InputError, match=r"find no ID of their own under them; use more codes or levels$"):
+    with pytest.raises(InputError, match=r"find no free ID under them; use more codes or levels$"):
         assign_shards.run(assign_shards.Config(**options | {"output_dir": str(tmp_path / "out")}, partition_levels=2))
     assert not list((tmp_path / "out").iterdir())
 
@@ -135,7 +135,9 @@ def test_a_group_without_room_for_its_items_is_refused(catalogue):
     rows = pl.DataFrame({"item_id": [f"{n:02}" for n in range(CODES + 1)], "embedding": vectors, "path": "p.parquet"})
     encoded = assign_shards.encode(rows.to_arrow(), quantizer, 1)
     assert assign_shards.give_ids(encoded[:CODES], quantizer, 1)["codes"].type.value_type == "int64"
-    with pytest.raises(InputError, match=r"1 of the 33 items with the leading codes \[\d+\] find no free ID .* more codes"):
+    with pytest.raises(
+        InputError, match=r"1 of the 33 items with the leading codes \[\d+\] find no free ID .* more codes"
+    ):
         assign_shards.give_ids(encoded, quantizer, 1)
 
 
