@@ -17,8 +17,8 @@ def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
 
     An array with `uniqueItems` is a permutation of its enum: a grammar rule may carry a bit set (llguidance,
     docs/parametric.md), here of the choices already written. A list of more than MOST_CHOICES has the right length, but
-    may repeat choices. A string with `cites` is any text in which only those semantic IDs occur. IDs are written in their
-    tokens where `vocabulary` (added token -> id) has them, else as text.
+    may repeat choices. A string with `cites` is any text in which only those semantic IDs occur. IDs are written in
+    their tokens where `vocabulary` (added token -> id) has them, else as text.
     """
     fields, rules = [], []
     for name, value in schema["properties"].items():

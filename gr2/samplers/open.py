@@ -25,9 +25,9 @@ def open_sampler(
 ) -> Sampler:
     """Loads the model (`packaged:` names too), or connects to the server at `base_url`, which serves it.
 
-    max_model_len: prompt + answer in tokens; None: the model's own. batch_size: transformers' batch, or how many requests
-    vLLM, which batches by itself, holds at once. openai: `concurrency` requests in flight, each answered within `deadline`
-    seconds. ray: `workers` processes, each with a sampler of `ray_engine`.
+    max_model_len: prompt + answer in tokens; None: the model's own. batch_size: transformers' batch; the requests that
+    vLLM, which batches by itself, holds at once. openai: `concurrency` requests in flight, each for `deadline` seconds.
+    ray: `workers` processes, each with a sampler of `ray_engine`.
     """
     model = {"name_or_path": model_name_or_path, "max_model_len": max_model_len, "batch_size": batch_size}
     if engine == "openai":

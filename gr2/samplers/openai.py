@@ -16,9 +16,9 @@ RETRIES = 5  # of a request, after .5, 1, 2, 4 and 8 s; one that ran out of time
 class OpenaiSampler(Sampler):
     """`concurrency` requests in flight, `deadline` seconds for each whole answer. The key is OPENAI_API_KEY.
 
-    Status 408, 409, 429 and 5xx, lost connections and answers that are no chat completion are tried again; `Retry-After`
-    is followed, for `longest_wait` seconds a request in all. After every `notice` seconds without an answer the run says
-    what it waits for. For several servers give a router's URL.
+    Status 408, 409, 429 and 5xx, lost connections and answers that are no chat completion are tried again. Retry-After
+    is followed, for `longest_wait` seconds a request in all. After every `notice` seconds without an answer the run
+    says what it waits for. For several servers give a router's URL.
     """
 
     def __init__(self, model: str, base_url: str | None, concurrency: int, deadline: float):

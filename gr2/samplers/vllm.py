@@ -84,8 +84,8 @@ class VllmSampler(Sampler):
         long = bool(request.schema and long_lists(request.schema))
         if long and not self.counts_long_lists:
             raise InputError(
-                f"--engine vllm: on a GPU structured lists of more than {MOST_CHOICES} candidates need vLLM's first model "
-                "runner: set VLLM_USE_V2_MODEL_RUNNER=0, or use --engine transformers"
+                f"--engine vllm: on a GPU structured lists of more than {MOST_CHOICES} candidates need vLLM's first "
+                "model runner: set VLLM_USE_V2_MODEL_RUNNER=0, or use --engine transformers"
             )
         return SamplingParams(
             temperature=request.temperature,

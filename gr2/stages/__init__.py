@@ -13,6 +13,7 @@ STAGES = {
     "slates": "interactions + a pre-ranker -> slates.parquet (lists to rerank)",
     "facts": "slates -> the same with facts of each candidate that a prompt may show",
     "traces": "slates + a teacher -> traces.jsonl (reasoning traces, accepted or not)",
+    "template": "slates, or any reranker's rankings -> traces.jsonl (written from categories, without a teacher)",
     "sft": "accepted traces + a model -> a model that reasons and reranks",
     "rl": "slates + a model -> the same model after reinforcement learning (DAPO)",
     "distil": "slates + a student + a teacher -> the student after on-policy distillation",
