@@ -9,6 +9,7 @@ from typing import Self
 from tqdm import tqdm
 
 from gr2.files.artifacts import files_below, sha256
+from gr2.files.partial import Partial
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
 from gr2.prompts.answer import parse
@@ -16,9 +17,10 @@ from gr2.prompts.checks import check_answer
 from gr2.prompts.history import fit_history
 from gr2.prompts.prompt import answer_schema, load_prompt, prompt_file, render
 from gr2.prompts.room import check_room
-from gr2.rerankers.partial import Partial
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.samplers.base import Sampler, open_sampler
+
+PARTIAL = "answers.partial"
 
 
 class LanguageModel:
@@ -51,8 +53,8 @@ class LanguageModel:
         how = self.sampling
         check_answer(self.folder, self.tokenizer, self.prompt, slates[0], self.catalogue)
         check_room(slates, self.catalogue, self.prompt, self.tokenizer, how.max_tokens)
-        partial = Partial(how.unfinished, self.made_of(slates)) if how.unfinished else None
-        rankings = {name: Ranking(**row) for name, row in partial.done.items()} if partial else {}
+        partial = Partial(how.unfinished / PARTIAL, self.made_of(slates)) if how.unfinished else None
+        rankings = {row["slate_id"]: Ranking(**row) for row in partial.rows} if partial else {}
         if how.max_prompt_tokens is not None:
             slates = fit_history(slates, self.messages, self.tokenizer, how.max_prompt_tokens)
         left = [slate for slate in slates if slate.slate_id not in rankings]

@@ -1,46 +1,64 @@
-"""What the trainings of small rerankers share: slates as a data set, and a Trainer that keeps the best epoch."""
+"""What the trainings of small networks share: their settings, examples as a data set, and a Trainer that keeps the best epoch."""
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainingArguments
 
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
-from gr2.files.slates import Slate
-from gr2.stages.fit import Config
 from gr2.training import last_checkpoint, train
 
 
-class Slates(Dataset):
-    """Slates in any form that the training's collator reads."""
+@dataclass(frozen=True)
+class Training:
+    """Where to, and how, a network is trained."""
 
-    def __init__(self, slates: list[Slate]):
-        self.slates = slates
+    output_dir: str
+    learning_rate: float
+    batch_size: int
+    epochs: int  # at most
+    patience: int  # epochs without a better metric after which it stops
+    seed: int
+
+
+class Examples(Dataset):
+    """A list that the training's collator reads."""
+
+    def __init__(self, examples: Sequence[Any]):
+        self.examples = examples
 
     def __len__(self) -> int:
-        return len(self.slates)
+        return len(self.examples)
 
-    def __getitem__(self, index: int) -> dict:
-        return self.slates[index]
+    def __getitem__(self, index: int) -> Any:
+        return self.examples[index]
 
 
-def keep_best(
-    model: PreTrainedModel, learned: Slates, judged: Slates, config: Config, metric: str,
-    trainer_class: type[Trainer] = Trainer, label_names: list[str] | None = None, **others,
-) -> None:  # fmt: skip
-    """Trains on `learned`; of its epochs the one that is best on `judged` by `metric` (larger is better) is written.
+def train_best(
+    model: PreTrainedModel,
+    train_set: Examples,
+    valid_set: Examples,
+    training: Training,
+    metric: str,
+    trainer_class: type[Trainer] = Trainer,
+    label_names: list[str] | None = None,
+    **others: Any,
+) -> None:
+    """Trains and evaluates every epoch; writes the epoch that is best on `valid_set` by `metric` (larger is better).
 
-    Stops after `config.patience` epochs without a better one. `others` go to the trainer. InputError where the training
-    diverges.
+    `others` go to the trainer. InputError where the training diverges.
     """
-    print(
-        f"{model.num_parameters():,} parameters, {len(learned)} slates to learn, {len(judged)} to judge by", flush=True
-    )
-    options = arguments(config, metric, label_names)
-    train(trainer_class(model, options, train_dataset=learned, eval_dataset=judged,
-                        callbacks=[Stopping(config.patience)], **others))  # fmt: skip
+    print(f"{model.num_parameters():,} parameters, {len(train_set)} train slates, {len(valid_set)} valid", flush=True)
+    arguments = make_arguments(training, metric, label_names)
+    callbacks = [Stopping(training.patience)]
+    train(trainer_class(
+        model, arguments, train_dataset=train_set, eval_dataset=valid_set, callbacks=callbacks, **others
+    ))  # fmt: skip
 
 
 class Stopping(EarlyStoppingCallback):
@@ -63,25 +81,24 @@ class OneDevice(TrainingArguments):
         return min(1, super().n_gpu)
 
 
-def epochs_to_train(config: Config) -> int:
-    """`config.epochs`, but no more than were trained where an interrupted run has already lost its patience."""
-    checkpoint = last_checkpoint(config.output_dir)
+def epochs_to_train(training: Training) -> int:
+    """`epochs`, but no more than were trained where an interrupted run has already lost its patience."""
+    checkpoint = last_checkpoint(training.output_dir)
     if not checkpoint:
-        return config.epochs
+        return training.epochs
     state = read_json(Path(checkpoint) / "trainer_state.json")
     waited = state["stateful_callbacks"]["Stopping"]["attributes"]["early_stopping_patience_counter"]
-    return round(state["epoch"]) if waited >= config.patience else config.epochs
+    return round(state["epoch"]) if waited >= training.patience else training.epochs
 
 
-def arguments(config: Config, metric: str, label_names: list[str] | None) -> TrainingArguments:
-    """An evaluation an epoch; the epoch that is best by `metric` is what is kept."""
+def make_arguments(training: Training, metric: str, label_names: list[str] | None) -> TrainingArguments:
     return OneDevice(
-        output_dir=config.output_dir,
-        seed=config.seed,
-        num_train_epochs=epochs_to_train(config),
-        learning_rate=config.learning_rate,
+        output_dir=training.output_dir,
+        seed=training.seed,
+        num_train_epochs=epochs_to_train(training),
+        learning_rate=training.learning_rate,
         lr_scheduler_type="constant",
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=training.batch_size,
         per_device_eval_batch_size=256,
         eval_strategy="epoch",
         save_strategy="epoch",
@@ -90,7 +107,7 @@ def arguments(config: Config, metric: str, label_names: list[str] | None) -> Tra
         load_best_model_at_end=True,
         metric_for_best_model=metric,
         greater_is_better=True,
-        restore_callback_states_from_checkpoint=True,  # a killed training is as patient as a whole one
+        restore_callback_states_from_checkpoint=True,  # restores the early-stopping counter on resume
         remove_unused_columns=False,
         report_to="none",
         label_names=label_names,

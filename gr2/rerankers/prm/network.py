@@ -7,7 +7,7 @@ trained before; PV is added, not concatenated; the pre-ranker's score is an inpu
 are those of the logistic blend, and the pre-ranker's score is added to the model's own.
 """
 
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,17 +15,15 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from gr2.data.features import NAMES, Features
-from gr2.errors import InputError
 from gr2.files.slates import Slate
 from gr2.metrics import ndcg, pad
 
-BLOCK = 256  # slates scored at a time
 SCORE = ("score",)  # the only input without `features`
 
 
 class PRMConfig(PretrainedConfig):
-    """`vector_size`: of the item vectors; `ranks`, `history`: places with an embedding of their own; a rank beyond shares the
-    last, older items of a history are not read."""
+    """`vector_size`: of the item vectors; `ranks`, `history`: positions with an embedding of their own. Higher ranks share the
+    last one; older items of a history are not read."""
 
     model_type = "prm"
 
@@ -51,6 +49,17 @@ class PRMConfig(PretrainedConfig):
         return NAMES if self.features else SCORE
 
 
+@dataclass(frozen=True)
+class Batch:
+    """n slates as tensors, padded to the longest."""
+
+    candidates: torch.Tensor  # float [n, K, vector_size], in input order
+    inputs: torch.Tensor  # float [n, K, inputs]
+    mask: torch.Tensor  # bool [n, K], false where a slate is padded
+    history: torch.Tensor  # float [n, H, vector_size], newest first
+    history_mask: torch.Tensor  # bool [n, H]
+
+
 class PRM(PreTrainedModel):
     config_class = PRMConfig
 
@@ -61,7 +70,7 @@ class PRM(PreTrainedModel):
         self.rank = nn.Embedding(config.ranks, size)
         self.recency = nn.Embedding(config.history, size)
         self.preference = nn.MultiheadAttention(size, config.heads, config.dropout, batch_first=True)
-        self.register_buffer("mean", torch.zeros(len(config.inputs)))  # of the inputs, on the slates learned from
+        self.register_buffer("mean", torch.zeros(len(config.inputs)))  # of the inputs, on the train slates
         self.register_buffer("scale", torch.ones(len(config.inputs)))
         self.inputs = nn.Linear(len(config.inputs), size, bias=False)
         self.norm = nn.LayerNorm(size)
@@ -79,45 +88,36 @@ class PRM(PreTrainedModel):
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
 
-    def scores(
-        self,
-        candidates: torch.Tensor,
-        inputs: torch.Tensor,
-        there: torch.Tensor,
-        history: torch.Tensor,
-        past: torch.Tensor,
-    ) -> torch.Tensor:
-        """candidates: float [n, K, vector_size] in input order; inputs: float [n, K, inputs]; there: bool [n, K], false where
-        a slate is padded; history: float [n, H, vector_size], newest first; past: bool [n, H], as `there`.
-        Returns float [n, K], -inf where not there.
-        """
-        own = self.item(candidates)
-        seen = self.item(history) + self.recency.weight[: history.shape[1]]
-        preference, _ = self.preference(own, seen, seen, key_padding_mask=~past, need_weights=False)
-        rank = torch.arange(own.shape[1], device=own.device).clamp(max=self.config.ranks - 1)
-        inputs = (inputs - self.mean) / self.scale
-        states = self.dropout(self.norm(own + preference + self.rank(rank) + self.inputs(inputs)))
-        scores = self.output(self.layers(states, src_key_padding_mask=~there)).squeeze(2)
+    def scores(self, batch: Batch) -> torch.Tensor:
+        """Float [n, K], -inf where a slate is padded."""
+        items = self.item(batch.candidates)
+        history = self.item(batch.history) + self.recency.weight[: batch.history.shape[1]]
+        ignored = ~batch.history_mask
+        preference, _ = self.preference(items, history, history, key_padding_mask=ignored, need_weights=False)
+        rank = torch.arange(items.shape[1], device=items.device).clamp(max=self.config.ranks - 1)
+        inputs = (batch.inputs - self.mean) / self.scale
+        states = self.dropout(self.norm(items + preference + self.rank(rank) + self.inputs(inputs)))
+        scores = self.output(self.layers(states, src_key_padding_mask=~batch.mask)).squeeze(2)
         if self.config.features:
             scores = scores + self.residual * inputs[..., NAMES.index("score")]
-        return scores.masked_fill(~there, -torch.inf)
+        return scores.masked_fill(~batch.mask, -torch.inf)
 
     def forward(
         self,
         candidates: torch.Tensor,
         inputs: torch.Tensor,
-        there: torch.Tensor,
+        mask: torch.Tensor,
         history: torch.Tensor,
-        past: torch.Tensor,
+        history_mask: torch.Tensor,
         labels: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """labels: float [n, K], 0 or more, some above 0 in each row; the others as for `scores`.
+        """labels: float [n, K], 0 or more, some above 0 in each row; the others are a `Batch`.
 
         Returns the listwise softmax cross-entropy (labels as shares of their sum); when evaluating also NDCG@5, float [n].
         """
-        scores = self.scores(candidates, inputs, there, history, past)
+        scores = self.scores(Batch(candidates, inputs, mask, history, history_mask))
         shares = labels / labels.sum(1, keepdim=True)
-        losses = -(shares * scores.log_softmax(1).masked_fill(~there, 0)).sum(1)
+        losses = -(shares * scores.log_softmax(1).masked_fill(~mask, 0)).sum(1)
         result = {"loss": losses.mean()}
         if not self.training:
             ranked = labels.gather(1, scores.argsort(dim=1, descending=True, stable=True))
@@ -125,42 +125,34 @@ class PRM(PreTrainedModel):
         return result
 
 
-def encoded(slate: Slate, features: Features, config: PRMConfig) -> dict[str, np.ndarray]:
-    """What the model reads of a slate: rows of the item vectors, the history's newest first, and inputs [K, inputs]."""
-    return {
-        "candidates": np.array([features.row[item_id] for item_id in slate.candidates]),
-        "history": np.array([features.row[item_id] for item_id in slate.history[: -config.history - 1 : -1]]),
-        "inputs": features.of(slate)[:, [NAMES.index(name) for name in config.inputs]],
-    }
+@dataclass(frozen=True)
+class Encoded:
+    """A slate as rows of the item vectors."""
+
+    candidates: np.ndarray  # int [K]
+    history: np.ndarray  # int [H], newest first
+    inputs: np.ndarray  # float [K, inputs]
+    labels: np.ndarray  # float [K], or [0] where the slate has none
 
 
-def batch(slates: list[dict[str, np.ndarray]], vectors: np.ndarray) -> dict[str, torch.Tensor]:
-    """Encoded slates, padded, as `PRM.scores` takes them."""
-    candidates, history = (pad([slate[name] for slate in slates], -1) for name in ("candidates", "history"))
-    inputs = np.zeros((*candidates.shape, slates[0]["inputs"].shape[1]))
-    inputs[candidates >= 0] = np.concatenate([slate["inputs"] for slate in slates])
-    return {
-        "candidates": torch.from_numpy(vectors[candidates]).float(),
-        "inputs": torch.from_numpy(inputs).float(),
-        "there": torch.from_numpy(candidates >= 0),
-        "history": torch.from_numpy(vectors[history]).float(),
-        "past": torch.from_numpy(history >= 0),
-    }
+def encode(slate: Slate, features: Features, config: PRMConfig) -> Encoded:
+    return Encoded(
+        candidates=np.array([features.row[item_id] for item_id in slate.candidates]),
+        history=np.array([features.row[item_id] for item_id in slate.history[: -config.history - 1 : -1]]),
+        inputs=features.compute(slate)[:, [NAMES.index(name) for name in config.inputs]],
+        labels=np.array(slate.labels),
+    )
 
 
-def score(slates: list[Slate], features: Features, folder: str | Path) -> list[np.ndarray]:
-    """One array of scores [K] per slate; higher is better."""
-    model = PRM.from_pretrained(folder).eval()
-    size = features.vectors.shape[1]
-    if model.config.vector_size != size:
-        raise InputError(
-            f"{folder}: it was trained on item vectors of {model.config.vector_size} numbers, --embeddings has {size}"
-        )
-    read = [encoded(slate, features, model.config) for slate in slates]
-    found = []
-    for start in range(0, len(read), BLOCK):
-        part = read[start : start + BLOCK]
-        with torch.inference_mode():
-            scores = model.scores(**batch(part, features.vectors)).double().numpy()
-        found += [own[: len(slate.candidates)] for own, slate in zip(scores, part, strict=True)]
-    return found
+def make_batch(slates: list[Encoded], vectors: np.ndarray) -> Batch:
+    candidates = pad([slate.candidates for slate in slates], -1)
+    history = pad([slate.history for slate in slates], -1)
+    inputs = np.zeros((*candidates.shape, slates[0].inputs.shape[1]))
+    inputs[candidates >= 0] = np.concatenate([slate.inputs for slate in slates])
+    return Batch(
+        candidates=torch.from_numpy(vectors[candidates]).float(),
+        inputs=torch.from_numpy(inputs).float(),
+        mask=torch.from_numpy(candidates >= 0),
+        history=torch.from_numpy(vectors[history]).float(),
+        history_mask=torch.from_numpy(history >= 0),
+    )
