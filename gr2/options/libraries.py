@@ -1,9 +1,14 @@
 """What gr2 knows of the options that its training stages take over from transformers and TRL."""
 
-# Options whose value may be a file or folder that is read: its sha256 belongs to the manifest.
+# Options whose value may be a file or folder that is read.
 INPUTS = (
-    "accelerator_config", "chat_template_path", "deepspeed", "fsdp_config", "resume_from_checkpoint", "teacher_model_name_or_path",
-)  # fmt: skip
+    "accelerator_config",
+    "chat_template_path",
+    "deepspeed",
+    "fsdp_config",
+    "resume_from_checkpoint",
+    "teacher_model_name_or_path",
+)
 
 COUNT = {"least": 1}
 POSITIVE = {"above": 0}
@@ -13,7 +18,7 @@ PORT = {"least": 1, "most": 65_535}
 SEED = {"least": 0, "most": 2**32 - 1}  # what numpy takes
 TOKENS = {"least": 1, "most": 2**31 - 1}
 
-# The range of every number, as in `gr2.config.arg`; `also` is one more value that the library takes.
+# The range of every number, as in `gr2.options.declare.arg`; `also` is one more value that the library takes.
 LIMITS = {
     "seed": SEED,
     "data_seed": SEED,
