@@ -44,9 +44,7 @@ class LanguageModel:
     def sampler(self) -> Sampler:
         """Loaded with the first batch: what can be known to go wrong is refused before."""
         how = self.sampling
-        return open_sampler(
-            how.engine, self.folder, base_url=how.base_url, batch_size=how.batch_size, progress=False
-        )
+        return open_sampler(how.engine, self.folder, base_url=how.base_url, batch_size=how.batch_size, progress=False)
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
         """Answers are kept in `sampling.unfinished` after every batch, so an interrupted run goes on where it stopped."""

@@ -62,9 +62,7 @@ def check_kind(folder: str | Path, kinds: tuple[str, ...], option: str) -> None:
     """InputError unless the folder that `--option` names is one of these kinds."""
     kind = kind_of(folder)
     if kind not in kinds:
-        raise InputError(
-            f"--{option} {folder}: expected a folder of `gr2 fit {' or '.join(kinds)}`, found {kind}"
-        )
+        raise InputError(f"--{option} {folder}: expected a folder of `gr2 fit {' or '.join(kinds)}`, found {kind}")
 
 
 def check_ids(folder: str | Path, catalogue: Catalogue) -> None:

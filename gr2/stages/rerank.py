@@ -37,9 +37,7 @@ class Config(Slated, Prompted):
     interactions: str | None = arg(
         None, "popularity, rarest, blend, lambdamart, prm: interactions.parquet", path="interactions.parquet"
     )
-    embeddings: str | None = arg(
-        None, "blend, lambdamart, prm: embeddings.safetensors", path="embeddings.safetensors"
-    )
+    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors", path="embeddings.safetensors")
     semantic_ids: str | None = arg(
         None, "language model, list writers: semantic_ids.parquet", path="semantic_ids.parquet"
     )

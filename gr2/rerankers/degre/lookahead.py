@@ -23,9 +23,7 @@ class Lookahead:
         """V of every prefix with each of its request's candidates appended, float [rows, K]; also where one is taken."""
         step = self.evaluator.step.weight[self.length]
         states = (self.items + step).repeat_interleave(rows // len(self.items), 0)
-        states, self.alternatives = self.evaluator.decoder(
-            states, self.memory, self.memory_mask, self.past, apart=True
-        )
+        states, self.alternatives = self.evaluator.decoder(states, self.memory, self.memory_mask, self.past, apart=True)
         length = torch.tensor([self.length + 1], device=states.device)
         return self.evaluator.probabilities(self.evaluator.logits(states), length).sum(-1)
 
@@ -33,7 +31,9 @@ class Lookahead:
         """Goes on with these prefixes: row `rows[r]` with candidate `chosen[r]`, both int64 [rows]."""
         index = chosen[:, None, None, None] + self.length
 
-        def select(cached: torch.Tensor) -> torch.Tensor:  # [rows, heads, length + K, size] -> [rows, heads, length + 1, size]
+        def select(
+            cached: torch.Tensor,
+        ) -> torch.Tensor:  # [rows, heads, length + K, size] -> [rows, heads, length + 1, size]
             cached = cached[rows]
             prefix = cached[:, :, : self.length]
             appended = cached.gather(2, index.expand(-1, cached.shape[1], 1, cached.shape[3]))

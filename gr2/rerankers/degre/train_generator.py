@@ -9,7 +9,6 @@ standardised scores, and cross-entropy against it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -116,9 +115,7 @@ def collate(examples: list[Slate] | list[Example], catalogue: Catalogue, history
     }
 
 
-def mine_lists(
-    requests: Requests, labels: torch.Tensor, evaluator: Evaluator | None, size: int, beams: int
-) -> Mined:
+def mine_lists(requests: Requests, labels: torch.Tensor, evaluator: Evaluator | None, size: int, beams: int) -> Mined:
     lookahead = Lookahead(evaluator, requests) if evaluator else Labels(labels)
     return mine(lookahead, requests.mask, size, beams)
 

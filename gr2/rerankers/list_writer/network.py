@@ -65,7 +65,9 @@ class ListWriter(PreTrainedModel):
         self.user = nn.Linear(size, size)
         self.step = nn.Embedding(config.list_size * config.actions, size)
         if config.space == "place":
-            self.place = nn.Embedding(config.candidates, size)  # output j needs to know which candidate is at position j
+            self.place = nn.Embedding(
+                config.candidates, size
+            )  # output j needs to know which candidate is at position j
         self.dropout = nn.Dropout(config.dropout)
         self.encoder = Encoder(size, config.heads, config.encoder_layers, config.dropout)
         self.decoder = Decoder(size, config.heads, config.decoder_layers, config.dropout)

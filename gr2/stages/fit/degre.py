@@ -6,9 +6,9 @@ from functools import partial
 
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import TRAINED, Judged, read_for_lists
+from gr2.stages.fit.shared import Judged, read_for_lists
 
-WRITES = TRAINED
+WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
 
 @dataclass(kw_only=True)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal
 from gr2.errors import InputError
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import SHAPE, TRAINED, ListWriting, read_for_lists
+from gr2.stages.fit.shared import SHAPE, ListWriting, read_for_lists
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from gr2.rerankers.list_writer.network import ListWriterConfig
 
-WRITES = TRAINED
+WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
 
 @dataclass(kw_only=True)

@@ -5,9 +5,9 @@ from functools import partial
 
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import TRAINED, Judged, read_for_lists
+from gr2.stages.fit.shared import Judged, read_for_lists
 
-WRITES = TRAINED
+WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
 
 @dataclass(kw_only=True)
@@ -25,9 +25,7 @@ def run(config: Config) -> None:
 
     # examples, trainer
     find = partial(draw_group, evaluator=evaluator, size=config.list_size, group=config.group)
-    train_generator(
-        GoalRankTrainer, find, train, valid, catalogue, config.training, config.shape, evaluator
-    )
+    train_generator(GoalRankTrainer, find, train, valid, catalogue, config.training, config.shape, evaluator)
 
     # write
     write_record(config.output_dir, "goalrank", catalogue)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from gr2.data.features import load_features
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import TRAINED, ByFeatures, Network, read_train_and_valid
+from gr2.stages.fit.shared import ByFeatures, Network, read_train_and_valid
 
-WRITES = TRAINED
+WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
 
 @dataclass(kw_only=True)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from gr2.rerankers.train import Training
 
 SHAPE = {"space": "global", "list_size": 6, "history": 50, "hidden_size": 64, "layers": 1, "dropout": 0.2}
-TRAINED = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")  # what networks write
 
 
 @dataclass(kw_only=True)
@@ -67,9 +66,7 @@ class Network(Fit):
     def training(self) -> "Training":
         from gr2.rerankers.train import Training
 
-        return Training(
-            self.output_dir, self.learning_rate, self.batch_size, self.epochs, self.patience, self.seed
-        )
+        return Training(self.output_dir, self.learning_rate, self.batch_size, self.epochs, self.patience, self.seed)
 
 
 @dataclass(kw_only=True)
