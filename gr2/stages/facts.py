@@ -36,7 +36,7 @@ def run(config: Config) -> None:
     frame = read_slates(config.slates, read_items(config.items)["item_id"])
     features = load_features(config.items, config.interactions, config.embeddings)
     slates = slates_of(frame)
-    values = [features.of(slate)[:, [NAMES.index(name) for name in SHOWN]] for slate in slates]
+    values = [features.compute(slate)[:, [NAMES.index(name) for name in SHOWN]] for slate in slates]
     learned = [own for own, slate in zip(values, slates, strict=True) if slate.split == "train"]
     if not learned:
         raise InputError(f"{config.slates}: column 'split': expected train slates, whose candidates set the levels")
