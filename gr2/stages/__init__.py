@@ -19,6 +19,7 @@ STAGES = {
     "fit": "slates -> a small reranker's folder (logistic blend, LambdaMART, PRM, GloRank)",
     "rerank": "slates + any reranker -> rankings.parquet",
     "evaluate": "slates + rankings -> metrics.json, report.html",
+    "evaluate-retrieval": "pre-rankers' lists over the full catalogue -> metrics.json, report.html",
 }
 
 
