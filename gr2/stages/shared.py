@@ -81,6 +81,15 @@ class Served:
             raise InputError(f"--base_url {mask(self.base_url)}: expected {expected}")
 
 
+@dataclass(kw_only=True)
+class Measured:
+    """Of evaluations."""
+
+    split: Literal["train", "valid", "test"] = arg("test", "what to measure")
+    resamples: int = arg(5000, "bootstrap resamples, and sign flips", least=100, most=1_000_000)
+    seed: int = arg(0, "random seed of the resampling, and of the random order", least=0)
+
+
 class OwnPrecision:
     """Default precision of a training: bfloat16 on an accelerator, float32 on a CPU, unless `bf16` is given.
 

@@ -26,7 +26,10 @@ WRITES = ("traces.jsonl", "summary.json")
 class Config(Slated, Identified, Teaching):
     output_dir: str = arg(help="folder for traces.jsonl and summary.json")
     rankings: str | None = arg(
-        None, "teach the order of this rankings.parquet, and explain its first item", path="rankings.parquet"
+        None,
+        "teach the order of this rankings.parquet, and explain its first item",
+        path="rankings.parquet",
+        named=True,
     )
 
 
