@@ -62,14 +62,15 @@ def cheap(world):
     }  # fmt: skip
 
 
-CHEAP = ("prepare", "sids", "slates", "facts", "traces", "fit", "rerank", "evaluate")
+CHEAP = ("prepare", "sids", "slates", "facts", "template", "fit", "rerank", "evaluate")
 TRAINED = ("midtrain", "sasrec", "sft", "rl", "distil")
 ELSEWHERE = (
     "embed",
     "sids-ablate",
     "embed-shards",
     "assign-shards",
-)  # they need packages that may be missing, or minutes
+    "traces",
+)  # they need packages that may be missing, a teacher, or minutes
 
 
 def test_no_stage_is_forgotten():
