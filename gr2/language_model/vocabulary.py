@@ -7,10 +7,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 def expand(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: list[str], seed: int) -> list[int]:
     """Adds `tokens` to the tokenizer and rows for them to the model, in place; returns their ids.
 
-    A new row is the mean of the old rows plus noise of a tenth of their spread, so that new tokens start out
-    plausible and distinct. Input and output embeddings stay tied if they were. The matrix is sized by the largest
-    token id, not by len(tokenizer), since some models (Qwen) hold more rows than their tokenizer has words, and is
-    padded to a multiple of 64. Tokens are ordinary, not special: decoding keeps them.
+    A new row is the mean of the old rows plus noise of a tenth of their standard deviation, so that new tokens start
+    plausible and distinct. Input and output embeddings stay tied if they were. The matrix is sized by the largest token
+    id, not by len(tokenizer), since some models (Qwen) hold more rows than their tokenizer has words, and is padded to a
+    multiple of 64. Tokens are ordinary, not special: decoding keeps them.
     """
     from tokenizers import AddedToken
 

@@ -10,7 +10,7 @@ TASKS = ("sequential", "persona", "captions", "general")
 
 
 def read_weights(entries: list[str]) -> dict[str, float]:
-    """["sequential=0.7", ...] -> weights of the tasks that have one; InputError where they make no mixture."""
+    """["sequential=0.7", ...] -> the tasks' weights above 0; InputError if they make no mixture."""
     weights: dict[str, float] = {}
     for entry in entries:
         name, _, value = entry.partition("=")
@@ -25,20 +25,20 @@ def read_weights(entries: list[str]) -> dict[str, float]:
         weights[name] = weight
     if not weights.get("sequential"):
         raise InputError(
-            f"--mixture {' '.join(entries)}: expected sequential=WEIGHT above 0: the passes over it are the length of the training"
+            f"--mixture {' '.join(entries)}: expected sequential=WEIGHT above 0: the training is as long as the passes over it"
         )
     return {name: weight for name, weight in weights.items() if weight > 0}
 
 
-def mixed(
+def mix(
     passes: dict[str, Callable[[], Iterator[Document]]], weights: dict[str, float], count: int
 ) -> Iterator[Document]:
     """Documents of all tasks until `count` passes over `sequential` are done; the task furthest behind its share is next.
 
-    passes: a function for each task that makes one pass; every call makes a new one.
+    passes: for each task a function that starts a new pass.
     """
     used = dict.fromkeys(weights, 0)
-    streams = {name: repeated(passes[name], count if name == "sequential" else None) for name in weights}
+    streams = {name: repeat(passes[name], count if name == "sequential" else None) for name in weights}
     while True:
         name = min(weights, key=lambda name: used[name] / weights[name])
         document = next(streams[name], None)
@@ -48,20 +48,20 @@ def mixed(
         yield document
 
 
-def repeated(make: Callable[[], Iterator[Document]], count: int | None) -> Iterator[Document]:
-    """`count` passes, or passes without end; it ends where a pass is empty."""
+def repeat(start: Callable[[], Iterator[Document]], count: int | None) -> Iterator[Document]:
+    """`count` passes, or endless ones (None); an empty pass is the last."""
     done = 0
     while count is None or done < count:
-        nothing = True
-        for document in make():
-            nothing = False
+        empty = True
+        for document in start():
+            empty = False
             yield document
-        if nothing:
+        if empty:
             return
         done += 1
 
 
-def shuffled(documents: Iterator, rng: random.Random) -> list:
+def shuffle(documents: Iterator, rng: random.Random) -> list:
     documents = list(documents)
     rng.shuffle(documents)
     return documents
