@@ -1,7 +1,7 @@
-"""The chat as a model reads it: the one place that knows where a prompt ends and an answer begins, in text and in tokens.
+"""The chat as a model reads it: the one place that knows where a prompt ends and an answer begins, in text and tokens.
 
-A training example is the inference prompt plus the answer plus the end of the turn, token for token. What a template writes
-before an answer (Qwen3's empty block of thoughts) belongs to the prompt and is never learned.
+A training example is the inference prompt plus the answer plus the end of the turn, token for token. What a template
+writes before an answer (Qwen3's empty block of thoughts) belongs to the prompt and is never learned.
 """
 
 from jinja2 import TemplateError
@@ -30,8 +30,8 @@ def encode_turn(
 ) -> tuple[list[int], list[int], list[tuple[int, int]]]:
     """(the prompt's tokens, the tokens of answer and end of turn, and the start and end of each of these in `answer`).
 
-    The prompt's tokens are those of the prompt alone, as at inference. The answer is tokenised together with the prompt,
-    unless that changes the prompt's tokens.
+    The prompt's tokens are those of the prompt alone, as at inference. The answer is tokenised together with the
+    prompt, unless that changes the prompt's tokens.
     """
     prompt, text = prompt_text(tokenizer, messages), answer + turn_end(tokenizer)
     prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
@@ -58,8 +58,8 @@ def answer_at_once(tokenizer: PreTrainedTokenizerBase) -> None:
     """Changes the chat template, in place, so that trainers, engines and servers all render our prompt with it.
 
     Thinking is off: by the template's own switch, or by an empty block of thoughts at the end of the prompt. A template
-    without a system role (Gemma) gets the system message at the start of the user's. A template that does all this already
-    is not changed. InputError if the changed template still drops the system or the user message.
+    without a system role (Gemma) gets the system message at the start of the user's. A template that does all this
+    already is not changed. InputError if the changed template still drops the system or the user message.
     """
     if tokenizer.chat_template is None:
         return

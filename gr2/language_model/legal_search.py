@@ -49,11 +49,11 @@ def search(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Beam search after each anchor.
 
-    input_ids: [batch, time], right-padded. anchors: [batch, searches], positions of tokens that open an ID; later tokens
-    of the row are masked. code_ids: token id by level and code, [levels, codes]. closed: from `closed_nodes`; a search's
-    index is row * searches + the index of its anchor in the row.
-    Returns catalogue rows [batch, searches, beams], best first, and their log-probabilities; -1 where fewer than `beams`
-    items are open to the search. A score is the sum of the codes' log-probabilities under the whole vocabulary.
+    input_ids: [batch, time], right-padded. anchors: [batch, searches], positions of tokens that open an ID; later
+    tokens of the row are masked. code_ids: token id by level and code, [levels, codes]. closed: from `closed_nodes`; a
+    search's index is row * searches + the index of its anchor in the row.
+    Returns catalogue rows [batch, searches, beams], best first, and their log-probabilities; -1 where fewer items than
+    `beams` are left to the search. A score is the sum of the codes' log-probabilities under the whole vocabulary.
     """
     batch, time = input_ids.shape
     searches, device = anchors.shape[1], input_ids.device

@@ -54,8 +54,8 @@ def small_model(
 ) -> PreTrainedModel:
     """A freshly initialised Qwen3 model with tied embeddings; `heads` query heads, half as many key-value heads.
 
-    Embeddings start with a standard deviation of 0.1 and all other weights with `spread`; transformers has 0.02 for all.
-    With 0.1 a small model learns histories sooner, with 0.03 to copy IDs from its prompt (docs/results/README.md).
+    Embeddings start with a standard deviation of 0.1 and all other weights with `spread`; transformers has 0.02 for
+    all. With 0.1 a small model learns histories sooner, with 0.03 to copy IDs from its prompt (docs/results/README.md).
     """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM

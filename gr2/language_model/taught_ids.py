@@ -1,7 +1,7 @@
-"""`semantic_ids.json` in a model's folder: which semantic IDs it was taught, checked wherever the model is used with IDs.
+"""`semantic_ids.json` in a model's folder: which semantic IDs it was taught, checked wherever it is used with IDs.
 
-IDs that `gr2 sids --append` adds later are fine, and so are items that have left the catalogue: an ID that was taught is
-never given to another item.
+IDs that `gr2 sids --append` adds later are fine, and so are items that have left the catalogue: an ID that was taught
+is never given to another item.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ SAMPLE = 1000  # items whose IDs are written out, to compare with a catalogue th
 
 
 def taught_ids(catalogue: Catalogue) -> dict:
-    """`sha256` of all IDs in order of item id; the numbers of `items` and `levels`; and `sample`, the IDs of up to SAMPLE
-    items, those whose ids have the smallest sha256.
+    """`sha256` of all IDs in order of item id; the numbers of `items` and `levels`; and `sample`, the IDs of up to
+    SAMPLE items, those whose ids have the smallest sha256.
     """
     ids = catalogue.sid
     text = "".join(f"{item_id}\t{ids[item_id]}\n" for item_id in sorted(ids))
@@ -44,7 +44,8 @@ def check_taught(
     used = {token for sid in catalogue.sid.values() for token in TOKEN.findall(sid)}
     if unknown := sorted(used - set(tokenizer.get_vocab())):
         raise InputError(
-            f"{name_or_path}: the model does not know {unknown[0]}, which {source} uses; run gr2 midtrain on these IDs first"
+            f"{name_or_path}: the model does not know {unknown[0]}, which {source} uses; run gr2 midtrain on these IDs "
+            "first"
         )
     file = Path(resolve(name_or_path)) / FILE
     if not file.exists():
@@ -60,8 +61,8 @@ def check_taught(
         if other:
             difference = f"item '{other[0]}' is {catalogue.sid[other[0]]} there and {known[other[0]]} to the model"
         raise InputError(
-            f"{source}: the model {name_or_path} was taught other IDs ({difference}): use the semantic_ids.parquet that it "
-            "was mid-trained on, or run gr2 midtrain again"
+            f"{source}: the model {name_or_path} was taught other IDs ({difference}): use the semantic_ids.parquet "
+            "that it was mid-trained on, or run gr2 midtrain again"
         )
     return taught
 

@@ -1,4 +1,4 @@
-"""What a training changes: everything, only the rows of the IDs' tokens (mid-training's first phase), or LoRA and those rows."""
+"""What a training changes: everything, only the rows of the IDs' tokens (a first phase), or LoRA and those rows."""
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -9,8 +9,8 @@ def expand(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: l
 
     A new row is the mean of the old rows plus noise of a tenth of their standard deviation, so that new tokens start
     plausible and distinct. Input and output embeddings stay tied if they were. The matrix is sized by the largest token
-    id, not by len(tokenizer), since some models (Qwen) hold more rows than their tokenizer has words, and is padded to a
-    multiple of 64. Tokens are ordinary, not special: decoding keeps them.
+    id, not by len(tokenizer), since some models (Qwen) hold more rows than their tokenizer has words, and is padded to
+    a multiple of 64. Tokens are ordinary, not special: decoding keeps them.
     """
     from tokenizers import AddedToken
 

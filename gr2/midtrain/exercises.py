@@ -26,8 +26,8 @@ def make_exercises(
     catalogue: Catalogue,
     rng: random.Random,
 ) -> Iterator[tuple[list[dict[str, str]], str]]:
-    """(chat, answer): a user's next item hidden among nine others, drawn by popularity, none of which the user has chosen
-    before; the answer puts it first, explained by the template, and leaves the others in their random order.
+    """(chat, answer): a user's next item hidden among nine others, drawn by popularity, none of which the user has
+    chosen before; the answer puts it first, explained by the template, and leaves the others in their random order.
     """
     weights = category_weights(catalogue)
     events = [item_id for history in histories for item_id in history]
@@ -35,8 +35,8 @@ def make_exercises(
     usable = [(history, last) for history, last in pairs if last]
     if not usable:
         raise InputError(
-            f"--exercises {count}: expected a history of two items or more, and {CANDIDATES} items beside those that its "
-            f"user chose before, found {len(set(events))} different items in the histories"
+            f"--exercises {count}: expected a history of two items or more, and {CANDIDATES} items beside those that "
+            f"its user chose before, found {len(set(events))} different items in the histories"
         )
     for _ in range(count):
         history, last = rng.choice(usable)
@@ -55,9 +55,7 @@ def make_exercises(
 
 
 def last_target(history: list[str], items: int) -> int:
-    """The last index of a history up to which `items` items are enough for CANDIDATES candidates from outside the past; 0:
-    none.
-    """
+    """The last index of a history at which `items` items leave CANDIDATES from outside the past; 0: none."""
     past: set[str] = set()
     for index, target in enumerate(history):
         if items - len(past | {target}) < CANDIDATES - 1:

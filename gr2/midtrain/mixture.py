@@ -25,7 +25,7 @@ def read_weights(entries: list[str]) -> dict[str, float]:
         weights[name] = weight
     if not weights.get("sequential"):
         raise InputError(
-            f"--mixture {' '.join(entries)}: expected sequential=WEIGHT above 0: the training is as long as the passes over it"
+            f"--mixture {' '.join(entries)}: expected sequential=WEIGHT above 0: its passes are the length of the training"
         )
     return {name: weight for name, weight in weights.items() if weight > 0}
 
@@ -33,7 +33,7 @@ def read_weights(entries: list[str]) -> dict[str, float]:
 def mix(
     passes: dict[str, Callable[[], Iterator[Document]]], weights: dict[str, float], count: int
 ) -> Iterator[Document]:
-    """Documents of all tasks until `count` passes over `sequential` are done; the task furthest behind its share is next.
+    """Documents, always of the task furthest behind its share, until `count` passes over `sequential` are done.
 
     passes: for each task a function that starts a new pass.
     """

@@ -15,7 +15,7 @@ Document = tuple[list[int], list[int]]  # token ids and labels
 
 
 class Encoder:
-    """Pieces -> a Document that ends with the end token; labels are exact to the token: pieces are tokenised separately.
+    """Pieces -> a Document that ends with the end token; pieces are tokenised apart, so labels are exact to the token.
 
     Caches the pieces of the catalogue, which come again in every pass.
     """

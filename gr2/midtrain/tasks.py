@@ -1,8 +1,8 @@
 """The texts of mid-training, as (text, in_loss) pieces: only pieces with `in_loss` have labels.
 
 The four tasks of OneRec-Think (2510.11639) and GR2 (2602.07774): sequential preference (history of IDs -> next ID),
-itemic dense captioning (ID -> text, and text -> ID), persona grounding (a history of IDs interleaved with text), general
-language. The wording is ours. `read_catalogue` has neutralised item text; general text is neutralised here.
+itemic dense captioning (ID -> text, and text -> ID), persona grounding (a history of IDs interleaved with text),
+general language. The wording is ours. `read_catalogue` has neutralised item text; general text is neutralised here.
 """
 
 import random
@@ -73,7 +73,7 @@ def general(source: str, rng: random.Random) -> Iterator[Pieces]:
             rows = load_dataset(source, split="train", streaming=True)
     except (OSError, ValueError, DatasetNotFoundError) as error:
         raise InputError(
-            f"--general_text {source}: neither a text file nor a data set that can be loaded ({str(error).splitlines()[0]})"
+            f"--general_text {source}: expected a text file, or a data set that loads ({str(error).splitlines()[0]})"
         ) from None
     for row in rows.shuffle(seed=rng.randrange(2**32), buffer_size=1000):
         if "text" not in row:

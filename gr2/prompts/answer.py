@@ -55,8 +55,8 @@ def parse(
 ) -> Answer:
     """Reads a completion strictly; never raises. `sids` maps item id -> semantic ID.
 
-    The ranking must be a permutation of the candidates. Text before the object (a `<think>` block that the chat template
-    opened, say) and after it is ignored; the last object that has `recommendations` counts.
+    The ranking must be a permutation of the candidates. Text before the object (a `<think>` block that the chat
+    template opened, say) and after it is ignored; the last object that has `recommendations` counts.
     """
     if finish_reason in WITHHELD_BY:
         return Answer(reason=WITHHELD)

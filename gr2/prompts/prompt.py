@@ -56,14 +56,16 @@ class Prompt:
 def load_prompt(prompt: str | Path, domain: str | Path | None = None, priming: bool = True) -> Prompt:
     """Reads a prompt file; InputError if a field is missing, unknown, of the wrong type or not a valid template.
 
-    prompt: a file, or the name of one that comes with gr2. domain: likewise, in place of the prompt's own. priming: False
-    leaves out GR2's knowledge priming (2602.07774 ablates it).
+    prompt: a file, or the name of one that comes with gr2. domain: likewise, in place of the prompt's own. priming:
+    False leaves out GR2's knowledge priming (2602.07774 ablates it).
     """
     path = _find(prompt, PROMPTS)
     values = OPTIONAL | read_yaml(path)
     if set(values) != REQUIRED | set(OPTIONAL):
-        raise InputError(f"{path}: expected the fields {', '.join(sorted(REQUIRED))}, optional {', '.join(OPTIONAL)}, "
-                         f"found {', '.join(name for name in values if name not in OPTIONAL)}")  # fmt: skip
+        found = ", ".join(name for name in values if name not in OPTIONAL)
+        raise InputError(
+            f"{path}: expected the fields {', '.join(sorted(REQUIRED))}, optional {', '.join(OPTIONAL)}, found {found}"
+        )
     _check_types(path, values)
     words = {} if values["domain"] is None else _check_domain(path, values["domain"]) | {"name": "general"}
     if domain is not None:
@@ -94,7 +96,7 @@ def load_prompt(prompt: str | Path, domain: str | Path | None = None, priming: b
 
 
 def prompt_file(name_or_path: str) -> str:
-    """`student` -> the path of the prompt, or domain, of that name that comes with gr2; anything else is returned unchanged."""
+    """`student` -> the path of the prompt, or domain, of that name that comes with gr2; else returned unchanged."""
     for folder in (PROMPTS, DOMAINS):
         file = folder / f"{name_or_path}.yaml"
         if "/" not in name_or_path and file.is_file():
@@ -127,8 +129,10 @@ def _check_types(path: Path, values: dict) -> None:
         raise InputError(f"{path}: answer.properties: expected 'recommendations'")
     for name, value in properties.items():
         if name not in ("explanation", "recommendations") or not isinstance(value, dict):
-            raise InputError(f"{path}: answer.properties: expected explanation and recommendations, each a mapping, "
-                             f"found {name}: {value!r}")  # fmt: skip
+            raise InputError(
+                f"{path}: answer.properties: expected explanation and recommendations, each a mapping, found {name}: "
+                f"{value!r}"
+            )
     if not isinstance(properties.get("explanation", {}).get("pattern", ""), str):
         raise InputError(f"{path}: answer.properties.explanation.pattern: expected a text")
 
@@ -137,8 +141,10 @@ def _check_domain(path: Path, values: object) -> dict[str, str]:
     """The values, if they are a domain's texts."""
     names = set(values) if isinstance(values, dict) else set()
     if names != DOMAIN_FIELDS or not all(isinstance(text, str) for text in values.values()):
-        raise InputError(f"{path}: expected a domain with the texts {', '.join(sorted(DOMAIN_FIELDS))}, "
-                         f"found {', '.join(sorted(names)) or 'none'}")  # fmt: skip
+        raise InputError(
+            f"{path}: expected a domain with the texts {', '.join(sorted(DOMAIN_FIELDS))}, found "
+            f"{', '.join(sorted(names)) or 'none'}"
+        )
     return values
 
 

@@ -1,7 +1,7 @@
 """What a model sees of a slate: a prompt's templates, filled in. Its answer is read by gr2/prompts/answer.py.
 
 The templates see
-history, candidates    lists of items (`sid`, `title`, `category`); candidates also have `facts`, see gr2/data/features.py
+history, candidates    lists of items: `sid`, `title`, `category`; candidates also have `facts` (gr2/data/features.py)
 categories             of the history, most frequent first
 target                 the relevant item; in prompts that declare `shows_target: true`
 domain, priming        `domain.expert`, `.chose`, `.choose`, and a text that is empty if priming is off

@@ -9,7 +9,7 @@ from gr2.prompts.render import fill, shown_items, template_values
 
 
 def answer_schema(prompt: Prompt, slate: Slate, catalogue: Catalogue) -> dict:
-    """The prompt's schema, narrowed to this slate: exactly its candidates, each once, and only IDs that are shown cited.
+    """The prompt's schema, narrowed to this slate: each of its candidates once, and no item cited that is not shown.
 
     `uniqueItems` and `cites` are understood by gr2/samplers/grammar.py.
     """

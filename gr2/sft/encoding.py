@@ -50,7 +50,7 @@ def encode_examples(
 
 
 def check_lengths(lengths: list[int], max_length: int | None) -> None:
-    """Prints how many tokens examples have; InputError for one above `max_length`: cut short, it would lose its answer."""
+    """Prints the examples' lengths in tokens; InputError for one above `max_length`: cut, it would lose its answer."""
     print(f"tokens an example: median {sorted(lengths)[len(lengths) // 2]}, longest {max(lengths)}", flush=True)
     if max_length is not None and max(lengths) > max_length:
         raise InputError(

@@ -39,8 +39,8 @@ class Example:
 def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series) -> list[Example]:
     """The train slates with an accepted trace, in file order, each with its first one.
 
-    InputError for a trace of a slate that is not in the train split, or an accepted one whose ranking is not of its slate's
-    candidates: the same slate_id is given to another pre-ranker's list for that event.
+    InputError for a trace of a slate that is not in the train split, or an accepted one whose ranking is not of its
+    slate's candidates: the same slate_id is given to another pre-ranker's list for that event.
     """
     slates = slates_of(read_slates(slates_file, item_ids).filter(pl.col("split") == "train"))
     candidates = {slate.slate_id: slate.candidates for slate in slates}

@@ -1,7 +1,8 @@
-"""SFT's loss with a weight for each token: GR2's L = -lambda_r sum log P(reasoning) - lambda_o sum log P(ranking) (2602.07774).
+"""SFT's loss with a weight for each token: GR2's L = -lambda_r sum log P(reasoning) - lambda_o sum log P(ranking)
+(2602.07774).
 
-Ours: it is divided by the sum of the weights over the whole batch (all accumulation steps, all processes), as TRL divides
-by the number of tokens. With equal weights it is TRL's own loss, and only the ratio of the two weights matters.
+Ours: it is divided by the sum of the weights over the whole batch (all accumulation steps, all processes), as TRL
+divides by the number of tokens. With equal weights it is TRL's own loss, and only the ratio of the two weights matters.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from gr2.training import WithoutCard
 
 
 class Collator(DataCollatorForLanguageModeling):
-    """TRL's, which pads on the right or (`padding_free`) puts all examples in one row, with `weights` in the same layout."""
+    """TRL's, which pads on the right or (`padding_free`) puts all examples in one row; `weights` likewise."""
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         weights = [torch.tensor(example["weights"]) for example in examples]

@@ -37,8 +37,8 @@ class FromScratch:
     def check_shape(self) -> None:
         if self.hidden_size % (2 * self.heads) or (self.heads % 2 and self.heads > 1):
             raise InputError(
-                f"--hidden_size {self.hidden_size}: expected a multiple of twice the heads, {self.heads}, and one head or "
-                "an even number"
+                f"--hidden_size {self.hidden_size}: expected a multiple of twice the heads, {self.heads}, and one head "
+                "or an even number"
             )
 
 
@@ -52,7 +52,7 @@ class Config(Itemised, Identified, StudentPrompt, Adapted, FromScratch, Tracked,
     )
     trainable: Literal["all", "rows", "lora"] = arg(
         "all",
-        "train everything, only the rows of the IDs' tokens (a first phase), or LoRA, merged at the end, and those rows",
+        "train everything, only the rows of the IDs' tokens (a first phase), or these and LoRA, merged at the end",
     )
     mixture: list[str] = arg(
         ["sequential=0.75", "captions=0.25"], "TASK=WEIGHT, shares of tokens, of sequential, persona, captions, general"
@@ -89,8 +89,8 @@ class Config(Itemised, Identified, StudentPrompt, Adapted, FromScratch, Tracked,
 
 
 def run(config: Config) -> None:
-    """Reads items, pretrain events, semantic IDs and a base model; writes the model and tokenizer, `semantic_ids.json` and
-    `training_log.jsonl`. Prints the number of parameters and examples.
+    """Reads items, pretrain events, semantic IDs and a base model; writes the model and tokenizer, `semantic_ids.json`
+    and `training_log.jsonl`. Prints the number of parameters and examples.
     """
     from transformers import Trainer, set_seed
 

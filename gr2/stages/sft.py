@@ -1,7 +1,8 @@
 """gr2 sft: accepted traces + a model -> a model that reasons and reranks.
 
-TRL's SFTTrainer on prompt and completion; only the completion counts in the loss, its reasoning with less weight than its
-ranking. The prompt is the student's, whatever prompt the teacher saw. Every option of TRL's SFTConfig is an option here.
+TRL's SFTTrainer on prompt and completion; only the completion counts in the loss, its reasoning with less weight than
+its ranking. The prompt is the student's, whatever prompt the teacher saw. Every option of TRL's SFTConfig is an option
+here.
 """
 
 import copy
