@@ -70,9 +70,7 @@ def save_model(model, tokenizer, folder: str | Path) -> None:
     """Writes a checkpoint that loads with AutoModelForCausalLM and in vLLM; nothing is sampled by default."""
     from transformers import GenerationConfig
 
-    model.generation_config = GenerationConfig(
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
-    )
+    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

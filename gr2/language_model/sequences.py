@@ -8,13 +8,9 @@ from gr2.files.sid_tokens import BEGIN, END, LETTERS, code_token
 HISTORY = "History:"
 
 
-def history_text(sids: list[str]) -> str:
-    return HISTORY + "".join(sids)
-
-
 def next_item_prompt(sids: list[str]) -> str:
     """History plus an opened ID: the next tokens are the codes of the next item."""
-    return history_text(sids) + BEGIN
+    return HISTORY + "".join(sids) + BEGIN
 
 
 def code_token_ids(tokenizer: PreTrainedTokenizerBase, levels: int) -> list[list[int]]:

@@ -1,20 +1,19 @@
-"""What mid-training learns from: the four tasks, mixed and packed into blocks, or reranking exercises."""
+"""What mid-training learns from: documents of the four tasks, or reranking exercises."""
 
 import random
+from collections.abc import Iterator
 
 import polars as pl
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from gr2.data.catalogue import Catalogue
-from gr2.errors import InputError
 from gr2.files.columns import require_columns
 from gr2.files.tables import read_interactions
 from gr2.language_model.chat import IGNORED, encode_turn, turn_end_id
 from gr2.midtrain import tasks
 from gr2.midtrain.exercises import make_exercises
 from gr2.midtrain.mixture import mix, shuffle
-from gr2.midtrain.packing import Encoder, pack
+from gr2.midtrain.packing import Document, Encoder
 from gr2.prompts.prompt import Prompt
 
 
@@ -26,19 +25,16 @@ def read_histories(interactions: str, item_ids: pl.Series) -> list[list[str]]:
     return frame.group_by("user_id", maintain_order=True).agg("item_id")["item_id"].to_list()
 
 
-def pack_tasks(
+def mix_tasks(
     histories: list[list[str]],
     catalogue: Catalogue,
     tokenizer: PreTrainedTokenizerBase,
     weights: dict[str, float],
-    *,
     general_text: str | None,
     window: int,
     passes: int,
-    block_length: int,
     seed: int,
-    show_progress: bool,
-) -> list[dict[str, list[int]]]:
+) -> Iterator[Document]:
     """The tasks, mixed by weight, for `passes` passes over the histories, each cut and shuffled differently."""
     rng, encode = random.Random(seed), Encoder(tokenizer)
     item_ids = list(catalogue.sid)
@@ -49,13 +45,7 @@ def pack_tasks(
         "general": lambda: tasks.general(general_text, rng),
     }
     encoded = {name: (lambda make=make: map(encode, make())) for name, make in documents.items()}
-    progress = tqdm(mix(encoded, weights, passes), "packing", unit="document", disable=not show_progress)
-    blocks = list(pack(progress, block_length))
-    if not blocks:
-        raise InputError(
-            f"nothing to learn: {len(histories)} histories do not fill one example of {block_length} tokens"
-        )
-    return blocks
+    return mix(encoded, weights, passes)
 
 
 def encode_exercises(

@@ -19,12 +19,7 @@ CANDIDATES = 10
 
 
 def make_exercises(
-    count: int,
-    histories: list[list[str]],
-    window: int,
-    prompt: Prompt,
-    catalogue: Catalogue,
-    rng: random.Random,
+    count: int, histories: list[list[str]], window: int, prompt: Prompt, catalogue: Catalogue, rng: random.Random
 ) -> Iterator[tuple[list[dict[str, str]], str]]:
     """(chat, answer): a user's next item hidden among nine others, drawn by popularity, none of which the user has
     chosen before; the answer puts it first, explained by the template, and leaves the others in their random order.

@@ -1,5 +1,6 @@
 """The tasks of mid-training, mixed by weight: shares of tokens, kept at every point of the training."""
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 
@@ -50,15 +51,12 @@ def mix(
 
 def repeat(start: Callable[[], Iterator[Document]], count: int | None) -> Iterator[Document]:
     """`count` passes, or endless ones (None); an empty pass is the last."""
-    done = 0
-    while count is None or done < count:
-        empty = True
+    for _ in itertools.count() if count is None else range(count):
+        document = None
         for document in start():
-            empty = False
             yield document
-        if empty:
+        if document is None:
             return
-        done += 1
 
 
 def shuffle(documents: Iterator, rng: random.Random) -> list:

@@ -5,6 +5,7 @@ itemic dense captioning (ID -> text, and text -> ID), persona grounding (a histo
 general language. The wording is ours. `read_catalogue` has neutralised item text; general text is neutralised here.
 """
 
+import dataclasses
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from gr2.data.catalogue import Catalogue
 from gr2.data.text import neutralise
 from gr2.errors import InputError
+from gr2.files.sid_tokens import SID
 from gr2.language_model.sequences import HISTORY
 
 Pieces = list[tuple[str, bool]]
@@ -52,6 +54,17 @@ def captions(item_ids: list[str], catalogue: Catalogue) -> Iterator[Pieces]:
         text, more = describe(item_id, catalogue), catalogue.description.get(item_id, "")
         yield [(catalogue.sid[item_id], False), (" is", False), (f" {text}." + (f" {more}" if more else ""), True)]
         yield [(f"The item {text} is ", False), (catalogue.sid[item_id], True)]
+
+
+def bpe_texts(catalogue: Catalogue, files: list[str]) -> list[str]:
+    """What a BPE is trained on: captions without their IDs, and the texts of `files`, 100 times."""
+    no_sids = dataclasses.replace(catalogue, sid=dict.fromkeys(catalogue.sid, ""))
+    texts = ["".join(text for text, _ in document) for document in captions(list(catalogue.title), no_sids)]
+    for file in files:
+        if not Path(file).is_file():
+            raise InputError(f"--bpe_files {file}: no such file")
+        texts += 100 * [SID.sub("", Path(file).read_text(encoding="utf-8"))]
+    return texts
 
 
 def describe(item_id: str, catalogue: Catalogue) -> str:

@@ -1,4 +1,4 @@
-"""Checked when a stage starts: a model's tokenizer, its chat template and the grammar can hold an answer at all."""
+"""Checked before anything is trained or sampled: an answer fits a model's tokenizer, chat template and max_tokens."""
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,6 +12,8 @@ from gr2.prompts.prompt import Prompt
 from gr2.prompts.render import render
 from gr2.prompts.schema import answer_schema
 from gr2.samplers.base import stop_token_ids
+
+CHUNK = 1000  # answers tokenised at once
 
 
 def check_answer(
@@ -59,3 +61,27 @@ def check_grammar(name_or_path: str, tokenizer: PreTrainedTokenizerBase, schema:
         raise InputError(
             f"{name_or_path}: the grammar does not admit an answer's token {tokenizer.decode(ids[admitted])!r}"
         )
+
+
+def check_room(
+    slates: list[Slate],
+    catalogue: Catalogue,
+    prompt: Prompt,
+    tokenizer: PreTrainedTokenizerBase,
+    limit: int,
+    option: str = "max_tokens",
+) -> None:
+    """InputError if the shortest answer that ranks a slate, its end included, has more than `limit` tokens.
+
+    option: the limit's name.
+    """
+    reasoning = "." if prompt.has_trace else None
+    for start in range(0, len(slates), CHUNK):
+        chunk = slates[start : start + CHUNK]
+        answers = [write_answer(reasoning, slate.candidates, catalogue) for slate in chunk]
+        for slate, ids in zip(chunk, tokenizer(answers, add_special_tokens=False)["input_ids"], strict=True):
+            if len(ids) + 1 > limit:
+                raise InputError(
+                    f"--{option} {limit}: expected at least {len(ids) + 1}, the tokens of the shortest answer for "
+                    f"the {len(slate.candidates)} candidates of slate_id '{slate.slate_id}'"
+                )

@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
+from gr2.files.slates import Slate
 from gr2.midtrain.mixture import read_weights
 from gr2.options.declare import arg
 from gr2.stages.shared import Adapted, Identified, Itemised, OwnPrecision, StudentPrompt, Tracked
@@ -92,15 +93,18 @@ def run(config: Config) -> None:
     """Reads items, pretrain events, semantic IDs and a base model; writes the model and tokenizer, `semantic_ids.json`
     and `training_log.jsonl`. Prints the number of parameters and examples.
     """
+    from tqdm import tqdm
     from transformers import Trainer, set_seed
 
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.language_model.scratch import small_model, train_tokenizer
     from gr2.language_model.taught_ids import hand_on, taught_ids
     from gr2.language_model.trainable import rows_only, with_lora
-    from gr2.midtrain.base import bpe_texts, check_base, teach_ids
-    from gr2.midtrain.examples import encode_exercises, pack_tasks, read_histories
-    from gr2.midtrain.packing import collate
+    from gr2.language_model.vocabulary import add_codes
+    from gr2.midtrain.examples import encode_exercises, mix_tasks, read_histories
+    from gr2.midtrain.packing import collate, pack
+    from gr2.midtrain.tasks import bpe_texts
+    from gr2.prompts.checks import check_answer
     from gr2.prompts.prompt import load_prompt
     from gr2.prompts.round_trip import keep_answers
     from gr2.training import train
@@ -117,29 +121,31 @@ def run(config: Config) -> None:
         tokenizer = train_tokenizer(bpe_texts(catalogue, config.bpe_files), config.vocab_size)
         shape = (config.hidden_size, config.layers, config.heads, config.context)
         model = small_model(tokenizer, *shape, config.seed, config.spread)
-    token_ids = teach_ids(model, tokenizer, catalogue, config.semantic_ids, config.seed)
+    token_ids = add_codes(model, tokenizer, catalogue, config.semantic_ids, config.seed)
     tokenizer = keep_answers(tokenizer, catalogue)
     catalogue = catalogue.safe_for(tokenizer)
 
     # examples
+    seed, window = config.seed, config.window
     if config.exercises:
-        examples = encode_exercises(
-            config.exercises, histories, config.window, prompt, catalogue, tokenizer, config.seed
-        )
+        examples = encode_exercises(config.exercises, histories, window, prompt, catalogue, tokenizer, seed)
     else:
-        examples = pack_tasks(
-            histories,
-            catalogue,
-            tokenizer,
-            read_weights(config.mixture),
-            general_text=config.general_text,
-            window=config.window,
-            passes=config.passes,
-            block_length=config.block_length,
-            seed=config.seed,
-            show_progress=not config.disable_tqdm,
+        weights = read_weights(config.mixture)
+        documents = mix_tasks(
+            histories, catalogue, tokenizer, weights, config.general_text, window, config.passes, seed
         )
-    check_base(config.model_name_or_path or "from scratch", tokenizer, prompt, catalogue)
+        progress = tqdm(documents, "packing", unit="document", disable=config.disable_tqdm)
+        examples = list(pack(progress, config.block_length))
+    if not examples:
+        raise InputError(
+            f"--block_length {config.block_length}: {len(histories)} histories do not fill one example of that length"
+        )
+    if tokenizer.chat_template is None:
+        print("the tokenizer has no chat template: the model can search for items, but not rerank", flush=True)
+    else:  # later stages must be able to write and read an answer
+        names = catalogue.item_ids.to_list()
+        slate = Slate("example", names[:1], names[-10:])
+        check_answer(config.model_name_or_path or "from scratch", tokenizer, prompt, slate, catalogue)
 
     # model
     if config.trainable == "rows":

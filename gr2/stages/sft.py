@@ -65,8 +65,7 @@ def run(config: Config) -> None:
     from gr2.language_model.trainable import id_tokens, with_lora
     from gr2.prompts.checks import check_answer
     from gr2.prompts.prompt import load_prompt
-    from gr2.sft.encoding import check_lengths, encode_examples
-    from gr2.sft.examples import drop_hidden_citations, fit_histories, read_examples, shuffle_examples
+    from gr2.sft import examples
     from gr2.sft.weighting import Collator, WeightedSFTTrainer
     from gr2.training import train
 
@@ -78,19 +77,19 @@ def run(config: Config) -> None:
     taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     catalogue = catalogue.safe_for(tokenizer)
     prompt = load_prompt(config.prompt)
-    examples = read_examples(config.slates, config.traces, catalogue.item_ids)
+    rows = examples.read_examples(config.slates, config.traces, catalogue.item_ids)
 
     # examples
     if config.shuffle_candidates:
-        examples = shuffle_examples(examples, int(config.num_train_epochs), config.seed)
+        rows = examples.shuffle(rows, int(config.num_train_epochs), config.seed)
     if config.max_prompt_tokens is not None:
-        examples = fit_histories(examples, prompt, catalogue, tokenizer, config.max_prompt_tokens)
-    examples = drop_hidden_citations(examples, prompt, catalogue)
-    check_answer(config.model_name_or_path, tokenizer, prompt, examples[0].slate, catalogue)
+        rows = examples.fit_histories(rows, prompt, catalogue, tokenizer, config.max_prompt_tokens)
+    rows = examples.drop_hidden_citations(rows, prompt, catalogue)
+    check_answer(config.model_name_or_path, tokenizer, prompt, rows[0].slate, catalogue)
     scale = max(config.lambda_reasoning, config.lambda_ranking)  # TRL counts a batch as one token at least
     weights = config.lambda_reasoning / scale, config.lambda_ranking / scale
-    dataset = encode_examples(examples, prompt, catalogue, tokenizer, *weights)
-    check_lengths([len(ids) for ids in dataset.data["input_ids"]], config.max_length)
+    dataset = examples.encode_all(rows, lambda row: examples.encode(*row.chat(prompt, catalogue), tokenizer, *weights))
+    examples.check_lengths([len(ids) for ids in dataset.data["input_ids"]], config.max_length)
     if config.packing:
         dataset = pack_dataset(dataset, config.max_length, "bfd")
         print(f"packed into {len(dataset)} blocks of at most {config.max_length} tokens", flush=True)
