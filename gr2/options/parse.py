@@ -22,7 +22,12 @@ from gr2.options.libraries import INPUTS
 def read_options(words: list[str]) -> dict[str, list[str]]:
     """`--config FILE --key value ...` -> option: its words, the file's options first, the command line's over them."""
     file, words = config_file(words)
-    options = mapping_options(read_yaml(file), file) if file else {}
+    return (mapping_options(read_yaml(file), file) if file else {}) | read_words(words)
+
+
+def read_words(words: list[str]) -> dict[str, list[str]]:
+    """`--key value value ... --key=value` -> option: its words."""
+    options: dict[str, list[str]] = {}
     key = None
     for word in words:
         if word.startswith("--"):
@@ -75,7 +80,7 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
         @staticmethod
         def _parse_dataclass_field(parser: argparse.ArgumentParser, field: dataclasses.Field) -> None:
             field = copy.copy(field)  # argparse would take our metadata for arguments of its own
-            field.metadata = {key: value for key, value in field.metadata.items() if key not in ("path", "limits")}
+            field.metadata = {key: value for key, value in field.metadata.items() if key == "help"}
             HfArgumentParser._parse_dataclass_field(parser, field)
 
     names = [field.name for field in dataclasses.fields(config_class) if field.init]

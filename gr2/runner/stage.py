@@ -145,24 +145,3 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
     (output_dir / output_folder.STATE).unlink()
     output_folder.remove(output_dir / output_folder.REPLACED)
     print(f"gr2 {plan['stage']}: {output_dir} in {seconds:.1f} s, peak memory {memory / 2**30:.2f} GiB", flush=True)
-
-
-def is_current(stage: str, options: dict[str, list[str]]) -> bool:
-    """True if the output folder is finished and was made from these options, the same inputs and this code.
-
-    Raises InputError if a finished output no longer has the sha256 that its manifest recorded.
-    """
-    output_dir = Path(*options.get("output_dir", []))
-    if not (output_dir / artifacts.MANIFEST).exists() or (output_dir / output_folder.STATE).exists():
-        return False
-    manifest = artifacts.read_manifest(output_dir / artifacts.MANIFEST)
-    made_of = (manifest.get("stage"), manifest.get("options"), manifest.get("code"))
-    if made_of != (stage, mask_options(options), code_version(module_of(stage))):
-        return False
-    if hash_inputs(manifest["input_paths"], output_dir) != manifest["inputs"]:
-        return False
-    for name in manifest["outputs"]:
-        if not (output_dir / name).exists():
-            return False
-        artifacts.check_against_manifest(output_dir / name, artifacts.sha256(output_dir / name))
-    return True

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 ROWS = 8192  # vectors encoded at a time
 PARTITION = 50_000  # items that a worker holds in memory, about; a group of leading codes is never divided
 
+WRITES = ("semantic_ids",)
+
 
 @dataclass
 class Config:
     embeddings: str = arg(
-        help="folder of parquet shards with item_id and embedding, as `gr2 embed-shards` wrote", path=True
+        help="folder of parquet shards with item_id and embedding, as `gr2 embed-shards` wrote", path="embeddings"
     )
     sids: str = arg(help="the folder that `gr2 sids` wrote for a sample; its quantizer is used", path=True)
     output_dir: str = arg(help="folder for semantic_ids/*.parquet and summary.json")

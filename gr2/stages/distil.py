@@ -19,12 +19,14 @@ from gr2.options.declare import arg
 from gr2.stages.shared import OwnPrecision
 from gr2.stages.trl_options import DISTIL, check_choices, refuse_changed
 
+WRITES = ("training_log.jsonl",)
+
 
 @dataclass(kw_only=True)
 class Config(OwnPrecision, DistillationConfig):
-    items: str = arg(help="items.parquet", path=True)
-    semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
-    slates: str = arg(help="slates.parquet; its train split is answered, labels are not needed", path=True)
+    items: str = arg(help="items.parquet", path="items.parquet")
+    semantic_ids: str = arg(help="semantic_ids.parquet", path="semantic_ids.parquet")
+    slates: str = arg(help="slates.parquet; its train split is answered, labels are not needed", path="slates.parquet")
     model_name_or_path: str = arg(help="the student", path=True)
     teacher: str = arg(help="the teacher: a model folder or hub id with the student's vocabulary", path=True)
     prompt: str = arg("student", "the prompt file that both were trained with", path=True)

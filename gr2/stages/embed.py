@@ -11,10 +11,12 @@ from gr2.files.embeddings import item_texts, refuse_broken
 from gr2.files.tables import read_items
 from gr2.options.declare import arg
 
+WRITES = ("embeddings.safetensors",)
+
 
 @dataclass
 class Config:
-    items: str = arg(help="items.parquet", path=True)
+    items: str = arg(help="items.parquet", path="items.parquet")
     output_dir: str = arg(help="folder for embeddings.safetensors")
     model_name_or_path: str = arg(
         "packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME", path=True

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ROWS = 4096  # items that a worker is given at a time; it sorts them by length before it makes batches
 TEXTS = {"title": pl.String, "categories": pl.List(pl.String), "description": pl.String}
 
+WRITES = ("embeddings",)
+
 
 @dataclass
 class Config:

@@ -36,15 +36,17 @@ from gr2.options.declare import arg
 
 ADVICE = "; --allow_missing true judges the slates that all rankings have"
 
+WRITES = ("metrics.json",)
+
 
 @dataclass
 class Config:
     output_dir: str = arg(help="folder for metrics.json and report.html")
-    slates: str | None = arg(None, "slates.parquet; its slates of --split must have labels", path=True)
+    slates: str | None = arg(None, "slates.parquet; its slates of --split must have labels", path="slates.parquet")
     rankings: list[str] = arg(
         [],
         "one or more rerankers, each NAME=FILE with FILE a rankings.parquet; a name given again is another seed",
-        path=True,
+        path="rankings.parquet",
     )
     against: list[str] = arg(
         [], "further baselines beside the input order, names of --rankings; none: blend, where it is given"
@@ -52,12 +54,12 @@ class Config:
     interactions: str | None = arg(
         None,
         "interactions.parquet of `gr2 prepare`; with --slates: adds what is found of rare and of unseen items",
-        path=True,
+        path="interactions.parquet",
     )
     top_k: list[str] = arg(
         [],
         "full catalogue: one or more pre-rankers, each NAME=FILE with FILE the top_k.parquet of `gr2 slates`",
-        path=True,
+        path="top_k.parquet",
     )
     list_size: int | None = arg(
         None,
@@ -70,21 +72,27 @@ class Config:
     )
     split: Literal["train", "valid", "test"] = arg("test", "what to measure")
     items: str | None = arg(
-        None, "items.parquet, to show titles in the example slate; full catalogue: the catalogue", path=True
+        None, "items.parquet, to show titles in the example slate; full catalogue: the catalogue", path="items.parquet"
     )
-    semantic_ids: str | None = arg(None, "semantic_ids.parquet, to show semantic IDs in the example slate", path=True)
+    semantic_ids: str | None = arg(
+        None, "semantic_ids.parquet, to show semantic IDs in the example slate", path="semantic_ids.parquet"
+    )
     evaluator: str | None = arg(
         None,
         "with --list_size: a folder of `gr2 fit --kind evaluator`; adds HR@1% and HR@10%, agreement with its best lists",
         path=True,
     )
     slates_report: str | None = arg(
-        None, "the slates stage's JSON report, to show how many targets were missed", path=True
+        None, "the slates stage's JSON report, to show how many targets were missed", path="slates_report.json"
     )
     training_log: list[str] = arg(
-        [], "the RL stage's JSON-lines log, to show its curves: FILE, or several NAME=FILE in one picture", path=True
+        [],
+        "the RL stage's JSON-lines log, to show its curves: FILE, or several NAME=FILE in one picture",
+        path="training_log.jsonl",
     )
-    traces: list[str] | None = arg(None, "traces.jsonl files, to show what was accepted and why not", path=True)
+    traces: list[str] | None = arg(
+        None, "traces.jsonl files, to show what was accepted and why not", path="traces.jsonl"
+    )
     resamples: int = arg(5000, "bootstrap resamples and sign flips", least=100, most=1_000_000)
     seed: int = arg(0, "of the resampling and of the random order", least=0)
 

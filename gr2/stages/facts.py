@@ -20,13 +20,15 @@ from gr2.options.declare import arg
 LEVELS = 10
 SHOWN = tuple(name for name in NAMES if name not in ("rank", "top"))
 
+WRITES = ("slates.parquet",)
+
 
 @dataclass
 class Config:
-    items: str = arg(help="items.parquet", path=True)
-    interactions: str = arg(help="interactions.parquet; only its pretrain events are read", path=True)
-    embeddings: str = arg(help="embeddings.safetensors", path=True)
-    slates: str = arg(help="slates.parquet; its train split sets the levels", path=True)
+    items: str = arg(help="items.parquet", path="items.parquet")
+    interactions: str = arg(help="interactions.parquet; only its pretrain events are read", path="interactions.parquet")
+    embeddings: str = arg(help="embeddings.safetensors", path="embeddings.safetensors")
+    slates: str = arg(help="slates.parquet; its train split sets the levels", path="slates.parquet")
     output_dir: str = arg(help="folder for slates.parquet")
 
 

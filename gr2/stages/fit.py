@@ -41,20 +41,22 @@ SHAPE = {"space": "global", "list_size": 6, "history": 50, "hidden_size": 64, "l
 
 @dataclass
 class Config:
-    items: str = arg(help="items.parquet", path=True)
+    items: str = arg(help="items.parquet", path="items.parquet")
     slates: str = arg(
         help="slates.parquet; its train split is learned, training stops by its valid split, or by a tenth of the users",
-        path=True,
+        path="slates.parquet",
     )
     output_dir: str = arg(help="the reranker's folder")
     kind: Literal["blend", "lambdamart", "prm", "glorank", "evaluator", "degre", "goalrank"] = arg(
         "blend", "which small reranker"
     )
     interactions: str | None = arg(
-        None, "blend, lambdamart, prm: interactions.parquet; only its pretrain events are read", path=True
+        None,
+        "blend, lambdamart, prm: interactions.parquet; only its pretrain events are read",
+        path="interactions.parquet",
     )
-    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors", path=True)
-    semantic_ids: str | None = arg(None, "those that write lists: semantic_ids.parquet", path=True)
+    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors", path="embeddings.safetensors")
+    semantic_ids: str | None = arg(None, "those that write lists: semantic_ids.parquet", path="semantic_ids.parquet")
     features: bool = arg(False, "prm: reads the blend's features too, and adds the pre-ranker's score to its own")
     space: Literal["global", "place", "pointer"] | None = arg(
         None, "glorank: what an action is (gr2/rerankers/list_writer/network.py); global where not given"

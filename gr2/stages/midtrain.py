@@ -27,11 +27,11 @@ from gr2.stages.shared import OwnPrecision
 
 @dataclass(kw_only=True)
 class Config(OwnPrecision, TrainingArguments):
-    items: str = arg(help="items.parquet", path=True)
+    items: str = arg(help="items.parquet", path="items.parquet")
     interactions: str = arg(
-        help="interactions.parquet of `gr2 prepare`; only its pretrain events are learned", path=True
+        help="interactions.parquet of `gr2 prepare`; only its pretrain events are learned", path="interactions.parquet"
     )
-    semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
+    semantic_ids: str = arg(help="semantic_ids.parquet", path="semantic_ids.parquet")
     model_name_or_path: str | None = arg(
         None, "base model: folder, hub id or packaged:NAME; none: from scratch", path=True
     )

@@ -28,6 +28,8 @@ NEEDED = {
     "recbole": {"folder": "FOLDER with one .inter and one .item file"},
 }
 
+WRITES = ("items.parquet", "interactions.parquet")
+
 
 @dataclass
 class Config:

@@ -37,18 +37,22 @@ COLUMNS = {
     "latency_ms": pl.Float64,
 }  # of rankings.parquet; a reranker gives the first three, and what it knows of the others
 
+WRITES = ("rankings.parquet",)
+
 
 @dataclass
 class Config:
-    items: str = arg(help="items.parquet", path=True)
-    slates: str = arg(help="slates.parquet", path=True)
+    items: str = arg(help="items.parquet", path="items.parquet")
+    slates: str = arg(help="slates.parquet", path="slates.parquet")
     reranker: str = arg(
         help="a model folder, a folder of `gr2 fit` or `gr2 sasrec`, input_order, reversed, random, oracle, popularity or rarest",
         path=True,
     )
     output_dir: str = arg(help="folder for rankings.parquet")
     split: Literal["train", "valid", "test"] = arg("test", "which slates")
-    semantic_ids: str | None = arg(None, "language model, writers of lists: semantic_ids.parquet", path=True)
+    semantic_ids: str | None = arg(
+        None, "language model, writers of lists: semantic_ids.parquet", path="semantic_ids.parquet"
+    )
     prompt: str = arg("student", "language model: the prompt file it was trained with", path=True)
     max_prompt_tokens: int | None = arg(
         None, "language model: the oldest history items are left out until a prompt fits", least=1
@@ -61,8 +65,10 @@ class Config:
     max_tokens: int = arg(256, "language model: longest answer", least=1)
     structured: bool = arg(False, "language model: decode under the answer's grammar, which admits only permutations")
     temperature: float = arg(0.0, "language model: 0 is greedy", least=0, most=10)
-    interactions: str | None = arg(None, "popularity, rarest, blend, lambdamart, prm: interactions.parquet", path=True)
-    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors", path=True)
+    interactions: str | None = arg(
+        None, "popularity, rarest, blend, lambdamart, prm: interactions.parquet", path="interactions.parquet"
+    )
+    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors", path="embeddings.safetensors")
     max_slates: int | None = arg(None, "answer this many slates, drawn at random under the seed", least=1)
     seed: int = arg(
         0, "random order, the drawing of --max_slates, and sampling above temperature 0", least=0, most=2**31 - 1

@@ -22,12 +22,14 @@ from gr2.stages.trl_options import RL, UNDER_A_GRAMMAR, check_choices, refuse_ch
 
 LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
 
+WRITES = ("training_log.jsonl",)
+
 
 @dataclass(kw_only=True)
 class Config(OwnPrecision, GRPOConfig):
-    items: str = arg(help="items.parquet", path=True)
-    semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
-    slates: str = arg(help="slates.parquet; its train split is learned", path=True)
+    items: str = arg(help="items.parquet", path="items.parquet")
+    semantic_ids: str = arg(help="semantic_ids.parquet", path="semantic_ids.parquet")
+    slates: str = arg(help="slates.parquet; its train split is learned", path="slates.parquet")
     model_name_or_path: str = arg(help="the model after `gr2 sft`", path=True)
     prompt: str = arg("student", "the same prompt file as in sft and rerank", path=True)
     max_prompt_tokens: int | None = arg(

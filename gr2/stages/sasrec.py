@@ -29,8 +29,10 @@ Row = tuple[np.ndarray, ...]  # items, place, labels; of a row that judges also 
 
 @dataclass(kw_only=True)
 class Config(TrainingArguments):
-    items: str = arg(help="items.parquet", path=True)
-    interactions: str = arg(help="interactions.parquet of `gr2 prepare`; only its pretrain events are read", path=True)
+    items: str = arg(help="items.parquet", path="items.parquet")
+    interactions: str = arg(
+        help="interactions.parquet of `gr2 prepare`; only its pretrain events are read", path="interactions.parquet"
+    )
     hidden_size: int = arg(64, "width, a multiple of `heads`", least=1)
     layers: int = arg(2, "layers", least=1)
     heads: int = arg(2, "attention heads", least=1)

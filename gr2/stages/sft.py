@@ -27,11 +27,11 @@ TRACE_COLUMNS = ("slate_id", "accepted", "reasoning", "ranking")
 
 @dataclass(kw_only=True)
 class Config(OwnPrecision, SFTConfig):
-    items: str = arg(help="items.parquet", path=True)
-    semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
-    slates: str = arg(help="slates.parquet", path=True)
+    items: str = arg(help="items.parquet", path="items.parquet")
+    semantic_ids: str = arg(help="semantic_ids.parquet", path="semantic_ids.parquet")
+    slates: str = arg(help="slates.parquet", path="slates.parquet")
     traces: list[str] = arg(
-        help="traces.jsonl files; of a slate with several accepted traces the first counts", path=True
+        help="traces.jsonl files; of a slate with several accepted traces the first counts", path="traces.jsonl"
     )
     model_name_or_path: str = arg(help="the mid-trained model", path=True)
     prompt: str = arg("student", "the student's prompt, the same in rl and rerank", path=True)

@@ -23,6 +23,8 @@ from gr2.stages.sids_options import LEVELS, Training, Way
 if TYPE_CHECKING:
     from gr2.semantic_ids.quantizer import Quantizer
 
+WRITES = ("semantic_ids.parquet", "quality.json")
+
 
 @dataclass(kw_only=True)
 class Config(Training):

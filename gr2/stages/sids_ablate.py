@@ -26,13 +26,15 @@ OFF = {"kmeans_init": False, "ema": False, "diversity": 0.0, "reset_after": 0, "
 SWITCHES = (*OFF, "random_last")
 METRICS = ("uniqueness", "reconstruction_error", "mean_usage", "purity@1", "neighbours@1")
 
+WRITES = ("ablation.jsonl", "ablation.json")
+
 
 @dataclass(kw_only=True)
 class Config(Settings):
-    items: str = arg(help="items.parquet", path=True)
-    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file", path=True)
+    items: str = arg(help="items.parquet", path="items.parquet")
+    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file", path="embeddings.safetensors")
     interactions: str | None = arg(
-        None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events", path=True
+        None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events", path="interactions.parquet"
     )
     output_dir: str = arg(help="folder for ablation.jsonl (a line per combination and seed) and the tables")
     switches: list[str] = arg(

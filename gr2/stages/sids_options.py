@@ -46,8 +46,8 @@ class Settings:
 class Training(Settings):
     """Of any quantizer: what it is trained on, its kind and shape."""
 
-    items: str = arg(help="items.parquet", path=True)
-    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file", path=True)
+    items: str = arg(help="items.parquet", path="items.parquet")
+    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file", path="embeddings.safetensors")
     output_dir: str = arg(help="folder for what the stage writes")
     quantizer: Literal["rkmeans", "balanced", "additive", "rqvae"] = arg(
         "rkmeans", "residual k-means, with clusters of equal size, with codebooks refitted together, or RQ-VAE"
@@ -57,7 +57,7 @@ class Training(Settings):
     beam: int = arg(1, "width of the search for a vector's codes; 1: the nearest code, level by level", least=1)
     train_sample: int | None = arg(None, "train on N vectors, drawn under the seed; none: on all", least=1)
     interactions: str | None = arg(
-        None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events", path=True
+        None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events", path="interactions.parquet"
     )
     seed: int = arg(0, "of everything random", least=0, most=SEED)
 

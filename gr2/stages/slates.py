@@ -22,6 +22,8 @@ from gr2.retrieval.positions import Positions, asked, numbered
 from gr2.retrieval.protocols import protocol_slates
 from gr2.stages.slates_options import Config
 
+WRITES = ("slates.parquet", "slates_report.json", "top_k.parquet")
+
 
 def run(config: Config) -> None:
     item_ids = read_items(config.items)["item_id"]

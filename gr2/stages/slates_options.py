@@ -12,15 +12,18 @@ PRE_RANKERS = ("beam", "sasrec", "popularity", "item_knn", "bm25", "file")
 
 @dataclass
 class Config:
-    items: str = arg(help="items.parquet", path=True)
-    interactions: str = arg(help="interactions.parquet of `gr2 prepare`", path=True)
+    items: str = arg(help="items.parquet", path="items.parquet")
+    interactions: str = arg(help="interactions.parquet of `gr2 prepare`", path="interactions.parquet")
     output_dir: str = arg(help="folder for slates.parquet and slates_report.json")
-    semantic_ids: str | None = arg(None, "beam: semantic_ids.parquet", path=True)
+    semantic_ids: str | None = arg(None, "beam: semantic_ids.parquet", path="semantic_ids.parquet")
     pre_ranker: list[str] = arg(["beam"], f"who makes the lists: one or more of {', '.join(PRE_RANKERS)}")
     model_name_or_path: str | None = arg(None, "beam: the mid-trained model", path=True)
     sasrec: str | None = arg(None, "sasrec: the folder of `gr2 sasrec`", path=True)
     top_k: str | None = arg(
-        None, "file: your own ranker's lists, a table with user_id, position, candidates, optional scores", path=True
+        None,
+        "file: your own ranker's lists, a table with user_id, position, candidates, optional scores",
+        path="top_k.parquet",
+        named=True,
     )
     candidates: int = arg(10, "items a slate holds (GR2: 10)", least=1)
     depth: int | None = arg(

@@ -31,12 +31,14 @@ from gr2.traces.summary import summarise, timing
 from gr2.traces.teacher import Teacher
 from gr2.traces.templated import taught, templated
 
+WRITES = ("traces.jsonl",)
+
 
 @dataclass
 class Config:
-    slates: str = arg(help="slates.parquet", path=True)
-    items: str = arg(help="items.parquet", path=True)
-    semantic_ids: str = arg(help="semantic_ids.parquet", path=True)
+    slates: str = arg(help="slates.parquet", path="slates.parquet")
+    items: str = arg(help="items.parquet", path="items.parquet")
+    semantic_ids: str = arg(help="semantic_ids.parquet", path="semantic_ids.parquet")
     prompt: str = arg(help="prompt: a file, or the name of one of gr2's, e.g. rejection", path=True)
     output_dir: str = arg(help="folder for traces.jsonl, summary.json and timing.json")
     domain: str | None = arg(
@@ -57,11 +59,14 @@ class Config:
     workers: int = arg(1, "engine ray: processes that hold the model", least=1)
     gpus_per_worker: float = arg(0.0, "engine ray: GPUs of a worker", least=0)
     rankings: str | None = arg(
-        None, "template: teach the order of this rankings.parquet, and explain its first item", path=True
+        None,
+        "template: teach the order of this rankings.parquet, and explain its first item",
+        path="rankings.parquet",
+        named=True,
     )
     split: Literal["train", "valid", "test"] = arg("train", "the slates of this split")
     max_slates: int | None = arg(None, "at most this many slates, drawn at random under the seed", least=1)
-    skip_accepted: list[str] = arg([], "traces.jsonl files whose accepted slates are left out", path=True)
+    skip_accepted: list[str] = arg([], "traces.jsonl files whose accepted slates are left out", path="traces.jsonl")
     tries: int = arg(1, "samples per slate, at most: it is asked again until one is accepted", least=1)
     accept_top: int = arg(1, "accept a ranking with a relevant item among its first N", least=1)
     least_gain: int = arg(
