@@ -7,7 +7,6 @@ the catalogue. Every option of transformers' TrainingArguments is an option here
 import dataclasses
 import random
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -53,9 +52,7 @@ class Config(OwnPrecision, TrainingArguments):
     exercises: int = arg(0, "reranking exercises in the place of the four tasks; 0: none", least=0)
     prompt: str = arg("student", "exercises: the student's prompt, the same as in sft", path=True)
     vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs", least=300)
-    bpe_files: list[str] = arg(
-        [], "from scratch: texts that the BPE learns beside the catalogue, each counted 100 times", path=True
-    )
+    bpe_text: str = arg("", "from scratch: words of prompts and answers, which the BPE learns beside the catalogue")
     hidden_size: int = arg(128, "from scratch: width, a multiple of twice the heads", least=2)
     layers: int = arg(3, "from scratch: layers", least=1)
     heads: int = arg(4, "from scratch: query heads; 1 or an even number", least=1)
@@ -173,7 +170,7 @@ def base_model(config: Config, catalogue: Catalogue):
     if config.model_name_or_path:
         model, tokenizer = load_model(config.model_name_or_path), load_tokenizer(config.model_name_or_path)
     else:
-        tokenizer = train_tokenizer(bpe_texts(catalogue, config.bpe_files), config.vocab_size)
+        tokenizer = train_tokenizer(bpe_texts(catalogue, config.bpe_text), config.vocab_size)
         shape = (config.hidden_size, config.layers, config.heads, config.context)
         model = small_model(tokenizer, *shape, config.seed, config.spread)
     used = 1 + max(max(item) for item in catalogue.codes.values())
@@ -197,14 +194,10 @@ def try_answer(config: Config, tokenizer, catalogue: Catalogue) -> None:
     check_answer(config.model_name_or_path or "from scratch", tokenizer, load_prompt(config.prompt), slate, catalogue)
 
 
-def bpe_texts(catalogue: Catalogue, files: list[str]) -> list[str]:
-    """Captions without their IDs, and the words of prompts and answers."""
+def bpe_texts(catalogue: Catalogue, text: str) -> list[str]:
+    """Captions without their IDs, and `text`, the words of prompts and answers, 100 times."""
     from gr2.midtrain.tasks import captions
 
     no_sids = dataclasses.replace(catalogue, sid=dict.fromkeys(catalogue.sid, ""))
-    texts = ["".join(text for text, _ in document) for document in captions(list(catalogue.title), no_sids)]
-    for file in files:
-        if not Path(file).is_file():
-            raise InputError(f"bpe_files {file}: no such file")
-        texts += 100 * [SID.sub("", Path(file).read_text(encoding="utf-8"))]
-    return texts
+    texts = ["".join(part for part, _ in document) for document in captions(list(catalogue.title), no_sids)]
+    return texts + 100 * [SID.sub("", text)]
