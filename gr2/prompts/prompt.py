@@ -1,7 +1,7 @@
 """Renders prompts/*.yaml, or a user's own: what a model sees of a slate. What it answers is read by gr2/prompts/answer.py.
 
 A prompt file holds `version`, `system`, `user` (Jinja2, sandboxed), `answer` (the JSON schema of the answer), optional
-`max_history`, and optional `domain`: who the model is, what users do and the domain knowledge to prime it with, all of
+`max_history`, optional `shows_target` (true: the templates show `target`, the relevant item), and optional `domain`: who the model is, what users do and the domain knowledge to prime it with, all of
 which another file can replace. The answer is one JSON object, `{"explanation": str, "recommendations": [semantic ID, ...]}`;
 a prompt whose schema has no `explanation` asks for the ranking alone. The schema's `explanation` may have a `pattern`,
 a regular expression to decode the explanation under, which is a template as well (its filter `regex` escapes text).
@@ -37,6 +37,7 @@ class Prompt:
     pattern: jinja2.Template | None
     answer: dict
     max_history: int
+    shows_target: bool
     domain: dict[str, str]
     priming: str  # empty where it is switched off, or the prompt has none
 
@@ -65,11 +66,12 @@ def load_prompt(path: str | Path, domain: str | Path | None = None, priming: boo
     path = _existing(path, FILES)
     values = read_yaml(path)
     max_history = values.pop("max_history", 50)
+    shows_target = values.pop("shows_target", False)
     own = values.pop("domain", None)
     if set(values) != FIELDS:
         raise InputError(f"{path}: expected the fields {', '.join(sorted(FIELDS))}, optional max_history and domain, "
                          f"found {', '.join(map(str, values))}")  # fmt: skip
-    _check_types(path, values | {"max_history": max_history})
+    _check_types(path, values | {"max_history": max_history, "shows_target": shows_target})
     block = _domain(path, own, "general") if own is not None else {}
     if domain is not None:
         if not block:
@@ -86,7 +88,7 @@ def load_prompt(path: str | Path, domain: str | Path | None = None, priming: boo
         pattern = environment.from_string(pattern) if pattern else None
     except jinja2.TemplateSyntaxError as error:
         raise InputError(f"{path}: not a Jinja2 template, line {error.lineno}: {error.message}") from None
-    return Prompt(path.stem, values["version"], system, user, pattern, values["answer"], max_history, block,
+    return Prompt(path.stem, values["version"], system, user, pattern, values["answer"], max_history, shows_target, block,
                   block.get("priming", "") if priming else "")  # fmt: skip
 
 
@@ -114,6 +116,8 @@ def _check_types(path: Path, values: dict) -> None:
         raise InputError(f"{path}: version: expected a number or a text, found {values['version']!r}")
     if type(values["max_history"]) is not int or values["max_history"] < 1:
         raise InputError(f"{path}: max_history: expected a whole number of at least 1, found {values['max_history']!r}")
+    if not isinstance(values["shows_target"], bool):
+        raise InputError(f"{path}: shows_target: expected true or false, found {values['shows_target']!r}")
     answer = values["answer"]
     properties = answer.get("properties") if isinstance(answer, dict) else None
     if not isinstance(properties, dict) or "recommendations" not in properties:

@@ -18,7 +18,8 @@ from pathlib import Path
 from gr2.errors import InputError
 from gr2.files.artifacts import MANIFEST
 from gr2.masking import mask
-from gr2.options.parse import parse, read_words
+from gr2.options.parse import parse
+from gr2.options.words import read_words
 from gr2.runner.current import why_run
 from gr2.runner.declarations import read_command
 from gr2.runner.plan import Stage, read_plan

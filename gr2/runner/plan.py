@@ -3,7 +3,6 @@
 No stage's module is imported; what a command declares is read from its source.
 """
 
-import difflib
 import fnmatch
 import itertools
 import re
@@ -14,9 +13,10 @@ from typing import Any
 
 from gr2.errors import InputError
 from gr2.options.libraries import INPUTS
-from gr2.options.parse import mapping_options
+from gr2.options.parse import refuse_unknown
+from gr2.options.words import mapping_options, read_words
 from gr2.runner.declarations import Command, Option, read_command
-from gr2.runner.recipe import read_recipe, without_null
+from gr2.runner.recipe import find_recipe, read_recipe, without_null
 from gr2.stages import STAGES
 
 COMMANDS = {re.sub("[- ]", "_", name): name for name in STAGES}
@@ -45,7 +45,11 @@ class Stage:
 def read_plan(path: Path, changes: dict[str, dict] | None = None) -> list[Stage]:
     """The stages of a recipe file; `changes` are options by stage id that win over the file's."""
     recipe = read_recipe(path)
-    entries = [(pattern, names, own) for pattern, values in recipe["stages"].items() for names, own in repeat(values)]
+    entries = [
+        (pattern, names, own)
+        for pattern, values in recipe["stages"].items()
+        for names, own in repeat(values, f"{path}: stage {pattern}")
+    ]
     ids = [fill(pattern, names) for pattern, names, _ in entries]
     for stage_id in ids:
         if not ID.fullmatch(stage_id) or ids.count(stage_id) > 1:
@@ -64,7 +68,10 @@ def read_plan(path: Path, changes: dict[str, dict] | None = None) -> list[Stage]
             defaults = {name: value for name, value in recipe["defaults"].items() if name in declared.options}
             used |= set(defaults)
             given = defaults | (recipe["training"] if declared.trains else {}) | own
-            refuse_unknown(command, given, declared)
+            if "output_dir" in given:
+                raise InputError("output_dir: expected none; a stage writes to the recipe's folder and its own id")
+            if not declared.trains:  # the options of libraries are known once they are imported
+                refuse_unknown(command, given, declared.options)
             options = {"output_dir": [str(Path(recipe["folder"]) / stage_id)]}
             options |= {
                 name: [word for value in values for word in resolve(value, name, declared, stage_id, ids, stages)]
@@ -82,16 +89,14 @@ def read_plan(path: Path, changes: dict[str, dict] | None = None) -> list[Stage]
     return stages
 
 
-def repeat(values: dict) -> Iterator[tuple[dict, dict]]:
+def repeat(values: dict, where: str) -> Iterator[tuple[dict, dict]]:
     """A stage's options for every combination of the values of its `for`, and that combination."""
     lists = values.get("for") or {}
     if not isinstance(lists, dict) or not all(isinstance(value, list) for value in lists.values()):
-        raise InputError(f"for: expected a mapping of NAME: [value, ...], found {lists!r:.80}")
+        raise InputError(f"{where}: for: expected a mapping of NAME: [value, ...], found {lists!r:.80}")
     for combination in itertools.product(*lists.values()):
-        yield (
-            dict(zip(lists, combination, strict=True)),
-            {name: value for name, value in values.items() if name != "for"},
-        )
+        own = {name: value for name, value in values.items() if name != "for"}
+        yield dict(zip(lists, combination, strict=True)), own
 
 
 def fill(value: Any, names: dict) -> Any:
@@ -115,16 +120,6 @@ def command_of(stage_id: str, given: str | None) -> str:
     if command is None:
         raise InputError("expected `stage: COMMAND` among its options, since its id is no command")
     return command
-
-
-def refuse_unknown(command: str, given: dict, declared: Command) -> None:
-    """InputError for an option that the command does not have; those of libraries are known once it is imported."""
-    if "output_dir" in given:
-        raise InputError("output_dir: expected none; a stage of a recipe writes to the recipe's folder and its own id")
-    for name in given.keys() - declared.options.keys():
-        if not declared.trains:
-            near = difflib.get_close_matches(name, declared.options, n=1)
-            raise InputError(f"{command}: unknown key '{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
 
 
 def resolve(word: str, name: str, declared: Command, own: str, ids: list[str], stages: list[Stage]) -> list[str]:
@@ -175,3 +170,16 @@ def sources(options: dict[str, list[str]], declared: Command, stages: list[Stage
     inputs = [name for name, option in declared.options.items() if option.path] + list(INPUTS)
     paths = [Path(word.rpartition("=")[2]) for name in inputs for word in options.get(name, [])]
     return {str(path): stage.id for path in paths for stage in stages if path.is_relative_to(stage.folder)}
+
+
+def recipe_words(command: str, words: list[str]) -> list[str]:
+    """`--recipe NAME --stage ID --key value ...` -> the options of that stage, those of the command line over them."""
+    options = read_words(words)
+    if not {"recipe", "stage"} & options.keys():
+        return words
+    name, stage_id = " ".join(options.pop("recipe", [])), " ".join(options.pop("stage", []))
+    stages = {stage.id: stage for stage in read_plan(find_recipe(name)) if stage.command == command}
+    if stage_id not in stages or "config" in options:
+        raise InputError(f"--recipe {name} --stage {stage_id}: expected a stage of the command {command}, one of "
+                         f"{', '.join(stages)}, and no --config")  # fmt: skip
+    return [word for key, values in (stages[stage_id].options | options).items() for word in (f"--{key}", *values)]

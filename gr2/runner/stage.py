@@ -16,9 +16,13 @@ from gr2.errors import InputError
 from gr2.files import artifacts
 from gr2.masking import MASK, is_secret, mask, mask_options
 from gr2.options.declare import is_input
-from gr2.options.parse import config_file, describe_options, parse, read_options
+from gr2.options.help import describe_options
+from gr2.options.parse import parse
+from gr2.options.words import config_file, read_options
 from gr2.runner import environment, output_folder
 from gr2.runner.code_version import code_version
+from gr2.runner.lock import locked
+from gr2.runner.plan import recipe_words
 from gr2.stages import module_of
 
 
@@ -28,6 +32,7 @@ def run_stage(stage: str, words: list[str]) -> None:
     if "-h" in words or "--help" in words:
         print(describe_options(stage, module.Config, module.__doc__))
         return
+    words = recipe_words(stage, words)
     options = read_options(words)
     config = parse(stage, module.Config, options, config_file(words)[0])
     if int(os.environ.get("RANK", "0")) != 0:  # only the first process of several holds and describes the folder
@@ -37,7 +42,7 @@ def run_stage(stage: str, words: list[str]) -> None:
     started = time.monotonic()
     output_dir = Path(config.output_dir)
     plan = describe(stage, options, config)
-    with output_folder.locked(output_dir):
+    with locked(output_dir):
         claim = output_folder.claim(output_dir, plan)
         wait_for_all_processes()  # nobody looks for checkpoints before the folder is claimed
         try:
