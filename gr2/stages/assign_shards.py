@@ -28,8 +28,6 @@ ROWS = 8192  # vectors encoded at a time
 PARTITION = 50_000  # about the items that a worker holds in memory; a group of leading codes is never divided
 WRITES = ("semantic_ids",)
 
-WRITES = ("semantic_ids",)
-
 
 @dataclass(kw_only=True)
 class Config:

@@ -26,8 +26,6 @@ ROWS = 4096  # items that a worker gets at a time; it sorts them by length befor
 TEXTS = {"title": pl.String, "categories": pl.List(pl.String), "description": pl.String}
 WRITES = ("embeddings",)
 
-WRITES = ("embeddings",)
-
 
 @dataclass(kw_only=True)
 class Config:

@@ -27,8 +27,6 @@ NEEDED = {
     "recbole": {"folder": "FOLDER with one .inter and one .item file"},
 }
 
-WRITES = ("items.parquet", "interactions.parquet")
-
 
 @dataclass(kw_only=True)
 class Synthetic:

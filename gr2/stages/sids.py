@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 WRITES = ("semantic_ids.parquet", "quality.json")
 
-WRITES = ("semantic_ids.parquet", "quality.json")
-
 
 @dataclass(kw_only=True)
 class Config(RQVAEOptions, Quantized):
