@@ -3,8 +3,6 @@
 On a cluster (RAY_ADDRESS) every node needs gr2 and sees the folders under the same paths.
 """
 
-import logging
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.columns import as_id, require_columns
+from gr2.ray_cluster import start  # noqa: F401
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,25 +76,6 @@ def refuse(bad: pl.Series, rows: pl.DataFrame, column: str, expectation: str) ->
         raise InputError(
             f"{rows['path'][row]}: item '{rows['item_id'][row]}', column '{column}': expected {expectation}"
         )
-
-
-def start() -> None:
-    """Takes the cluster of RAY_ADDRESS, or starts Ray on this machine; errors are raised, not printed as well."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise InputError("Ray is not installed: pip install gr2[ray]") from None
-    if not ray.is_initialized():
-        address = os.environ.get("RAY_ADDRESS", "local")
-        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.raise_original_map_exception = True  # an InputError stays one
-    context.use_datasource_v2 = False  # its actors take longer to start than a small catalogue to read
-    for handler in logging.getLogger("ray.data").handlers:
-        if handler.name == "console":
-            handler.setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gr2.errors import InputError
 from gr2.files.slates import Slate, read_slate_table, read_slates, sample_slates, write_slates
@@ -40,14 +42,21 @@ def test_wrong_slates_are_not_written(tmp_path, slate, complaint):
     assert not (tmp_path / "slates.parquet").exists()
 
 
-def test_what_belongs_to_a_candidate_moves_with_it():
-    turned = SLATE.reordered([2, 0, 1])
-    assert turned.candidates == ["a", "b", "c"] and turned.scores == [1.0, 3.0, 2.0]
-    assert turned.grades == SLATE.grades == {"b": 0.0, "c": 1.0, "a": 2.0}
-    assert [fact["rank"] for fact in turned.facts] == [3, 1, 2]
-    shuffled = SLATE.shuffled(seed=1)
-    assert shuffled == SLATE.shuffled(seed=1) and shuffled.grades == SLATE.grades
-    assert len({tuple(SLATE.shuffled(0, draw).candidates) for draw in range(20)}) > 1
+@given(st.integers(1, 12), st.integers(0, 5), st.integers(0, 5))
+def test_what_belongs_to_a_candidate_moves_with_it(count, seed, draw):
+    names = [f"i{n}" for n in range(count)]
+    slate = Slate("a", ["h"], names, labels=[float(n) for n in range(count)], facts=[{"rank": n} for n in range(count)])
+    moved = slate.shuffled(seed, draw)
+    assert moved == slate.shuffled(seed, draw) and sorted(moved.candidates) == sorted(names)
+    for name, label, facts in zip(moved.candidates, moved.labels, moved.facts, strict=True):
+        assert name == f"i{facts['rank']}" and label == facts["rank"]
+    assert moved.scores == [] and moved.history == ["h"]
+    assert slate.reordered(range(count)) == slate
+
+
+def test_each_draw_is_another_order():
+    slate = Slate("a", [], [str(n) for n in range(10)], labels=[0.0] * 10)
+    assert len({tuple(slate.shuffled(0, draw).candidates) for draw in range(20)}) == 20
 
 
 def test_relevant_items_and_the_first_of_them():
