@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from gr2 import ray_cluster
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.embeddings import SOUND, is_sound
@@ -63,7 +64,7 @@ def run(config: Config) -> None:
     shared = {"quantizer": quantizer, "leading": config.partition_levels}
     partitions = min(codes**config.partition_levels, 1 + found.rows // PARTITION)
     output = Path(config.output_dir)
-    shards.start()
+    ray_cluster.start()
     with shards.write_whole(output / "semantic_ids") as aside:
         encoded = found.read(["item_id", "embedding"]).map_batches(
             encode, fn_kwargs=shared, batch_format="pyarrow", batch_size=ROWS

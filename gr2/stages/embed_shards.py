@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from gr2 import ray_cluster
 from gr2.data.items import join_texts
 from gr2.errors import InputError
 from gr2.files.embeddings import refuse_broken
@@ -52,7 +53,7 @@ def run(config: Config) -> None:
             raise InputError(f"{config.items}: column '{name}': expected {TEXTS[name]}, found {found.schema[name]}")
 
     # model and write
-    shards.start()
+    ray_cluster.start()
     import ray.data
 
     with shards.write_whole(Path(config.output_dir) / "embeddings") as aside:

@@ -4,10 +4,10 @@ import polars as pl
 
 from gr2.files.interactions import read_interactions
 from gr2.files.items import read_items
+from gr2.files.rankings import read_rankings
 from gr2.files.semantic_ids import read_semantic_ids
 from gr2.files.sid_tokens import sid_string
 from gr2.files.slates import read_slate_table
-from gr2.files.tables import read_rankings
 
 ITEMS = {
     "item_id": ["a", "b", "c"],

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from gr2.errors import InputError
-from gr2.files.tables import read_rankings
+from gr2.files.rankings import read_rankings
 from tests.files.examples import RANKINGS, SLATES, write_table
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gr2 import ray_cluster
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
 from gr2.files.embeddings import SOUND, read_embeddings
@@ -27,7 +28,7 @@ def ray():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_idle_worker_killing_time_threshold_ms", "600000")
-        shards.start()
+        ray_cluster.start()
         yield ray
         ray.shutdown()
 
