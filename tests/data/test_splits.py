@@ -64,14 +64,14 @@ def test_order_does_not_depend_on_the_order_of_the_file(rows, rng, column, seed)
     shuffled = list(range(len(events)))
     rng.shuffle(shuffled)
     assert order_events(events[shuffled], seed).equals(ordered)
-    for (_,), own in ordered.group_by("user_id", maintain_order=True):
-        assert own["position"].to_list() == list(range(len(own)))
+    for (_,), events_of_user in ordered.group_by("user_id", maintain_order=True):
+        assert events_of_user["position"].to_list() == list(range(len(events_of_user)))
         if column == "timestamp":
-            assert own["timestamp"].is_sorted()
+            assert events_of_user["timestamp"].is_sorted()
     assert sorted(ordered.select("user_id", "item_id").rows()) == sorted(events.select("user_id", "item_id").rows())
 
 
-def test_a_given_position_is_followed_and_counted_anew():
+def test_a_given_position_is_followed_and_counted_from_0():
     events = pl.DataFrame(
         {"user_id": ["u"] * 3, "item_id": ["a", "b", "c"], "position": [70, 5, 9], "timestamp": [1, 2, 3]}
     )
@@ -116,12 +116,12 @@ share = st.floats(0, 0.33)
 def test_every_user_goes_through_pretrain_train_valid_test(lengths, train, valid, test):
     split = split_by_user(ordered_users(lengths), train, valid, test)
     for user, length in enumerate(lengths):
-        own = split.filter(pl.col("user_id") == f"u{user}")["split"].to_list()
+        events_of_user = split.filter(pl.col("user_id") == f"u{user}")["split"].to_list()
         if length < 4:
-            assert own == ["pretrain"] * length
+            assert events_of_user == ["pretrain"] * length
             continue
-        counts = Counter(own)
-        assert own == [name for name in ("pretrain", "train", "valid", "test") for _ in range(counts[name])]
+        counts = Counter(events_of_user)
+        assert events_of_user == [name for name in ("pretrain", "train", "valid", "test") for _ in range(counts[name])]
         assert min(counts[name] for name in ("pretrain", "train", "valid", "test")) >= 1
 
 
@@ -162,10 +162,10 @@ def test_by_time_every_event_of_a_split_is_earlier_than_those_of_the_next(rows, 
         assert "found none for" in str(error)
         return
     assert split.drop("split").equals(ordered)
-    found = [split.filter(pl.col("split") == name)["timestamp"] for name in NAMES]
-    there = [times for times in found if len(times)]
-    assert all(before.max() < after.min() for before, after in itertools.pairwise(there))
-    for times, share in zip(found, (1, train, valid, test), strict=True):
+    times_of_split = [split.filter(pl.col("split") == name)["timestamp"] for name in NAMES]
+    present = [times for times in times_of_split if len(times)]
+    assert all(before.max() < after.min() for before, after in itertools.pairwise(present))
+    for times, share in zip(times_of_split, (1, train, valid, test), strict=True):
         assert (len(times) > 0) == (share > 0)
     assert later_share(split) in (0, None)
 
@@ -215,8 +215,10 @@ def test_leave_one_out_keeps_the_last_two_events_of_each_user(lengths, rng):
     split = split_leave_one_out(ordered[rows])
     assert split.drop("split").equals(ordered[rows])
     for user, length in enumerate(lengths):
-        own = split.filter(pl.col("user_id") == f"u{user}").sort("position")["split"].to_list()
-        assert own == (["pretrain"] * length if length < 3 else ["pretrain"] * (length - 2) + ["valid", "test"])
+        events_of_user = split.filter(pl.col("user_id") == f"u{user}").sort("position")["split"].to_list()
+        assert events_of_user == (
+            ["pretrain"] * length if length < 3 else ["pretrain"] * (length - 2) + ["valid", "test"]
+        )
 
 
 def test_popularity_counts_pretrain_events_only():

@@ -9,10 +9,10 @@ from tests.files.examples import RANKINGS, SLATES, write_table
 
 
 def test_rankings_come_in_the_order_of_the_slates(tmp_path):
-    found = read_rankings(write_table(tmp_path, RANKINGS), pl.DataFrame(SLATES))
-    assert found["slate_id"].to_list() == ["s0", "s1"]
-    assert found["ranking"].to_list() == [["b", "c"], ["a", "c"]]
-    assert found["valid"].to_list() == [False, True]
+    rankings = read_rankings(write_table(tmp_path, RANKINGS), pl.DataFrame(SLATES))
+    assert rankings["slate_id"].to_list() == ["s0", "s1"]
+    assert rankings["ranking"].to_list() == [["b", "c"], ["a", "c"]]
+    assert rankings["valid"].to_list() == [False, True]
 
 
 def test_rankings_may_hold_other_slates_but_must_hold_all(tmp_path):
@@ -43,5 +43,5 @@ def test_figures_of_rankings_are_what_they_should_be(tmp_path, changed, complain
 
 
 def test_0_and_1_are_false_and_true(tmp_path):
-    found = read_rankings(write_table(tmp_path, RANKINGS, valid=[1, 0]), pl.DataFrame(SLATES))
-    assert found["valid"].to_list() == [False, True]
+    rankings = read_rankings(write_table(tmp_path, RANKINGS, valid=[1, 0]), pl.DataFrame(SLATES))
+    assert rankings["valid"].to_list() == [False, True]

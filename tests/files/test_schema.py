@@ -43,13 +43,13 @@ def test_a_value_stays_the_same_or_is_refused(values, wanted):
     if column is None or column.dtype == pl.Object:
         return
     try:
-        found = cast_exactly(column, "file.parquet", wanted)
+        cast = cast_exactly(column, "file.parquet", wanted)
     except InputError as error:
         assert str(error).startswith("file.parquet: ") and "column 'x': expected " in str(error)
         assert len(str(error).splitlines()) == 1
         return
-    assert found.dtype == wanted
-    assert same(found.to_list(), column.to_list())
+    assert cast.dtype == wanted
+    assert same(cast.to_list(), column.to_list())
 
 
 @given(st.lists(st.one_of(st.integers(-(2**62), 2**62), st.none()), min_size=1), st.booleans())
@@ -142,5 +142,5 @@ def test_semantic_ids_are_what_they_should_be(tmp_path, changed, complaint):
 
 def test_arrays_of_one_length_are_lists(tmp_path):
     codes = pl.Series([[0, 1], [0, 2]], dtype=pl.Array(pl.UInt8, 2))
-    found = read_semantic_ids(write_table(tmp_path, SIDS, codes=codes), IDS[:2])
-    assert found["codes"].to_list() == [[0, 1], [0, 2]] and found["codes"].dtype == pl.List(pl.Int64)
+    ids = read_semantic_ids(write_table(tmp_path, SIDS, codes=codes), IDS[:2])
+    assert ids["codes"].to_list() == [[0, 1], [0, 2]] and ids["codes"].dtype == pl.List(pl.Int64)

@@ -1,4 +1,4 @@
-"""`gr2 sids --append`: new items get IDs, nobody else's changes, and no ID is used twice over the years."""
+"""`gr2 sids --append`: new items get IDs, no other ID changes, and no ID is used twice over the years."""
 
 import numpy as np
 import polars as pl

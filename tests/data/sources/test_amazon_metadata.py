@@ -26,7 +26,7 @@ def test_a_wanted_items_bad_line_is_named(tmp_path, monkeypatch, year, line):
     made = amazon(reviews, meta)
     with pytest.raises(InputError, match=rf"{name}: row 2: expected a JSON object or a Python dict"):
         made.items(pl.Series(["B1", "B2"]))
-    assert made.items(pl.Series(["B1"])).rows() == YEARS[year][-1][:1]  # nobody asks for that line
+    assert made.items(pl.Series(["B1"])).rows() == YEARS[year][-1][:1]  # that line is not wanted
 
 
 @pytest.mark.parametrize(("changed", "complaint"), [
@@ -48,7 +48,7 @@ def test_metadata_of_another_type_are_named(tmp_path, changed, complaint):
     assert meta
 
 
-def test_metadata_cut_short_are_refused_though_nobody_asks_for_the_last_item(tmp_path):
+def test_metadata_cut_short_are_refused_though_the_last_item_is_not_wanted(tmp_path):
     meta = write_lines(tmp_path / "meta.jsonl", map(json.dumps, META_2018))
     (tmp_path / "meta.jsonl").write_bytes((tmp_path / "meta.jsonl").read_bytes()[:-300])
     with pytest.raises(InputError, match=r"meta\.jsonl: row 5: expected a JSON object .* found a line without its end"):

@@ -59,20 +59,24 @@ def test_a_mapped_column_takes_the_place_of_one_that_has_our_name(tmp_path):
     items = ITEMS | {"item_id": [1, 2, 3], "title": ["x", "y", "z"]}
     events = EVENTS | {"item_id": [1, 2, 1], "timestamp": [0, 0, 0]}
     for ending in (".parquet", ".csv"):
-        found_items, found = read(tmp_path, items=items, events=events, ending=ending)
-        assert found_items["item_id"].to_list() == ["007", "12", "1e3"]
-        assert found_items["title"].to_list() == ["1984", "Brazil", "Casino"]
-        assert sorted(found_items.columns) == ["categories", "item_id", "title"]
-        assert found["item_id"].to_list() == ["007", "12", "007"] and found["timestamp"].to_list() == [30, 10, 20]
+        catalogue, events_read = read(tmp_path, items=items, events=events, ending=ending)
+        assert catalogue["item_id"].to_list() == ["007", "12", "1e3"]
+        assert catalogue["title"].to_list() == ["1984", "Brazil", "Casino"]
+        assert sorted(catalogue.columns) == ["categories", "item_id", "title"]
+        assert events_read["item_id"].to_list() == ["007", "12", "007"] and events_read["timestamp"].to_list() == [
+            30,
+            10,
+            20,
+        ]
 
 
 def test_two_columns_may_swap_names_and_one_may_serve_twice(tmp_path):
     items = {"item_id": ["007", "12"], "title": ["Long text", "Longer text"], "description": ["Short", "Shorter"]}
     events = {"user_id": ["u"], "item_id": ["12"], "timestamp": [1]}
-    found, _ = read(tmp_path, ["title=description", "description=title"], items, events)
-    assert found.select("title", "description").rows() == [("Short", "Long text"), ("Shorter", "Longer text")]
-    found, _ = read(tmp_path, ["title=description", "brand=description"], items, events)
-    assert found.select("title", "brand").rows() == [("Short", "Short"), ("Shorter", "Shorter")]
+    items_read, _ = read(tmp_path, ["title=description", "description=title"], items, events)
+    assert items_read.select("title", "description").rows() == [("Short", "Long text"), ("Shorter", "Longer text")]
+    items_read, _ = read(tmp_path, ["title=description", "brand=description"], items, events)
+    assert items_read.select("title", "brand").rows() == [("Short", "Short"), ("Shorter", "Shorter")]
 
 
 @pytest.mark.parametrize(("values", "expected"), [
@@ -87,9 +91,9 @@ def test_two_columns_may_swap_names_and_one_may_serve_twice(tmp_path):
 @pytest.mark.parametrize("ending", [".parquet", ".jsonl", ".csv", ".tsv.gz"])
 def test_times_are_seconds_or_dates(tmp_path, values, expected, ending):
     events = {"buyer": ["u", "u"], "sku": ["12", "007"], "at": values}
-    _, found = read(tmp_path, events=events, ending=ending)
-    assert found["timestamp"].dtype == pl.Int64
-    assert found["timestamp"].to_list() == expected
+    _, events_read = read(tmp_path, events=events, ending=ending)
+    assert events_read["timestamp"].dtype == pl.Int64
+    assert events_read["timestamp"].to_list() == expected
 
 
 @pytest.mark.parametrize(("values", "expected"), [
@@ -101,8 +105,8 @@ def test_times_are_seconds_or_dates(tmp_path, values, expected, ending):
 def test_parquets_own_dates_and_times_become_seconds(tmp_path, values, expected, unit):
     at = pl.Series(values)
     at = at if at.dtype == pl.Date else at.dt.cast_time_unit(unit)
-    _, found = read(tmp_path, events={"buyer": ["u"], "sku": ["12"], "at": at})
-    assert found["timestamp"].to_list() == [expected]
+    _, events_read = read(tmp_path, events={"buyer": ["u"], "sku": ["12"], "at": at})
+    assert events_read["timestamp"].to_list() == [expected]
 
 
 @pytest.mark.parametrize(("values", "row", "shown"), [
