@@ -157,7 +157,8 @@ def found(declared: Command, given: dict, stages: list[Stage]) -> dict[str, list
         if option.found and name not in given:
             latest = next((stage for stage in reversed(stages) if writes(stage, option)), None)
             if latest:
-                options[name] = [str(latest.folder / option.path)]
+                label = f"{latest.system}=" if option.many and name in LISTS else ""
+                options[name] = [f"{label}{latest.folder / option.path}"]
             elif option.required:
                 raise InputError(
                     f"--{name}: expected an earlier stage that writes {option.path}, or the path of a file"
