@@ -79,16 +79,6 @@ CHEAP = (
     "evaluate",
     "evaluate-retrieval",
 )
-    "prepare",
-    "sids",
-    "slates",
-    "facts",
-    "template",
-    *(f"fit {kind}" for kind in FIT),
-    "rerank",
-    "evaluate",
-    "evaluate-retrieval",
-)
 TRAINED = ("midtrain", "sasrec", "sft", "rl", "distil")
 # They need packages that may be missing, a teacher, or minutes.
 ELSEWHERE = ("embed", "sids-ablate", "embed-shards", "assign-shards", "traces")
