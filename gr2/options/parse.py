@@ -1,4 +1,4 @@
-"""Words -> the dataclass of a command. An unknown option is an error, and so is a value of another type or out of range."""
+"""Words -> the dataclass of a command. Unknown options and values of a wrong type or range are errors."""
 
 import argparse
 import copy

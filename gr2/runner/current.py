@@ -1,4 +1,4 @@
-"""Whether a stage has to run, and why: what lies in its folder is held against its options, inputs and code of today."""
+"""Whether a stage has to run, and why: compares its folder with its present options, inputs and code."""
 
 from pathlib import Path
 from typing import Any

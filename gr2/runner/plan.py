@@ -84,8 +84,8 @@ def read_plan(path: Path, changes: dict[str, dict] | None = None) -> list[Stage]
         system = fill(system, names).removeprefix(re.sub("[- ]", "_", command) + "_")
         stages.append(Stage(stage_id, command, options, sources(options, declared, stages), system))
     for name in without_null(recipe["defaults"]).keys() - used:
-        raise InputError(f"{path}: defaults: {name}: expected an option that a stage has; "
-                         "one of transformers or TRL stands under `training:`")  # fmt: skip
+        advice = "those of transformers and TRL belong under `training:`"
+        raise InputError(f"{path}: defaults: {name}: expected an option that a stage has; {advice}")
     return stages
 
 
@@ -181,6 +181,6 @@ def recipe_words(command: str, words: list[str]) -> list[str]:
     name, stage_id = " ".join(options.pop("recipe", [])), " ".join(options.pop("stage", []))
     stages = {stage.id: stage for stage in read_plan(find_recipe(name)) if stage.command == command}
     if stage_id not in stages or "config" in options:
-        raise InputError(f"--recipe {name} --stage {stage_id}: expected a stage of the command {command}, one of "
-                         f"{', '.join(stages)}, and no --config")  # fmt: skip
+        expected = f"a stage of the command {command}, one of {', '.join(stages)}, and no --config"
+        raise InputError(f"--recipe {name} --stage {stage_id}: expected {expected}")
     return [word for key, values in (stages[stage_id].options | options).items() for word in (f"--{key}", *values)]

@@ -8,7 +8,7 @@ from gr2.files.shipped import shipped
 from gr2.files.yaml import read_yaml
 
 KEYS = ("base", "folder", "defaults", "training", "stages")
-OLD = "this is a pipeline of gr2 0.1; docs/recipes.md shows the form of a recipe: `folder:`, and `stages:` with ID: options"
+OLD = "this is a pipeline of gr2 0.1; docs/recipes.md shows what a recipe is: `folder:`, and `stages:` with ID: options"
 
 
 def shipped_recipes() -> dict[str, Path]:

@@ -1,6 +1,6 @@
 """Runs one stage: checks its inputs, lets it write, and records in `manifest.json` how the output was made.
 
-What becomes of a folder's earlier contents stands in gr2/runner/output_folder.py.
+gr2/runner/output_folder.py says what happens to a folder's earlier contents.
 """
 
 import dataclasses
@@ -81,7 +81,7 @@ def describe(stage: str, options: dict, config: Any) -> dict:
 
 
 def input_paths(config: Any, options: dict[str, list[str]]) -> list[str]:
-    """What a config's input options name, `name=file` without its name: files, folders, and hub ids and built-in names."""
+    """The values of a config's input options, of NAME=FILE the file: files, folders, hub ids and built-in names."""
     paths = []
     for field in filter(is_input, dataclasses.fields(config)):
         value = options.get(field.name) or vars(config)[field.name]
@@ -129,8 +129,10 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
     inputs = hash_inputs(plan["input_paths"], output_dir)
     changed = [name for name in sorted(plan["inputs"] | inputs) if plan["inputs"].get(name) != inputs.get(name)]
     if changed:
-        raise InputError(f"{changed[0]}: changed while {plan['stage']} ran; expected inputs that stay as they are. "
-                         f"{output_dir} is unfinished; run the stage again")  # fmt: skip
+        advice = f"{output_dir} is unfinished; run the stage again"
+        raise InputError(
+            f"{changed[0]}: changed while {plan['stage']} ran; expected inputs that do not change. {advice}"
+        )
     memory = environment.peak_memory()
     manifest = {
         **plan,
