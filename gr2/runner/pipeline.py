@@ -118,8 +118,8 @@ def check_sources(plan: list[Stage], chosen: list[str], name: str) -> None:
     for stage in plan:
         for path, source in stage.sources.items() if stage.id in chosen else ():
             if source not in chosen and not ((folders[source] / MANIFEST).exists() and Path(path).exists()):
-                raise InputError(f"stage {stage.id} reads {path}, which stage {source} has yet to write: "
-                                 f"gr2 run {name} --only {source}")  # fmt: skip
+                command = f"gr2 run {name} --only {source}"
+                raise InputError(f"stage {stage.id} reads {path}, which stage {source} has yet to write: {command}")
 
 
 def print_plan(plan: list[Stage], chosen: list[str]) -> None:
