@@ -97,15 +97,15 @@ def entries(folder: Path) -> list[Path]:
 
 def move_aside(folder: Path, paths: list[Path], plan: dict, what: str) -> Path:
     refuse_inputs(folder, paths, plan)
-    number = next(n for n in range(1, 1_000_000) if not numbered(folder, n).exists())
-    aside = numbered(folder, number)
+    number = next(n for n in range(1, 1_000_000) if not number_aside(folder, n).exists())
+    aside = number_aside(folder, number)
     aside.mkdir()
     move(paths, folder, aside)
     print(f"gr2: {folder} held {what}; it is now {aside}", file=sys.stderr)
     return aside
 
 
-def numbered(folder: Path, number: int) -> Path:
+def number_aside(folder: Path, number: int) -> Path:
     folder = folder.resolve() if folder.name in ("", "..") else folder
     return folder.with_name(f"{folder.name}.old-{number}")
 

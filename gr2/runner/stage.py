@@ -110,17 +110,17 @@ def hash_inputs(paths: list[str], output_dir: str | Path) -> dict[str, str]:
     return {str(file): artifacts.sha256(file) for file in files}
 
 
-def plain(config: Any) -> dict:
+def describe_config(config: Any) -> dict:
     """A config's fields as JSON values, without secrets."""
     fields = {f.name: vars(config)[f.name] for f in dataclasses.fields(config) if f.init}
-    return {name: masked(name, value) for name, value in fields.items()}
+    return {name: mask_value(name, value) for name, value in fields.items()}
 
 
-def masked(name: str, value: Any) -> Any:
+def mask_value(name: str, value: Any) -> Any:
     if is_secret(name) and value is not None:
         return MASK
     if isinstance(value, list):
-        return [masked("", entry) for entry in value]
+        return [mask_value("", entry) for entry in value]
     return value if isinstance(value, int | float | bool | None) else mask(str(value))
 
 
@@ -136,7 +136,7 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
     memory = environment.peak_memory()
     manifest = {
         **plan,
-        "config": plain(config),
+        "config": describe_config(config),
         "command": mask(shlex.join(["gr2", *sys.argv[1:]])),
         "git_commit": environment.git_commit(),
         "packages": environment.packages(),
