@@ -118,10 +118,10 @@ def run(config: Config) -> None:
         catalogue = catalogue.safe_for(tokenizer)
     sampling = Sampling(config.temperature, config.temperature_step, config.top_p, config.max_tokens, config.seed)
     rules = Rules(config.accept_top, config.least_gain, config.script)
-    how = {"structured": config.structured, "short_ids": config.short_ids}
-    teacher = Teacher(config.model_name_or_path, config.mode, prompt, catalogue, sampling, rules, **how)
+    formats = {"structured": config.structured, "short_ids": config.short_ids}
+    teacher = Teacher(config.model_name_or_path, config.mode, prompt, catalogue, sampling, rules, **formats)
     if tokenizer:
-        check_room(slates, teacher.catalogue, prompt, tokenizer, config.max_tokens)
+        check_room(slates, teacher.shown, prompt, tokenizer, config.max_tokens)
     shown = slates
     if config.max_prompt_tokens is not None:
         shown = fit_history(slates, teacher.messages, tokenizer, config.max_prompt_tokens)
