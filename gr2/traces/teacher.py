@@ -11,7 +11,9 @@ from gr2.errors import InputError
 from gr2.files.sid_tokens import sid_string
 from gr2.files.slates import Slate
 from gr2.prompts.answer import parse
-from gr2.prompts.prompt import Prompt, answer_schema, render
+from gr2.prompts.prompt import Prompt
+from gr2.prompts.render import render
+from gr2.prompts.schema import answer_schema
 from gr2.samplers.base import Request, Sample
 from gr2.traces.accept import Rules, judge
 
