@@ -15,14 +15,12 @@ from gr2.rl.rewards import PAIRWISE, has_pairs
 
 def select_rewarded(slates: list[Slate], reward: str, file: str) -> list[Slate]:
     """The train slates on which the reward is defined. Prints how many were left out and why; InputError where all were."""
-    kept = [slate for slate in slates if slate.relevant]
-    if len(kept) < len(slates):
-        print(f"left out: {len(slates) - len(kept)} train slates without a relevant candidate", flush=True)
-    if reward in PAIRWISE:
-        paired = [slate for slate in kept if has_pairs(slate.labels)]
-        if len(paired) < len(kept):
-            print(f"left out: {len(kept) - len(paired)} train slates in which every candidate is relevant", flush=True)
-        kept = paired
+    relevant = [slate for slate in slates if slate.relevant]
+    if len(relevant) < len(slates):
+        print(f"left out: {len(slates) - len(relevant)} train slates without a relevant candidate", flush=True)
+    kept = [slate for slate in relevant if has_pairs(slate.labels)] if reward in PAIRWISE else relevant
+    if len(kept) < len(relevant):
+        print(f"left out: {len(relevant) - len(kept)} train slates in which every candidate is relevant", flush=True)
     if not kept:
         needed = "a relevant and a not relevant candidate" if reward in PAIRWISE else "a relevant candidate"
         raise InputError(f"{file}: no train slate has {needed}")
@@ -55,11 +53,11 @@ def check_context(
 
 
 def build_rows(
-    slates: list[Slate],
     prompt: Prompt,
     catalogue: Catalogue,
     tokenizer: PreTrainedTokenizerBase,
     max_prompt_tokens: int | None,
+    slates: list[Slate],
     shuffle_seed: int | None = None,
 ) -> list[dict]:
     """Rows with `prompt`, `schema`, `slate_id`, `candidates`, `labels` and `shown`.

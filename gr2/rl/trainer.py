@@ -31,10 +31,10 @@ from transformers import TrainerState
 from trl import DistillationTrainer, GRPOTrainer
 
 from gr2.errors import InputError
-from gr2.rl.decoding import RecipeDecoding
+from gr2.rl.decoding import RecipeDecoding, answer_under_grammar, pad_masks, score_admitted
 from gr2.rl.groups import draw_rows, pair_rows, whole_groups, with_spread
-from gr2.rl.structured import answer_under_grammar, pad_masks, score_admitted
-from gr2.rl.validation import ReadAnswer, Validation
+from gr2.rl.rewards import ReadAnswer
+from gr2.rl.validation import Validation
 from gr2.training import WithoutCard
 
 LEARNED = "a_group_had_spread"  # in `state.stateful_callbacks`, and so in the checkpoints
@@ -73,10 +73,9 @@ class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
     structured: the policy is the model under the grammar of the row's `schema`. Ours, not GR2's: a small model that cannot
     yet copy semantic IDs would see nothing but invalid answers. A token that the grammar forces has no gradient.
 
-    Logs `zero_spread`, the share of groups without spread as first sampled, `flat`, their share in the batch that is learned
-    from, and `resamples`, the tries between the two. TRL's `reward...` are of the batch that is learned from; what the reward
-    functions log, and TRL's `completions/...`, are of the batch as first sampled, which is a fair sample of the policy;
-    `num_tokens` counts all that was sampled.
+    Logs the share of groups without spread as first sampled (`zero_spread`) and in the batch that is learned from (`flat`),
+    and the tries between the two (`resamples`). TRL's `reward...` are of the latter; what reward functions log and TRL's
+    `completions/...` are of the batch as first sampled, a fair sample of the policy; `num_tokens` counts all.
     """
 
     def __init__(self, *args, max_resamples: int, structured: bool = False, read: ReadAnswer | None = None, **kwargs):
@@ -197,6 +196,5 @@ def refuse_unlearned(state: TrainerState) -> None:
     if not state.stateful_callbacks[LEARNED]:
         raise InputError(
             f"nothing was learned: in none of {state.global_step} steps did the answers to any slate earn different "
-            "rewards; expected a model that answers in more than one way (more SFT, a higher temperature, or structured: "
-            "true where its answers are unusable)"
+            "rewards; expected more SFT, a higher temperature, or structured: true where answers are unusable"
         )
