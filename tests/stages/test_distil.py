@@ -24,8 +24,9 @@ def test_the_student_comes_closer_to_its_teacher(world, traced, midtrained, tune
     log = [json.loads(line) for line in (tmp_path / "out/training_log.jsonl").read_text().splitlines()]
     divergence = [entry["loss"] for entry in log if "loss" in entry]
     assert len(divergence) == 120 and all(value > 0 for value in divergence)
-    # How far it falls depends on what is sampled, and so on the machine: to 0.3 of where it was, or to 0.65.
-    assert sum(divergence[-10:]) / 10 < 0.8 * sum(divergence[:3]) / 3
+    # From 3.4 to 1.5 nats here; another machine samples other answers. Steps differ by 0.2: one standard error of the
+    # difference of two means of ten is 0.1.
+    assert sum(divergence[:10]) / 10 - sum(divergence[-10:]) / 10 > 0.5
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert any("sft" in name for name in manifest["inputs"]), "the teacher is an input"
 
@@ -81,7 +82,7 @@ def test_fewer_slates_than_a_batch_are_refused(world, beginner, tmp_path):
 REFUSED = {
     "--max_slates 0": "--max_slates 0",
     "--max_prompt_tokens -3": "--max_prompt_tokens -3",
-    "--generation_kwargs '{\"num_beams\": 2}'": "--generation_kwargs {'num_beams': 2}: expected None",
+    "--generation_kwargs '{\"num_beams\": 2}'": '--generation_kwargs {"num_beams": 2}: expected None',
     "--teacher_model_name_or_path other": "--teacher_model_name_or_path other",
     "--eval_strategy steps": "--eval_strategy",
     "--max_completion_length 20": "shortest answer",

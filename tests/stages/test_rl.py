@@ -49,7 +49,8 @@ def reinforced(world, traced, tuned) -> Path:
 def test_the_reward_rises(reinforced):
     rewards = [entry["reward"] for entry in log_of(reinforced)]
     assert len(rewards) == 48
-    assert sum(rewards[-12:]) / 12 > sum(rewards[:12]) / 12 + 0.05  # 768 answers each: one standard error is 0.02
+    # 768 answers each: one standard error is 0.02.
+    assert sum(rewards[-12:]) / 12 > sum(rewards[:12]) / 12 + 0.05
 
 
 def test_every_step_logs_what_would_show_hacking(reinforced):
@@ -78,7 +79,8 @@ def test_under_the_grammar_a_model_without_sft_answers_and_learns(world, traced,
     log = log_of(tmp_path / "rl")
     assert all(entry["valid"] == 1 for entry in log)
     rewards = [entry["reward"] for entry in log]
-    assert sum(rewards[-8:]) / 8 > sum(rewards[:8]) / 8 + 0
+    # 256 answers each, which differ by .5: one standard error of the difference is 0.04.
+    assert len(rewards) == 12 and sum(rewards[-4:]) / 4 > sum(rewards[:4]) / 4 + 0.1
     first_use = log[0]
     assert first_use["clip_ratio/region_mean"] == 0, "the log-probabilities are not those of the sampled policy"
 
