@@ -1,4 +1,5 @@
-"""What dynamic sampling costs when there is nothing to sample again: a step of ours against a step of stock GRPOTrainer.
+"""What dynamic sampling costs when there is nothing to sample again: a step of ours against a step of stock
+GRPOTrainer.
 
 Both trainers take turns in one process, a few steps each, on the same tiny model, slates and answer length; every group
 has spread. Prints one JSON line with the medians and their ratio.
@@ -23,7 +24,7 @@ from gr2.rl.trainer import RerankingTrainer
 
 
 class StepTimes(TrainerCallback):
-    """Of every step but the first of a turn: seconds, and the processor's seconds, which other programs do not disturb."""
+    """Seconds of every step but a turn's first, and the processor's, which other programs do not disturb."""
 
     def __init__(self):
         self.steps: list[tuple[float, float]] = []

@@ -4,10 +4,11 @@
     python benchmarks/train_speed.py --size smollm2-135m --batch 64 --length 384 --steps 10
 
 Random weights and tokens; 88 of each row's tokens are learned, as in an answer of ten candidates. Each row of the table
-builds on the one before: `full logits` is what transformers' Trainer does (mid-training), `labels only` computes logits where there is a
-label, `compiled` adds torch.compile over each decoder layer, `no mask` drops the padding mask so that flash attention can be
-used, `bf16 weights` drops autocast (an upper bound: AdamW then rounds its updates). `gr2 sft` is the trainer itself.
-Utilisation: 6 x parameters x tokens a second over --peak (H100, dense bfloat16: 989e12), as NeMo-RL counts, less attention.
+builds on the one before: `full logits` is what transformers' Trainer does (mid-training), `labels only` computes logits
+where there is a label, `compiled` adds torch.compile over each decoder layer, `no mask` drops the padding mask so that
+flash attention can be used, `bf16 weights` drops autocast (an upper bound: AdamW then rounds its updates). `gr2 sft` is
+the trainer itself. Utilisation: 6 x parameters x tokens a second over --peak (H100, dense bfloat16: 989e12), as NeMo-RL
+counts, less attention.
 """
 
 import argparse

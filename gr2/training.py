@@ -18,14 +18,14 @@ SHARDED = ("pytorch_model_fsdp*", "global_step*")  # weights of FSDP's and DeepS
 
 
 class WithoutCard:
-    """A mixin for TRL's trainers: no README.md. TRL's would hold the folder's name and no more than the manifest says."""
+    """A mixin for TRL's trainers: no README.md, which would tell the folder's name and less than the manifest."""
 
     def create_model_card(self, *_, **__) -> None:
         return
 
 
 def list_checkpoints(output_dir: str | Path) -> list[Path]:
-    """The Trainer's checkpoint folders, newest first; `checkpoint-best`, or a file with such a name, is none of them."""
+    """The Trainer's checkpoint folders, newest first; not `checkpoint-best`, nor a file with such a name."""
     paths = [path for path in Path(output_dir).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
     return sorted((path for path in paths if path.is_dir()), key=lambda path: -int(path.name.split("-")[1]))
 
@@ -97,7 +97,7 @@ def resume(trainer: Trainer, checkpoint: str) -> None:
 
 
 def refuse_non_finite(trainer: Trainer) -> None:
-    """InputError where a training diverged: transformers logs the loss before in the place of one that is not finite."""
+    """InputError where a training diverged; transformers' log hides it: the last finite loss stands for the others."""
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # a process has a part of the weights
         return
     broken = [name for name, weight in trainer.model.named_parameters() if not weight.isfinite().all()]
@@ -107,7 +107,7 @@ def refuse_non_finite(trainer: Trainer) -> None:
 
 
 def write_log(log_history: list[dict], path: Path) -> None:
-    """One line a logged step, without transformers' totals, which count from the latest resume: a resumed run's is the same.
+    """One line a logged step, without transformers' totals, which count from the latest resume and so differ.
 
     The entry that holds the totals stays where it also has the figures of steps that no other entry has.
     """

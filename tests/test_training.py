@@ -44,7 +44,7 @@ class KillAfter(TrainerCallback):
 
 @pytest.mark.parametrize("step", [2, 4])
 def test_a_run_that_was_killed_after_a_checkpoint_ends_as_a_whole_one(tmp_path, tokenizer, step):
-    """Step 4 is the last: it has its checkpoint, and no model yet. The log has nothing that counts from the resume on."""
+    """Step 4 is the last: it has its checkpoint, and no model yet. The log has nothing that counts from a resume."""
     train(trainer_of(tmp_path / "whole", tokenizer))
     with pytest.raises(Killed):
         train(trainer_of(tmp_path / "killed", tokenizer, callbacks=[KillAfter(step)]))

@@ -95,7 +95,7 @@ def make_grammar(rows: list[dict], tokenizer: PreTrainedTokenizerBase) -> Gramma
 
 
 def answer_under_grammar(prompts: list, trainer: Trainer, rows: list[dict]) -> dict[str, list | None]:
-    """TRL's `rollout_func`: an answer to each of the rows, and the tokens `admitted` on the way, int32 [length, words]."""
+    """TRL's `rollout_func`: an answer to each row, and which tokens were `admitted`, int32 [length, words]."""
     grammar = make_grammar(rows, trainer.processing_class)
     prompt_ids, answers = decode(trainer, prompts, trainer.generation_config, grammar)
     masks = np.stack(grammar.masks, axis=1)

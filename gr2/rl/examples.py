@@ -14,7 +14,7 @@ from gr2.rl.rewards import PAIRWISE, has_pairs
 
 
 def select_rewarded(slates: list[Slate], reward: str, file: str) -> list[Slate]:
-    """The train slates on which the reward is defined. Prints how many were left out and why; InputError where all were."""
+    """The train slates on which the reward is defined; prints how many are left out. InputError where all are."""
     relevant = [slate for slate in slates if slate.relevant]
     if len(relevant) < len(slates):
         print(f"left out: {len(slates) - len(relevant)} train slates without a relevant candidate", flush=True)
@@ -31,8 +31,8 @@ def refuse_partial_batch(slates: int, batch: int, file: str, made_of: str) -> No
     """InputError where the slates fill no batch, since TRL takes whole batches only; prints how many stay unused."""
     if slates < batch:
         raise InputError(
-            f"{file}: {slates} train slates to learn from: expected at least {batch}, the slates of a batch ({made_of}); "
-            "otherwise no step would be made"
+            f"{file}: {slates} train slates to learn from: expected at least {batch}, a batch ({made_of}), "
+            "or no step is made"
         )
     if slates % batch:
         unused = f"{slates % batch} of {slates} slates are left out of each pass, other ones each time"
@@ -42,7 +42,7 @@ def refuse_partial_batch(slates: int, batch: int, file: str, made_of: str) -> No
 def check_context(
     rows: list[dict], tokenizer: PreTrainedTokenizerBase, max_completion_length: int, context: int
 ) -> None:
-    """InputError where a prompt and an answer are longer than the model's context: such answers would all be cut off."""
+    """InputError where prompt and answer exceed the model's context: such answers would all be cut off."""
     texts = [prompt_text(tokenizer, row["prompt"]) for row in rows]
     longest = max(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
     if longest + max_completion_length > context:

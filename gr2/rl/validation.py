@@ -17,13 +17,13 @@ K = 5
 
 
 class Validation(TrainerCallback):
-    """Greedy answers of a RerankingTrainer to its `eval_dataset`; an unusable one leaves the input order, as in `gr2 rerank`."""
+    """A RerankingTrainer's greedy answers to its `eval_dataset`; an unusable one leaves the input order, as in rerank."""
 
     def __init__(self, trainer: Trainer, read: ReadAnswer):
         self.trainer, self.read = trainer, read
 
     def on_train_begin(self, args, state, control, **_) -> None:
-        """Evaluates the model that RL starts from and keeps it as checkpoint-0: it is written where no step is better."""
+        """Evaluates the model before RL and keeps it as checkpoint-0: it is written where no step is better."""
         if state.best_metric is not None:  # resumed
             return
         state.best_metric, state.best_global_step = self.trainer.evaluate()[f"eval_{METRIC}"], 0
@@ -31,7 +31,7 @@ class Validation(TrainerCallback):
         self.trainer._save_checkpoint(self.trainer.model, None)
 
     def measure(self) -> dict[str, float]:
-        """NDCG@5 of the answers and of the input order, and the share of usable answers. Every process has to take part."""
+        """NDCG@5 of answers and input order, and the share of usable answers. Every process has to take part."""
         rows = self.trainer.eval_dataset.to_list()
         accelerator = self.trainer.accelerator
         share = take_equal_share(rows, accelerator.process_index, accelerator.num_processes)

@@ -38,12 +38,11 @@ class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision
     structured: bool = arg(False, "decode rollouts under the answer's grammar, for models that cannot yet copy IDs")
     eval_slates: int = arg(
         0,
-        "answer this many valid slates, drawn at random, every eval_steps, save a checkpoint there, and write the best: "
-        "turns on eval_strategy steps and load_best_model_at_end, and sets save_steps to eval_steps. 0: the last model is "
-        "written, however good it is",
+        "answer this many valid slates, drawn at random, every eval_steps, and write the best checkpoint: turns on "
+        "eval_strategy steps and load_best_model_at_end, sets save_steps to eval_steps. 0: the last model is written",
         least=0,
     )
-    # TRL's sequence_mask gives an answer weight 0 once the ratios of all its tokens multiply to more than 3, as those of
+    # TRL's sequence_mask gives an answer weight 0 once the ratios of its tokens multiply to more than 3, as those of
     # long answers do, while its tokens still count in DAPO's mean: long traces would not be learned, without a word.
     vllm_importance_sampling_mode: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = arg(
         "token_truncate", "use_vllm: how the ratio of the trainer's to vLLM's probabilities is bounded"
@@ -57,8 +56,8 @@ class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision
             raise InputError(f"--overlong_cache {self.overlong_cache}: expected below max_completion_length, {longest}")
         if self.reward_weights is not None and len(self.reward_weights) != functions:
             raise InputError(
-                f"--reward_weights {' '.join(map(str, self.reward_weights))}: expected {functions}, for the ranking reward "
-                "and, with overlong_cache, the penalty for length"
+                f"--reward_weights {' '.join(map(str, self.reward_weights))}: expected {functions}, for the ranking "
+                "reward and, with overlong_cache, the penalty for length"
             )
         if self.sync_ref_model and not self.beta:
             raise InputError("--sync_ref_model true: expected beta above 0; without it there is no reference model")
@@ -166,8 +165,8 @@ def foresee(config: Config, slates: list[Slate]) -> None:
     print(describe(means), flush=True)
     if blind := find_hack(means):
         warn(
-            f"reward {config.reward}: on these slates {blind} pays more than a copy of the input order, and can be learned "
-            "without looking at a user (a smaller alpha or another reward may not pay for it)"
+            f"reward {config.reward}: on these slates {blind} pays more than a copy of the input order, and can be "
+            "learned without looking at a user (a smaller alpha or another reward may not pay for it)"
         )
     if config.num_generations < LEAST_GROUP:
         warn(f"num_generations {config.num_generations}: groups below {LEAST_GROUP} give noisy advantages")

@@ -1,4 +1,4 @@
-"""TRL's options: our defaults where they differ, and those that gr2's trainings refuse by name, before anything is written."""
+"""TRL's options: our defaults, and those that gr2's trainings refuse by name, before anything is written."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -51,7 +51,7 @@ CHOICES = {
 
 @dataclass(kw_only=True)
 class Dapo:
-    """DAPO (2503.14476) in TRL's options: clip-higher, a mean over tokens, no KL, no mask for length, plain sampling."""
+    """DAPO (2503.14476) in TRL's options: clip-higher, a mean over tokens, no KL, no length mask, plain sampling."""
 
     loss_type: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = arg("dapo", "the loss")
     beta: float = arg(0.0, "weight of the KL to the model before RL; 0: no reference model")

@@ -1,5 +1,5 @@
-"""A trainer on slates some of which are dull: whatever is answered, it earns nothing. Run as a program, it is one process
-of several and writes what it saw to `seen-RANK.json`.
+"""A trainer on slates some of which are dull: whatever is answered, it earns nothing. Run as a program, it is one
+process of several and writes what it saw to `seen-RANK.json`.
 """
 
 import json
@@ -43,8 +43,8 @@ def dull_trainer(
     penalised: bool = True,
     **options,
 ) -> Recorded:
-    """The first `lively` of the slates earn the sum of their answer's tokens, the others `dull`; all of them less a penalty
-    for length that has spread everywhere.
+    """The first `lively` of the slates earn the sum of their answer's tokens, the others `dull`; all of them less a
+    penalty for length that has spread everywhere.
     """
     names = [f"s{number:02d}" for number in range(slates)]
     chats = [[{"role": "user", "content": name}] for name in names]

@@ -1,4 +1,4 @@
-"""What gr2 overrides, calls or reads of TRL's and transformers' trainers: an upgrade that changes it fails here first."""
+"""What gr2 overrides, calls or reads of TRL's and transformers' trainers: an upgrade that changes it fails here."""
 
 import ast
 import inspect

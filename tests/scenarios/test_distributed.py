@@ -57,7 +57,8 @@ def test_sft(world, midtrained, traced, tmp_path):
 
 
 RL = shlex.split(
-    "--num_generations 4 --prompt student_no_trace --max_completion_length 48 --learning_rate 1e-3 --dynamic_sampling true"
+    "--num_generations 4 --prompt student_no_trace --max_completion_length 48 "
+    "--learning_rate 1e-3 --dynamic_sampling true"
 )
 
 

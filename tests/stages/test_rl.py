@@ -37,7 +37,7 @@ def log_of(folder: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def reinforced(world, traced, tuned) -> Path:
-    """The same 16 slates again and again, 8 of them a step: what the rewards of two passes differ by is not the slates."""
+    """The same 16 slates again and again, 8 a step: what the rewards of two passes differ by is not the slates."""
     folder = world.root / "rl"
     size = shlex.split(
         "--max_steps 48 --learning_rate 1e-3 --max_slates 16 --per_device_train_batch_size 64 --save_strategy no"
@@ -72,7 +72,7 @@ def weights(folder: str | Path) -> dict:
 
 
 def test_under_the_grammar_a_model_without_sft_answers_and_learns(world, traced, midtrained, tmp_path):
-    """The mid-trained model never saw an answer; two gradients per rollout, so that old log-probabilities are needed."""
+    """The mid-trained model never saw an answer; two gradients per rollout, so old log-probabilities are needed."""
     options = shlex.split("--structured true --max_steps 24 --learning_rate 1e-3 --num_iterations 2 --max_slates 8")
     size = shlex.split("--per_device_train_batch_size 64 --save_strategy no")
     gr2("rl", *inputs(world, traced, midtrained), "--output_dir", tmp_path / "rl", *SHORT, *options, *size)
@@ -134,7 +134,9 @@ def test_where_no_step_is_better_the_model_before_rl_is_written(world, traced, t
 
 
 def test_a_model_that_reasoned_learns_to_answer_without_a_trace(world, traced, midtrained, tmp_path):
-    """Reasoning internalisation (2606.31984): a second run, from the first one's model, with the prompt without a trace."""
+    """Reasoning internalisation (2606.31984): a second run, from the first one's model, with the prompt without a
+    trace.
+    """
     options = shlex.split("--structured true --max_steps 1 --save_strategy no")
     reasoned, internal = tmp_path / "reasoned", tmp_path / "internal"
     explained = shlex.split("--prompt student --max_completion_length 128")

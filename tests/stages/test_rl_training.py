@@ -13,7 +13,8 @@ from tests.helpers import refused
 
 SETTINGS = shlex.split(
     "--bf16 false --disable_tqdm true --logging_steps 1 --prompt student_no_trace --structured true "
-    "--per_device_train_batch_size 16 --num_generations 8 --max_completion_length 110 --max_steps 2 --learning_rate 1e-2"
+    "--per_device_train_batch_size 16 --num_generations 8 --max_completion_length 110 "
+    "--max_steps 2 --learning_rate 1e-2"
 )
 
 
@@ -123,7 +124,7 @@ REFUSED = {
     "--repetition_penalty 1.1": "--repetition_penalty 1.1: expected 1.0",
     "--use_transformers_continuous_batching true": "--use_transformers_continuous_batching True: expected False",
     "--generation_kwargs '{\"num_beams\": 2}'": '--generation_kwargs {"num_beams": 2}: expected None',
-    "--chat_template_kwargs '{\"enable_thinking\": false}'": '--chat_template_kwargs {"enable_thinking": false}: expected None',
+    "--chat_template_kwargs '{\"a\": false}'": '--chat_template_kwargs {"a": false}: expected None',
     "--vllm_structured_outputs_regex a+": "--vllm_structured_outputs_regex a+",
     "--remove_unused_columns true": "--remove_unused_columns True",
     '--model_init_kwargs \'{"dtype": "float16"}\'': '--model_init_kwargs {"dtype": "float16"}: expected None',
