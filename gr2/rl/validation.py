@@ -17,7 +17,7 @@ K = 5
 
 
 class Validation(TrainerCallback):
-    """A RerankingTrainer's greedy answers to its `eval_dataset`; an unusable one leaves the input order, as in rerank."""
+    """A RerankingTrainer's greedy answers to `eval_dataset`; an unusable one keeps the input order, as in rerank."""
 
     def __init__(self, trainer: Trainer, read: ReadAnswer):
         self.trainer, self.read = trainer, read

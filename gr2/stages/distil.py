@@ -96,7 +96,7 @@ def run(config: Config) -> None:
 
 
 def cut_padding(student: PreTrainedModel, teacher: PreTrainedModel) -> None:
-    """Cuts the larger of two vocabularies of one tokenizer to the other's number of rows, in place; both hold all words."""
+    """Cuts the larger vocabulary to the other's number of rows, in place: of one tokenizer, both hold all words."""
     rows = [model.get_input_embeddings().num_embeddings for model in (student, teacher)]
     for model in (student, teacher):
         if model.get_input_embeddings().num_embeddings > min(rows):
