@@ -40,8 +40,8 @@ def test_only_pretrain_events_are_read(world, midtrained, tmp_path):
     events = pl.read_parquet(world.interactions)
     item_ids = events["item_id"].to_list()
     changed = [
-        name if split == "pretrain" else item_ids[(at * 7) % len(item_ids)]
-        for at, (name, split) in enumerate(zip(item_ids, events["split"], strict=True))
+        name if split == "pretrain" else item_ids[(row * 7) % len(item_ids)]
+        for row, (name, split) in enumerate(zip(item_ids, events["split"], strict=True))
     ]
     events.with_columns(pl.Series("item_id", changed)).write_parquet(tmp_path / "interactions.parquet")
     words = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--hidden_size", "32", "--layers", "1",
@@ -74,9 +74,7 @@ def loss_curve(folder: Path) -> list[tuple[int, float]]:
 def test_options_out_of_range_are_refused_before_anything_is_written(world, tmp_path, words):
     said = refused("midtrain", "--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
                    "--output_dir", tmp_path / "out", *words)  # fmt: skip
-    assert said.startswith(
-        ("--" if words[0] != "--heads" else "--hidden_size") + words[0][2:] * (words[0] != "--heads")
-    )
+    assert words[0] in said.partition(":")[0]
     assert not (tmp_path / "out").exists()
 
 
