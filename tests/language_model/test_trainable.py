@@ -94,6 +94,16 @@ def test_two_phases_make_a_plain_checkpoint_that_knows_the_ids(world, midtrained
     (["--general_text", "x.txt"], "--general_text x.txt: expected if --mixture has general"),
 ])  # fmt: skip
 def test_options_that_do_not_go_together_are_refused(world, tmp_path, words, complaint):
-    assert complaint in refused("midtrain", "--items", world.items, "--interactions", world.interactions, "--semantic_ids",
-                                world.semantic_ids, "--output_dir", tmp_path / "out", *words)  # fmt: skip
+    assert complaint in refused(
+        "midtrain",
+        "--items",
+        world.items,
+        "--interactions",
+        world.interactions,
+        "--semantic_ids",
+        world.semantic_ids,
+        "--output_dir",
+        tmp_path / "out",
+        *words,
+    )
     assert not (tmp_path / "out").exists()

@@ -23,7 +23,7 @@ def catalogue(world):
 
 @pytest.fixture
 def rows(world, catalogue) -> list[dict]:
-    """An accepted trace for each train slate: it cites the latest item of the history and turns the candidates round."""
+    """An accepted trace for each train slate: it cites the latest item of the history and reverses the candidates."""
     slates = [slate for slate in slates_of(read_slates(world.slates, catalogue.item_ids)) if slate.split == "train"]
     return [
         {

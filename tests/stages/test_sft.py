@@ -47,17 +47,56 @@ def test_an_example_longer_than_max_length_is_refused_not_cut(world, midtrained,
 
 
 def test_resumed_training_gives_the_same_bytes(world, traced, midtrained, tmp_path):
-    resumed_after_a_kill("sft", tmp_path, [
-        "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates, "--traces", traced.traces,
-        "--model_name_or_path", midtrained, "--trainable", "lora", "--shuffle_candidates", "true", "--num_train_epochs", "4",
-        "--bf16", "false", "--per_device_train_batch_size", "4", "--save_steps", "5", "--logging_steps", "1",
-        "--disable_tqdm", "true"])  # fmt: skip
+    resumed_after_a_kill(
+        "sft",
+        tmp_path,
+        [
+            "--items",
+            world.items,
+            "--semantic_ids",
+            world.semantic_ids,
+            "--slates",
+            traced.slates,
+            "--traces",
+            traced.traces,
+            "--model_name_or_path",
+            midtrained,
+            "--trainable",
+            "lora",
+            "--shuffle_candidates",
+            "true",
+            "--num_train_epochs",
+            "4",
+            "--bf16",
+            "false",
+            "--per_device_train_batch_size",
+            "4",
+            "--save_steps",
+            "5",
+            "--logging_steps",
+            "1",
+            "--disable_tqdm",
+            "true",
+        ],
+    )
 
 
 def test_packing_leaves_no_token_out(world, traced, midtrained, tmp_path, capsys):
-    config = Config(items=world.items, semantic_ids=world.semantic_ids, slates=traced.slates, traces=[traced.traces], bf16=False,
-                    model_name_or_path=midtrained, output_dir=str(tmp_path), packing=True, per_device_train_batch_size=4,
-                    num_train_epochs=1, logging_steps=1, save_strategy="no", disable_tqdm=True)  # fmt: skip
+    config = Config(
+        items=world.items,
+        semantic_ids=world.semantic_ids,
+        slates=traced.slates,
+        traces=[traced.traces],
+        bf16=False,
+        model_name_or_path=midtrained,
+        output_dir=str(tmp_path),
+        packing=True,
+        per_device_train_batch_size=4,
+        num_train_epochs=1,
+        logging_steps=1,
+        save_strategy="no",
+        disable_tqdm=True,
+    )
     run(config)
     log = [json.loads(line) for line in (tmp_path / "training_log.jsonl").read_text().splitlines()]
     tokenizer = load_tokenizer(midtrained)
@@ -128,6 +167,17 @@ def test_a_model_that_was_taught_other_ids_is_refused(world, traced, midtrained,
     said = refused("rerank", "--items", world.items, "--slates", traced.slates, "--reranker", tuned, "--output_dir",
                    tmp_path / "ranked", "--semantic_ids", tmp_path / "ids.parquet")  # fmt: skip
     assert "was taught other IDs" in said
-    said = refused("slates", "--items", world.items, "--interactions", world.interactions, "--model_name_or_path", midtrained,
-                   "--semantic_ids", tmp_path / "ids.parquet", "--output_dir", tmp_path / "slates")  # fmt: skip
+    said = refused(
+        "slates",
+        "--items",
+        world.items,
+        "--interactions",
+        world.interactions,
+        "--model_name_or_path",
+        midtrained,
+        "--semantic_ids",
+        tmp_path / "ids.parquet",
+        "--output_dir",
+        tmp_path / "slates",
+    )
     assert "was taught other IDs" in said
