@@ -55,13 +55,11 @@ def collate(examples: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
     """[batch, longest], padded on the right; padding is masked and has no label. Packed blocks are never padded."""
     longest = max(len(example["input_ids"]) for example in examples)
 
-    def pad(rows: list[list[int]], filler: int) -> torch.Tensor:
-        return torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
+    def pad(name: str, filler: int) -> torch.Tensor:
+        return torch.tensor([example[name] + [filler] * (longest - len(example[name])) for example in examples])
 
-    batch = {
-        "input_ids": pad([example["input_ids"] for example in examples], 0),
-        "labels": pad([example["labels"] for example in examples], IGNORED),
-    }
+    batch = {"input_ids": pad("input_ids", 0), "labels": pad("labels", IGNORED)}
     if "position_ids" in examples[0]:
-        return batch | {"position_ids": pad([example["position_ids"] for example in examples], 0)}
-    return batch | {"attention_mask": pad([[1] * len(example["input_ids"]) for example in examples], 0)}
+        return batch | {"position_ids": pad("position_ids", 0)}
+    lengths = torch.tensor([len(example["input_ids"]) for example in examples])
+    return batch | {"attention_mask": (torch.arange(longest) < lengths[:, None]).long()}

@@ -24,74 +24,53 @@ class FromScratch:
     """Of a model that is trained from scratch."""
 
     vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs", least=300)
-    bpe_files: list[str] = arg(
-        [], "from scratch: texts that the BPE learns beside the catalogue, each counted 100 times", path=True
-    )
+    bpe_files: list[str] = arg([], "from scratch: more texts that the BPE learns, each counted 100 times", path=True)
     hidden_size: int = arg(128, "from scratch: width, a multiple of twice the heads", least=2)
     layers: int = arg(3, "from scratch: layers", least=1)
     heads: int = arg(4, "from scratch: query heads; 1 or an even number", least=1)
     context: int = arg(2048, "from scratch: longest sequence in tokens", least=2)
-    spread: float = arg(
-        0.1, "from scratch: of the initial weights; 0.03 for a model that soon has to copy IDs from its prompt", above=0
-    )
-
-    def check_shape(self) -> None:
-        if self.hidden_size % (2 * self.heads) or (self.heads % 2 and self.heads > 1):
-            raise InputError(
-                f"--hidden_size {self.hidden_size}: expected a multiple of twice the heads, {self.heads}, and one head "
-                "or an even number"
-            )
+    spread: float = arg(0.1, "from scratch: of the initial weights; 0.03 learns sooner to copy IDs", above=0)
 
 
 @dataclass(kw_only=True)
 class Config(Itemised, Identified, StudentPrompt, Adapted, FromScratch, Tracked, OwnPrecision, TrainingArguments):
-    interactions: str = arg(
-        help="interactions.parquet; only its pretrain events are learned", path="interactions.parquet"
-    )
-    model_name_or_path: str | None = arg(
-        None, "base model: folder, hub id or packaged:NAME; default: from scratch", path=True
-    )
+    interactions: str = arg(help="interactions.parquet; pretrain events are learned", path="interactions.parquet")
+    model_name_or_path: str | None = arg(None, "base model: folder, hub id, packaged:NAME; none: scratch", path=True)
     trainable: Literal["all", "rows", "lora"] = arg(
-        "all",
-        "train everything, only the rows of the IDs' tokens (a first phase), or these and LoRA, merged at the end",
+        "all", "train everything, only the IDs' embedding rows (a first phase), or these and LoRA, merged at the end"
     )
     mixture: list[str] = arg(
         ["sequential=0.75", "captions=0.25"], "TASK=WEIGHT, shares of tokens, of sequential, persona, captions, general"
     )
-    general_text: str | None = arg(
-        None, "general: a text file, or a data set with a column 'text' (folder or hub id)", path=True
-    )
+    general_text: str | None = arg(None, "general: a text file, or a data set with a column 'text'", path=True)
     window: int = arg(40, "items of a history in one training document", least=2)
     passes: int = arg(8, "passes over the histories, each cut into other windows", least=1)
     block_length: int = arg(256, "tokens a training example; documents are packed", least=2)
-    exercises: int = arg(
-        0, "train on N reranking exercises, shown in `prompt`, instead of the four tasks; 0: none", least=0
-    )
+    exercises: int = arg(0, "train on N reranking exercises in `prompt` instead of the tasks; 0: none", least=0)
     num_train_epochs: float = arg(1.0, "keep at 1: `passes` makes the passes, each different")
     bf16: bool | None = arg(None, "train in bfloat16; default: on a GPU that can")
 
     def __post_init__(self) -> None:
         weights = read_weights(self.mixture)
-        if "general" in weights and self.general_text is None:
-            raise InputError("--mixture general=WEIGHT: expected --general_text, the text to learn")
-        if self.general_text is not None and "general" not in weights:
-            raise InputError(f"--general_text {self.general_text}: expected general=WEIGHT in the mixture")
+        if ("general" in weights) != (self.general_text is not None):
+            raise InputError(f"--general_text {self.general_text}: expected if --mixture has general=WEIGHT, only then")
         if self.trainable != "all" and not self.model_name_or_path:
             raise InputError(f"--trainable {self.trainable}: expected --model_name_or_path, a base model to keep")
         if self.trainable == "rows" and self.weight_decay:
-            raise InputError(
-                f"--weight_decay {self.weight_decay}: expected 0 with --trainable rows; it would shrink the other rows"
-            )
+            raise InputError(f"--weight_decay {self.weight_decay}: expected 0 with --trainable rows, it shrinks others")
         if not self.model_name_or_path:
-            self.check_shape()
+            if self.hidden_size % (2 * self.heads) or (self.heads % 2 and self.heads > 1):
+                found = f"--hidden_size {self.hidden_size} --heads {self.heads}"
+                raise InputError(f"{found}: expected one head or an even number, and a multiple of twice the heads")
             if not self.exercises and self.block_length > self.context:
                 raise InputError(f"--block_length {self.block_length}: expected at most the context, {self.context}")
         super().__post_init__()
 
 
 def run(config: Config) -> None:
-    """Reads items, pretrain events, semantic IDs and a base model; writes the model and tokenizer, `semantic_ids.json`
-    and `training_log.jsonl`. Prints the number of parameters and examples.
+    """Reads items, pretrain events, IDs and a base model; writes model, `semantic_ids.json` and `training_log.jsonl`.
+
+    Prints the number of parameters and examples.
     """
     from tqdm import tqdm
     from transformers import Trainer, set_seed

@@ -20,26 +20,22 @@ WRITES = ()  # a model: later stages name its folder
 
 @dataclass(kw_only=True)
 class Config(Slated, Identified, Prompted, Adapted, Tracked, OwnPrecision, SFTConfig):
-    traces: list[str] = arg(
-        help="traces.jsonl files; of a slate's accepted traces the first is used", path="traces.jsonl"
-    )
+    traces: list[str] = arg(help="traces.jsonl files; a slate's first accepted trace is used", path="traces.jsonl")
     model_name_or_path: str = arg(help="the mid-trained model", path=True)
     shuffle_candidates: bool = arg(
         False, "one pass that shows each slate num_train_epochs times, each time with its candidates in another order"
     )
-    lambda_reasoning: float = arg(
-        0.3, "weight of a token of the explanation; only its ratio to lambda_ranking matters", least=0
-    )
-    lambda_ranking: float = arg(1.0, "weight of every other token of the answer", least=0)
+    lambda_reasoning: float = arg(0.3, "weight of the explanation's tokens, relative to lambda_ranking", least=0)
+    lambda_ranking: float = arg(1.0, "weight of the answer's other tokens", least=0)
 
     def __post_init__(self) -> None:
         if not self.lambda_reasoning and not self.lambda_ranking:
             raise InputError("--lambda_ranking 0: expected a number above 0, or --lambda_reasoning above 0")
         if self.loss_type != "nll":
-            raise InputError(f"--loss_type {self.loss_type}: expected nll; the two lambdas weight the tokens")
+            raise InputError(f"--loss_type {self.loss_type}: expected nll; the lambdas weight tokens")
         if self.label_smoothing_factor:
             raise InputError(
-                f"--label_smoothing_factor {self.label_smoothing_factor}: expected 0; the two lambdas weight the tokens"
+                f"--label_smoothing_factor {self.label_smoothing_factor}: expected 0; the lambdas weight tokens"
             )
         if self.packing and self.packing_strategy != "bfd":
             raise InputError(f"--packing_strategy {self.packing_strategy}: expected bfd, which cuts no example")
@@ -47,7 +43,7 @@ class Config(Slated, Identified, Prompted, Adapted, Tracked, OwnPrecision, SFTCo
             raise InputError("--packing true: expected --max_length, the tokens of a block")
         if self.shuffle_candidates and (self.num_train_epochs < 1 or self.num_train_epochs % 1):
             raise InputError(
-                f"--num_train_epochs {self.num_train_epochs}: expected a whole number with --shuffle_candidates true"
+                f"--num_train_epochs {self.num_train_epochs}: expected a whole number to shuffle candidates"
             )
         super().__post_init__()
 

@@ -103,7 +103,8 @@ def test_a_template_that_answers_at_once_already_is_left_as_it_is():
 def test_a_mark_that_a_template_writes_before_every_answer_belongs_to_the_prompt(world):
     template = (
         "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' %}<final>{% endif %}"
-        "{{ m.content + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+        "{{ m.content + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
     )
     tokenizer, (messages, answer) = tokenizer_of("smollm2", template), chat_of(world)
     assert prompt_text(tokenizer, messages).endswith("<|im_start|>assistant\n<final>")

@@ -139,7 +139,7 @@ def test_packing_keeps_order_and_loses_only_the_rest(documents, length):
 
 
 def test_a_packed_document_is_read_as_if_it_stood_alone():
-    """What stands before it in its block changes nothing; a document cut by the block's end goes on without its start."""
+    """Documents before it in its block change nothing; one cut by the block's end continues without its start."""
     tokenizer = train_tokenizer(["one two three"] * 3, 300)
     model = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=64, seed=0).eval()
     rng = random.Random(0)

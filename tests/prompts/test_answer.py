@@ -183,9 +183,34 @@ def every_object(text: str) -> tuple[dict | None, bool]:
     return found, truncated
 
 
-PIECES = ("{", "}", "[", "]", '"', ":", ",", " ", "\n", "{}", "{ }", '{"', '{"a": ', '{"recommendations": ', '["x"]', '"}',
-          "0", "\\", '{"explanation": "a {hm} b", "recommendations": ["x"]}', "<think>", "</think>", "{hm}", '{"a": {"b": [1]}}',
-          answer(), answer()[:-1], answer()[:30])  # fmt: skip
+PIECES = (
+    "{",
+    "}",
+    "[",
+    "]",
+    '"',
+    ":",
+    ",",
+    " ",
+    "\n",
+    "{}",
+    "{ }",
+    '{"',
+    '{"a": ',
+    '{"recommendations": ',
+    '["x"]',
+    '"}',
+    "0",
+    "\\",
+    '{"explanation": "a {hm} b", "recommendations": ["x"]}',
+    "<think>",
+    "</think>",
+    "{hm}",
+    '{"a": {"b": [1]}}',
+    answer(),
+    answer()[:-1],
+    answer()[:30],
+)
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=15).map("".join) | st.text(alphabet=ALPHABET, max_size=60))

@@ -123,8 +123,30 @@ def tokenizer_with(specials: list[str]):
 
 # Special tokens of many models; titles are put together from them, from pieces of them and from any other text.
 SPECIALS = ["</s>", "<s>", "<think>", "</think>", "<|eot_id|>", "<start_of_turn>", "[INST]", "[/INST]", "<｜User｜>"]
-PIECES = [*SPECIALS, "<|im_end|>", "<|im_start|>", "<|endoftext|>", "<s_a_1>", "<|sid_begin|>", "<|sid_end|>", "<", ">", "|", "[",
-          "]", "/", "s", "s_a_1", "im_end", "&lt;", "&gt;", "\u200b", "\n", "{{ history }}", "{% raw %}"]  # fmt: skip
+PIECES = [
+    *SPECIALS,
+    "<|im_end|>",
+    "<|im_start|>",
+    "<|endoftext|>",
+    "<s_a_1>",
+    "<|sid_begin|>",
+    "<|sid_end|>",
+    "<",
+    ">",
+    "|",
+    "[",
+    "]",
+    "/",
+    "s",
+    "s_a_1",
+    "im_end",
+    "&lt;",
+    "&gt;",
+    "\u200b",
+    "\n",
+    "{{ history }}",
+    "{% raw %}",
+]
 TITLES = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8).map("".join)
 TOKENIZER = tokenizer_with(SPECIALS)
 PROMPTS = {file: load_prompt(file) for file in FILES}

@@ -37,15 +37,28 @@ def answer(reasoning: str | None, *order: int) -> str:
     return json.dumps(explained | {"recommendations": [SIDS[at] for at in order]}, ensure_ascii=False)
 
 
-ANSWERS = [answer("Drama again.", 2, 0, 1, 3), answer("So the drama comes first, as before.", 1, 3, 0, 2), answer("No.", 3, 1),
-           answer(None, 0, 1, 2, 3)]  # fmt: skip
+ANSWERS = [
+    answer("Drama again.", 2, 0, 1, 3),
+    answer("So the drama comes first, as before.", 1, 3, 0, 2),
+    answer("No.", 3, 1),
+    answer(None, 0, 1, 2, 3),
+]
 
 
 def trainer_of(model, rows, folder, *, in_one_row=False, **settings):
-    config = SFTConfig(output_dir=str(folder), dataset_kwargs={"skip_prepare_dataset": True}, remove_unused_columns=False,
-                       **SETTINGS | settings)  # fmt: skip
-    return WeightedSFTTrainer(model, config, Collator(TOKENIZER.pad_token_id, in_one_row), Dataset.from_list(list(rows)),
-                              processing_class=TOKENIZER)  # fmt: skip
+    config = SFTConfig(
+        output_dir=str(folder),
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        **SETTINGS | settings,
+    )
+    return WeightedSFTTrainer(
+        model,
+        config,
+        Collator(TOKENIZER.pad_token_id, in_one_row),
+        Dataset.from_list(list(rows)),
+        processing_class=TOKENIZER,
+    )
 
 
 SETTINGS = {"bf16": False, "use_cpu": True, "report_to": "none", "save_strategy": "no", "disable_tqdm": True,
