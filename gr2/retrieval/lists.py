@@ -47,8 +47,8 @@ class PreRankers:
 
 
 def draw_lists(chosen: PreRankers, log: EventLog, positions: Positions, count: int) -> Top:
-    """The `count` best items at every position, int32 and float32 [positions, count]; fewer only where the catalogue has no
-    more items for the user.
+    """The `count` best items at every position, int32 and float32 [positions, count]; fewer only where the catalogue
+    has no more items for the user.
     """
     rank = make_ranker(chosen, log, count)
     rank = classic.fill_by_popularity(rank, log.counts(), chosen.exclude_seen)

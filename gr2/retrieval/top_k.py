@@ -12,7 +12,8 @@ from gr2.retrieval.queries import Top
 
 
 def read_top_k(path: str, item_ids: pl.Series, asked: pl.DataFrame) -> pl.DataFrame:
-    """`user_id`, `position`, `candidates` (best first), `scores` that do not rise; InputError names the row that is wrong.
+    """`user_id`, `position`, `candidates` (best first), `scores` that do not rise; InputError names the row that is
+    wrong.
 
     Without scores in the file they are minus the rank, counted from 0. A file with another ending than a table's is
     LLMRank's: `user<TAB>item item item`, for the last position asked of each user.
