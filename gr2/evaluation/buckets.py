@@ -54,9 +54,7 @@ def measure_slate_buckets(
     counts: dict[str, int] | None,
     resampling: Resampling,
 ) -> dict[str, dict]:
-    """The headline by the length of the history; with `counts`, events by item, also whether relevant items are found
-    theirs.
-    """
+    """The headline by the length of the history; with `counts`, events by item, also `found@k` by the relevant items'."""
     lengths = slates["history"].list.len().to_numpy()
     buckets = {"history": measure_buckets(lengths, HISTORY, values, [yardstick.headline], resampling)}
     if counts is not None:
