@@ -1,4 +1,4 @@
-"""`gr2 STAGE --config FILE [--key value ...]`: names every stage and hands over to it, nothing else."""
+"""`gr2 COMMAND [--config FILE] [--key value ...]`: names every command and hands over to it, nothing else."""
 
 import importlib
 import signal
@@ -6,30 +6,36 @@ import sys
 
 from gr2.errors import InputError
 from gr2.masking import mask
-from gr2.stages import STAGES
+from gr2.stages import FIT, GROUPS, STAGES
 
-OTHER = {
-    "run": (
-        "gr2.runner.pipeline",
-        "a pipeline recipe: its stages in order; finished ones are skipped, interrupted ones resume",
-    ),
+AROUND = {
+    "run": ("gr2.runner.pipeline", "a recipe: its stages in order; finished ones are skipped, interrupted ones resume"),
+    "recipes": ("gr2.runner.recipes", "the recipes that come with gr2; `gr2 recipes copy NAME` writes one here"),
     "env": ("gr2.runner.environment", "versions and hardware, for a bug report"),
 }
 
 
 def usage() -> str:
-    lines = ["usage: gr2 STAGE --config FILE [--key value ...]", "", "Stages, in the order in which data flows:", ""]
-    lines += [f"  {name:13} {about}" for name, about in STAGES.items()]
-    lines += ["", "Around them:", ""]
-    lines += [f"  {name:13} {about}" for name, (_, about) in OTHER.items()]
+    lines = ["usage: gr2 COMMAND [--config FILE] [--key value ...]", "", "Start here: gr2 run demo", ""]
+    for group, commands in GROUPS.items():
+        kinds = (
+            {"fit KIND": f"slates -> a small reranker's folder; KIND: {', '.join(FIT)}"} if "rerank" in commands else {}
+        )
+        shown = kinds | {name: about for name, about in commands.items() if not name.startswith("fit ")}
+        lines += [group, *describe(shown), ""]
+    lines += ["Around them", *describe({name: about for name, (_, about) in AROUND.items()})]
     lines += [
         "",
-        "`gr2 STAGE --help` lists a stage's options. YAML keys are the same options; the command line wins.",
-        "Start here: gr2 run --config recipes/demo/pipeline.yaml",
+        "In the order in which data flows. `gr2 COMMAND --help` lists a command's options; keys of the YAML file FILE are the",
+        "same options, and the command line wins.",
         "Exit codes: 0 done, 2 wrong input or arguments (nothing written), 130 interrupted (the same command goes on from",
         "there), 1 anything else: the machine failed (a full disk, a service), or gr2 did.",
     ]
     return "\n".join(lines)
+
+
+def describe(commands: dict[str, str]) -> list[str]:
+    return [f"  {name:18} {about}" for name, about in commands.items()]
 
 
 def main(words: list[str] | None = None) -> None:
@@ -42,15 +48,20 @@ def main(words: list[str] | None = None) -> None:
 
         print(f"gr2 {__version__}")
         return
-    if words[0] not in STAGES | OTHER:
-        sys.exit(_fail(f"'{words[0]}' is not a stage; one of: {', '.join(STAGES | OTHER)}"))
+    if words[0] == "fit" and words[1:2] in ([], ["-h"], ["--help"]):
+        print("\n".join(["usage: gr2 fit KIND [--config FILE] [--key value ...]", "", *describe(FIT)]))
+        sys.exit(0 if words[1:] else 2)
+    length = 2 if words[0] == "fit" else 1
+    command, words = " ".join(words[:length]), words[length:]
+    if command not in STAGES | AROUND:
+        sys.exit(_fail(f"'{command}' is no command; one of: {', '.join(STAGES | AROUND)}"))
     try:
-        if words[0] in OTHER:
-            importlib.import_module(OTHER[words[0]][0]).main(words[1:])
+        if command in AROUND:
+            importlib.import_module(AROUND[command][0]).main(words)
         else:
             from gr2.runner.stage import run_stage
 
-            run_stage(words[0], words[1:])
+            run_stage(command, words)
     except InputError as error:
         sys.exit(_fail(str(error)))
     except KeyboardInterrupt:

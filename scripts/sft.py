@@ -1,6 +1,6 @@
 """`gr2 sft` under accelerate or torchrun, for several processes; the same code and the same options.
 
-accelerate launch --config_file recipes/accelerate/ddp.yaml scripts/sft.py --config recipes/demo/sft.yaml
+accelerate launch --config_file recipes/accelerate/ddp.yaml scripts/sft.py --recipe demo --stage sft
 """
 
 import sys

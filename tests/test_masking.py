@@ -6,8 +6,8 @@ import pytest
 from gr2.cli import main
 from gr2.masking import mask, mask_options
 from gr2.options.declare import arg
-from gr2.options.parse import read_options
-from gr2.runner.stage import is_current
+from gr2.options.words import read_options
+from gr2.runner.current import why_run
 
 
 @pytest.mark.parametrize(("text", "masked"), [
@@ -69,4 +69,4 @@ def test_no_secret_reaches_a_file_or_the_terminal(tmp_path, monkeypatch, capsys)
     assert (
         "--hub_token ***" in json.loads(manifest)["command"] or "--hub_token '***'" in json.loads(manifest)["command"]
     )
-    assert is_current("rerank", read_options(words)) and not list(tmp_path.parent.glob("*.old-*"))
+    assert why_run("rerank", read_options(words)) == "" and not list(tmp_path.parent.glob("*.old-*"))

@@ -1,4 +1,4 @@
-"""What a production reranker knows about a candidate beside the text: the features of the small rerankers and of prompts."""
+"""What a production reranker knows of a candidate beside its text: features of small rerankers, and, in deciles, of prompts."""
 
 import numpy as np
 import polars as pl
@@ -12,20 +12,20 @@ NAMES = ("popularity", "recency", "rank", "top", "score", "similarity_last", "si
 
 
 class Features:
-    """Computes features of candidates from pretrain events and item vectors; nothing later is read."""
+    """Computes candidates' features from item vectors and pretrain events; later events are not read."""
 
     def __init__(self, events: pl.DataFrame, item_ids: pl.Series, vectors: np.ndarray):
         events = events.filter(pl.col("split") == "pretrain")
         order = "timestamp" if "timestamp" in events.columns else "position"
-        facts = events.group_by("item_id").agg(pl.len().alias("count"), pl.col(order).mean().alias("age"))
-        joined = pl.DataFrame({"item_id": item_ids}).join(facts, on="item_id", how="left", maintain_order="left")
+        known = events.group_by("item_id").agg(pl.len().alias("count"), pl.col(order).mean().alias("age"))
+        joined = pl.DataFrame({"item_id": item_ids}).join(known, on="item_id", how="left", maintain_order="left")
         self.popularity = np.log1p(joined["count"].fill_null(0).to_numpy())
         self.recency = joined["age"].rank().fill_null(0).to_numpy() / len(item_ids)
         self.row = {item_id: row for row, item_id in enumerate(item_ids)}
         self.vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    def of(self, slate: Slate) -> np.ndarray:
-        """float64 [K, len(NAMES)] for one slate; scores are standardised within the slate, 0 where there are none."""
+    def compute(self, slate: Slate) -> np.ndarray:
+        """float64 [K, len(NAMES)] of a slate's candidates; scores are standardised within the slate, 0 where there are none."""
         rows = np.array([self.row[item_id] for item_id in slate.candidates])
         past = np.array([self.row[item_id] for item_id in slate.history])
         similarity = self.vectors[rows] @ self.vectors[past].T

@@ -80,11 +80,13 @@ def read_json(path: str | Path) -> dict:
 
 
 def read_manifest(path: str | Path) -> dict:
-    """Reads a manifest; InputError where it lacks what gr2 looks up in one.
+    """Reads a manifest, or an unfinished stage's plan; InputError where it lacks what gr2 looks up in one.
 
-    `input_paths` are missing in those of gr2 0.1 and empty then.
+    `input_paths` are missing in manifests of gr2 0.1 and empty then.
     """
-    manifest = {"inputs": {}, "input_paths": []} | read_json(path)
+    manifest = (
+        {"inputs": {}, "input_paths": []} | ({} if Path(path).name == MANIFEST else {"outputs": {}}) | read_json(path)
+    )
     for name, kind in (("outputs", dict), ("inputs", dict), ("input_paths", list)):
         values = manifest.get(name)
         texts = [*values, *values.values()] if isinstance(values, dict) else values

@@ -24,12 +24,14 @@ class Loader(yaml.SafeLoader):
 def read_yaml(path: Path) -> dict:
     """A file's mapping of text keys to texts, numbers, booleans, null, and lists and mappings of these.
 
-    InputError where it is anything else: a folder, no YAML, a date, a set, an alias inside of what it stands for.
+    InputError for anything else: a folder, no YAML, a date, a set, an alias inside the value that it stands for.
     """
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: expected a YAML file, found a folder") from None
     except OSError as error:
         raise InputError(f"{path}: expected a YAML file, but {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

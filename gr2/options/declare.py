@@ -17,6 +17,7 @@ def arg(
     help: str = "",
     *,
     path: bool | str = False,
+    named: bool = False,
     least: float | None = None,
     above: float | None = None,
     most: float | None = None,
@@ -24,13 +25,18 @@ def arg(
 ) -> Any:
     """A dataclass field that is an option; without a default it is required; a list default is copied.
 
-    path: the value names an input file or folder (`name=file` in a list, too): the manifest records its sha256, and
-    `gr2 run` runs the stage again when it changed. A file's name here: where a recipe leaves the
-    option out, it is the latest file of that name. least, above, most, below: the range of a number, or of every number in
-    a list.
+    path: the value names an input file or folder (`NAME=FILE` in a list, too): the manifest records its sha256, and
+    `gr2 run` runs the stage again when it changed. A file's name here: in a recipe a stage's id stands for its file of that
+    name, and the latest one is taken where the option is left out, unless `named`, or a list with a default.
+    least, above, most, below: the range of a number, or of every number in a list.
     """
     limits = {"least": least, "above": above, "most": most, "below": below}
-    metadata = {"help": help, "path": path, "limits": {name: x for name, x in limits.items() if x is not None}}
+    metadata = {
+        "help": help,
+        "path": path,
+        "named": named,
+        "limits": {name: x for name, x in limits.items() if x is not None},
+    }
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: default.copy(), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

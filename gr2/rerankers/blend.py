@@ -1,26 +1,55 @@
 """Logistic blend of popularity, recency, rank, score and text similarity: small, and hard to beat."""
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json, write_json
+from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
+from gr2.rerankers.protocol import Inputs, Sampling, rank_by_scores
 from gr2.rerankers.record import FILES
 
 FILE = FILES["blend"]
 
 
-def fit(slates: list[Slate], features: Features, folder: str | Path, seed: int) -> dict[str, float]:
+class Blend:
+    def __init__(self, folder: str | Path, features: Features):
+        """InputError for a file that `train_blend` of these features did not write."""
+        path = Path(folder) / FILE
+        model = read_json(path)
+        self.features = features
+        try:
+            self.weights = np.array([model["weights"][name] for name in NAMES], dtype=float)
+            self.mean = np.array(model["mean"], dtype=float).reshape(len(NAMES))
+            self.scale = np.array(model["scale"], dtype=float).reshape(len(NAMES))
+        except (KeyError, TypeError, ValueError):
+            names = ", ".join(NAMES)
+            raise InputError(f"{path}: expected weights, mean and scale of {names}; run `gr2 fit` again") from None
+
+    @classmethod
+    def open(cls, folder: str, inputs: Inputs, sampling: Sampling) -> Self:
+        return cls(folder, inputs.features(folder))
+
+    def rank(self, slates: list[Slate]) -> list[Ranking]:
+        return rank_by_scores(slates, self.scores(slates))
+
+    def scores(self, slates: list[Slate]) -> list[np.ndarray]:
+        """One array of scores [K] per slate; higher is better."""
+        return [(self.features.compute(slate) - self.mean) / self.scale @ self.weights for slate in slates]
+
+
+def train_blend(slates: list[Slate], features: Features, folder: str | Path, seed: int) -> dict[str, float]:
     """Logistic regression on standardised features, one row per candidate; writes and returns weights by name.
 
     InputError where every candidate of every slate is relevant: there is nothing to tell apart.
     """
     from sklearn.linear_model import LogisticRegression
 
-    x = np.concatenate([features.of(slate) for slate in slates])
+    x = np.concatenate([features.compute(slate) for slate in slates])
     y = np.concatenate([np.array(slate.labels) > 0 for slate in slates])
     if y.all():
         raise InputError("fit blend: expected a train slate with a candidate that is not relevant, found none")
@@ -29,17 +58,3 @@ def fit(slates: list[Slate], features: Features, folder: str | Path, seed: int) 
     weights = dict(zip(NAMES, model.coef_[0].tolist(), strict=True))
     write_json(Path(folder) / FILE, {"weights": weights, "mean": mean.tolist(), "scale": scale.tolist()})
     return weights
-
-
-def score(slates: list[Slate], features: Features, folder: str | Path) -> list[np.ndarray]:
-    """One array of scores [K] per slate; higher is better. InputError for a file that `fit` of these features did not write."""
-    path = Path(folder) / FILE
-    model = read_json(path)
-    try:
-        weights = np.array([model["weights"][name] for name in NAMES], dtype=float)
-        mean, scale = (np.array(model[name], dtype=float).reshape(len(NAMES)) for name in ("mean", "scale"))
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"{path}: expected weights, mean and scale of {', '.join(NAMES)}; run `gr2 fit` again"
-        ) from None
-    return [(features.of(slate) - mean) / scale @ weights for slate in slates]

@@ -5,75 +5,89 @@ the label itself is what LightGBM gains by a rank. So any labels are fine, and i
 """
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
 from gr2.files.artifacts import write_text
+from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
+from gr2.rerankers.protocol import Inputs, Sampling, rank_by_scores
 from gr2.rerankers.record import FILES
-from gr2.stages.fit import Config
 
 FILE = FILES["lambdamart"]  # LightGBM's own text
-SHRINKAGE, TREES, PATIENCE = 0.05, 2000, 50  # PATIENCE: trees without a better NDCG on the slates to judge by
+SHRINKAGE, TREES, PATIENCE = 0.05, 2000, 50  # PATIENCE: trees without a better NDCG on the valid slates
 
 
-def fit(learned: list[Slate], judged: list[Slate], features: Features, config: Config) -> dict[str, float]:
-    """Grows trees on `learned` and keeps as many as are best on `judged`, by NDCG at `config.list_size`.
+class LambdaMART:
+    def __init__(self, folder: str | Path, features: Features):
+        """InputError for a file that LightGBM cannot read, and for a model of other features."""
+        import lightgbm
 
-    Every slate has a label above 0 and none below. Writes model.txt to the output folder; returns each feature's share of
-    what the splits gain. InputError where the slates are too few to split on anything.
+        path, self.features = Path(folder) / FILE, features
+        try:
+            self.model = lightgbm.Booster(model_file=path)
+        except lightgbm.basic.LightGBMError as error:
+            raise InputError(f"{path}: expected a model of LightGBM ({error})") from None
+        if self.model.feature_name() != list(NAMES):
+            raise InputError(f"{path}: expected a model of {', '.join(NAMES)}; run `gr2 fit` again")
+
+    @classmethod
+    def open(cls, folder: str, inputs: Inputs, sampling: Sampling) -> Self:
+        return cls(folder, inputs.features(folder))
+
+    def rank(self, slates: list[Slate]) -> list[Ranking]:
+        return rank_by_scores(slates, self.scores(slates))
+
+    def scores(self, slates: list[Slate]) -> list[np.ndarray]:
+        """One array of scores [K] per slate; higher is better."""
+        rows = [self.features.compute(slate) for slate in slates]
+        values = self.model.predict(np.concatenate(rows), num_threads=1)
+        return np.split(values, np.cumsum([len(row) for row in rows])[:-1])
+
+
+def train_lambdamart(
+    train: list[Slate], valid: list[Slate], features: Features, folder: str | Path, list_size: int, seed: int
+) -> dict[str, float]:
+    """Grows trees on `train` and keeps as many as are best on `valid`, by NDCG at `list_size`.
+
+    Every slate has a label above 0 and none below. Writes model.txt; returns each feature's share of what the splits gain.
+    InputError where the slates are too few to split on anything.
     """
     import lightgbm
 
-    gains = np.unique(np.concatenate([slate.labels for slate in learned + judged]))
+    gains = np.unique(np.concatenate([slate.labels for slate in train + valid]))
     options = {
         "objective": "lambdarank",
-        "eval_at": config.list_size,
+        "eval_at": list_size,
         "label_gain": gains.tolist(),
         "learning_rate": SHRINKAGE,
-        "seed": config.seed,
+        "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
         "num_threads": 1,
         "verbosity": -1,
     }
-    train = dataset(learned, features, gains, options)
-    model = lightgbm.train(options, train, TREES, valid_sets=[dataset(judged, features, gains, options, train)],
-                           callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)])  # fmt: skip
+    train_set = make_dataset(train, features, gains, options)
+    valid_set = make_dataset(valid, features, gains, options, train_set)
+    stopping = lightgbm.early_stopping(PATIENCE, verbose=False)
+    model = lightgbm.train(options, train_set, TREES, valid_sets=[valid_set], callbacks=[stopping])
     share = model.feature_importance("gain")
     if not share.any():
-        raise InputError(f"{config.slates}: no feature splits its {len(learned)} train slates; expected more of them")
-    write_text(Path(config.output_dir) / FILE, model.model_to_string())
+        raise InputError(f"fit lambdamart: no feature splits the {len(train)} train slates; expected more of them")
+    write_text(Path(folder) / FILE, model.model_to_string())
     ((metric, ndcg),) = model.best_score["valid_0"].items()
-    print(
-        f"{len(learned)} slates to learn, {len(judged)} to judge by: {model.best_iteration} trees, {metric} {ndcg:.3f}"
-    )
+    print(f"{len(train)} train slates, {len(valid)} valid: {model.best_iteration} trees, {metric} {ndcg:.3f}")
     return dict(zip(NAMES, (share / share.sum()).tolist(), strict=True))
 
 
-def dataset(slates: list[Slate], features: Features, gains: np.ndarray, options: dict, reference=None):
-    """LightGBM's Dataset: a row a candidate, a group a slate; binned as `reference` is."""
+def make_dataset(slates: list[Slate], features: Features, gains: np.ndarray, options: dict, reference=None):
+    """LightGBM's Dataset: a row per candidate, a group per slate; binned as `reference` is."""
     import lightgbm
 
     ranks = np.searchsorted(gains, np.concatenate([slate.labels for slate in slates]))
     groups = [len(slate.candidates) for slate in slates]
-    rows = np.concatenate([features.of(slate) for slate in slates])
+    rows = np.concatenate([features.compute(slate) for slate in slates])
     return lightgbm.Dataset(rows, ranks, reference, group=groups, feature_name=list(NAMES), params=options)
-
-
-def score(slates: list[Slate], features: Features, folder: str | Path) -> list[np.ndarray]:
-    """One array of scores [K] per slate; higher is better. InputError for a file that LightGBM cannot read."""
-    import lightgbm
-
-    path = Path(folder) / FILE
-    try:
-        model = lightgbm.Booster(model_file=path)
-    except lightgbm.basic.LightGBMError as error:
-        raise InputError(f"{path}: expected a model of LightGBM ({error})") from None
-    if model.feature_name() != list(NAMES):
-        raise InputError(f"{path}: expected a model of {', '.join(NAMES)}; run `gr2 fit` again")
-    rows = [features.of(slate) for slate in slates]
-    values = model.predict(np.concatenate(rows), num_threads=1)
-    return np.split(values, np.cumsum([len(row) for row in rows])[:-1])

@@ -6,35 +6,45 @@ share[i]. It is the ceiling of any reranker there; the `oracle` knows what was d
 
 import re
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from gr2.errors import InputError
+from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
+from gr2.rerankers.protocol import Inputs, Sampling, rank_by_scores
 from gr2.rerankers.record import FILES
 
 FILE = FILES["latent"]
 NUMBER = re.compile(r"\d+$")
 
 
-def score(slates: list[Slate], folder: str | Path) -> list[np.ndarray]:
-    """One array of probabilities [K], up to a factor, per slate."""
-    from safetensors.numpy import load_file
+class Latent:
+    def __init__(self, folder: str | Path):
+        from safetensors.numpy import load_file
 
-    latent = load_file(Path(folder) / FILE)
-    genre = latent["genre"]
-    scores = []
-    for slate in slates:
-        user, last = row(slate.user_id, latent["taste"]), row(slate.history[-1], genre)
-        rows = np.array([row(item_id, genre) for item_id in slate.candidates])
-        odds = latent["taste"][user] * latent["follows"][genre[last]]
-        scores.append(odds[genre[rows]] * latent["share"][rows])
-    return scores
+        self.latent = load_file(Path(folder) / FILE)
+
+    @classmethod
+    def open(cls, folder: str, inputs: Inputs, sampling: Sampling) -> Self:
+        return cls(folder)
+
+    def rank(self, slates: list[Slate]) -> list[Ranking]:
+        return rank_by_scores(slates, [self.odds(slate) for slate in slates])
+
+    def odds(self, slate: Slate) -> np.ndarray:
+        """The candidates' probabilities [K], up to a factor."""
+        genre, taste = self.latent["genre"], self.latent["taste"]
+        user, last = row_of(slate.user_id, taste), row_of(slate.history[-1], genre)
+        rows = np.array([row_of(item_id, genre) for item_id in slate.candidates])
+        odds = taste[user] * self.latent["follows"][genre[last]]
+        return odds[genre[rows]] * self.latent["share"][rows]
 
 
-def row(name: str, array: np.ndarray) -> int:
+def row_of(name: str, array: np.ndarray) -> int:
     """`item007` -> 7, the row of a latent array; InputError where it has none."""
-    found = NUMBER.search(name)
-    if not found or int(found[0]) >= len(array):
-        raise InputError(f"reranker latent: expected slates of this folder's synthetic world, found the id '{name}'")
-    return int(found[0])
+    number = NUMBER.search(name)
+    if not number or int(number[0]) >= len(array):
+        raise InputError(f"--reranker latent: expected slates of this folder's synthetic world, found the id '{name}'")
+    return int(number[0])

@@ -1,4 +1,4 @@
-"""`reranker.json`: what a folder of `gr2 fit` holds, and the items and IDs that it was fitted on.
+"""`reranker.json`: the kind of reranker in a folder of `gr2 fit`, and the items and semantic IDs that it was fitted on.
 
 A folder is opened by this record, never by whichever file is found first.
 """
@@ -20,17 +20,16 @@ MODEL_TYPES = {
     "goalrank": "list_writer",
     "evaluator": "lookahead_evaluator",
 }
-LANGUAGE_MODEL = "language model"
 
 
 def write_record(folder: str | Path, kind: str, catalogue: Catalogue | None = None) -> None:
-    """Call it when the model is there; `catalogue`: the one that was learned from, by those that write lists."""
+    """To be written after the model; `catalogue`: the one that a list writer or an evaluator was fitted on."""
     fitted_on = {"semantic_ids": ids_digest(catalogue)} if catalogue else {}
     write_json(Path(folder) / RECORD, {"kind": kind, **fitted_on})
 
 
 def kind_of(folder: str | Path) -> str:
-    """A kind of `gr2 fit`, `latent`, `sasrec`, or `language model`.
+    """A kind of `gr2 fit`, `latent`, `sasrec` or `language model`.
 
     InputError where the folder holds no reranker, the files of two, or a model of `gr2 fit` without its record.
     """
@@ -38,7 +37,7 @@ def kind_of(folder: str | Path) -> str:
     found = [name for name in (*FILES.values(), NETWORK) if (folder / name).exists()]
     if len(found) > 1:
         raise InputError(
-            f"{folder}: it holds the files of two rerankers ({', '.join(found)}); make one of them in a folder of its own"
+            f"{folder}: it holds the files of two rerankers ({', '.join(found)}); make one of them in another folder"
         )
     if not found:
         raise InputError(f"{folder}: no reranker; expected a folder of `gr2 fit`, `gr2 sasrec` or a language model")
@@ -49,23 +48,21 @@ def kind_of(folder: str | Path) -> str:
             raise InputError(f"{folder / RECORD}: expected a kind of `gr2 fit`, found {kind!r}")
         if [FILES.get(kind, NETWORK)] != found or MODEL_TYPES.get(kind) != model_type:
             raise InputError(
-                f"{folder}: {RECORD} says {kind}, but {found[0]} is another model's; make it in a folder of its own"
+                f"{folder}: {RECORD} says {kind}, but {found[0]} is another model's; run `gr2 fit` in an empty folder"
             )
         return kind
     if found == [FILES["latent"]]:
         return "latent"
     if found != [NETWORK] or model_type in MODEL_TYPES.values():
         raise InputError(f"{folder}: {RECORD} is missing; run `gr2 fit` again")
-    return "sasrec" if model_type == "sasrec" else LANGUAGE_MODEL
+    return "sasrec" if model_type == "sasrec" else "language model"
 
 
 def check_kind(folder: str | Path, kinds: tuple[str, ...], option: str) -> None:
     """InputError unless the folder that `--option` names is one of these kinds."""
     kind = kind_of(folder)
     if kind not in kinds:
-        raise InputError(
-            f"--{option} {folder}: expected a folder of `gr2 fit --kind {' or '.join(kinds)}`, found {kind}"
-        )
+        raise InputError(f"--{option} {folder}: expected a folder of `gr2 fit {' or '.join(kinds)}`, found {kind}")
 
 
 def check_ids(folder: str | Path, catalogue: Catalogue) -> None:
@@ -77,7 +74,7 @@ def check_ids(folder: str | Path, catalogue: Catalogue) -> None:
 
 
 def ids_digest(catalogue: Catalogue) -> str:
-    """A fingerprint of every item's semantic ID, in the items' order."""
+    """SHA-256 of every item's semantic ID, in the items' order."""
     digest = hashlib.sha256(order_digest(catalogue.item_ids).encode())
     for item_id in catalogue.item_ids:
         digest.update(f"\n{catalogue.codes[item_id]}".encode())

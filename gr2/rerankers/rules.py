@@ -1,33 +1,50 @@
-"""Orders that need no training: rankings [item ids] for slates, each a permutation of the candidates."""
+"""Orders that need no training. Ties keep the input order."""
 
 import random
+from dataclasses import dataclass
+from typing import Self
 
+from gr2.data.splits import read_popularity
 from gr2.errors import InputError
+from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
+from gr2.rerankers.protocol import Inputs, Sampling
 
 NAMES = ("input_order", "reversed", "random", "oracle", "popularity", "rarest")
+BY_POPULARITY = ("popularity", "rarest")
 
 
-def rank(name: str, slates: list[Slate], popularity: dict[str, int], seed: int) -> list[list[str]]:
-    """`oracle` sorts by label: the ceiling. `reversed`, the input order, and `rarest`, `popularity`'s: where these are good, how
-    slates were made tells what is relevant. Ties keep the input order.
+@dataclass(frozen=True)
+class Rule:
+    """`oracle` sorts by label: the ceiling. `reversed`, the input order, and `rarest`, `popularity`'s: where these are
+    good, how slates were made tells what is relevant.
     """
-    rankings = []
-    for slate in slates:
+
+    name: str
+    popularity: dict[str, int]  # pretrain events by item, of BY_POPULARITY
+    seed: int = 0
+
+    @classmethod
+    def open(cls, name: str, inputs: Inputs, sampling: Sampling) -> Self:
+        if name not in BY_POPULARITY:
+            return cls(name, {}, sampling.seed)
+        inputs.require(name, "interactions")
+        return cls(name, read_popularity(inputs.interactions))
+
+    def rank(self, slates: list[Slate]) -> list[Ranking]:
+        return [Ranking(slate.slate_id, self.order(slate)) for slate in slates]
+
+    def order(self, slate: Slate) -> list[str]:
         candidates = slate.candidates
-        if name == "input_order":
-            ranking = list(candidates)
-        elif name == "reversed":
-            ranking = candidates[::-1]
-        elif name == "random":
-            ranking = random.Random(f"{seed} {slate.slate_id}").sample(candidates, len(candidates))
-        elif name == "oracle":
+        if self.name == "input_order":
+            return list(candidates)
+        if self.name == "reversed":
+            return candidates[::-1]
+        if self.name == "random":
+            return random.Random(f"{self.seed} {slate.slate_id}").sample(candidates, len(candidates))
+        if self.name == "oracle":
             if not slate.labels:
-                raise InputError(f"reranker oracle: slate '{slate.slate_id}' has no labels")
-            label = dict(zip(candidates, slate.labels, strict=True))
-            ranking = sorted(candidates, key=lambda item_id: -label[item_id])
-        else:
-            sign = 1 if name == "rarest" else -1
-            ranking = sorted(candidates, key=lambda item_id: sign * popularity.get(item_id, 0))
-        rankings.append(ranking)
-    return rankings
+                raise InputError(f"--reranker oracle: expected labels, slate_id '{slate.slate_id}' has none")
+            return sorted(candidates, key=lambda item_id: -slate.grades[item_id])
+        sign = 1 if self.name == "rarest" else -1
+        return sorted(candidates, key=lambda item_id: sign * self.popularity.get(item_id, 0))

@@ -5,34 +5,54 @@ which looked further back.
 """
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import polars as pl
-import torch
 
 from gr2.data.catalogue import order_digest
 from gr2.errors import InputError
+from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
+from gr2.files.tables import read_items
 from gr2.metrics import pad
-from gr2.retrieval.sasrec import SASRec
+from gr2.rerankers.protocol import Inputs, Sampling, rank_by_scores
 
 BLOCK = 512  # slates scored at a time
 
 
-def score(slates: list[Slate], item_ids: pl.Series, folder: str | Path) -> list[np.ndarray]:
-    """One array of scores [K] per slate; InputError where the model was trained on other items than `item_ids`."""
-    model = SASRec.from_pretrained(folder).eval()
-    if model.config.items_digest != order_digest(item_ids):
-        raise InputError(f"{folder}: it was trained on other items, or another order, than the items file")
-    row = {item_id: at for at, item_id in enumerate(item_ids)}
-    found = []
-    for start in range(0, len(slates), BLOCK):
-        part = slates[start : start + BLOCK]
-        pasts = [[row[item_id] for item_id in slate.history[-model.config.length :]] for slate in part]
-        last = torch.tensor([len(past) - 1 for past in pasts])
-        items = torch.from_numpy(pad(pasts, -1))
-        with torch.inference_mode():
-            states = model.encode(items, torch.arange(items.shape[1]).expand_as(items))[torch.arange(len(part)), last]
-            scores = model.scores(states).double().numpy()
-        found += [own[[row[item_id] for item_id in slate.candidates]] for own, slate in zip(scores, part, strict=True)]
-    return found
+class SASRecReranker:
+    def __init__(self, folder: str | Path, item_ids: pl.Series):
+        """InputError where the model was trained on other items than `item_ids`."""
+        from gr2.retrieval.sasrec import SASRec
+
+        self.model = SASRec.from_pretrained(folder).eval()
+        if self.model.config.items_digest != order_digest(item_ids):
+            raise InputError(f"{folder}: it was trained on other items, or another order, than the items file")
+        self.row = {item_id: row for row, item_id in enumerate(item_ids)}
+
+    @classmethod
+    def open(cls, folder: str, inputs: Inputs, sampling: Sampling) -> Self:
+        return cls(folder, read_items(inputs.items)["item_id"])
+
+    def rank(self, slates: list[Slate]) -> list[Ranking]:
+        return rank_by_scores(slates, self.scores(slates))
+
+    def scores(self, slates: list[Slate]) -> list[np.ndarray]:
+        """One array of scores [K] per slate; higher is better."""
+        import torch
+
+        scores = []
+        for start in range(0, len(slates), BLOCK):
+            block = slates[start : start + BLOCK]
+            histories = [self.rows(slate.history[-self.model.config.length :]) for slate in block]
+            last = torch.tensor([len(history) - 1 for history in histories])
+            items = torch.from_numpy(pad(histories, -1))
+            with torch.inference_mode():
+                states = self.model.encode(items, torch.arange(items.shape[1]).expand_as(items))
+                of_items = self.model.scores(states[torch.arange(len(block)), last]).double().numpy()
+            scores += [row[self.rows(slate.candidates)] for row, slate in zip(of_items, block, strict=True)]
+        return scores
+
+    def rows(self, item_ids: list[str]) -> list[int]:
+        return [self.row[item_id] for item_id in item_ids]

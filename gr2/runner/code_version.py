@@ -11,17 +11,18 @@ import hashlib
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
+REGISTER = PACKAGE / "stages" / "__init__.py"  # the names of all commands, which no stage's output depends on
 
 
 def code_version(module: str) -> dict[str, str]:
     """`gr2.stages.sft` -> {"stages/sft.py": sha256, ...}: every file of the package that the module can reach."""
-    todo, found = [file_of(module)], set()
+    todo, found = [file_of(module)], {REGISTER}
     while todo:
         file = todo.pop()
         if file not in found:
             found.add(file)
             todo += named_files(file)
-    return {str(file.relative_to(PACKAGE)): digest(file) for file in sorted(found)}
+    return {str(file.relative_to(PACKAGE)): digest(file) for file in sorted(found - {REGISTER})}
 
 
 @functools.cache

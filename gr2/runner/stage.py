@@ -16,9 +16,13 @@ from gr2.errors import InputError
 from gr2.files import artifacts
 from gr2.masking import MASK, is_secret, mask, mask_options
 from gr2.options.declare import is_input
-from gr2.options.parse import config_file, describe_options, parse, read_options
+from gr2.options.help import describe_options
+from gr2.options.parse import parse
+from gr2.options.words import config_file, read_options
 from gr2.runner import environment, output_folder
 from gr2.runner.code_version import code_version
+from gr2.runner.lock import locked
+from gr2.runner.plan import recipe_words
 from gr2.stages import module_of
 
 
@@ -28,6 +32,7 @@ def run_stage(stage: str, words: list[str]) -> None:
     if "-h" in words or "--help" in words:
         print(describe_options(stage, module.Config, module.__doc__))
         return
+    words = recipe_words(stage, words)
     options = read_options(words)
     config = parse(stage, module.Config, options, config_file(words)[0])
     if int(os.environ.get("RANK", "0")) != 0:  # only the first process of several holds and describes the folder
@@ -37,7 +42,7 @@ def run_stage(stage: str, words: list[str]) -> None:
     started = time.monotonic()
     output_dir = Path(config.output_dir)
     plan = describe(stage, options, config)
-    with output_folder.locked(output_dir):
+    with locked(output_dir):
         claim = output_folder.claim(output_dir, plan)
         wait_for_all_processes()  # nobody looks for checkpoints before the folder is claimed
         try:
@@ -145,24 +150,3 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
     (output_dir / output_folder.STATE).unlink()
     output_folder.remove(output_dir / output_folder.REPLACED)
     print(f"gr2 {plan['stage']}: {output_dir} in {seconds:.1f} s, peak memory {memory / 2**30:.2f} GiB", flush=True)
-
-
-def is_current(stage: str, options: dict[str, list[str]]) -> bool:
-    """True if the output folder is finished and was made from these options, the same inputs and this code.
-
-    Raises InputError if a finished output no longer has the sha256 that its manifest recorded.
-    """
-    output_dir = Path(*options.get("output_dir", []))
-    if not (output_dir / artifacts.MANIFEST).exists() or (output_dir / output_folder.STATE).exists():
-        return False
-    manifest = artifacts.read_manifest(output_dir / artifacts.MANIFEST)
-    made_of = (manifest.get("stage"), manifest.get("options"), manifest.get("code"))
-    if made_of != (stage, mask_options(options), code_version(module_of(stage))):
-        return False
-    if hash_inputs(manifest["input_paths"], output_dir) != manifest["inputs"]:
-        return False
-    for name in manifest["outputs"]:
-        if not (output_dir / name).exists():
-            return False
-        artifacts.check_against_manifest(output_dir / name, artifacts.sha256(output_dir / name))
-    return True

@@ -37,7 +37,7 @@ def run(config: Config) -> None:
     features = load_features(config.items, config.interactions, config.embeddings)
     # facts
     slates, columns = slates_of(frame), [NAMES.index(name) for name in SHOWN]
-    values = [features.of(slate)[:, columns] for slate in slates]
+    values = [features.compute(slate)[:, columns] for slate in slates]
     train = [own for own, slate in zip(values, slates, strict=True) if slate.split == "train"]
     if not train:
         raise InputError(f"{config.slates}: column 'split': expected train slates, whose candidates set the levels")

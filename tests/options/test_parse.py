@@ -8,7 +8,9 @@ import yaml
 from gr2.cli import main
 from gr2.errors import InputError
 from gr2.options.declare import arg
-from gr2.options.parse import describe_options, mapping_options, parse, read_options
+from gr2.options.help import describe_options
+from gr2.options.parse import parse
+from gr2.options.words import mapping_options, read_options
 
 
 @dataclass
@@ -98,9 +100,8 @@ def test_no_file_is_needed():
         "--limit",
         "5",
     ]
-    assert parse("demo", Config, read_options(words)) == Config(
-        "a b.parquet", "out", "small", 1e-3, 10, ["p", "q", "r"], 5
-    )
+    expected = Config("a b.parquet", "out", "small", 1e-3, 10, ["p", "q", "r"], 5)
+    assert parse("demo", Config, read_options(words)) == expected
 
 
 def test_a_value_may_look_like_an_assignment():
@@ -162,7 +163,7 @@ def test_a_mapping_that_is_merged_into_another_may_be_changed_there(tmp_path):
 
 
 def test_a_file_that_is_a_folder(tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path}: expected a YAML file, but Is a directory"):
+    with pytest.raises(InputError, match=f"{tmp_path}: expected a YAML file, found a folder"):
         read_options(["--config", str(tmp_path)])
 
 

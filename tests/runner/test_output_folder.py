@@ -14,7 +14,7 @@ import pytest
 from gr2.cli import main
 from gr2.errors import InputError
 from gr2.files.artifacts import append_lines
-from gr2.runner import output_folder
+from gr2.runner.lock import locked
 from tests.helpers import gr2, refused
 
 
@@ -30,7 +30,7 @@ def names(folder):
 HOLD = """
 import sys, time
 from pathlib import Path
-from gr2.output_folder import locked
+from gr2.runner.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -133,7 +133,7 @@ def test_unfinished_work_of_other_code_is_moved_aside(world, tmp_path, monkeypat
         with pytest.raises(RuntimeError):
             main(["rerank", *words(world, out)])
     state = json.loads((out / "stage.json").read_text())
-    state["code"]["rerankers/rerank.py"] = "0"
+    state["code"]["stages/rerank.py"] = "0"
     (out / "stage.json").write_text(json.dumps(state))
     main(["rerank", *words(world, out)])
     assert "held unfinished work of another configuration, code or input" in capsys.readouterr().err
@@ -236,11 +236,11 @@ def test_an_output_folder_that_cannot_be_made_is_one_sentence(world):
 
 
 def test_folders_that_were_made_in_vain_go_again(tmp_path):
-    with output_folder.locked(tmp_path / "a/b/c"):
+    with locked(tmp_path / "a/b/c"):
         assert (tmp_path / "a/b/c/.lock").exists()
     assert names(tmp_path) == []
     (tmp_path / "own").mkdir()
-    with output_folder.locked(tmp_path / "own"):
+    with locked(tmp_path / "own"):
         pass
     assert names(tmp_path) == ["own"]
 

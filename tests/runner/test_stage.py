@@ -9,9 +9,10 @@ from gr2 import __version__
 from gr2.cli import main
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json, write_text
-from gr2.options.parse import read_options
+from gr2.options.words import read_options
 from gr2.runner.code_version import code_version
-from gr2.runner.stage import describe, is_current
+from gr2.runner.current import why_run
+from gr2.runner.stage import describe
 from gr2.stages import evaluate
 
 
@@ -25,7 +26,7 @@ def rerank(world, folder, **changed):
 
 
 def current(world, folder, **changed):
-    return is_current("rerank", read_options(words(world, folder, **changed)))
+    return why_run("rerank", read_options(words(world, folder, **changed))) == ""
 
 
 def sha256(path):
@@ -76,7 +77,7 @@ def test_a_finished_folder_is_current_until_something_differs(world, tmp_path):
     assert not current(world, out, slates=slates, seed=1)
     assert not current(world, out, slates=world.slates)
     assert not current(world, out, slates=slates, reranker="oracle")
-    assert not is_current("evaluate", read_options(words(world, out, slates=slates)))
+    assert why_run("evaluate", read_options(words(world, out, slates=slates))) != ""
 
     manifest = json.loads((out / "manifest.json").read_text())
     (out / "manifest.json").write_text(json.dumps(manifest | {"code": "older"}))
@@ -106,13 +107,13 @@ def test_the_evaluator_is_an_input(world, tmp_path):
     plan = describe("evaluate", options, config)
     assert set(plan["inputs"]) == {world.slates, str(tmp_path / "evaluator/config.json")}
     write_json(tmp_path / "out/manifest.json", plan | {"outputs": {}})
-    assert is_current("evaluate", options)
+    assert why_run("evaluate", options) == ""
     (tmp_path / "evaluator/more.json").write_text("{}")
-    assert not is_current("evaluate", options)
+    assert why_run("evaluate", options) != ""
     (tmp_path / "evaluator/more.json").unlink()
-    assert is_current("evaluate", options)
+    assert why_run("evaluate", options) == ""
     (tmp_path / "evaluator/config.json").write_text('{"epochs": 9}')
-    assert not is_current("evaluate", options)
+    assert why_run("evaluate", options) != ""
 
 
 def test_an_input_that_was_a_name_and_now_is_a_folder_is_a_change(world, tmp_path, monkeypatch):
@@ -121,10 +122,10 @@ def test_an_input_that_was_a_name_and_now_is_a_folder_is_a_change(world, tmp_pat
     options = {"slates": [world.slates], "top_k": ["own/model"], "output_dir": [str(tmp_path / "out")]}
     config = evaluate.Config(slates=world.slates, rankings=["r=r.parquet"], output_dir=options["output_dir"][0])
     write_json(tmp_path / "out/manifest.json", describe("evaluate", options, config) | {"outputs": {}})
-    assert is_current("evaluate", options)
+    assert why_run("evaluate", options) == ""
     (tmp_path / "own/model").mkdir(parents=True)
     (tmp_path / "own/model/config.json").write_text("{}")
-    assert not is_current("evaluate", options)
+    assert why_run("evaluate", options) != ""
 
 
 def test_an_output_that_changed_or_is_gone_is_noticed(world, tmp_path):
@@ -162,9 +163,9 @@ def test_the_table_of_the_users_own_ranker_is_an_input(world, tmp_path):
     own_words += ["--pre_ranker", "file", "--top_k", str(tmp_path / "top.parquet"), "--candidates", "1"]
     own_words += ["--output_dir", str(tmp_path / "out")]
     main(["slates", *own_words])
-    assert is_current("slates", read_options(own_words))
+    assert why_run("slates", read_options(own_words)) == ""
     table.head(30).write_parquet(tmp_path / "top.parquet")
-    assert not is_current("slates", read_options(own_words))
+    assert why_run("slates", read_options(own_words)) != ""
 
 
 def test_an_interrupted_stage_starts_again_and_ends_the_same(world, tmp_path):

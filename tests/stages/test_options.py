@@ -8,7 +8,8 @@ import pytest
 
 from gr2.errors import InputError
 from gr2.options.declare import is_input, is_required, library_options, limits_of
-from gr2.options.parse import describe_options, parse
+from gr2.options.help import describe_options
+from gr2.options.parse import parse
 from gr2.prompts.prompt import prompt_file
 from gr2.runner.stage import input_paths
 from gr2.stages import STAGES, module_of

@@ -1,9 +1,9 @@
 """The Lookahead Evaluator of DeGRe (2605.25749): how many items of a list, read from its start, will be relevant.
 
-Attention among an item's fields, here the codes of its semantic ID, then a causal Transformer over the list that looks at the
-user's history, then a head with P(V >= k) for k = 1 .. list_size, V = relevant items so far. The value of a prefix is
-V(prefix) = sum_k P(V >= k), its expected V. The loss is binary cross-entropy on 1[V >= k] at every prefix; its form is not
-published: ours, as are the sizes and the order k <= length, which is known and not learned.
+Attention among an item's fields, here the codes of its semantic ID, then a causal Transformer over the list that attends
+to the user's history, then a head with P(V >= k) for k = 1 .. list_size, V = relevant items so far. The value of a prefix
+is its expected V, sum_k P(V >= k). The loss is binary cross-entropy on 1[V >= k] at every prefix; its form is not
+published: ours, as are the sizes and that k <= length is given, not learned.
 """
 
 import torch
@@ -16,7 +16,7 @@ from gr2.rerankers.list_writer.layers import Attention, Cache, Decoder, Encoder
 
 
 class EvaluatorConfig(PretrainedConfig):
-    """levels, codes: of the semantic IDs; list_size, history: the most that is read of each."""
+    """levels, codes: of the semantic IDs; list_size, history: the longest list and history that it reads."""
 
     model_type = "lookahead_evaluator"
 
@@ -48,7 +48,7 @@ class Evaluator(PreTrainedModel):
         self.code = nn.Embedding(config.levels * config.codes, size)
         self.fields = Attention(size, config.heads)
         self.recency = nn.Embedding(max(1, config.history), size)
-        self.anyone = nn.Parameter(torch.zeros(size))  # what is known of a user without a history
+        self.anyone = nn.Parameter(torch.zeros(size))  # the history's first position: a user without any has this one
         self.step = nn.Embedding(config.list_size, size)
         self.dropout = nn.Dropout(config.dropout)
         self.encoder = Encoder(size, config.heads, config.encoder_layers, config.dropout)
@@ -61,35 +61,35 @@ class Evaluator(PreTrainedModel):
             nn.init.normal_(module.weight, std=0.02)
 
     def items(self, codes: torch.Tensor) -> torch.Tensor:
-        """Codes int64 [n, items, levels] -> float [n, items, size]; what stands for no item is of no account."""
+        """Codes int64 [n, items, levels] -> float [n, items, size]; padding (code NONE) returns arbitrary values: mask them."""
         offset = torch.arange(self.config.levels, device=codes.device) * self.config.codes
         fields = self.code(codes.clamp(min=0) + offset).flatten(0, 1)
         return (fields + self.fields(fields, *self.fields.keys(fields))).sum(1).unflatten(0, codes.shape[:2])
 
-    def read(self, requests: Requests) -> tuple[Cache, torch.Tensor]:
-        """What lists look at of the users: memory, and bool [n, 1 + H], which places of it are there."""
-        past = self.items(requests.history) + self.recency.weight[: requests.history.shape[1]]
-        states = torch.cat([self.anyone.expand(len(past), 1, -1), past], 1)
-        seen = torch.cat([requests.past.new_ones(len(past), 1), requests.past], 1)
-        states = self.encoder(self.dropout(states), seen)
-        return self.decoder.memory(states), seen
+    def encode(self, requests: Requests) -> tuple[Cache, torch.Tensor]:
+        """The users' memory, which lists attend to, and its mask, bool [n, 1 + H]."""
+        history = self.items(requests.history) + self.recency.weight[: requests.history.shape[1]]
+        states = torch.cat([self.anyone.expand(len(history), 1, -1), history], 1)
+        mask = torch.cat([requests.history_mask.new_ones(len(history), 1), requests.history_mask], 1)
+        states = self.encoder(self.dropout(states), mask)
+        return self.decoder.memory(states), mask
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
-        """States [..., size] -> logits of P(V >= k), float [..., list_size], falling in k."""
+        """States [..., size] -> logits of P(V >= k), float [..., list_size], decreasing in k."""
         raw = self.head(states)
-        falls = torch.cat([torch.zeros_like(raw[..., :1]), softplus(raw[..., 1:])], -1)
-        return raw[..., :1] - falls.cumsum(-1)
+        decreases = torch.cat([torch.zeros_like(raw[..., :1]), softplus(raw[..., 1:])], -1)
+        return raw[..., :1] - decreases.cumsum(-1)
 
     def possible(self, lengths: torch.Tensor) -> torch.Tensor:
         """Lengths [t] -> bool [t, list_size]: a prefix has no more relevant items than items."""
         return torch.arange(1, self.config.list_size + 1, device=lengths.device) <= lengths[:, None]
 
-    def along(self, requests: Requests, lists: torch.Tensor) -> torch.Tensor:
-        """Logits of P(V >= k) after every item of lists int64 [n, lists, m], places: [n, lists, m, list_size]."""
-        memory, seen = self.read(requests)
-        chosen = lists.clamp(min=0).flatten(1)[..., None].expand(-1, -1, self.config.levels)
-        items = self.items(requests.candidates.gather(1, chosen)).view(-1, lists.shape[2], self.config.hidden_size)
-        states, _ = self.decoder(self.dropout(items + self.step.weight[: lists.shape[2]]), memory, seen)
+    def prefix_logits(self, requests: Requests, lists: torch.Tensor) -> torch.Tensor:
+        """Logits of P(V >= k) after every item of lists of indices int64 [n, lists, m]: [n, lists, m, list_size]."""
+        memory, mask = self.encode(requests)
+        index = lists.clamp(min=0).flatten(1)[..., None].expand(-1, -1, self.config.levels)
+        items = self.items(requests.candidates.gather(1, index)).view(-1, lists.shape[2], self.config.hidden_size)
+        states, _ = self.decoder(self.dropout(items + self.step.weight[: lists.shape[2]]), memory, mask)
         return self.logits(states).unflatten(0, lists.shape[:2])
 
     def probabilities(self, logits: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -99,16 +99,16 @@ class Evaluator(PreTrainedModel):
     def forward(
         self, history: torch.Tensor, candidates: torch.Tensor, lists: torch.Tensor, outcomes: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """lists: int64 [n, lists, m], places, NONE past an end; outcomes: int64, the same shape, V of every prefix.
+        """lists: int64 [n, lists, m] of indices, NONE past an end; outcomes: int64 [n, lists, m], V of every prefix.
 
         Returns the loss, and `probabilities` float [n, lists, list_size], P(V >= k) of the whole lists.
         """
-        logits, there = self.along(Requests(history, candidates), lists), (lists != NONE)[..., None]
+        logits, mask = self.prefix_logits(Requests(history, candidates), lists), (lists != NONE)[..., None]
         lengths = torch.arange(1, lists.shape[2] + 1, device=lists.device)
         reached = outcomes[..., None] >= torch.arange(1, self.config.list_size + 1, device=lists.device)
         losses = binary_cross_entropy_with_logits(logits, reached.to(logits.dtype), reduction="none")
-        counted = there & self.possible(lengths)
-        last = there.sum(2, keepdim=True).expand(-1, -1, -1, self.config.list_size) - 1
+        counted = mask & self.possible(lengths)
+        last = mask.sum(2, keepdim=True).expand(-1, -1, -1, self.config.list_size) - 1
         return {
             "loss": (losses * counted).sum() / counted.sum(),
             "probabilities": self.probabilities(logits, lengths).gather(2, last).squeeze(2),

@@ -1,4 +1,4 @@
-"""Lists that nobody was shown, found by beam search under the evaluator (DeGRe, 2605.25749); with room for all, an enumeration."""
+"""Beam search for high-value lists (DeGRe, 2605.25749); exhaustive when `beams` is at least the number of lists."""
 
 from math import log2
 from typing import NamedTuple
@@ -11,38 +11,40 @@ from gr2.rerankers.list_writer.batch import NONE
 
 
 class Mined(NamedTuple):
-    """lists: int64 [n, B, m], places, best first; scores: float [n, B], -inf where a request has no more lists; values: float
-    [n, B, m, K], V of each list's prefix with each candidate appended."""
+    """Lists of n requests, B of each, best first."""
 
-    lists: torch.Tensor
-    scores: torch.Tensor
-    values: torch.Tensor
+    lists: torch.Tensor  # int64 [n, B, m] of indices
+    scores: torch.Tensor  # float [n, B], -inf where a request has no more lists
+    values: torch.Tensor  # float [n, B, m, K], V of each list's prefix with each candidate appended
 
 
-def mine(lookahead: Lookahead | Labels, there: torch.Tensor, size: int, beams: int) -> Mined:
-    """The `beams` best lists of at most `size` items for each request by the search; there: bool [n, K]."""
-    (n, count), device = there.shape, there.device
+def mine(lookahead: Lookahead | Labels, mask: torch.Tensor, size: int, beams: int) -> Mined:
+    """The search's `beams` best lists for each request, of `size` items or all its candidates; mask: bool [n, K]."""
+    (n, count), device = mask.shape, mask.device
     lists = torch.full((n, 1, size), NONE, device=device)
     values = torch.zeros(n, 1, size, count, device=device)
-    total, before, left = torch.zeros(n, 1, device=device), torch.zeros(n, 1, device=device), there[:, None]
-    for place in range(size):
+    total, before, left = torch.zeros(n, 1, device=device), torch.zeros(n, 1, device=device), mask[:, None]
+    for position in range(size):
         width = lists.shape[1]
         value = lookahead.values(n * width).view(n, width, count)
         over = ~left.any(2, keepdim=True)  # nothing left: the list goes on without an item, once
-        open_ = left | over & (torch.arange(count, device=device) == 0)
-        gained = torch.where(over, 0.0, (value - before[..., None]) / log2(place + 2))
-        reached = (total[..., None] + gained).masked_fill(~open_, -torch.inf).flatten(1)
+        allowed = left | over & (torch.arange(count, device=device) == 0)
+        gain = torch.where(over, 0.0, (value - before[..., None]) / log2(position + 2))
+        reached = (total[..., None] + gain).masked_fill(~allowed, -torch.inf).flatten(1)
         total, best = reached.topk(min(beams, width * count), dim=1)
         parent, chosen = best // count, best % count
         rows = torch.arange(n, device=device)[:, None]
         ended = over[rows, parent, 0]
         before = torch.where(ended, before[rows, parent], value[rows, parent, chosen])
         lists, values, left = lists[rows, parent], values[rows, parent], left[rows, parent].clone()
-        lists[:, :, place] = chosen.masked_fill(ended, NONE)
-        values[:, :, place] = value[rows, parent]
+        lists[:, :, position] = chosen.masked_fill(ended, NONE)
+        values[:, :, position] = value[rows, parent]
         left.scatter_(2, chosen[..., None], False)
-        if place + 1 < size:  # of whole lists nothing more is asked
+        if position + 1 < size:  # whole lists are not extended
             lookahead.keep((parent + rows * width).flatten(), chosen.flatten())
     missing = beams - lists.shape[1]
-    return Mined(pad(lists, (0, 0, 0, missing), value=NONE), pad(total, (0, missing), value=-torch.inf),
-                 pad(values, (0, 0, 0, 0, 0, missing)))  # fmt: skip
+    return Mined(
+        lists=pad(lists, (0, 0, 0, missing), value=NONE),
+        scores=pad(total, (0, missing), value=-torch.inf),
+        values=pad(values, (0, 0, 0, 0, 0, missing)),
+    )

@@ -1,42 +1,63 @@
-"""Slates as tensors for rerankers that write lists: codes of the history's items and of the candidates, and labels."""
+"""Slates as tensors for rerankers that write lists: as read (`Requests`), as encoded (`Encoded`), and their labels."""
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 
 from gr2.data.catalogue import Catalogue
 from gr2.files.slates import Slate
+from gr2.rerankers.list_writer.layers import Cache
 
-NONE = -1  # past a slate's end, in codes and in lists
+NONE = -1  # padding, in codes and in lists
 
 
 class Requests(NamedTuple):
-    """history: int64 [n, H, levels], newest first; candidates: int64 [n, K, levels]; both NONE where there is no item."""
+    """What is read of n slates; both are NONE where they are padded."""
 
-    history: torch.Tensor
-    candidates: torch.Tensor
+    history: torch.Tensor  # int64 [n, H, levels], newest first
+    candidates: torch.Tensor  # int64 [n, K, levels]
 
     @property
-    def past(self) -> torch.Tensor:
+    def history_mask(self) -> torch.Tensor:
         """bool [n, H]"""
         return self.history[..., 0] != NONE
 
     @property
-    def there(self) -> torch.Tensor:
+    def mask(self) -> torch.Tensor:
         """bool [n, K]"""
         return self.candidates[..., 0] != NONE
 
 
-def read(slates: list[Slate], catalogue: Catalogue, history: int) -> Requests:
+@dataclass(frozen=True)
+class Encoded:
+    """What the decoder needs of n requests, or of several lists of each (`repeat`)."""
+
+    codes: torch.Tensor  # int64 [n, K, levels], of the candidates in the order in which they are read
+    order: torch.Tensor  # int64 [n, K], the index of each in the request
+    mask: torch.Tensor  # bool [n, K], false for padding
+    vectors: torch.Tensor  # float [n, K, size], the sums of their codes' vectors
+    states: torch.Tensor  # float [n, K, size], the encoder's
+    start: torch.Tensor  # float [n, 1, size], the decoder's first input
+    memory: Cache  # of the K candidates and H items of history; a request's once, however many lists it has
+    memory_mask: torch.Tensor  # bool [requests, K + H]
+
+    def repeat(self, times: int) -> Self:
+        """For `times` adjacent lists of every request."""
+        names = ("codes", "order", "mask", "vectors", "states", "start")
+        return replace(self, **{name: vars(self)[name].repeat_interleave(times, 0) for name in names})
+
+
+def read_requests(slates: list[Slate], catalogue: Catalogue, history: int) -> Requests:
     """The last `history` items of each slate's history, and its candidates in the order that they have there."""
     return Requests(
-        codes([slate.history[: -history - 1 : -1] for slate in slates], catalogue),
-        codes([slate.candidates for slate in slates], catalogue),
+        read_codes([slate.history[: -history - 1 : -1] for slate in slates], catalogue),
+        read_codes([slate.candidates for slate in slates], catalogue),
     )
 
 
-def codes(rows: list[list[str]], catalogue: Catalogue) -> torch.Tensor:
+def read_codes(rows: list[list[str]], catalogue: Catalogue) -> torch.Tensor:
     """Lists of item ids -> int64 [n, longest, levels]."""
     table = np.full((len(rows), max(map(len, rows)), catalogue.levels), NONE)
     for row, item_ids in zip(table, rows, strict=True):
@@ -44,10 +65,10 @@ def codes(rows: list[list[str]], catalogue: Catalogue) -> torch.Tensor:
     return torch.from_numpy(table)
 
 
-def canonical(candidates: torch.Tensor) -> torch.Tensor:
-    """Places int64 [n, K] that sort candidates [n, K, levels] by their codes, padding last: an order that no input order decides.
+def canonical_order(candidates: torch.Tensor) -> torch.Tensor:
+    """Indices int64 [n, K] that sort candidates [n, K, levels] by their codes, padding last.
 
-    Semantic IDs are unique, so there are no ties.
+    Order-invariant: it depends on the candidates' codes only, which are unique, so there are no ties.
     """
     key = torch.zeros_like(candidates[..., 0])
     base = candidates.max() + 2
@@ -56,7 +77,17 @@ def canonical(candidates: torch.Tensor) -> torch.Tensor:
     return key.masked_fill(candidates[..., 0] == NONE, torch.iinfo(torch.int64).max).argsort(dim=1, stable=True)
 
 
-def labels(slates: list[Slate], width: int) -> torch.Tensor:
+def to_request(lists: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Lists [n, m] of indices in the order read -> indices in the request's own order; order: int64 [n, K]."""
+    return order.gather(1, lists.clamp(min=0)).masked_fill(lists == NONE, NONE)
+
+
+def from_request(lists: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Lists [n, m] of indices in a request's own order -> indices in the order read."""
+    return order.argsort(1).gather(1, lists.clamp(min=0)).masked_fill(lists == NONE, NONE)
+
+
+def read_labels(slates: list[Slate], width: int) -> torch.Tensor:
     """float32 [n, width], 0 past a slate's end."""
     table = torch.zeros(len(slates), width)
     for row, slate in zip(table, slates, strict=True):

@@ -1,0 +1,105 @@
+"""A language model as a reranker: prompt, sample, parse; an unusable answer leaves the input order as it is."""
+
+import hashlib
+import time
+from dataclasses import asdict
+from functools import cached_property
+from typing import Self
+
+from tqdm import tqdm
+
+from gr2.files.artifacts import files_below, sha256
+from gr2.files.partial import Partial
+from gr2.files.rankings import Ranking
+from gr2.files.slates import Slate
+from gr2.prompts.answer import parse
+from gr2.prompts.checks import check_answer
+from gr2.prompts.history import fit_history
+from gr2.prompts.prompt import answer_schema, load_prompt, prompt_file, render
+from gr2.prompts.room import check_room
+from gr2.rerankers.protocol import Inputs, Sampling
+from gr2.samplers.base import Sampler, open_sampler
+
+PARTIAL = "answers.partial"
+
+
+class LanguageModel:
+    def __init__(self, folder: str, inputs: Inputs, sampling: Sampling):
+        """InputError where the model was not taught the catalogue's semantic IDs."""
+        from gr2.language_model.loading import load_tokenizer
+        from gr2.language_model.taught_ids import check_taught
+
+        self.folder, self.inputs, self.sampling = folder, inputs, sampling
+        catalogue = inputs.catalogue(folder)
+        self.prompt = load_prompt(sampling.prompt)
+        self.tokenizer = load_tokenizer(folder)
+        check_taught(folder, self.tokenizer, catalogue, inputs.semantic_ids)
+        self.catalogue = catalogue.safe_for(self.tokenizer)
+
+    @classmethod
+    def open(cls, folder: str, inputs: Inputs, sampling: Sampling) -> Self:
+        return cls(folder, inputs, sampling)
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """Loaded with the first batch: what can be known to go wrong is refused before."""
+        how = self.sampling
+        return open_sampler(how.engine, self.folder, base_url=how.base_url, batch_size=how.batch_size, progress=False)
+
+    def rank(self, slates: list[Slate]) -> list[Ranking]:
+        """Answers are kept in `sampling.unfinished` after every batch, so an interrupted run goes on where it stopped."""
+        how = self.sampling
+        check_answer(self.folder, self.tokenizer, self.prompt, slates[0], self.catalogue)
+        check_room(slates, self.catalogue, self.prompt, self.tokenizer, how.max_tokens)
+        partial = Partial(how.unfinished / PARTIAL, self.made_of(slates)) if how.unfinished else None
+        rankings = {row["slate_id"]: Ranking(**row) for row in partial.rows} if partial else {}
+        if how.max_prompt_tokens is not None:
+            slates = fit_history(slates, self.messages, self.tokenizer, how.max_prompt_tokens)
+        left = [slate for slate in slates if slate.slate_id not in rankings]
+        for start in tqdm(range(0, len(left), how.batch_size), desc="rerank", unit="batch"):
+            answered = self.answer(left[start : start + how.batch_size])
+            if partial:
+                partial.append([asdict(ranking) for ranking in answered])
+            rankings |= {ranking.slate_id: ranking for ranking in answered}
+        return [rankings[slate.slate_id] for slate in slates]
+
+    def answer(self, batch: list[Slate]) -> list[Ranking]:
+        """latency_ms is the batch's wall-clock time divided by its slates: throughput, not the wait of one request."""
+        how, started = self.sampling, time.monotonic()
+        schemas = [answer_schema(self.prompt, slate, self.catalogue) for slate in batch] if how.structured else None
+        samples = self.sampler.sample(
+            [self.messages(slate) for slate in batch],
+            temperature=how.temperature,
+            top_p=1.0,
+            max_tokens=how.max_tokens,
+            seeds=[how.seed] * len(batch),
+            schemas=schemas,
+        )
+        latency = 1000 * (time.monotonic() - started) / len(batch)
+        rankings = []
+        for slate, sample in zip(batch, samples, strict=True):
+            answer = parse(
+                sample.text, slate.candidates, self.catalogue.sid, self.prompt.has_trace, sample.finish_reason
+            )
+            rankings.append(Ranking(
+                slate.slate_id,
+                ranking=answer.ranking or list(slate.candidates),
+                valid=answer.ranking is not None,
+                reason=answer.reason,
+                reasoning=answer.reasoning,
+                completion_tokens=sample.completion_tokens,
+                latency_ms=latency,
+            ))  # fmt: skip
+        return rankings
+
+    def messages(self, slate: Slate) -> list[dict[str, str]]:
+        return render(self.prompt, slate, self.catalogue)
+
+    def made_of(self, slates: list[Slate]) -> dict:
+        """What the answers depend on: the slates, the sha256 of every input file, and how they are sampled."""
+        how = asdict(self.sampling)
+        del how["unfinished"]
+        paths = {"reranker": self.folder, "items": self.inputs.items, "semantic_ids": self.inputs.semantic_ids}
+        paths["prompt"] = prompt_file(how.pop("prompt"))
+        files = {name: {str(file): sha256(file) for file in files_below(path)} for name, path in paths.items()}
+        return files | {"slates": hashlib.sha256(repr(slates).encode()).hexdigest()} | how

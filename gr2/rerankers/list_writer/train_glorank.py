@@ -1,0 +1,84 @@
+"""Trains GloRank (2604.25291): behaviour cloning of reference lists, then reinforcement learning.
+
+The second stage is GRPO's advantage on list-wise utility: several lists are drawn for each request, a list's advantage is
+its NDCG against its group's mean in units of the group's standard deviation, and the gradient is that of the lists'
+log-probabilities. Every list is used once, where it was drawn, so nothing needs clipping. With the space `pointer` the
+first stage is a supervised Seq2Slate (1810.02019).
+"""
+
+from typing import Any
+
+import torch
+from transformers import set_seed
+
+from gr2.rerankers.list_writer.batch import to_request
+from gr2.rerankers.list_writer.decode import check_outputs, write_lists
+from gr2.rerankers.list_writer.network import ListWriter, Space
+from gr2.rerankers.list_writer.train import (
+    ListTrainer,
+    Shuffled,
+    new_network,
+    reference_lists,
+    requests_of,
+    train_writer,
+    utility,
+)
+from gr2.rerankers.record import check_ids, check_kind
+from gr2.rerankers.settings import Lists, Training
+from gr2.rerankers.train import Examples
+
+
+def clone(lists: Lists, training: Training, space: Space, shuffle: bool) -> None:
+    """Trains a new network. shuffle: show candidates in a new order every time."""
+    set_seed(training.seed)
+    model = new_network(space, lists, training)
+    train_writer(CloningTrainer, model, (Shuffled if shuffle else Examples)(lists.train), lists, training)
+
+
+def open_cloned(folder: str, lists: Lists) -> ListWriter:
+    """The network to go on from; InputError where it cannot rank the slates."""
+    check_kind(folder, ("glorank",), "model_name_or_path")
+    check_ids(folder, lists.catalogue)
+    model = ListWriter.from_pretrained(folder)
+    check_outputs(model, lists.slates, folder)
+    return model
+
+
+def reinforce(model: ListWriter, lists: Lists, training: Training, group: int, shuffle: bool) -> None:
+    """Trains it on. group: lists that are drawn for each slate."""
+    train_set = (Shuffled if shuffle else Examples)(lists.train)
+    train_writer(ReinforcementTrainer, model, train_set, lists, training, group=group)
+
+
+class CloningTrainer(ListTrainer):
+    """The loss is -log P of an item of the reference lists."""
+
+    def compute_loss(self, model, inputs: dict, return_outputs: bool = False, **_):
+        requests = requests_of(inputs)
+        references = reference_lists(inputs["labels"], requests.mask, model.config.list_size)
+        return model(*requests, references)["loss"]
+
+
+class ReinforcementTrainer(ListTrainer):
+    """Draws and trains without dropout, so that lists come from the policy that is trained."""
+
+    def __init__(self, *args: Any, group: int, **others: Any):
+        super().__init__(*args, **others)
+        self.group = group
+
+    def compute_loss(self, model, inputs: dict, return_outputs: bool = False, **_):
+        model.eval()
+        seed = self.args.seed * 1_000_003 + self.state.global_step
+        generator = torch.Generator(inputs["labels"].device).manual_seed(seed)
+        encoded = model.encode(requests_of(inputs)).repeat(self.group)
+        with torch.no_grad():
+            lists = write_lists(model, encoded, model.config.list_size, generator)
+        labels = inputs["labels"].repeat_interleave(self.group, 0)
+        advantages = group_advantages(utility(labels, to_request(lists, encoded.order)), self.group)
+        return -(advantages * model.log_probs(encoded, lists).sum(1)).mean()
+
+
+def group_advantages(rewards: torch.Tensor, group: int) -> torch.Tensor:
+    """Rewards [n * group], a request's adjacent -> (reward - mean) / std in the group; 0 where all are the same."""
+    rows = rewards.view(-1, group)
+    return ((rows - rows.mean(1, keepdim=True)) / (rows.std(1, keepdim=True) + 1e-6)).flatten()

@@ -1,0 +1,47 @@
+"""Any reranker by its name or folder.
+
+    reranker = open_reranker("runs/demo/blend", Inputs(items, interactions, embeddings))
+    rankings = reranker.rank(slates)
+
+A new one is a file with a class that has `open` and `rank`, and a line of KINDS. Libraries that take seconds to import are
+imported as a reranker is opened.
+"""
+
+from pathlib import Path
+
+from gr2.errors import InputError
+from gr2.rerankers.blend import Blend
+from gr2.rerankers.lambdamart import LambdaMART
+from gr2.rerankers.language_model import LanguageModel
+from gr2.rerankers.latent import Latent
+from gr2.rerankers.list_writer.reranker import ListWriterReranker
+from gr2.rerankers.prm.reranker import PRMReranker
+from gr2.rerankers.protocol import Inputs, Reranker, Sampling
+from gr2.rerankers.record import kind_of
+from gr2.rerankers.rules import NAMES, Rule
+from gr2.rerankers.sasrec import SASRecReranker
+
+KINDS = {
+    "blend": Blend,
+    "lambdamart": LambdaMART,
+    "prm": PRMReranker,
+    "glorank": ListWriterReranker,
+    "degre": ListWriterReranker,
+    "goalrank": ListWriterReranker,
+    "sasrec": SASRecReranker,
+    "latent": Latent,
+    "language model": LanguageModel,
+} | dict.fromkeys(NAMES, Rule)
+
+
+def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling | None = None) -> Reranker:
+    """A rule by its name; anything else by the kind that its folder says. InputError where the kind needs other inputs."""
+    kind = name_or_folder
+    if kind not in NAMES:
+        if not Path(name_or_folder).is_dir():
+            raise InputError(f"--reranker {name_or_folder}: expected {', '.join(NAMES)}, or a folder of `gr2 fit`, "
+                             "`gr2 sasrec` or a language model")  # fmt: skip
+        kind = kind_of(name_or_folder)
+    if kind not in KINDS:
+        raise InputError(f"--reranker {name_or_folder}: an {kind} ranks nothing; `gr2 fit degre` learns from it")
+    return KINDS[kind].open(name_or_folder, inputs, sampling or Sampling())

@@ -1,0 +1,50 @@
+"""Trains PRM: listwise softmax cross-entropy; the model is that of the epoch with the best NDCG@5."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from transformers import EvalPrediction, set_seed
+
+from gr2.data.features import Features
+from gr2.files.slates import Slate
+from gr2.metrics import pad
+from gr2.rerankers.prm.network import PRM, Encoded, PRMConfig, encode, make_batch
+from gr2.rerankers.settings import Training
+from gr2.rerankers.train import Examples, train_best
+
+
+def train_prm(
+    train: list[Slate], valid: list[Slate], features: Features, training: Training, with_features: bool
+) -> None:
+    """Every slate has a label above 0. Writes config.json, model.safetensors and training_log.jsonl."""
+    set_seed(training.seed)
+    config = PRMConfig(
+        vector_size=features.vectors.shape[1],
+        features=with_features,
+        hidden_size=training.hidden_size,
+        layers=training.layers,
+        dropout=training.dropout,
+        ranks=max(len(slate.candidates) for slate in train),
+        history=max(len(slate.history) for slate in train),
+    )
+    encoded = [encode(slate, features, config) for slate in train]
+    model = PRM(config)
+    values = np.concatenate([slate.inputs for slate in encoded])
+    model.mean.copy_(torch.from_numpy(values.mean(0)))
+    model.scale.copy_(torch.from_numpy(values.std(0) + 1e-9))
+    valid_set = Examples([encode(slate, features, config) for slate in valid])
+    collator = partial(collate, vectors=features.vectors)
+    train_best(
+        model, Examples(encoded), valid_set, training, "ndcg@5", compute_metrics=compute_metrics, data_collator=collator
+    )
+
+
+def collate(slates: list[Encoded], vectors: np.ndarray) -> dict[str, torch.Tensor]:
+    """What `PRM.forward` takes."""
+    labels = torch.from_numpy(pad([slate.labels for slate in slates], 0.0)).float()
+    return vars(make_batch(slates, vectors)) | {"labels": labels}
+
+
+def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    return {"ndcg@5": float(prediction.predictions.mean())}

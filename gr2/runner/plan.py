@@ -1,0 +1,185 @@
+"""A recipe's stages in order: each with its command, all its options, and the earlier stages that its inputs come from.
+
+No stage's module is imported; what a command declares is read from its source.
+"""
+
+import fnmatch
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gr2.errors import InputError
+from gr2.options.libraries import INPUTS
+from gr2.options.parse import refuse_unknown
+from gr2.options.words import mapping_options, read_words
+from gr2.runner.declarations import Command, Option, read_command
+from gr2.runner.recipe import find_recipe, read_recipe, without_null
+from gr2.stages import STAGES
+
+COMMANDS = {re.sub("[- ]", "_", name): name for name in STAGES}
+ID = re.compile(r"\w[\w.-]*")
+LISTS = ("rankings", "top_k")  # lists of NAME=FILE; a stage's id alone gets its name from the id
+
+
+@dataclass(frozen=True)
+class Stage:
+    id: str
+    command: str
+    options: dict[str, list[str]]  # the words of every option, `output_dir` among them
+    sources: dict[str, str]  # an input -> the id of the earlier stage that writes it
+    system: str  # its name in an evaluation: the id without its command, and without the seed's part
+
+    @property
+    def folder(self) -> Path:
+        return Path(*self.options["output_dir"])
+
+    @property
+    def words(self) -> list[str]:
+        """As on a command line: the command, then its options."""
+        return [*self.command.split(), *(word for key, value in self.options.items() for word in (f"--{key}", *value))]
+
+
+def read_plan(path: Path, changes: dict[str, dict] | None = None) -> list[Stage]:
+    """The stages of a recipe file; `changes` are options by stage id that win over the file's."""
+    recipe = read_recipe(path)
+    entries = [
+        (pattern, names, own)
+        for pattern, values in recipe["stages"].items()
+        for names, own in repeat(values, f"{path}: stage {pattern}")
+    ]
+    ids = [fill(pattern, names) for pattern, names, _ in entries]
+    for stage_id in ids:
+        if not ID.fullmatch(stage_id) or ids.count(stage_id) > 1:
+            raise InputError(f"{path}: stage {stage_id}: expected an id of its own, of letters, digits and _ - .")
+    changes = {stage_id: (changes or {}).pop(stage_id.replace("-", "_"), {}) for stage_id in ids} | (changes or {})
+    for stage_id in changes:
+        if stage_id not in ids:
+            raise InputError(f"--{stage_id}.…: expected the id of a stage, one of {', '.join(ids)}")
+    stages: list[Stage] = []
+    used = set()
+    for (pattern, names, own), stage_id in zip(entries, ids, strict=True):
+        own = fill(own, names) | changes[stage_id]
+        try:
+            command = command_of(stage_id, own.pop("stage", None))
+            declared = read_command(command)
+            defaults = {name: value for name, value in recipe["defaults"].items() if name in declared.options}
+            used |= set(defaults)
+            given = defaults | (recipe["training"] if declared.trains else {}) | own
+            if "output_dir" in given:
+                raise InputError("output_dir: expected none; a stage writes to the recipe's folder and its own id")
+            if not declared.trains:  # the options of libraries are known once they are imported
+                refuse_unknown(command, given, declared.options)
+            options = {"output_dir": [str(Path(recipe["folder"]) / stage_id)]}
+            options |= {
+                name: [word for value in values for word in resolve(value, name, declared, stage_id, ids, stages)]
+                for name, values in mapping_options(given).items()
+            }
+            options |= found(declared, given, stages)
+        except InputError as error:
+            raise InputError(f"{path}: stage {stage_id}: {error}") from None
+        system = re.sub("[_-]?{seed}", "", pattern) if "seed" in names else pattern
+        system = fill(system, names).removeprefix(re.sub("[- ]", "_", command) + "_")
+        stages.append(Stage(stage_id, command, options, sources(options, declared, stages), system))
+    for name in without_null(recipe["defaults"]).keys() - used:
+        raise InputError(f"{path}: defaults: {name}: expected an option that a stage has; "
+                         "one of transformers or TRL stands under `training:`")  # fmt: skip
+    return stages
+
+
+def repeat(values: dict, where: str) -> Iterator[tuple[dict, dict]]:
+    """A stage's options for every combination of the values of its `for`, and that combination."""
+    lists = values.get("for") or {}
+    if not isinstance(lists, dict) or not all(isinstance(value, list) for value in lists.values()):
+        raise InputError(f"{where}: for: expected a mapping of NAME: [value, ...], found {lists!r:.80}")
+    for combination in itertools.product(*lists.values()):
+        own = {name: value for name, value in values.items() if name != "for"}
+        yield dict(zip(lists, combination, strict=True)), own
+
+
+def fill(value: Any, names: dict) -> Any:
+    """`{seed}` -> 0 in every text of a mapping or list, where `names` has it."""
+    if isinstance(value, dict):
+        return {key: fill(entry, names) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [fill(entry, names) for entry in value]
+    for name, own in names.items() if isinstance(value, str) else ():
+        value = value.replace(f"{{{name}}}", str(own))
+    return value
+
+
+def command_of(stage_id: str, given: str | None) -> str:
+    """The command that `stage:` names, else the longest that the id, or the id up to a `_`, is."""
+    if given is not None and given not in STAGES:
+        raise InputError(f"stage: expected one of {', '.join(STAGES)}, found {given!r:.80}")
+    parts = stage_id.replace("-", "_").split("_")
+    starts = ["_".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    command = given or next((COMMANDS[start] for start in starts if start in COMMANDS), None)
+    if command is None:
+        raise InputError("expected `stage: COMMAND` among its options, since its id is no command")
+    return command
+
+
+def resolve(word: str, name: str, declared: Command, own: str, ids: list[str], stages: list[Stage]) -> list[str]:
+    """An input's word with the path in the place of a stage's id, or the paths in the place of a glob over ids."""
+    option = declared.options.get(name, Option(path=declared.trains and name in INPUTS))
+    label, equals, id_or_glob = word.rpartition("=")
+    if not option.path:
+        return [word]
+    if option.many and re.search("[*?]", id_or_glob) and "/" not in id_or_glob:
+        fitting = [stage for stage in stages if fnmatch.fnmatchcase(stage.id, id_or_glob) and writes(stage, option)]
+        if not fitting:
+            raise InputError(f"--{name} {word}: expected earlier stages with such ids")
+    elif id_or_glob in ids and id_or_glob != own:
+        fitting = [stage for stage in stages if stage.id == id_or_glob]
+        if not fitting or not writes(fitting[0], option):
+            expected = f"a stage that writes {option.path}" if fitting else "an earlier stage"
+            raise InputError(f"--{name} {word}: expected {expected}")
+    else:
+        return [word]
+    paths = [
+        (stage, str(stage.folder / option.path if isinstance(option.path, str) else stage.folder)) for stage in fitting
+    ]
+    named = option.many and name in LISTS
+    return [(label or stage.system) + "=" + path if equals or named else path for stage, path in paths]
+
+
+def writes(stage: Stage, option: Option) -> bool:
+    return not isinstance(option.path, str) or option.path in read_command(stage.command).writes
+
+
+def found(declared: Command, given: dict, stages: list[Stage]) -> dict[str, list[str]]:
+    """The inputs that a recipe leaves out: the latest earlier stage's file of that name."""
+    options = {}
+    for name, option in declared.options.items():
+        if option.found and name not in given:
+            latest = next((stage for stage in reversed(stages) if writes(stage, option)), None)
+            if latest:
+                options[name] = [str(latest.folder / option.path)]
+            elif option.required:
+                raise InputError(
+                    f"--{name}: expected an earlier stage that writes {option.path}, or the path of a file"
+                )
+    return options
+
+
+def sources(options: dict[str, list[str]], declared: Command, stages: list[Stage]) -> dict[str, str]:
+    """Which of the inputs earlier stages write."""
+    inputs = [name for name, option in declared.options.items() if option.path] + list(INPUTS)
+    paths = [Path(word.rpartition("=")[2]) for name in inputs for word in options.get(name, [])]
+    return {str(path): stage.id for path in paths for stage in stages if path.is_relative_to(stage.folder)}
+
+
+def recipe_words(command: str, words: list[str]) -> list[str]:
+    """`--recipe NAME --stage ID --key value ...` -> the options of that stage, those of the command line over them."""
+    options = read_words(words)
+    if not {"recipe", "stage"} & options.keys():
+        return words
+    name, stage_id = " ".join(options.pop("recipe", [])), " ".join(options.pop("stage", []))
+    stages = {stage.id: stage for stage in read_plan(find_recipe(name)) if stage.command == command}
+    if stage_id not in stages or "config" in options:
+        raise InputError(f"--recipe {name} --stage {stage_id}: expected a stage of the command {command}, one of "
+                         f"{', '.join(stages)}, and no --config")  # fmt: skip
+    return [word for key, values in (stages[stage_id].options | options).items() for word in (f"--{key}", *values)]

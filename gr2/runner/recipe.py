@@ -1,0 +1,72 @@
+"""Reads a recipe file, laid over its base where it has one; docs/recipes.md describes the form."""
+
+from pathlib import Path
+from typing import Any
+
+from gr2.errors import InputError
+from gr2.files.shipped import shipped
+from gr2.files.yaml import read_yaml
+
+KEYS = ("base", "folder", "defaults", "training", "stages")
+OLD = "this is a pipeline of gr2 0.1; docs/recipes.md shows the form of a recipe: `folder:`, and `stages:` with ID: options"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name -> file of every recipe that comes with gr2."""
+    return {file.stem: file for file in sorted(shipped("recipes").glob("*.yaml"))}
+
+
+def find_recipe(name: str, folder: Path = Path()) -> Path:
+    """The file of a recipe that comes with gr2, or of a path, which is relative to `folder`."""
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        return folder / name
+    if name not in shipped_recipes():
+        raise InputError(f"recipe {name}: expected a path ending in .yaml, or one of {', '.join(shipped_recipes())}")
+    return shipped_recipes()[name]
+
+
+def read_recipe(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """`folder`, `defaults`, `training` and `stages` of a recipe; `above` are the recipes that it is a base of."""
+    if path.resolve() in above:
+        raise InputError(f"{path}: expected a base that is not, by way of its own base, this recipe itself")
+    recipe = beside(read_yaml(path), path.parent)
+    check_form(recipe, path)
+    recipe = {"defaults": {}, "training": {}, "stages": {}} | recipe
+    if "base" in recipe:
+        base = read_recipe(find_recipe(recipe["base"], path.parent), (*above, path.resolve()))
+        stages = {key: own and base["stages"].get(key, {}) | own for key, own in recipe["stages"].items()}
+        recipe = base | recipe | {name: without_null(base[name] | recipe[name]) for name in ("defaults", "training")}
+        recipe["stages"] = {key: own for key, own in (base["stages"] | stages).items() if own is not None}
+    if not recipe.get("folder") or not recipe["stages"]:
+        raise InputError(f"{path}: expected `folder:`, the folder to write to, and `stages:`, each with its options")
+    return recipe
+
+
+def without_null(values: dict) -> dict:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def beside(value: Any, folder: Path) -> Any:
+    """`./FILE` -> FILE in the recipe's folder, in every text of a mapping or list."""
+    if isinstance(value, dict):
+        return {key: beside(entry, folder) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [beside(entry, folder) for entry in value]
+    return str(folder / value) if isinstance(value, str) and value.startswith("./") else value
+
+
+def check_form(recipe: dict, path: Path) -> None:
+    """InputError unless every key is one of a recipe's and has a value of its type."""
+    stages = recipe.get("stages")
+    entries = stages.values() if isinstance(stages, dict) else ()
+    if isinstance(stages, list) or any(isinstance(entry, str) or "config" in (entry or ()) for entry in entries):
+        raise InputError(f"{path}: {OLD}")
+    for key, value in recipe.items():
+        if key not in KEYS:
+            raise InputError(f"{path}: '{key}': expected one of the keys {', '.join(KEYS)}")
+        kind, what = (str, "a text") if key in ("base", "folder") else (dict, "a mapping")
+        if not isinstance(value, kind):
+            raise InputError(f"{path}: {key}: expected {what}, found {value!r:.80}")
+    for key, entry in (stages or {}).items():
+        if not isinstance(entry, dict) and not (entry is None and "base" in recipe):
+            raise InputError(f"{path}: stage {key}: expected a mapping of options, {{}} for none, found {entry!r:.80}")

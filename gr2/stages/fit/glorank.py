@@ -1,0 +1,59 @@
+"""gr2 fit glorank: a network that writes lists of semantic IDs (2604.25291), cloned from reference lists.
+
+With --model_name_or_path it goes on from such a network with reinforcement learning.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from gr2.errors import InputError
+from gr2.options.declare import arg
+from gr2.rerankers.record import write_record
+from gr2.stages.fit.shared import SHAPE, ListWriting, read_lists
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from gr2.rerankers.list_writer.network import ListWriterConfig
+
+WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
+
+
+@dataclass(kw_only=True)
+class Config(ListWriting):
+    space: Literal["global", "place", "pointer"] | None = arg(
+        None, "what an action is (gr2/rerankers/list_writer/network.py); global where not given"
+    )
+    shuffle_candidates: bool = arg(True, "show each slate's candidates in a new order every time")
+    model_name_or_path: str | None = arg(
+        None, "go on from this folder of `gr2 fit glorank` with reinforcement; its shape is the folder's", path=True
+    )
+    group: int = arg(8, "reinforcement: lists drawn for each slate", least=2)
+
+
+def run(config: Config) -> None:
+    """Reads train and valid slates; writes the network of the epoch whose lists have the best NDCG."""
+    from gr2.rerankers.list_writer.train_glorank import clone, open_cloned, reinforce
+
+    # read
+    lists = read_lists(config)
+
+    # model, trainer
+    shuffle = config.shuffle_candidates
+    if config.model_name_or_path:
+        model = open_cloned(config.model_name_or_path, lists)
+        take_shape(config, model.config, max(len(slate.history) for slate in lists.slates))
+        reinforce(model, lists, config.training, config.group, shuffle)
+    else:
+        clone(lists, config.training, config.space, shuffle)
+
+    # write
+    write_record(config.output_dir, "glorank", lists.catalogue)
+
+
+def take_shape(config: Config, network: "ListWriterConfig", longest_history: int) -> None:
+    """Puts the network's shape into `config`; InputError where an option asks for another."""
+    for name in SHAPE:
+        given, found = vars(config)[name], vars(network)["encoder_layers" if name == "layers" else name]
+        expected = min(given, longest_history) if name == "history" and given is not None else given
+        if given is not None and expected != found:
+            raise InputError(f"--{name} {given}: expected {found}, as {config.model_name_or_path} has it")
+        setattr(config, name, found)

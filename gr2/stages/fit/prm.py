@@ -1,0 +1,32 @@
+"""gr2 fit prm: PRM, a small Transformer over a slate's candidates (1904.06813)."""
+
+from dataclasses import dataclass
+
+from gr2.data.features import load_features
+from gr2.options.declare import arg
+from gr2.rerankers.record import write_record
+from gr2.stages.fit.shared import ByFeatures, Network, read_train_and_valid
+
+WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
+
+
+@dataclass(kw_only=True)
+class Config(Network, ByFeatures):
+    features: bool = arg(False, "read the blend's features too, and add the pre-ranker's score to the network's own")
+
+    HEADS = 2
+
+
+def run(config: Config) -> None:
+    """Reads train and valid slates and features; writes the network of the epoch with the best NDCG@5."""
+    from gr2.rerankers.prm.train import train_prm
+
+    # read
+    train, valid = read_train_and_valid(config)
+    features = load_features(config.items, config.interactions, config.embeddings)
+
+    # trainer
+    train_prm(train, valid, features, config.training, config.features)
+
+    # write
+    write_record(config.output_dir, "prm")

@@ -1,0 +1,107 @@
+"""Reading a recipe's file: its form, and a base with changes over it."""
+
+import pytest
+import yaml
+
+from gr2.cli import main
+from gr2.errors import InputError
+from gr2.runner.recipe import find_recipe, read_recipe, shipped_recipes
+
+BASE = {
+    "folder": "runs/base",
+    "defaults": {"prompt": "student", "seed": 1},
+    "training": {"save_steps": 5},
+    "stages": {"prepare": {"source": "files", "items": "./items.csv"}, "sids": {"levels": 2, "codes": 8}, "embed": {}},
+}
+
+
+def written(folder, name, values):
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(values if isinstance(values, str) else yaml.safe_dump(values, sort_keys=False))
+    return folder / name
+
+
+def test_a_recipe_can_be_another_one_with_changes(tmp_path):
+    base = written(tmp_path / "bases", "base.yaml", BASE)
+    changes = {
+        "base": "bases/base.yaml",
+        "folder": "runs/mine",
+        "defaults": {"seed": None, "history": 9},
+        "stages": {"sids": {"codes": 16, "levels": None}, "embed": None, "slates": {"history": 3}},
+    }
+    recipe = read_recipe(written(tmp_path, "mine.yaml", changes))
+    assert {name: value for name, value in recipe.items() if name != "base"} == {
+        "folder": "runs/mine",
+        "defaults": {"prompt": "student", "history": 9},
+        "training": {"save_steps": 5},
+        "stages": {"prepare": {"source": "files", "items": f"{tmp_path}/bases/items.csv"},
+                   "sids": {"levels": None, "codes": 16}, "slates": {"history": 3}},
+    }  # fmt: skip
+    assert list(recipe["stages"]) == ["prepare", "sids", "slates"]
+    assert read_recipe(written(tmp_path, "same.yaml", {"base": str(base)}))["folder"] == "runs/base"
+
+
+@pytest.mark.parametrize(("values", "complaint"), [
+    ({"stages": [{"prepare": "prepare.yaml"}]}, "a pipeline of gr2 0.1; docs/recipes.md shows the form"),
+    ({"folder": "a", "stages": {"prepare": "prepare.yaml"}}, "a pipeline of gr2 0.1"),
+    ({"folder": "a", "stages": {"prepare": {"config": "prepare.yaml"}}}, "a pipeline of gr2 0.1"),
+    ({"stages": {"prepare": {}}}, "expected `folder:`, the folder to write to, and `stages:`"),
+    ({"folder": "a", "stages": {}}, "expected `folder:`, the folder to write to, and `stages:`"),
+    ({"folder": "a", "stage": {}}, "'stage': expected one of the keys base, folder, defaults, training, stages"),
+    ({"folder": 3, "stages": {"prepare": {}}}, "folder: expected a text, found 3"),
+    ({"folder": "a", "defaults": [1], "stages": {"prepare": {}}}, r"defaults: expected a mapping, found \[1\]"),
+    ({"folder": "a", "stages": {"prepare": [1]}}, r"stage prepare: expected a mapping of options, \{\} for none, found"),
+    ({"folder": "a", "stages": {"prepare": None}}, "stage prepare: expected a mapping of options"),
+    ("folder: a\nstages:\n  prepare: {}\n  prepare: {}\n", "the key 'prepare' stands twice in one mapping"),
+    ("folder: a\nstages: &x\n  prepare: {for: *x}\n", "none inside of itself"),
+    ("folder: a\nstages:\n  prepare: {seed: 2024-05-01}\n", "the value of 'seed'.*found the date 2024-05-01"),
+    ({"base": "mine.yaml"}, "expected a base that is not, by way of its own base, this recipe itself"),
+    ({"base": "back.yaml"}, "expected a base that is not, by way of its own base, this recipe itself"),
+    ({"base": "./"}, "expected a YAML file, found a folder"),
+    ({"base": "nothing.yaml"}, r"nothing\.yaml: no such file"),
+    ({"base": "nothing"}, "recipe nothing: expected a path ending in .yaml, or one of "),
+])  # fmt: skip
+def test_a_recipe_of_another_form_is_refused(tmp_path, values, complaint):
+    written(tmp_path, "back.yaml", {"base": "mine.yaml"})
+    with pytest.raises(InputError, match=complaint):
+        read_recipe(written(tmp_path, "mine.yaml", values))
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """Two recipes as if they came with gr2, one with a file beside it; the working folder is another."""
+    from gr2.runner import recipe
+
+    folder = tmp_path / "shipped"
+    written(folder, "one.yaml", "# The first one.\n" + yaml.safe_dump(BASE))
+    written(folder, "two.yaml", "# Another.\nbase: one\nfolder: runs/two\n")
+    written(folder, "items.csv", "item_id,title\n")
+    monkeypatch.setattr(recipe, "shipped", lambda name: folder)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return folder
+
+
+def test_recipes_that_come_with_gr2_go_by_their_names(shipped, capsys):
+    assert list(shipped_recipes()) == ["one", "two"]
+    assert find_recipe("two") == shipped / "two.yaml"
+    assert read_recipe(find_recipe("two"))["stages"] == read_recipe(find_recipe("one"))["stages"]
+    main(["recipes"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split(None, 1) == ["one", "The first one."] and lines[1].split(None, 1) == ["two", "Another."]
+
+
+def test_a_copy_of_a_recipe_brings_the_files_beside_it_and_overwrites_nothing(shipped, tmp_path, capsys):
+    main(["recipes", "copy", "one", "mine/own.yaml"])
+    assert (tmp_path / "work/mine/own.yaml").read_text() == (shipped / "one.yaml").read_text()
+    assert (tmp_path / "work/mine/items.csv").read_text() == "item_id,title\n"
+    main(["recipes", "copy", "two"])
+    assert (tmp_path / "work/two.yaml").read_text() == (shipped / "two.yaml").read_text()
+    (tmp_path / "work/items.csv").write_text("mine\n")
+    for words, complaint in ((["copy", "two"], r"two.yaml: expected no such file"), (["copy", "one"], "items.csv: expected no"),
+                             (["copy"], "expected no more words, or copy NAME"), (["one"], "expected no more words"),
+                             (["copy", "three"], "one of one, two")):  # fmt: skip
+        with pytest.raises(SystemExit) as stop:
+            main(["recipes", *words])
+        assert stop.value.code == 2 and complaint in capsys.readouterr().err
+    assert not (tmp_path / "work/one.yaml").exists() and (tmp_path / "work/items.csv").read_text() == "mine\n"
