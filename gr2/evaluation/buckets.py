@@ -54,7 +54,7 @@ def measure_slate_buckets(
     counts: dict[str, int] | None,
     resampling: Resampling,
 ) -> dict[str, dict]:
-    """The headline by the length of the history; with `counts`, events by item, also `found@k` by the relevant items'."""
+    """The headline by the length of the history; with `counts`, events by item, also `found@k` by the items'."""
     lengths = slates["history"].list.len().to_numpy()
     buckets = {"history": measure_buckets(lengths, HISTORY, values, [yardstick.headline], resampling)}
     if counts is not None:

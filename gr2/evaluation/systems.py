@@ -47,6 +47,13 @@ def input_positions(slates: pl.DataFrame, ranking: pl.DataFrame) -> np.ndarray:
     return pad(rows, -1)
 
 
+def measure_all(
+    labels: np.ndarray, orders: dict[str, list[np.ndarray]], rankings: dict[str, list[pl.DataFrame]], ks: Sequence[int]
+) -> dict[str, list[Values]]:
+    """Every system's metrics, by seed."""
+    return {name: measure_orders(labels, several, rankings.get(name), ks) for name, several in orders.items()}
+
+
 def measure_orders(
     labels: np.ndarray, orders: list[np.ndarray], rankings: list[pl.DataFrame] | None, ks: Sequence[int]
 ) -> list[Values]:

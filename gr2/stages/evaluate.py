@@ -110,19 +110,20 @@ def run(config: Config) -> None:
     labels = pad(slates["labels"].to_list(), np.nan)
     yardstick = systems.choose_yardstick(config.list_size, labels)
     orders = systems.all_orders(slates, labels, rankings, config.seed)
-    seeds = {
-        name: systems.measure_orders(labels, several, rankings.get(name), yardstick.ks)
-        for name, several in orders.items()
-    }
+    seeds = systems.measure_all(labels, orders, rankings, yardstick.ks)
     agreement = {}
     if config.evaluator:
         from gr2.data.catalogue import read_catalogue
         from gr2.evaluation.agreement import better_shares
 
-        catalogue, flat = read_catalogue(config.items, config.semantic_ids), [o for own in orders.values() for o in own]
-        shares, about = better_shares(
-            slates_of(slates), flat, config.evaluator, catalogue, config.list_size, config.seed
+        flat = [order for several in orders.values() for order in several]
+        about_lists = (
+            config.evaluator,
+            read_catalogue(config.items, config.semantic_ids),
+            config.list_size,
+            config.seed,
         )
+        shares, about = better_shares(slates_of(slates), flat, *about_lists)
         seeds = systems.add_agreement(seeds, shares)
         yardstick = replace(yardstick, main=(*yardstick.main, "hr@1%"))
         agreement = {"agreement": {"evaluator": config.evaluator, **about}}

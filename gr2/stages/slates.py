@@ -18,7 +18,7 @@ from gr2.files.artifacts import write_json
 from gr2.files.columns import write_parquet
 from gr2.files.tables import SLATE_SPLITS, check_slates
 from gr2.options.declare import arg
-from gr2.retrieval.lists import PreRankers, Search, draw_lists, read_lists
+from gr2.retrieval.lists import PreRankers, draw_lists, read_lists
 from gr2.retrieval.next_item import find_wanted, next_item_slates, top_k_table
 from gr2.retrieval.positions import EventLog, read_events, select_positions
 from gr2.retrieval.protocols import impression_slates, later_slates
@@ -126,8 +126,8 @@ def run(config: Config) -> None:
 
 
 def pre_rankers(config: Config) -> PreRankers:
-    search = Search(config.model_name_or_path, config.semantic_ids, config.beams, config.window, config.batch_size)
-    return PreRankers(config.pre_ranker, config.history, config.exclude_seen, config.sasrec, search)
+    beam = (config.model_name_or_path, config.semantic_ids, config.beams, config.window, config.batch_size)
+    return PreRankers(config.pre_ranker, config.history, config.exclude_seen, config.sasrec, *beam)
 
 
 def next_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, pl.DataFrame | None]:
