@@ -19,8 +19,8 @@ KS = (1, 3, 5)
 
 @dataclass(frozen=True)
 class Yardstick:
-    """The metrics that count, as names of `measure`: each of `main` gets intervals and tests; the verdict and the buckets
-    are about `headline`, one of them.
+    """The metrics that count, as names of `measure`: each of `main` gets intervals and tests; the verdict and the
+    buckets are about `headline`, one of them.
     """
 
     ks: tuple[int, ...]
@@ -63,8 +63,8 @@ def f1(labels: np.ndarray, k: int) -> np.ndarray:
 def average_precision(labels: np.ndarray, k: int) -> np.ndarray:
     """Precision at each relevant item in the top k, summed, over the number of relevant items; its mean is MAP@k.
 
-    Over all of the slate's relevant items, not min(relevant, k) as in some libraries: where there are more than k, the best
-    order's MAP@k is k / relevant, as is its recall@k.
+    Over all of the slate's relevant items, not min(relevant, k) as in some libraries: where there are more than k, the
+    best order's MAP@k is k / relevant, as is its recall@k.
     """
     relevant = labels > 0
     precision_here = relevant.cumsum(1) / np.arange(1, labels.shape[1] + 1)
@@ -97,7 +97,7 @@ def first_relevant_rank(labels: np.ndarray) -> np.ndarray:
 
 
 def rank_change(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Ranks that the first relevant item rose from the input order to `order`; negative = fell. `labels` in input order."""
+    """Ranks that the first relevant item rose by; negative = fell. `labels` in input order."""
     return first_relevant_rank(labels) - first_relevant_rank(ranked_labels(labels, order))
 
 
@@ -119,8 +119,8 @@ def kendall_tau(order: np.ndarray) -> np.ndarray:
 def measure(labels: np.ndarray, order: np.ndarray, valid: np.ndarray, ks: Sequence[int] = KS) -> dict[str, np.ndarray]:
     """Every metric of one system by name, cut-off metrics at each of `ks`: float [n] each; `labels` in input order.
 
-    valid: bool [n]. An unusable answer counts as the input order in all metrics, but not as a copy of it: identity_rate and
-    kendall_tau are NaN there, and their means are over the valid answers.
+    valid: bool [n]. An unusable answer counts as the input order in all metrics, but not as a copy of it: identity_rate
+    and kendall_tau are NaN there, and their means are over the valid answers.
     """
     ranked = ranked_labels(labels, order)
     cut_off = {"recall": recall, "ndcg": ndcg, "precision": precision, "map": average_precision, "f1": f1}

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from gr2.evaluation.significance import Values, intervals, number
+from gr2.evaluation.significance import Resampling, Values, intervals, number
+from gr2.metrics import Yardstick
 
 Bounds = dict[str, tuple[float, float]]  # the smallest and the largest size of a bucket
 HISTORY: Bounds = {"1-5": (1, 5), "6-20": (6, 20), "21-50": (21, 50), "over 50": (51, math.inf)}
@@ -14,17 +15,11 @@ EVENTS: Bounds = {"0": (0, 0), "1-4": (1, 4), "5-19": (5, 19), "20-99": (20, 99)
 
 
 def measure_buckets(
-    sizes: np.ndarray,
-    bounds: Bounds,
-    values: dict[str, Values],
-    metrics: Sequence[str],
-    users: np.ndarray,
-    resamples: int,
-    seed: int,
+    sizes: np.ndarray, bounds: Bounds, values: dict[str, Values], metrics: Sequence[str], resampling: Resampling
 ) -> dict[str, dict]:
     """By bucket of `sizes` [n]: how many of the n (`count`), and each system's mean of `metrics` with its interval.
 
-    Empty buckets are left out. Intervals are clustered by `users` [n].
+    Empty buckets are left out.
     """
     buckets = {}
     for bucket, (smallest, largest) in bounds.items():
@@ -32,11 +27,9 @@ def measure_buckets(
         if not inside.any():
             continue
         part = {name: {metric: own[metric][inside] for metric in metrics} for name, own in values.items()}
-        bounds_of = intervals(part, metrics, users[inside], resamples, seed)
+        interval = intervals(part, metrics, resampling._replace(users=resampling.users[inside]))
         systems = {
-            name: {
-                metric: {"value": number(own[metric].mean()), "interval": bounds_of[name][metric]} for metric in metrics
-            }
+            name: {m: {"value": number(own[m].mean()), "interval": interval[name][m]} for m in metrics}
             for name, own in part.items()
         }
         buckets[bucket] = {"count": int(inside.sum()), "systems": systems}
@@ -52,12 +45,23 @@ def found_first(orders: list[np.ndarray], relevant: np.ndarray, k: int) -> np.nd
     return np.mean([rank[relevant] < k for rank in ranks], axis=0)
 
 
-def find_relevant(
-    slates: pl.DataFrame, labels: np.ndarray, orders: dict[str, list[np.ndarray]], counts: dict[str, int], k: int
-) -> tuple[dict[str, Values], np.ndarray, np.ndarray]:
-    """Of every relevant candidate: by system whether it is `found@k`, its events in `counts`, and its slate's row."""
-    rows, columns = np.nonzero(labels > 0)
-    candidates = slates["candidates"].to_list()
-    events = np.array([counts.get(candidates[row][column], 0) for row, column in zip(rows, columns, strict=True)])
-    found = {name: {f"found@{k}": found_first(several, labels > 0, k)} for name, several in orders.items()}
-    return found, events, rows
+def measure_slate_buckets(
+    slates: pl.DataFrame,
+    labels: np.ndarray,
+    orders: dict[str, list[np.ndarray]],
+    values: dict[str, Values],
+    yardstick: Yardstick,
+    counts: dict[str, int] | None,
+    resampling: Resampling,
+) -> dict[str, dict]:
+    """The headline by the length of the history; with `counts`, events by item, also `found@k` by the items'."""
+    lengths = slates["history"].list.len().to_numpy()
+    buckets = {"history": measure_buckets(lengths, HISTORY, values, [yardstick.headline], resampling)}
+    if counts is not None:
+        rows, columns = np.nonzero(labels > 0)
+        candidates, k = slates["candidates"].to_list(), yardstick.ks[-1]
+        events = np.array([counts.get(candidates[row][column], 0) for row, column in zip(rows, columns, strict=True)])
+        found = {name: {f"found@{k}": found_first(several, labels > 0, k)} for name, several in orders.items()}
+        by_item = resampling._replace(users=resampling.users[rows])
+        buckets["events"] = measure_buckets(events, EVENTS, found, [f"found@{k}"], by_item)
+    return buckets

@@ -114,7 +114,7 @@ def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.Da
 
 
 def read_slates_report(path: str) -> dict:
-    """The slates stage's report; `splits` must have `positions`, `missed` and `slates` for each split, and may have `short`."""
+    """The slates stage's report; for each of `splits` it counts `positions`, `missed`, `slates`, and maybe `short`."""
     content = read_json(path)
     splits = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(splits, dict):

@@ -1,7 +1,7 @@
 """Full-catalogue evaluation: where in a pre-ranker's list is the item that came next, among all items?
 
-Every position of the split counts, also those whose target no list holds. A list that ends before rank K counts as a miss
-at K. Intervals and tests are clustered by user.
+Every position of the split counts, also those whose target no list holds. A list that ends before rank K counts as a
+miss at K. Intervals and tests are clustered by user.
 """
 
 import math
@@ -12,7 +12,7 @@ import polars as pl
 
 from gr2.errors import InputError
 from gr2.evaluation.buckets import Bounds, measure_buckets
-from gr2.evaluation.significance import comparisons, intervals, number
+from gr2.evaluation.significance import Resampling, comparisons, intervals, number
 from gr2.files.artifacts import MANIFEST, read_json
 from gr2.retrieval.positions import EventLog, Positions, select_positions
 from gr2.retrieval.top_k import as_arrays, read_top_k
@@ -26,9 +26,7 @@ HISTORY: Bounds = {"1-4": (1, 4), "5-9": (5, 9), "10-19": (10, 19), "20 and more
 
 
 def evaluate(log: EventLog, split: str, lists: dict[str, str], resamples: int, seed: int) -> tuple[dict, dict]:
-    """(content of metrics.json, recall at every depth by system: float [50]). lists: name -> file of `user_id`, `position`,
-    `candidates`.
-    """
+    """(content of metrics.json, recall at depths 1 to 50 by system). lists: name -> file, see `read_top_k`."""
     positions = select_positions(log.events, [split], None)
     if positions.frame.is_empty():
         raise InputError(f"{log.path}: column 'split': expected positions of '{split}' with a past, found none")
@@ -39,17 +37,16 @@ def evaluate(log: EventLog, split: str, lists: dict[str, str], resamples: int, s
         "popularity": (counts[positions.frame["row"].to_numpy()], POPULARITY),
         "history": (positions.queries.at - positions.queries.start, HISTORY),
     }
-    users = positions.frame["user_id"].to_numpy()
-    resampling = (users, resamples, seed)
-    buckets = {kind: measure_buckets(*own, values, COMPARED, *resampling) for kind, own in sizes.items()}
+    resampling = Resampling(positions.frame["user_id"].to_numpy(), resamples, seed)
+    buckets = {kind: measure_buckets(*own, values, COMPARED, resampling) for kind, own in sizes.items()}
     results = {
         "split": split,
-        "positions": len(users),
+        "positions": len(positions.frame),
         "users": positions.frame["user_id"].n_unique(),
         "items": len(log.item_ids),
         "systems": {name: {metric: number(own[metric].mean()) for metric in METRICS} for name, own in values.items()},
-        "intervals": intervals(values, METRICS, *resampling),
-        "comparisons": comparisons(values, COMPARED, [next(iter(values))], *resampling),
+        "intervals": intervals(values, METRICS, resampling),
+        "comparisons": comparisons(values, COMPARED, [next(iter(values))], resampling),
         "buckets": {
             kind: {name: {"positions": part["count"], "systems": part["systems"]} for name, part in parts.items()}
             for kind, parts in buckets.items()
@@ -70,7 +67,7 @@ def target_ranks(file: str, positions: Positions, item_ids: pl.Series) -> np.nda
 
 
 def read_making(file: str) -> dict:
-    """How a list was made, as far as the files beside it say: pre-ranker, what it did with seen items, seconds, command."""
+    """How a list was made, as the files beside it say: pre-ranker, what it did with seen items, seconds, command."""
     folder = Path(file).parent
     report = read_json(folder / "slates_report.json") if (folder / "slates_report.json").exists() else {}
     manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}

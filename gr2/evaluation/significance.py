@@ -8,6 +8,7 @@ metrics share one set of resamples. Everything is deterministic under `seed`.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,14 @@ FEW = 200  # users; with fewer the percentile interval is too short
 CELLS = 2_000_000  # floats held at a time, 16 MB
 
 Values = dict[str, np.ndarray]  # one system's, by metric: float [n]
+
+
+class Resampling(NamedTuple):
+    """users: [n], of each row of values."""
+
+    users: np.ndarray
+    resamples: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -29,10 +38,10 @@ class Comparison:
 
 
 def intervals(
-    values: dict[str, Values], metrics: Sequence[str], users: np.ndarray, resamples: int, seed: int
+    values: dict[str, Values], metrics: Sequence[str], resampling: Resampling
 ) -> dict[str, dict[str, list[float | None]]]:
     """By system and metric: [low, high] of the mean."""
-    low, high = mean_interval(_table(values, metrics), users, resamples, seed)
+    low, high = mean_interval(_table(values, metrics), *resampling)
     return {
         name: {metric: [number(low[i, j]), number(high[i, j])] for j, metric in enumerate(metrics)}
         for i, name in enumerate(values)
@@ -40,12 +49,7 @@ def intervals(
 
 
 def comparisons(
-    values: dict[str, Values],
-    metrics: Sequence[str],
-    baselines: list[str],
-    users: np.ndarray,
-    resamples: int,
-    seed: int,
+    values: dict[str, Values], metrics: Sequence[str], baselines: list[str], resampling: Resampling
 ) -> list[dict]:
     """Every system against every baseline on `metrics`; the first baseline is itself compared with none."""
     rows = []
@@ -54,7 +58,7 @@ def comparisons(
         if not names:
             continue
         systems = _table({name: values[name] for name in names}, metrics)
-        found = compare(systems, _table({baseline: values[baseline]}, metrics), users, resamples, seed)
+        found = compare(systems, _table({baseline: values[baseline]}, metrics), *resampling)
         rows += [
             {
                 "system": name,
@@ -81,8 +85,9 @@ def compare(system: np.ndarray, baseline: np.ndarray, users: np.ndarray, resampl
 def mean_interval(values: np.ndarray, users: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """95 % percentile-bootstrap interval of the mean over slates: users are drawn with replacement.
 
-    The resampled mean is a ratio, summed values over slate count, since users have different numbers of slates. With few users
-    the percentiles are further out, see `level`. NaN where there is only one user: nothing can be said about others.
+    The resampled mean is a ratio, summed values over slate count, since users have different numbers of slates. With
+    few users the percentiles are further out, see `level`. NaN where there is only one user: nothing can be said about
+    others.
     """
     from scipy.stats import bootstrap
 
@@ -93,7 +98,7 @@ def mean_interval(values: np.ndarray, users: np.ndarray, resamples: int, seed: i
     n = len(sizes)
 
     def mean(drawn: np.ndarray, axis: int) -> np.ndarray:
-        """int [..., users] drawn -> means [m, ...]. How often each user was drawn, times sums: one product for all m."""
+        """int [..., users] drawn -> means [m, ...]: how often each user was drawn, times sums."""
         rows = drawn.reshape(-1, n)
         cells = rows + n * np.arange(len(rows))[:, None]
         times = np.bincount(cells.ravel(), minlength=rows.size).reshape(rows.shape).astype(float)
@@ -107,8 +112,8 @@ def mean_interval(values: np.ndarray, users: np.ndarray, resamples: int, seed: i
 
 
 def level(users: int) -> float:
-    """The percentiles' level that makes a 95 % interval: a plain percentile interval is too short by the t distribution and
-    the unbiased variance ("expanded percentile", Hesterberg 2015, arXiv 1411.5279). Over FEW users it is .95.
+    """The percentiles' level that makes a 95 % interval: a plain percentile interval is too short by the t distribution
+    and the unbiased variance ("expanded percentile", Hesterberg 2015, arXiv 1411.5279). Over FEW users it is .95.
     """
     from scipy.stats import norm, t
 

@@ -1,7 +1,7 @@
 """Every system's orders and their metrics, by seed and over seeds.
 
-Several rankings of one system are its seeds. A slate's value is then the mean over them, and the intervals and tests are
-over users *given these seeds*: they do not say what another seed would do, which the spread of `seeds` hints at.
+Several rankings of one system are its seeds. A slate's value is then the mean over them, and the intervals and tests
+are over users *given these seeds*: they do not say what another seed would do, which the spread of `seeds` hints at.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,16 @@ import polars as pl
 
 from gr2 import metrics
 from gr2.arrays import pad
+from gr2.errors import InputError
 from gr2.evaluation.significance import Values, number
 
 COMPUTED = ("input_order", "random", "oracle")  # systems that need no rankings file
+
+
+def choose_yardstick(list_size: int | None, labels: np.ndarray) -> metrics.Yardstick:
+    if list_size and list_size > labels.shape[1]:
+        raise InputError(f"--list_size {list_size}: expected at most {labels.shape[1]}, the size of the largest slate")
+    return metrics.of_lists(list_size) if list_size else metrics.TOP
 
 
 def all_orders(
@@ -40,6 +47,13 @@ def input_positions(slates: pl.DataFrame, ranking: pl.DataFrame) -> np.ndarray:
     return pad(rows, -1)
 
 
+def measure_all(
+    labels: np.ndarray, orders: dict[str, list[np.ndarray]], rankings: dict[str, list[pl.DataFrame]], ks: Sequence[int]
+) -> dict[str, list[Values]]:
+    """Every system's metrics, by seed."""
+    return {name: measure_orders(labels, several, rankings.get(name), ks) for name, several in orders.items()}
+
+
 def measure_orders(
     labels: np.ndarray, orders: list[np.ndarray], rankings: list[pl.DataFrame] | None, ks: Sequence[int]
 ) -> list[Values]:
@@ -53,7 +67,7 @@ def measure_orders(
 
 
 def add_agreement(seeds: dict[str, list[Values]], shares: np.ndarray) -> dict[str, list[Values]]:
-    """`seeds` with hr@1% and hr@10%. shares: float [orders, n], see `agreement.better_shares`, a row per system and seed."""
+    """`seeds` with hr@1% and hr@10%. shares: float [orders, n] of `agreement.better_shares`."""
     rows = iter(shares)
     return {
         name: [own | {"hr@1%": (row < 0.01).astype(float), "hr@10%": (row < 0.1).astype(float)}

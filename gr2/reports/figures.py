@@ -27,7 +27,7 @@ CURVES = {
 
 
 def metric_bars(systems: dict[str, dict], intervals: dict[str, dict], main: tuple[str, ...]) -> Markup:
-    """Bars of the main metrics with 95 % intervals, one panel a metric in two rows; a dashed line marks the input order."""
+    """Bars of the main metrics with 95 % intervals, a panel per metric in two rows; dashed: the input order."""
     names = list(systems)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10, 1.5 + 0.46 * len(names)), layout="constrained")
@@ -73,7 +73,7 @@ def rank_change_histograms(changes: dict[str, np.ndarray]) -> Markup:
 
 
 def training_curves(logs: dict[str, list[dict]]) -> Markup | None:
-    """A panel for each known key of the training logs, against the step, with a line per log; None if they have no such key."""
+    """A panel for each of CURVES in the training logs, against the step, with a line per log; None if none is there."""
     points = {key: {name: _points(log, key) for name, log in logs.items()} for key in CURVES}
     points = {key: {name: rows for name, rows in lines.items() if len(rows)} for key, lines in points.items()}
     points = {key: lines for key, lines in points.items() if lines}

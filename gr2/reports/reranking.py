@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from markupsafe import Markup
 
 from gr2.evaluation.systems import COMPUTED
 from gr2.files.sid_tokens import BEGIN, END
@@ -53,6 +54,7 @@ def render(
         "reranking.html.j2",
         results=results,
         computed=COMPUTED,
+        bucket_heads=bucket_heads,
         headline=headline(results, yardstick.headline),
         left_out=left_out(results),
         yardstick=yardstick,
@@ -66,6 +68,11 @@ def render(
         example=shown,
         background=background,
     )
+
+
+def bucket_heads(buckets: dict[str, dict], sized: str, counted: str) -> list[Markup]:
+    """Column heads such as `1-5 items / 3 slates`."""
+    return [Markup(f"{size} {sized}<br>{bucket['count']} {counted}") for size, bucket in buckets.items()]
 
 
 def seed_rows(results: dict, main: tuple[str, ...]) -> list[dict]:
@@ -84,7 +91,7 @@ def measure_spread(values: list[float | None]) -> dict:
 
 
 def trace_table(lines: Iterable[dict]) -> list[dict]:
-    """Rows by (mode, teacher) of `read_shown_traces`: how many samples, slates, accepted ones, mean tokens, reasons why not."""
+    """Rows by mode and teacher: samples, slates, accepted ones, mean tokens, and why others were not accepted."""
     groups: dict[tuple[str, str], list[dict]] = {}
     for line in lines:
         key = (str(line["mode"]), str(line["teacher"]))
@@ -110,7 +117,7 @@ def example(
     changes: dict[str, list[np.ndarray]],
     background: Background,
 ) -> dict | None:
-    """The slate whose relevant item the last system with `reasoning`, its first seed, promoted most (the first of equals)."""
+    """The slate whose relevant item the last system with `reasoning` promoted most, in its first seed."""
     reasoned = [name for name, frames in rankings.items() if "reasoning" in frames[0].columns]
     if not reasoned:
         return None
@@ -179,12 +186,16 @@ def left_out(results: dict) -> list[str]:
     """Sentences on the slates that the figures leave out."""
     sentences = []
     if results["slates_without_relevant_item"]:
-        sentences.append(f"{results['slates_without_relevant_item']} more slates have no relevant candidate and are left out: no "
-                         "order of theirs is better than another.")  # fmt: skip
+        sentences.append(
+            f"{results['slates_without_relevant_item']} more slates have no relevant candidate and are left out: no "
+            "order of theirs is better than another."
+        )
     if results["slates_left_out"]:
         missing = ", ".join(f"{count} by {name}" for name, count in results["missing"].items())
-        sentences.append(f"{results['slates_left_out']} more slates are left out, as some rankings have no answer to them "
-                         f"({missing}); those that are left may be easier or harder.")  # fmt: skip
+        sentences.append(
+            f"{results['slates_left_out']} more slates are left out, as some rankings have no answer to them "
+            f"({missing}); those that are left may be easier or harder."
+        )
     return sentences
 
 

@@ -16,8 +16,8 @@ TITLES = {"popularity": "by the target's pretrain events", "history": "by the le
 
 
 def render(results: dict, curves: dict[str, np.ndarray], making: dict[str, dict]) -> str:
-    """The page. results: the content of metrics.json; curves: recall [50] at depths 1 to 50; making: how each system's lists
-    were made, see `evaluation.retrieval.read_making`.
+    """The page. results: the content of metrics.json; curves: recall [50] at depths 1 to 50; making: how each system's
+    lists were made, see `evaluation.retrieval.read_making`.
     """
     best = max(results["systems"], key=lambda name: results["systems"][name]["ndcg@10"])
     return render_page(
@@ -77,7 +77,8 @@ def bucket_bars(buckets: dict[str, dict]) -> Markup:
 
 
 def print_table(results: dict) -> None:
-    title = f"{results['positions']:,} {results['split']} positions of {results['users']:,} users, {results['items']:,} items"
+    counts = {name: f"{results[name]:,}" for name in ("positions", "users", "items")}
+    title = f"{counts['positions']} {results['split']} positions of {counts['users']} users, {counts['items']} items"
     shown = ("recall@1", "recall@5", "recall@10", "recall@50", "ndcg@5", "ndcg@10")
     rows = {}
     for name, system in results["systems"].items():

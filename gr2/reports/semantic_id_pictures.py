@@ -14,7 +14,7 @@ SMALL = 500  # for up to 500 items principal axes draw the map, which is fast; m
 
 
 def code_usage(assigned: np.ndarray, codes: int) -> Markup:
-    """One panel a level: items of each code, most used first; a dashed line marks an even spread. assigned: [n, levels]."""
+    """A panel per level: items of each code, most used first; dashed: an even spread. assigned: [n, levels]."""
     levels = assigned.shape[1]
     with matplotlib.rc_context(STYLE):
         figure, grid = panels(levels, height=2.3, columns=min(levels, 4))

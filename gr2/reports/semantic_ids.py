@@ -43,7 +43,7 @@ def headline(facts: dict) -> dict[str, str]:
 
 
 def group_sizes(before: dict[str, int], after: dict[str, int]) -> list[dict]:
-    """Rows of `size`, groups `before` and `after` the assignment, with large sizes taken together; empty ones left out."""
+    """Rows of `size`, groups `before` and `after` the assignment; large sizes together, empty ones left out."""
     rows = []
     for name, (low, high) in SIZES.items():
         counts = [sum(count for size, count in sizes.items() if low <= int(size) <= high) for sizes in (before, after)]

@@ -1,15 +1,16 @@
-"""The first sentences of a report: what every learned system gains or loses against the input order, the best one first."""
+"""The first sentences of a report: what each learned system gains or loses against the input order, the best first."""
 
 from gr2.reports.render import fixed, p_value, signed
 
 
 def headline(results: dict, metric: str) -> dict[str, str]:
-    """The best learned system against every baseline on `metric`, an NDCG, then all others against the input order: the `text`,
-    and a `tone`: good where the best beats all baselines and no other is worse than the input order, bad where the best is
-    worse than the input order, else open.
+    """The best learned system against every baseline on `metric`, an NDCG, then all others against the input order: the
+    `text`, and a `tone`: good where the best beats all baselines and no other is worse than the input order, bad where
+    the best is worse than the input order, else open.
 
-    What is learned is told by `kinds` (see `inputs.find_kind`). Language models come before rerankers on features: where there are
-    any, the first sentence is about the best of them. A system that others are compared with is not the one it is about.
+    What is learned is told by `kinds` (see `inputs.find_kind`). Language models come before rerankers on features:
+    where there are any, the first sentence is about the best of them. A system that others are compared with is not the
+    one it is about.
     """
     systems = results["systems"]
     given = list(results["kinds"])
@@ -37,7 +38,7 @@ def headline(results: dict, metric: str) -> dict[str, str]:
 
 
 def candidates(results: dict) -> list[str]:
-    """The systems of which the best leads: language models, else other learned ones, that are no baseline; else what is given."""
+    """The systems whose best comes first: language models, else other learned ones, that are no baseline; else all."""
     kinds, baselines = results["kinds"], {row["baseline"] for row in results["comparisons"]}
     for kind in ("language model", "reranker"):
         found = [name for name in kinds if kinds[name] == kind and name not in baselines]
@@ -74,8 +75,8 @@ def against(row: dict, systems: dict) -> str:
         verdict = {
             1: f"beats the input order by {size} {unit}, {figures}",
             -1: f"is worse than the input order by {size} {unit}, {figures}",
-            0: f"does not beat the input order: the difference cannot be told from chance, {signed(row['delta'])} {unit}, "
-            + figures,
+            0: "does not beat the input order: the difference cannot be told from chance, "
+            f"{signed(row['delta'])} {unit}, {figures}",
         }[sign(row)]
     elif row["ci_low"] is None:
         return f"nor against {row['baseline']}: {fixed(base)}"

@@ -16,10 +16,10 @@ from gr2.semantic_ids.trie import build_trie
 
 
 def first_read(queries: Queries, history: int, window: int) -> np.ndarray:
-    """Where the history that the model reads for each query starts, int64 [n]: at least `history` items before it where
-    there are that many, and at most `window`.
+    """Where the history that the model reads for each query starts, int64 [n]: `history` to `window` items before it,
+    fewer where the past is shorter.
 
-    It hangs on the position alone, and moves in steps: positions between two steps share one pass over the past.
+    It depends on the position alone and moves in steps: positions between two steps share one pass over the past.
     """
     length, step = queries.at - queries.start, window - history + 1
     return queries.start + step * np.maximum(0, -(-(length - window) // step))
@@ -27,11 +27,15 @@ def first_read(queries: Queries, history: int, window: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Queries `first` up to, not with, `end`: the model reads their user's items from `start` on once for all of them."""
+    """Queries `first` to `end` - 1: the model reads their user's items from `start` on once for all of them."""
 
     first: int
     end: int
     start: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.first
 
 
 def chunks(queries: Queries, history: int, window: int) -> list[Chunk]:
@@ -57,8 +61,8 @@ def ranker(
     """The mid-trained model's own most likely items. Scores are log-probabilities.
 
     The model reads between `history` and `window` past items. With `exclude_seen` no item of the user's whole past can
-    be found, and a list is as long as without, where the catalogue has that many others. InputError where the model does
-    not know the catalogue's IDs, or was taught others.
+    be found, and a list is as long as without, where the catalogue has that many others. InputError where the model
+    does not know the catalogue's IDs, or was taught others.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = load_tokenizer(model_name_or_path)
@@ -75,39 +79,38 @@ def ranker(
     begin = tokenizer.convert_tokens_to_ids(BEGIN)
     sids = [catalogue.sid[name] for name in names]
 
-    def found(batch: list[Chunk], queries: Queries) -> tuple[torch.Tensor, torch.Tensor]:
-        """What `search` finds for each chunk of a batch after each of its positions: [batch, longest chunk, beams]."""
-        prompts = [next_item_prompt([sids[item] for item in queries.items[chunk.start : queries.at[chunk.end - 1]]])
-                   for chunk in batch]  # fmt: skip
+    def search_chunks(batch: list[Chunk], queries: Queries) -> tuple[torch.Tensor, torch.Tensor]:
+        """Items and scores of each chunk after each of its positions: [batch, longest chunk, beams]."""
+        pasts = [queries.items[chunk.start : queries.at[chunk.end - 1]] for chunk in batch]
+        prompts = [next_item_prompt([sids[item] for item in past]) for past in pasts]
         input_ids = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)["input_ids"]
-        anchors = torch.zeros(len(batch), max(chunk.end - chunk.first for chunk in batch), dtype=torch.long)
+        anchors = torch.zeros(len(batch), max(chunk.size for chunk in batch), dtype=torch.long)
         for row, chunk in enumerate(batch):
-            opened = (input_ids[row] == begin).nonzero()[:, 0]  # the BEGIN of item `start + i` is opened[i]
-            asked = queries.at[chunk.first : chunk.end] - chunk.start
-            anchors[row, : len(asked)] = opened[torch.from_numpy(asked)]
-        closed = closed_nodes(trie, nodes, *seen(batch, queries, anchors.shape[1])) if exclude_seen else None
+            begins = (input_ids[row] == begin).nonzero()[:, 0]  # of item `start + i`: begins[i]
+            indices = queries.at[chunk.first : chunk.end] - chunk.start
+            anchors[row, : chunk.size] = begins[torch.from_numpy(indices)]
+        closed = closed_nodes(trie, nodes, *find_seen(batch, queries, anchors.shape[1])) if exclude_seen else None
         return search(model, input_ids.to(device), anchors.to(device), trie, code_ids, beams, closed)
 
     def rank(queries: Queries) -> Top:
         top = np.full((len(queries), beams), -1, np.int32)
         values = np.full((len(queries), beams), -np.inf, np.float32)
-        ordered = sorted(  # alike in size: little padding
-            chunks(queries, history, window), key=lambda chunk: (chunk.end - chunk.first, queries.at[chunk.end - 1] - chunk.start)
-        )  # fmt: skip
-        for at in range(0, len(ordered), batch_size):
-            batch = ordered[at : at + batch_size]
-            items, scores = (part.cpu().numpy() for part in found(batch, queries))
+        ordered = sorted(chunks(queries, history, window), key=lambda c: (c.size, queries.at[c.end - 1] - c.start))
+        for first in range(0, len(ordered), batch_size):  # of similar sizes: little padding
+            batch = ordered[first : first + batch_size]
+            items, scores = search_chunks(batch, queries)
             for row, chunk in enumerate(batch):
-                own = slice(chunk.first, chunk.end), slice(items.shape[2])
-                top[own], values[own] = items[row, : chunk.end - chunk.first], scores[row, : chunk.end - chunk.first]
+                cells = slice(chunk.first, chunk.end), slice(items.shape[2])
+                top[cells] = items[row, : chunk.size].cpu().numpy()
+                values[cells] = scores[row, : chunk.size].cpu().numpy()
         return top[:, :count], values[:, :count]
 
     return rank
 
 
-def seen(batch: list[Chunk], queries: Queries, searches: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of a search and an item of its user's past, as `closed_nodes` takes them; `searches`: of each row."""
-    query = np.concatenate([np.arange(chunk.first, chunk.end) for chunk in batch])
-    number = np.concatenate([row * searches + np.arange(c.end - c.first) for row, c in enumerate(batch)])
-    own, item = queries.only(query).seen()
-    return number[own], item
+def find_seen(batch: list[Chunk], queries: Queries, searches: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of a search and an item of its user's past, as `closed_nodes` takes them; searches: per row."""
+    rows = np.concatenate([np.arange(chunk.first, chunk.end) for chunk in batch])
+    searched = np.concatenate([row * searches + np.arange(chunk.size) for row, chunk in enumerate(batch)])
+    query, item = queries.only(rows).seen()
+    return searched[query], item

@@ -1,4 +1,4 @@
-"""Pre-rankers without a network: popularity, item-kNN, BM25 over titles; the fusion of several; how a short list goes on."""
+"""Pre-rankers without a network: popularity, item-kNN, BM25 over titles; fusion of several; filling of short lists."""
 
 import re
 
@@ -15,14 +15,14 @@ FUSION = 60.0  # the constant of reciprocal rank fusion (Cormack et al. 2009)
 
 
 def popularity(counts: np.ndarray, count: int, exclude_seen: bool) -> Ranker:
-    """The most popular items; ties by row. counts: int [items], events that may be counted; items without one are never listed."""
+    """The most popular items, ties by row; items that `counts`, int [items], has no event of are never listed."""
     ranked = np.lexsort((np.arange(len(counts)), -counts))[: int((counts > 0).sum())].astype(np.int32)
-    place = np.full(len(counts), len(ranked), np.int64)
-    place[ranked] = np.arange(len(ranked))
+    rank_of = np.full(len(counts), len(ranked), np.int64)
+    rank_of[ranked] = np.arange(len(ranked))
 
     def rank(queries: Queries) -> Top:
         query, item = queries.seen() if exclude_seen else (np.empty(0, int), np.empty(0, int))
-        taken = place[item]
+        taken = rank_of[item]
         width = count
         while True:  # as deep as the fullest past reaches into the head of the list
             deep = taken < width
@@ -48,7 +48,7 @@ def item_knn(
 ) -> Ranker:
     """Items that users of the history's items chose too: shrunk cosine, summed over the last `history` items.
 
-    users, items: int [events], the events that may be learned (Sarwar et al. 2001). Each item has at most 200 neighbours.
+    users, items: int [events], of the pretrain events (Sarwar et al. 2001). Each item keeps its 200 nearest neighbours.
     """
     chosen = sp.csr_array((np.ones(len(users), np.float32), (users, items)), shape=(int(users.max()) + 1, n_items))
     chosen.data[:] = 1.0  # a repeated event counts once
@@ -87,13 +87,13 @@ def bm25_weights(words: sp.csr_array) -> sp.csr_array:
 def _by_history(
     rows: sp.csr_array, history: int, count: int, exclude_seen: bool, weights: sp.csr_array | None = None
 ) -> Ranker:
-    """Scores = the sum of the history items' rows, [n, items] or [n, words] that `weights` [words, items] turn into items."""
+    """Scores = the sum of the history items' `rows`: [items, items], or [items, words] @ `weights` [words, items]."""
 
     def rank(queries: Queries) -> Top:
         items = queries.history(history)
-        query, place = np.nonzero(items >= 0)
+        query, column = np.nonzero(items >= 0)
         ones = np.ones(len(query), np.float32)
-        profile = sp.csr_array((ones, (query, items[query, place])), shape=(len(queries), rows.shape[0])) @ rows
+        profile = sp.csr_array((ones, (query, items[query, column])), shape=(len(queries), rows.shape[0])) @ rows
         scores = (profile if weights is None else profile @ weights).toarray()
         scores[scores <= 0] = -np.inf  # nothing in common
         return best(scores, queries, count, exclude_seen)
@@ -110,14 +110,14 @@ def strongest(matrix: sp.csr_array, count: int) -> sp.csr_array:
 
 
 def fuse(rankers: list[Ranker], count: int) -> Ranker:
-    """Reciprocal rank fusion (Cormack et al. 2009): an item scores the sum over the lists that hold it of 1 / (60 + rank)."""
+    """Reciprocal rank fusion (Cormack et al. 2009): an item scores the sum of 1 / (60 + rank) over its lists."""
 
     def rank(queries: Queries) -> Top:
         tops = np.concatenate([ranker(queries)[0] for ranker in rankers], axis=1)
         points = np.tile(1 / (FUSION + 1 + np.arange(tops.shape[1] // len(rankers))), len(rankers))
-        query, place = np.nonzero(tops >= 0)
-        keys, owner = np.unique(query.astype(np.int64) << 32 | tops[query, place], return_inverse=True)
-        scores = np.bincount(owner, points[place])
+        query, column = np.nonzero(tops >= 0)
+        keys, owner = np.unique(query.astype(np.int64) << 32 | tops[query, column], return_inverse=True)
+        scores = np.bincount(owner, points[column])
         query, item = keys >> 32, (keys & 0xFFFFFFFF).astype(np.int32)
         order = np.lexsort((item, -scores, query))
         query, item, scores = query[order], item[order], scores[order]
@@ -132,13 +132,13 @@ def fuse(rankers: list[Ranker], count: int) -> Ranker:
 
 
 def fill_by_popularity(ranker: Ranker, counts: np.ndarray, exclude_seen: bool) -> Ranker:
-    """The ranker's lists; a short one goes on with other items by popularity, ties by row, each with the score 0.
+    """The ranker's lists; short ones continue with other items by popularity, ties by row, each with the score 0.
 
-    counts: int [items], events that may be counted. To item-kNN and BM25 all of these items are alike (nothing in
-    common with the history), so that this only orders what they score 0.
+    counts: int [items]. Item-kNN and BM25 score all of these items 0 (nothing in common with the history), so that this
+    only breaks their ties.
     """
-    place = np.empty(len(counts), np.float32)
-    place[np.lexsort((np.arange(len(counts)), -counts))] = np.arange(len(counts))
+    popularity_rank = np.empty(len(counts), np.float32)
+    popularity_rank[np.lexsort((np.arange(len(counts)), -counts))] = np.arange(len(counts))
 
     def rank(queries: Queries) -> Top:
         top, scores = ranker(queries)
@@ -146,7 +146,7 @@ def fill_by_popularity(ranker: Ranker, counts: np.ndarray, exclude_seen: bool) -
         if not short.any():
             return top, scores
         own, count = top[short], top.shape[1]
-        others = np.repeat(-place[None], len(own), 0)
+        others = np.repeat(-popularity_rank[None], len(own), 0)
         row, column = np.nonzero(own >= 0)
         others[row, own[row, column]] = -np.inf
         more, _ = best(others, queries.only(short), count, exclude_seen)

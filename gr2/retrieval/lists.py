@@ -22,33 +22,27 @@ FUSED = 50  # smallest depth of each list that is fused
 
 
 @dataclass(frozen=True)
-class Search:
-    """The mid-trained model's search, see `beam.ranker`."""
-
-    model_name_or_path: str
-    semantic_ids: str
-    beams: int
-    window: int
-    batch_size: int
-
-
-@dataclass(frozen=True)
 class PreRankers:
     """Pre-rankers by name, several of which are fused, and what some of them need.
 
-    history: the latest items that they read (SASRec: its own length); sasrec: a folder of `gr2 sasrec`.
+    history: the latest items that they read (SASRec: its own length); sasrec: a folder of `gr2 sasrec`; the others: see
+    `beam.ranker`.
     """
 
     names: list[str]
     history: int
     exclude_seen: bool
-    sasrec: str | None = None
-    search: Search | None = None
+    sasrec: str | None
+    model_name_or_path: str | None
+    semantic_ids: str | None
+    beams: int
+    window: int
+    batch_size: int
 
 
 def draw_lists(chosen: PreRankers, log: EventLog, positions: Positions, count: int) -> Top:
-    """The `count` best items at every position, int32 and float32 [positions, count]; fewer only where the catalogue has no
-    more items for the user.
+    """The `count` best items at every position, int32 and float32 [positions, count]; fewer only where the catalogue
+    has no more items for the user.
     """
     rank = make_ranker(chosen, log, count)
     rank = classic.fill_by_popularity(rank, log.counts(), chosen.exclude_seen)
@@ -96,15 +90,14 @@ def open_ranker(name: str, chosen: PreRankers, log: EventLog, count: int) -> Ran
         return sasrec_ranker(chosen.sasrec, chosen.exclude_seen, log, count)
     from gr2.retrieval import beam
 
-    search = chosen.search
     return beam.ranker(
-        read_catalogue(log.items, search.semantic_ids),
-        search.model_name_or_path,
+        read_catalogue(log.items, chosen.semantic_ids),
+        chosen.model_name_or_path,
         count=count,
-        beams=max(search.beams, count),
+        beams=max(chosen.beams, count),
         history=chosen.history,
-        window=search.window,
-        batch_size=search.batch_size,
+        window=chosen.window,
+        batch_size=chosen.batch_size,
         exclude_seen=chosen.exclude_seen,
     )
 

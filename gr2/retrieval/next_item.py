@@ -32,7 +32,7 @@ def next_item_slates(
 
 
 def find_wanted(events: pl.DataFrame, positions: pl.DataFrame, horizon: int) -> np.ndarray:
-    """Item rows [positions, horizon]: what came at each position and, for train positions, the next train events; else -1."""
+    """Item rows [positions, horizon]: the target and, at train positions, the next train events' items; else -1."""
     after = events.filter(pl.col("split") == "train").select(
         "user_id",
         "position",

@@ -38,8 +38,8 @@ class EventLog:
 
 @dataclass(frozen=True)
 class Positions:
-    """Events that something is asked about. frame: `user_id`, `position`, `split`, and `row`, the item that came; one row
-    a query.
+    """Events that something is asked about. frame: `user_id`, `position`, `split`, and `row`, the item that came; one
+    row a query.
     """
 
     frame: pl.DataFrame

@@ -1,12 +1,13 @@
 """Slates in which several candidates are relevant, for list-wise rerankers (`gr2 slates --protocol`).
 
-later: a user's next `relevant` items and the pre-ranker's best others, `candidates` in all; GloRank's 50 -> 6 (2604.25291)
-as far as it is published. impressions: up to `candidates` consecutive rated items of a user as if they had been shown
-together, those rated `liked` or more relevant, the others explicit negatives (ours; a public stand-in for impression logs).
+later: a user's next `relevant` items and the pre-ranker's best others, `candidates` in all; GloRank's 50 -> 6
+(2604.25291) as far as it is published. impressions: up to `candidates` consecutive rated items of a user as if they had
+been shown together, those rated `liked` or more relevant, the others explicit negatives (ours; a public stand-in for
+impression logs).
 
 In both the input order is the pre-ranker's over all candidates. In `later` it gives the relevant items away: they are
-candidates whatever the pre-ranker says, the others because it likes them, so that its last ranks are the best guess. With
-`shuffle` neither order nor scores tell. Windows of events do not overlap, and none reaches into another split.
+candidates whatever the pre-ranker says, the others because it likes them, so that its last ranks are the best guess.
+With `shuffle` neither order nor scores tell. Windows of events do not overlap, and none reaches into another split.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ COLUMNS = ["slate_id", "user_id", "history", "candidates", "labels", "scores", "
 def later_slates(
     log: EventLog, chosen: PreRankers, splits: list[str], relevant: int, candidates: int, shuffle: int | None
 ) -> tuple[pl.DataFrame, dict]:
-    """The content of slates.parquet, and counts by split. shuffle: the seed of a random order; None keeps the pre-ranker's."""
+    """The content of slates.parquet, and counts by split. shuffle: seed of a random order; None: the pre-ranker's."""
     windows = make_windows(log.events.with_columns(label=1.0), splits, relevant, shortest=relevant)
     return window_slates(log, chosen, splits, windows, relevant, candidates - relevant, shuffle)
 
@@ -45,8 +46,8 @@ def impression_slates(
 
 
 def make_windows(events: pl.DataFrame, splits: list[str], size: int, shortest: int) -> pl.DataFrame:
-    """Non-overlapping stretches of `shortest` to `size` of a user's events in one split, after a past: the items' `rows`,
-    their `labels`, the first's `at` and `position`, the past's `start`.
+    """Non-overlapping stretches of `shortest` to `size` of a user's events in one split, after a past: the items'
+    `rows`, their `labels`, the first's `at` and `position`, the past's `start`.
     """
     at = pl.int_range(pl.len())
     events = events.with_columns(at=at).with_columns(start=pl.col("at").min().over("user_id"))
@@ -70,8 +71,10 @@ def window_slates(
     """A slate of each window whose items are all different: they and the pre-ranker's `extra` best others."""
     distinct = windows.filter(pl.col("rows").list.n_unique() == pl.col("rows").list.len())
     if distinct.is_empty():
-        raise InputError(f"{log.path}: no user of the splits {', '.join(splits)} has {shortest} events in one of them, all of "
-                         "different items, and a past")  # fmt: skip
+        raise InputError(
+            f"{log.path}: no user of the splits {', '.join(splits)} has {shortest} events in one of them, all of "
+            "different items, and a past"
+        )
     queries = Queries(log.events["row"].to_numpy(), distinct["start"].to_numpy(), distinct["at"].to_numpy())
     rank = make_ranker(chosen, log, len(log.item_ids))
     names, histories = log.item_ids.to_numpy(), queries.history(chosen.history)

@@ -35,29 +35,29 @@ class Queries:
         return Queries(self.items, self.start[kept], self.at[kept])
 
     def history(self, longest: int) -> np.ndarray:
-        """The last `longest` items before each position, oldest first: int32 [n, longest], -1 on the left where fewer."""
-        places = self.at[:, None] - np.arange(longest, 0, -1)
-        return np.where(places >= self.start[:, None], self.items[np.maximum(places, 0)], -1)
+        """The latest items before each position, oldest first: int32 [n, longest], -1 on the left where fewer."""
+        index = self.at[:, None] - np.arange(longest, 0, -1)
+        return np.where(index >= self.start[:, None], self.items[np.maximum(index, 0)], -1)
 
     def seen(self) -> tuple[np.ndarray, np.ndarray]:
         """Every (query, item) of the pasts, one after the other: two int arrays of equal length."""
         lengths = self.at - self.start
         query = np.repeat(np.arange(len(self)), lengths)
-        place = np.arange(len(query)) + np.repeat(self.start - (lengths.cumsum() - lengths), lengths)
-        return query, self.items[place]
+        index = np.arange(len(query)) + np.repeat(self.start - (lengths.cumsum() - lengths), lengths)
+        return query, self.items[index]
 
 
 Ranker = Callable[[Queries], Top]
 
 
 def best(scores: np.ndarray, queries: Queries, count: int, exclude_seen: bool) -> Top:
-    """The top of dense scores, float32 [n, items], in place; items that score -inf are none; ties are arbitrary but fixed."""
+    """The top of dense scores, float32 [n, items], which it changes; -inf is never listed; ties are fixed."""
     import torch
 
     if exclude_seen:
         scores[queries.seen()] = -np.inf
     values, items = torch.from_numpy(scores).topk(min(count, scores.shape[1]))
-    top, held = np.full((len(queries), count), -1, np.int32), np.full((len(queries), count), -np.inf, np.float32)
+    top, top_scores = np.full((len(queries), count), -1, np.int32), np.full((len(queries), count), -np.inf, np.float32)
     top[:, : items.shape[1]] = np.where(np.isneginf(values), -1, items)  # a catalogue may hold fewer than `count`
-    held[:, : items.shape[1]] = values
-    return top, held
+    top_scores[:, : items.shape[1]] = values
+    return top, top_scores

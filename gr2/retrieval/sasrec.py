@@ -1,7 +1,9 @@
-"""SASRec (Kang and McAuley 2018, 1808.09781): a causal Transformer over a user's items that scores every item as the next.
+"""SASRec (Kang and McAuley 2018, 1808.09781): a causal Transformer over a user's items that scores every item as the
+next.
 
-Trained with cross-entropy over the whole catalogue instead of the paper's one sampled negative: with it the model stands
-above most generative recommenders' tables. Layers are post-norm with GELU, as in RecBole, not pre-norm with ReLU.
+Trained with cross-entropy over the whole catalogue instead of the paper's one sampled negative: with it the model
+stands above most generative recommenders' tables. Layers are post-norm with GELU, as in RecBole, not pre-norm with
+ReLU.
 """
 
 import numpy as np
@@ -17,8 +19,8 @@ CHUNK = 64  # targets whose scores of all items are held at a time by the loss: 
 
 
 class SASRecConfig(PretrainedConfig):
-    """`items_digest` says for which items file, in which order, the rows are; `exclude_seen`, whether `rank` leaves out what
-    the user's past holds.
+    """`items_digest` says for which items file, in which order, the rows are; `exclude_seen`, whether `rank` leaves out
+    what the user's past holds.
     """
 
     model_type = "sasrec"
@@ -66,9 +68,9 @@ class SASRec(PreTrainedModel):
             nn.init.normal_(module.in_proj_weight, std=0.02)
 
     def encode(self, items: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
-        """items: int [n, time], -1 pads on the right. place: int [n, time], an item's place in its user's sequence, from 0:
-        where it is 0 another user's sequence begins, whom the rest of the row does not see. Returns the state after each
-        item, [n, time, hidden_size].
+        """items: int [n, time], -1 pads on the right. place: int [n, time], an item's place in its user's sequence,
+        from 0: where it is 0 another user's sequence begins, whom the rest of the row does not see. Returns the state
+        after each item, [n, time, hidden_size].
         """
         time, user = items.shape[1], (place == 0).cumsum(1)
         states = self.dropout(self.norm(self.item(items + 1) + self.position(place)))
@@ -86,7 +88,8 @@ class SASRec(PreTrainedModel):
         """items, place: as for `encode`; labels: int [n, time], the item that came next, or -100.
 
         Returns the mean loss; when evaluating, with one label a row, also `rank`, int [n]: how many items (with
-        `exclude_seen`: that are not in `past`, int [n, longest], the user's whole past, -1 pads) score more than the label.
+        `exclude_seen`: that are not in `past`, int [n, longest], the user's whole past, -1 pads) score more than the
+        label.
         """
         asked = labels != IGNORED
         states, target = self.encode(items, place)[asked], labels[asked]
@@ -100,8 +103,8 @@ class SASRec(PreTrainedModel):
 
 
 class CatalogueLoss(torch.autograd.Function):
-    """Mean cross-entropy of states [n, hidden] against all items [items, hidden], with its gradients computed on the way, a
-    chunk of states at a time: [n, items] is never held. On two cores a third of the time of the plain way.
+    """Mean cross-entropy of states [n, hidden] against all items [items, hidden], with its gradients computed on the
+    way, a chunk of states at a time: [n, items] is never held. On two cores a third of the time of the plain way.
     """
 
     @staticmethod

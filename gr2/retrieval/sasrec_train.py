@@ -51,7 +51,7 @@ def split_users(
 
 
 def cut_stretches(pasts: list[np.ndarray], length: int) -> list[Row]:
-    """Users' items in stretches of at most `length` transitions, cut from the end; every event but the first is a label."""
+    """Stretches of up to `length` transitions, cut from the end of each user's items; all but the first are labels."""
     rows = []
     for items in pasts:
         for end in range(len(items) - 1, 0, -length):
@@ -61,7 +61,7 @@ def cut_stretches(pasts: list[np.ndarray], length: int) -> list[Row]:
 
 
 def pack(rows: list[Row], length: int, rng: random.Random) -> list[Row]:
-    """Stretches of several users in one row of at most `length`: most histories are short, and this leaves little padding."""
+    """Stretches of several users in one row of up to `length`: most are short, and this leaves little padding."""
     rows = rng.sample(rows, len(rows))
     groups, size = [[]], 0
     for row in rows:
@@ -74,7 +74,7 @@ def pack(rows: list[Row], length: int, rng: random.Random) -> list[Row]:
 
 
 def valid_rows(pasts: list[np.ndarray], length: int) -> list[Row]:
-    """A row per user: the label is the last event, after the last `length` items before it; with the whole past before it."""
+    """A row per user whose one label is the last event, after the latest `length` items; and the whole past."""
     rows = []
     for items in pasts:
         read = items[:-1][-length:]

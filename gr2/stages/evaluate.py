@@ -1,7 +1,7 @@
 """gr2 evaluate: slates + rankings -> metrics.json, report.html.
 
-Measures rerankers against the input order and other baselines; with --interactions also by how often a relevant item occurs
-in the pretrain events. Intervals and tests are clustered by user.
+Measures rerankers against the input order and other baselines; with --interactions also by how often a relevant item
+occurs in the pretrain events. Intervals and tests are clustered by user.
 """
 
 from dataclasses import dataclass, replace
@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gr2 import metrics
 from gr2.arrays import pad
 from gr2.data.splits import later_share, popularity
 from gr2.errors import InputError
 from gr2.evaluation import inputs, systems
-from gr2.evaluation.buckets import EVENTS, HISTORY, find_relevant, measure_buckets
-from gr2.evaluation.significance import comparisons, intervals
+from gr2.evaluation.buckets import measure_slate_buckets
+from gr2.evaluation.significance import Resampling, comparisons, intervals
 from gr2.files.artifacts import write_json, write_text
 from gr2.files.slates import slates_of
 from gr2.files.tables import read_items, read_rankings, read_semantic_ids
@@ -44,8 +43,8 @@ class Config(Measured):
     )
     list_size: int | None = arg(
         None,
-        "judge lists of LIST_SIZE items: precision, NDCG, MAP and F1 there are the main metrics, instead of recall and NDCG "
-        "at 1, 3, 5",
+        "judge lists of LIST_SIZE items: the main metrics are precision, NDCG, MAP and F1 there,"
+        " not recall and NDCG at 1, 3, 5",
         least=1,
     )
     allow_missing: bool = arg(
@@ -87,7 +86,7 @@ class Config(Measured):
 
 
 def run(config: Config) -> None:
-    """Reads slates, rankings and what the report shows beside them; writes metrics.json and report.html; prints a table."""
+    """Reads slates, rankings and what the report shows; writes metrics.json and report.html; prints a table."""
     from gr2.reports import reranking as report
 
     # read
@@ -108,26 +107,23 @@ def run(config: Config) -> None:
     )
 
     # measure
-    labels, users = pad(slates["labels"].to_list(), np.nan), slates["user_id"].to_numpy()
-    if config.list_size and config.list_size > labels.shape[1]:
-        raise InputError(
-            f"--list_size {config.list_size}: expected at most {labels.shape[1]}, the size of the largest slate"
-        )
-    yardstick = metrics.of_lists(config.list_size) if config.list_size else metrics.TOP
+    labels = pad(slates["labels"].to_list(), np.nan)
+    yardstick = systems.choose_yardstick(config.list_size, labels)
     orders = systems.all_orders(slates, labels, rankings, config.seed)
-    seeds = {
-        name: systems.measure_orders(labels, several, rankings.get(name), yardstick.ks)
-        for name, several in orders.items()
-    }
+    seeds = systems.measure_all(labels, orders, rankings, yardstick.ks)
     agreement = {}
     if config.evaluator:
         from gr2.data.catalogue import read_catalogue
         from gr2.evaluation.agreement import better_shares
 
-        catalogue, flat = read_catalogue(config.items, config.semantic_ids), [o for own in orders.values() for o in own]
-        shares, about = better_shares(
-            slates_of(slates), flat, config.evaluator, catalogue, config.list_size, config.seed
+        flat = [order for several in orders.values() for order in several]
+        about_lists = (
+            config.evaluator,
+            read_catalogue(config.items, config.semantic_ids),
+            config.list_size,
+            config.seed,
         )
+        shares, about = better_shares(slates_of(slates), flat, *about_lists)
         seeds = systems.add_agreement(seeds, shares)
         yardstick = replace(yardstick, main=(*yardstick.main, "hr@1%"))
         agreement = {"agreement": {"evaluator": config.evaluator, **about}}
@@ -135,14 +131,10 @@ def run(config: Config) -> None:
     summaries = {name: systems.summarize_seeds(several, rankings.get(name)) for name, several in seeds.items()}
 
     # compare
-    resampling = (users, config.resamples, config.seed)
-    baselines = ["input_order", *(config.against or [name for name in ("blend",) if name in files])]
-    lengths = slates["history"].list.len().to_numpy()
-    buckets = {"history": measure_buckets(lengths, HISTORY, values, (yardstick.headline,), *resampling)}
-    if events is not None:
-        found, sizes, rows = find_relevant(slates, labels, orders, popularity(events), yardstick.ks[-1])
-        resampling_items = (users[rows], config.resamples, config.seed)
-        buckets["events"] = measure_buckets(sizes, EVENTS, found, (f"found@{yardstick.ks[-1]}",), *resampling_items)
+    resampling = Resampling(slates["user_id"].to_numpy(), config.resamples, config.seed)
+    baselines = ["input_order", *(config.against or [name for name in files if name == "blend"])]
+    counts = popularity(events) if config.interactions else None
+    buckets = measure_slate_buckets(slates, labels, orders, values, yardstick, counts, resampling)
     results = {
         "split": config.split,
         "slates": len(slates),
@@ -150,12 +142,12 @@ def run(config: Config) -> None:
         "slates_without_relevant_item": unusable,
         "slates_left_out": len(labelled) - len(slates),
         "missing": missing,
-        "pretrain_later_than_first_test": later_share(events) if events is not None else None,
+        "pretrain_later_than_first_test": later_share(events) if config.interactions else None,
         "kinds": {name: inputs.find_kind(name, files[name][0], several[0]) for name, several in rankings.items()},
         "systems": {name: systems.mean_summary(several) for name, several in summaries.items()},
         "seeds": {name: systems.by_seed(several) for name, several in summaries.items() if len(several) > 1},
-        "intervals": intervals(values, yardstick.main, *resampling),
-        "comparisons": comparisons(values, yardstick.main, baselines, *resampling),
+        "intervals": intervals(values, yardstick.main, resampling),
+        "comparisons": comparisons(values, yardstick.main, baselines, resampling),
         "buckets": buckets,
         **agreement,
     }

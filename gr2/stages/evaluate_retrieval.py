@@ -1,8 +1,8 @@
 """gr2 evaluate-retrieval: pre-rankers' lists + interactions -> metrics.json, report.html.
 
-Measures lists over the full catalogue: recall and NDCG at 1 to 50 of the item that came next, by how often it occurs in the
-pretrain events, and by the length of the history. Intervals and tests are clustered by user; systems are compared with the
-first one.
+Measures lists over the full catalogue: recall and NDCG at 1 to 50 of the item that came next, by how often it occurs in
+the pretrain events, and by the length of the history. Intervals and tests are clustered by user; systems are compared
+with the first one.
 """
 
 from dataclasses import dataclass

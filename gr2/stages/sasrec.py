@@ -1,8 +1,8 @@
 """gr2 sasrec: interactions -> a SASRec pre-ranker's folder.
 
-Trains on the pretrain events with cross-entropy over the whole catalogue, and keeps the epoch with the best NDCG@10 over
-all items at the last pretrain event of up to 2,000 users drawn at random. Those events are not trained on; no later event is
-read. Every option of transformers' TrainingArguments is an option here.
+Trains on the pretrain events with cross-entropy over the whole catalogue, and keeps the epoch with the best NDCG@10
+over all items at the last pretrain event of up to 2,000 users drawn at random. Those events are not trained on; no
+later event is read. Every option of transformers' TrainingArguments is an option here.
 """
 
 from dataclasses import dataclass
@@ -75,17 +75,8 @@ def run(config: Config) -> None:
             f"{config.interactions}: expected users with three pretrain events: the last one chooses the epoch"
         )
     # model
-    shape = SASRecConfig(
-        n_items=len(log.item_ids),
-        hidden_size=config.hidden_size,
-        layers=config.layers,
-        heads=config.heads,
-        dropout=config.dropout,
-        length=config.length,
-        items_digest=order_digest(log.item_ids),
-        exclude_seen=config.exclude_seen,
-    )
-    model = SASRec(shape)
+    shape = (config.hidden_size, config.layers, config.heads, config.dropout, config.length)
+    model = SASRec(SASRecConfig(len(log.item_ids), *shape, order_digest(log.item_ids), config.exclude_seen))
     print(
         f"{model.num_parameters():,} parameters, {len(rows)} rows to train on, {len(valid_rows)} users to validate on",
         flush=True,

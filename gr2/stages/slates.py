@@ -1,7 +1,7 @@
 """gr2 slates: interactions + pre-rankers -> slates.parquet, the lists to rerank; with --depth also top_k.parquet.
 
-A slate is made at a train, valid or test position: the history before it, the pre-ranker's top K, and which of them
-the user chose next. A position whose target is not among the K is `missed`, one with fewer than K items is `short`: both
+A slate is made at a train, valid or test position: the history before it, the pre-ranker's top K, and which of them the
+user chose next. A position whose target is not among the K is `missed`, one with fewer than K items is `short`: both
 are counted and left out (GR2 does the same); --keep_missed keeps the missed of the train split. Lists of gr2's own
 pre-rankers are short only where the catalogue has no more items for the user. With --train_horizon several of a train
 slate's items are relevant, the user's next ones in any order (ours: where events come in baskets, which of them is next
@@ -18,7 +18,7 @@ from gr2.files.artifacts import write_json
 from gr2.files.columns import write_parquet
 from gr2.files.tables import SLATE_SPLITS, check_slates
 from gr2.options.declare import arg
-from gr2.retrieval.lists import PreRankers, Search, draw_lists, read_lists
+from gr2.retrieval.lists import PreRankers, draw_lists, read_lists
 from gr2.retrieval.next_item import find_wanted, next_item_slates, top_k_table
 from gr2.retrieval.positions import EventLog, read_events, select_positions
 from gr2.retrieval.protocols import impression_slates, later_slates
@@ -71,8 +71,10 @@ class Config(Beam, Protocol):
         if self.train_horizon > 1:
             raise InputError(f"--train_horizon {self.train_horizon}: expected --protocol next, which alone has it")
         if {"file", "beam"} & set(self.pre_ranker):
-            raise InputError(f"--pre_ranker {' '.join(self.pre_ranker)}: expected others than file and beam: protocol "
-                             f"{self.protocol} needs a score of every item")  # fmt: skip
+            raise InputError(
+                f"--pre_ranker {' '.join(self.pre_ranker)}: expected others than file and beam: protocol "
+                f"{self.protocol} needs a score of every item"
+            )
         if self.protocol == "later" and self.relevant >= self.candidates:
             raise InputError(f"--relevant {self.relevant}: expected fewer than --candidates, {self.candidates}")
 
@@ -83,8 +85,10 @@ def check_pre_rankers(config: Config) -> None:
     if not names or set(names) - set(PRE_RANKERS) or len(set(names)) < len(names):
         raise InputError(f"--pre_ranker {' '.join(names)}: expected one or more of {', '.join(PRE_RANKERS)}, each once")
     if "file" in names and (not config.top_k or len(names) > 1):
-        raise InputError(f"--pre_ranker {' '.join(names)}: expected --top_k FILE with user_id, position, candidates, and no "
-                         "other pre-ranker")  # fmt: skip
+        raise InputError(
+            f"--pre_ranker {' '.join(names)}: expected --top_k FILE with user_id, position, candidates, and no other "
+            "pre-ranker"
+        )
     if config.top_k and "file" not in names:
         raise InputError(f"--top_k {config.top_k}: expected --pre_ranker file, which alone reads it")
     if "sasrec" in names and not config.sasrec:
@@ -94,8 +98,8 @@ def check_pre_rankers(config: Config) -> None:
 
 
 def run(config: Config) -> None:
-    """Reads items, interactions and what the pre-rankers need; writes slates.parquet, slates_report.json and, with --depth,
-    top_k.parquet; prints counts by split.
+    """Reads items, interactions and what the pre-rankers need; writes slates.parquet, slates_report.json and, with
+    --depth, top_k.parquet; prints counts by split.
     """
     # read
     log = read_events(config.items, config.interactions)
@@ -122,8 +126,8 @@ def run(config: Config) -> None:
 
 
 def pre_rankers(config: Config) -> PreRankers:
-    search = Search(config.model_name_or_path, config.semantic_ids, config.beams, config.window, config.batch_size)
-    return PreRankers(config.pre_ranker, config.history, config.exclude_seen, config.sasrec, search)
+    beam = (config.model_name_or_path, config.semantic_ids, config.beams, config.window, config.batch_size)
+    return PreRankers(config.pre_ranker, config.history, config.exclude_seen, config.sasrec, *beam)
 
 
 def next_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, pl.DataFrame | None]:
@@ -160,7 +164,7 @@ def refuse_none(config: Config, report: dict) -> None:
         sum(counts[name] for counts in report.values()) for name in ("positions", "missed", "short")
     )
     raise InputError(
-        f"the pre-ranker {' + '.join(config.pre_ranker)} made no slate of {positions} positions: it missed the target at "
-        f"{missed}, and had fewer than --candidates {config.candidates} items at {short}; expected a longer training, more "
-        "candidates where targets are missed, fewer where lists are short"
+        f"the pre-ranker {' + '.join(config.pre_ranker)} made no slate of {positions} positions: it missed the target "
+        f"at {missed}, and had fewer than --candidates {config.candidates} items at {short}; expected a longer "
+        "training, more candidates where targets are missed, fewer where lists are short"
     )

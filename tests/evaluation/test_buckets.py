@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gr2.evaluation.buckets import EVENTS, HISTORY, found_first, measure_buckets
+from gr2.evaluation.significance import Resampling
 
 
 @pytest.mark.parametrize(
@@ -13,7 +14,7 @@ from gr2.evaluation.buckets import EVENTS, HISTORY, found_first, measure_buckets
 def test_the_bounds_belong_to_their_buckets(bounds, sizes):
     values = np.arange(len(sizes), dtype=float)
     found = measure_buckets(
-        np.array(sizes), bounds, {"a": {"ndcg@5": values}}, ["ndcg@5"], np.arange(len(sizes)), 100, 0
+        np.array(sizes), bounds, {"a": {"ndcg@5": values}}, ["ndcg@5"], Resampling(np.arange(len(sizes)), 100, 0)
     )
     assert {name: bucket["count"] for name, bucket in found.items()} == dict.fromkeys(bounds, 2)
     means = [bucket["systems"]["a"]["ndcg@5"]["value"] for bucket in found.values()]
@@ -26,7 +27,7 @@ def test_every_slate_is_in_one_bucket(slates):
     """So that the buckets' means, weighted, are the mean of all."""
     lengths, value, users = np.array(slates).T
     values = {"a": {"ndcg@6": value / 9}, "b": {"ndcg@6": 1 - value / 9}}
-    found = measure_buckets(lengths, HISTORY, values, ["ndcg@6"], users, 100, 0)
+    found = measure_buckets(lengths, HISTORY, values, ["ndcg@6"], Resampling(users, 100, 0))
     assert sum(bucket["count"] for bucket in found.values()) == len(slates)
     for name, mean in (("a", value.mean() / 9), ("b", 1 - value.mean() / 9)):
         weighted = sum(bucket["count"] * bucket["systems"][name]["ndcg@6"]["value"] for bucket in found.values())

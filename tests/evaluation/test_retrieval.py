@@ -13,7 +13,7 @@ from gr2.errors import InputError
 from gr2.evaluation import retrieval
 from gr2.evaluation.buckets import measure_buckets
 from gr2.evaluation.retrieval import HISTORY, METRICS, POPULARITY, measure
-from gr2.evaluation.significance import compare, mean_interval
+from gr2.evaluation.significance import Resampling, compare, mean_interval
 from gr2.reports.drawing import spread_out
 from gr2.retrieval.positions import read_events
 from gr2.stages.evaluate_retrieval import Config, run
@@ -131,7 +131,7 @@ def test_figures_are_those_of_the_reranking_metrics(made):
 def test_every_value_is_in_the_bucket_that_says_so(bounds):
     sizes = np.arange(bounds is HISTORY, 120)
     means = {"a": {"size": sizes.astype(float)}}
-    found = measure_buckets(sizes, bounds, means, ["size"], sizes, 100, 0)
+    found = measure_buckets(sizes, bounds, means, ["size"], Resampling(sizes, 100, 0))
     assert sum(part["count"] for part in found.values()) == len(sizes)
     for name, part in found.items():
         low, _, high = name.replace(" (cold start)", "-0").replace(" and more", "-119").partition("-")

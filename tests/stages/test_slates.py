@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 import torch
 
-from gr2.data.catalogue import order_digest, read_catalogue
+from gr2.data.catalogue import order_digest
 from gr2.data.splits import popularity
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
@@ -65,10 +65,10 @@ def test_train_slates_come_before_valid_before_test(every_slate):
 
 
 def test_the_mid_trained_model_reads_pretrain_events_only(world):
-    from gr2.stages.midtrain import pretrain_histories
+    from gr2.midtrain.examples import read_histories
 
     events = pl.read_parquet(world.interactions).filter(pl.col("split") == "pretrain").sort("user_id", "timestamp")
-    histories = pretrain_histories(world.interactions, read_catalogue(world.items, world.semantic_ids))
+    histories = read_histories(world.interactions, pl.read_parquet(world.items)["item_id"])
     assert histories == events.group_by("user_id", maintain_order=True).agg("item_id")["item_id"].to_list()
     assert sum(map(len, histories)) == 560
 
