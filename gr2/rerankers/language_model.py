@@ -18,7 +18,8 @@ from gr2.prompts.history import fit_history
 from gr2.prompts.prompt import answer_schema, load_prompt, prompt_file, render
 from gr2.prompts.room import check_room
 from gr2.rerankers.protocol import Inputs, Sampling
-from gr2.samplers.base import Sampler, open_sampler
+from gr2.samplers.base import Sampler
+from gr2.samplers.open import open_sampler
 
 PARTIAL = "answers.partial"
 
