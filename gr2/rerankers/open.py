@@ -34,7 +34,7 @@ KINDS = {
 } | dict.fromkeys(NAMES, Rule)
 
 
-def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling = Sampling()) -> Reranker:
+def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling | None = None) -> Reranker:
     """A rule by its name; anything else by the kind that its folder says. InputError where the kind needs other inputs."""
     kind = name_or_folder
     if kind not in NAMES:
@@ -44,4 +44,4 @@ def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling = Samp
         kind = kind_of(name_or_folder)
     if kind not in KINDS:
         raise InputError(f"--reranker {name_or_folder}: an {kind} ranks nothing; `gr2 fit degre` learns from it")
-    return KINDS[kind].open(name_or_folder, inputs, sampling)
+    return KINDS[kind].open(name_or_folder, inputs, sampling or Sampling())

@@ -1,8 +1,7 @@
-"""What the trainings of small networks share: their settings, examples as a data set, and a Trainer that keeps the best epoch."""
+"""What the trainings of small networks share: examples as a data set, and a Trainer that keeps the best epoch."""
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,8 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, Traini
 
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
+from gr2.rerankers.settings import Training
 from gr2.training import last_checkpoint, train
-
-
-@dataclass(frozen=True)
-class Training:
-    """Where to, and how, a network is trained."""
-
-    output_dir: str
-    learning_rate: float
-    batch_size: int
-    epochs: int  # at most
-    patience: int  # epochs without a better metric after which it stops
-    seed: int
 
 
 class Examples(Dataset):

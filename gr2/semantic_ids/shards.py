@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shards:
-    """Parquet files of one schema, and how many rows they have together."""
+    """Parquet files of one schema, and the number of their rows."""
 
     files: list[str]
     schema: pl.Schema
@@ -38,8 +38,8 @@ class Shards:
 
 
 def check(folder: str, columns: tuple[str, ...]) -> Shards:
-    """Reads the schemas and, into memory, the item ids. InputError where there is no shard, a shard lacks one of the
-    `columns` or is unlike the first, or an id is missing or there twice.
+    """Reads the schemas and, into memory, the item ids. InputError without shards, for a shard that lacks one of the
+    `columns` or differs from the first, and for a missing or repeated id.
     """
     files = sorted(str(file) for file in Path(folder).resolve().glob("*.parquet"))
     if not files:
@@ -55,9 +55,11 @@ def check(folder: str, columns: tuple[str, ...]) -> Shards:
         raise InputError(f"{folder}: expected items, found none in {len(files)} files")
     twice = item_ids.is_duplicated().arg_true()
     if len(twice):
-        number = np.searchsorted(np.cumsum([len(part) for part in parts]), twice[0], side="right")
-        raise InputError(f"{files[number]}: column 'item_id': expected unique item ids in {folder}, found "
-                         f"'{item_ids[twice[0]]}' more than once")  # fmt: skip
+        index = np.searchsorted(np.cumsum([len(part) for part in parts]), twice[0], side="right")
+        raise InputError(
+            f"{files[index]}: column 'item_id': expected unique item ids in {folder}, found '{item_ids[twice[0]]}' "
+            "more than once"
+        )
     return Shards(files, schemas[0], len(item_ids))
 
 

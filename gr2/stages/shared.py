@@ -9,10 +9,16 @@ from gr2.options.declare import arg
 
 
 @dataclass(kw_only=True)
-class Slated:
-    """Of commands that read slates."""
+class Itemised:
+    """Of commands that read the items."""
 
     items: str = arg(help="items.parquet", path="items.parquet")
+
+
+@dataclass(kw_only=True)
+class Slated(Itemised):
+    """Of commands that read slates."""
+
     slates: str = arg(help="slates.parquet", path="slates.parquet")
 
 
@@ -24,10 +30,16 @@ class Identified:
 
 
 @dataclass(kw_only=True)
-class Prompted:
-    """Of commands that show slates to the student."""
+class StudentPrompt:
+    """Of commands that use the student's prompt."""
 
     prompt: str = arg("student", "the student's prompt: a name that comes with gr2, or a file", path=True)
+
+
+@dataclass(kw_only=True)
+class Prompted(StudentPrompt):
+    """Of commands that show slates to the student."""
+
     max_prompt_tokens: int | None = arg(
         None, "leave out the oldest history items until a prompt has this many tokens or fewer", least=1
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gr2.cli import main
-from gr2.stages import STAGES
+from gr2.stages import FIT, STAGES
 
 VOLATILE = ("training_log.jsonl", "timing.json", "README.md")  # they hold times, and the folder's name
 
@@ -15,7 +15,7 @@ def run(stage, folder, options):
     words = []
     for key, value in options.items():
         words += [f"--{key}", *map(str, value if isinstance(value, list) else [value])]
-    main([stage, *words, "--output_dir", str(folder)])
+    main([*stage.split(), *words, "--output_dir", str(folder)])
 
 
 def contents(folder):
@@ -45,31 +45,43 @@ def cheap(world):
     slates = catalogue | {"semantic_ids": world.semantic_ids, "exclude_seen": False, "pre_ranker": "item_knn"}
     slated = {"items": world.items, "slates": world.slates}
     fit = slated | {"interactions": world.interactions, "embeddings": world.embeddings}
-    traces = slated | {"semantic_ids": world.semantic_ids, "prompt": "rejection", "mode": "template"}
+    template = slated | {"semantic_ids": world.semantic_ids, "prompt": "rejection"}
+    written = slated | {"semantic_ids": world.semantic_ids, "list_size": 3, "epochs": 1, "hidden_size": 8}
     lists = [("slates", slates | {"depth": 20}), slates | {"pre_ranker": "popularity"}]
     rankings = str(world.root / "ranked/rankings.parquet")
     report = {"slates": world.slates, "rankings": f"best={rankings}", "resamples": 100}
+    retrieval = catalogue | {"top_k": f"most={world.root}/ranked/slates/top_k.parquet", "resamples": 100}
     return {
         "prepare": [("prepare", {"source": "synthetic", "users": 60, "synthetic_items": 40}),
                     {"items": world.raw_items, "interactions": world.raw_interactions}],
         "sids": [("sids", embedded), embedded | {"levels": 3, "codes": 8, "seed": 1}],
         "slates": lists,
         "facts": [lists[0], catalogue | {"embeddings": world.embeddings, "slates": world.slates}],
-        "traces": [("traces", traces | {"split": "test"}), traces],
-        "fit": [("fit", fit | {"kind": "blend"}), fit | {"kind": "lambdamart"}],
+        "template": [("template", template | {"split": "test"}), template],
+        "fit blend": [("fit lambdamart", fit), fit],
+        "fit lambdamart": [("fit blend", fit), fit],
+        "fit prm": [("fit blend", fit), fit | {"epochs": 1, "hidden_size": 8}],
+        **{f"fit {kind}": [("fit blend", fit), written] for kind in ("glorank", "evaluator", "degre", "goalrank")},
         "rerank": [shuffled, slated | {"reranker": "input_order"}],
         "evaluate": [("evaluate", report), report | {"seed": 1}],
+        "evaluate-retrieval": [("evaluate", report), retrieval],
     }  # fmt: skip
 
 
-CHEAP = ("prepare", "sids", "slates", "facts", "traces", "fit", "rerank", "evaluate")
+CHEAP = (
+    "prepare",
+    "sids",
+    "slates",
+    "facts",
+    "template",
+    *(f"fit {kind}" for kind in FIT),
+    "rerank",
+    "evaluate",
+    "evaluate-retrieval",
+)
 TRAINED = ("midtrain", "sasrec", "sft", "rl", "distil")
-ELSEWHERE = (
-    "embed",
-    "sids-ablate",
-    "embed-shards",
-    "assign-shards",
-)  # they need packages that may be missing, or minutes
+# They need packages that may be missing, a teacher, or minutes.
+ELSEWHERE = ("embed", "sids-ablate", "embed-shards", "assign-shards", "traces")
 
 
 def test_no_stage_is_forgotten():
@@ -78,8 +90,9 @@ def test_no_stage_is_forgotten():
 
 @pytest.mark.parametrize("stage", CHEAP)
 def test_a_folder_holds_what_its_last_run_made(world, tmp_path, stage):
-    if stage == "evaluate" and not (world.root / "ranked").exists():
+    if stage.startswith("evaluate") and not (world.root / "ranked").exists():
         run("rerank", world.root / "ranked", {"items": world.items, "slates": world.slates, "reranker": "oracle"})
+        run("slates", world.root / "ranked/slates", cheap(world)["slates"][0][1])
     earlier, options = cheap(world)[stage]
     as_into_an_empty_folder(stage, tmp_path, options, earlier)
 
@@ -122,16 +135,16 @@ def test_the_users_own_file_stays_and_is_no_output(world, tmp_path):
 def test_the_same_command_replaces_its_own_work(world, tmp_path):
     """Also where it writes fewer files than it did, with an input that changed."""
     options = {"items": world.items, "interactions": world.interactions, "embeddings": world.embeddings,
-               "slates": str(tmp_path / "slates.parquet"), "kind": "blend"}  # fmt: skip
+               "slates": str(tmp_path / "slates.parquet")}  # fmt: skip
     slates = tmp_path / "slates.parquet"
     slates.write_bytes(Path(world.slates).read_bytes())
-    run("fit", tmp_path / "out", options)
+    run("fit blend", tmp_path / "out", options)
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     (tmp_path / "out/model.txt").write_text("of an older version of gr2")
     manifest["outputs"]["model.txt"] = "0"
     (tmp_path / "out/manifest.json").write_text(json.dumps(manifest))
-    run("fit", tmp_path / "out", options)
+    run("fit blend", tmp_path / "out", options)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "slates.parquet"]
 

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gr2 import metrics
 from gr2.arrays import pad
 from gr2.errors import InputError
 from gr2.evaluation.significance import number

@@ -16,8 +16,9 @@ from gr2.data.catalogue import Catalogue
 from gr2.files.slates import Slate
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
 from gr2.rerankers.list_writer.batch import NONE, read_labels, read_requests
-from gr2.rerankers.list_writer.train import Shape
-from gr2.rerankers.train import Examples, Training, train_best
+from gr2.rerankers.list_writer.train import shape_of
+from gr2.rerankers.settings import Lists, Training
+from gr2.rerankers.train import Examples, train_best
 
 VALID_LISTS = 4
 
@@ -47,22 +48,22 @@ def draw_lists(slate: Slate, size: int, count: int, seed: int) -> Shown:
     return Shown(slate, [rng.sample(indices, min(size, len(indices))) for _ in range(count)])
 
 
-def train_evaluator(
-    train: list[Slate], valid: list[Slate], catalogue: Catalogue, training: Training, shape: Shape, group: int
-) -> None:
-    """Keeps the epoch with the highest likelihood of the outcomes of lists of `valid`. group: lists drawn for each slate."""
+def train_evaluator(lists: Lists, training: Training, group: int) -> None:
+    """Keeps the epoch with the highest likelihood on lists of valid slates. group: lists drawn for each train slate."""
     set_seed(training.seed)
-    model = Evaluator(EvaluatorConfig(**shape.to_config(train + valid, catalogue)))
-    shown = [draw_lists(slate, shape.list_size, VALID_LISTS, seed) for seed, slate in enumerate(valid)]
+    size = lists.list_size
+    model = Evaluator(EvaluatorConfig(**shape_of(lists, training)))
+    shown = Examples([draw_lists(slate, size, VALID_LISTS, seed) for seed, slate in enumerate(lists.valid)])
+    collator = partial(collate, catalogue=lists.catalogue, history=model.config.history, size=size)
     train_best(
         model,
-        Exploring(train, shape.list_size, group),
-        Examples(shown),
+        Exploring(lists.train, size, group),
+        shown,
         training,
         "likelihood",
         label_names=["outcomes"],
         compute_metrics=compute_metrics,
-        data_collator=partial(collate, catalogue=catalogue, history=model.config.history, size=shape.list_size),
+        data_collator=collator,
     )
 
 

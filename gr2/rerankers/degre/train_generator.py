@@ -25,9 +25,10 @@ from gr2.rerankers.degre.mining import Mined, mine
 from gr2.rerankers.list_writer import train as writer
 from gr2.rerankers.list_writer.batch import NONE, Requests, from_request
 from gr2.rerankers.list_writer.network import ListWriter, remaining
-from gr2.rerankers.list_writer.train import ListTrainer, Shape, requests_of, train_writer
+from gr2.rerankers.list_writer.train import ListTrainer, requests_of, train_writer
 from gr2.rerankers.record import check_ids, check_kind
-from gr2.rerankers.train import Examples, Training
+from gr2.rerankers.settings import Lists, Training
+from gr2.rerankers.train import Examples
 
 METRIC = "score"  # by the evaluator, of the written lists
 BLOCK = 32  # requests mined at a time
@@ -55,34 +56,21 @@ def open_evaluator(folder: str | None, catalogue: Catalogue) -> Evaluator | None
 def train_generator(
     trainer_class: type["GeneratorTrainer"],
     find: Find,
-    train: list[Slate],
-    valid: list[Slate],
-    catalogue: Catalogue,
+    lists: Lists,
     training: Training,
-    shape: Shape,
     evaluator: Evaluator | None,
     **others: Any,
 ) -> None:
-    """Learns the lists that `find` finds; keeps the epoch whose lists of `valid` have the highest scores."""
+    """Learns the lists that `find` finds; keeps the epoch whose lists of valid slates have the highest scores."""
     set_seed(training.seed)
-    model = writer.new_network("pointer", train + valid, catalogue, shape)
+    model = writer.new_network("pointer", lists, training)
     if evaluator:
         check_shape(evaluator, model)
     examples = []
-    for start in tqdm(range(0, len(train), BLOCK), "lists to learn", unit="block", disable=None):
-        examples += add_lists(train[start : start + BLOCK], find, catalogue, shape.history)
-    train_writer(
-        trainer_class,
-        model,
-        Examples(examples),
-        valid,
-        collate,
-        catalogue,
-        training,
-        METRIC,
-        evaluator=evaluator,
-        **others,
-    )
+    for start in tqdm(range(0, len(lists.train), BLOCK), "lists to learn", unit="block", disable=None):
+        examples += add_lists(lists.train[start : start + BLOCK], find, lists.catalogue, lists.history)
+    train_set = Examples(examples)
+    train_writer(trainer_class, model, train_set, lists, training, collate, METRIC, evaluator=evaluator, **others)
 
 
 def check_shape(evaluator: Evaluator, model: ListWriter) -> None:

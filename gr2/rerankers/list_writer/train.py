@@ -1,7 +1,6 @@
 """What the trainings of list writers share: slates as batches, the network's shape, and the utility of a list."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,32 +12,10 @@ from gr2.files.slates import Slate
 from gr2.rerankers.list_writer.batch import NONE, Requests, read_labels, read_requests, to_request
 from gr2.rerankers.list_writer.decode import write_lists
 from gr2.rerankers.list_writer.network import ListWriter, ListWriterConfig, Space
-from gr2.rerankers.train import Examples, Training, train_best
+from gr2.rerankers.settings import Lists, Training
+from gr2.rerankers.train import Examples, train_best
 
 METRIC = "ndcg"  # of the written lists, at their length
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Of a list writer, and of the evaluator of its lists."""
-
-    list_size: int
-    history: int  # items that are read
-    hidden_size: int
-    layers: int  # of the encoder
-    dropout: float
-
-    def to_config(self, slates: list[Slate], catalogue: Catalogue) -> dict[str, int | float]:
-        """Options of both networks' configurations; reads no more history than the slates have."""
-        return {
-            "levels": catalogue.levels,
-            "codes": 1 + max(max(codes) for codes in catalogue.codes.values()),
-            "list_size": self.list_size,
-            "history": min(self.history, max(len(slate.history) for slate in slates)),
-            "hidden_size": self.hidden_size,
-            "encoder_layers": self.layers,
-            "dropout": self.dropout,
-        }
 
 
 class Shuffled(Examples):
@@ -65,24 +42,25 @@ def train_writer(
     trainer_class: type[ListTrainer],
     model: ListWriter,
     train_set: Examples,
-    valid: list[Slate],
-    collator: Callable,
-    catalogue: Catalogue,
+    lists: Lists,
     training: Training,
+    collator: Callable | None = None,
     metric: str = METRIC,
     **others: Any,
 ) -> None:
-    """Keeps the epoch that is best by the metric on `valid`; collator: `collate`, or one that adds to its batch."""
+    """Keeps the epoch that is best by the metric on valid slates; collator: `collate`, or one that adds to its batch."""
+    metrics = partial(compute_mean, metric)
+    collator = partial(collator or collate, catalogue=lists.catalogue, history=model.config.history)
     train_best(
         model,
         train_set,
-        Examples(valid),
+        Examples(lists.valid),
         training,
         metric,
         trainer_class,
         ["labels"],
-        compute_metrics=partial(compute_mean, metric),
-        data_collator=partial(collator, catalogue=catalogue, history=model.config.history),
+        compute_metrics=metrics,
+        data_collator=collator,
         **others,
     )
 
@@ -91,11 +69,23 @@ def compute_mean(metric: str, prediction: EvalPrediction) -> dict[str, float]:
     return {metric: float(prediction.predictions.mean())}
 
 
-def new_network(space: Space, slates: list[Slate], catalogue: Catalogue, shape: Shape) -> ListWriter:
+def new_network(space: Space, lists: Lists, training: Training) -> ListWriter:
     """Untrained, with as many outputs as the slates and the catalogue need."""
-    candidates = max(len(slate.candidates) for slate in slates)
-    config = ListWriterConfig(space=space, candidates=candidates, **shape.to_config(slates, catalogue))
-    return ListWriter(config)
+    candidates = max(len(slate.candidates) for slate in lists.slates)
+    return ListWriter(ListWriterConfig(space=space, candidates=candidates, **shape_of(lists, training)))
+
+
+def shape_of(lists: Lists, training: Training) -> dict[str, int | float]:
+    """What the configurations of a list writer and of the evaluator have in common."""
+    return {
+        "levels": lists.catalogue.levels,
+        "codes": 1 + max(max(codes) for codes in lists.catalogue.codes.values()),
+        "list_size": lists.list_size,
+        "history": min(lists.history, max(len(slate.history) for slate in lists.slates)),
+        "hidden_size": training.hidden_size,
+        "encoder_layers": training.layers,
+        "dropout": training.dropout,
+    }
 
 
 def collate(slates: list[Slate], catalogue: Catalogue, history: int) -> dict[str, torch.Tensor]:

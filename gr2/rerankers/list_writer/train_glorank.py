@@ -11,16 +11,12 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from gr2.data.catalogue import Catalogue
-from gr2.files.slates import Slate
 from gr2.rerankers.list_writer.batch import to_request
 from gr2.rerankers.list_writer.decode import check_outputs, write_lists
 from gr2.rerankers.list_writer.network import ListWriter, Space
 from gr2.rerankers.list_writer.train import (
     ListTrainer,
-    Shape,
     Shuffled,
-    collate,
     new_network,
     reference_lists,
     requests_of,
@@ -28,47 +24,30 @@ from gr2.rerankers.list_writer.train import (
     utility,
 )
 from gr2.rerankers.record import check_ids, check_kind
-from gr2.rerankers.train import Examples, Training
+from gr2.rerankers.settings import Lists, Training
+from gr2.rerankers.train import Examples
 
 
-def clone(
-    train: list[Slate],
-    valid: list[Slate],
-    catalogue: Catalogue,
-    training: Training,
-    shape: Shape,
-    space: Space,
-    shuffle: bool,
-) -> None:
-    """Trains a new network; every slate has a label above 0. shuffle: show candidates in a new order every time."""
+def clone(lists: Lists, training: Training, space: Space, shuffle: bool) -> None:
+    """Trains a new network. shuffle: show candidates in a new order every time."""
     set_seed(training.seed)
-    model = new_network(space, train + valid, catalogue, shape)
-    train_set = (Shuffled if shuffle else Examples)(train)
-    train_writer(CloningTrainer, model, train_set, valid, collate, catalogue, training)
+    model = new_network(space, lists, training)
+    train_writer(CloningTrainer, model, (Shuffled if shuffle else Examples)(lists.train), lists, training)
 
 
-def open_cloned(folder: str, slates: list[Slate], catalogue: Catalogue) -> ListWriter:
+def open_cloned(folder: str, lists: Lists) -> ListWriter:
     """The network to go on from; InputError where it cannot rank the slates."""
     check_kind(folder, ("glorank",), "model_name_or_path")
-    check_ids(folder, catalogue)
+    check_ids(folder, lists.catalogue)
     model = ListWriter.from_pretrained(folder)
-    check_outputs(model, slates, folder)
+    check_outputs(model, lists.slates, folder)
     return model
 
 
-def reinforce(
-    model: ListWriter,
-    train: list[Slate],
-    valid: list[Slate],
-    catalogue: Catalogue,
-    training: Training,
-    group: int,
-    shuffle: bool,
-) -> None:
-    """group: lists that are drawn for each slate."""
-    set_seed(training.seed)
-    train_set = (Shuffled if shuffle else Examples)(train)
-    train_writer(ReinforcementTrainer, model, train_set, valid, collate, catalogue, training, group=group)
+def reinforce(model: ListWriter, lists: Lists, training: Training, group: int, shuffle: bool) -> None:
+    """Trains it on. group: lists that are drawn for each slate."""
+    train_set = (Shuffled if shuffle else Examples)(lists.train)
+    train_writer(ReinforcementTrainer, model, train_set, lists, training, group=group)
 
 
 class CloningTrainer(ListTrainer):

@@ -10,28 +10,21 @@ from gr2.data.features import Features
 from gr2.files.slates import Slate
 from gr2.metrics import pad
 from gr2.rerankers.prm.network import PRM, Encoded, PRMConfig, encode, make_batch
-from gr2.rerankers.train import Examples, Training, train_best
+from gr2.rerankers.settings import Training
+from gr2.rerankers.train import Examples, train_best
 
 
 def train_prm(
-    train: list[Slate],
-    valid: list[Slate],
-    features: Features,
-    training: Training,
-    *,
-    with_features: bool,
-    hidden_size: int,
-    layers: int,
-    dropout: float,
+    train: list[Slate], valid: list[Slate], features: Features, training: Training, with_features: bool
 ) -> None:
     """Every slate has a label above 0. Writes config.json, model.safetensors and training_log.jsonl."""
     set_seed(training.seed)
     config = PRMConfig(
         vector_size=features.vectors.shape[1],
         features=with_features,
-        hidden_size=hidden_size,
-        layers=layers,
-        dropout=dropout,
+        hidden_size=training.hidden_size,
+        layers=training.layers,
+        dropout=training.dropout,
         ranks=max(len(slate.candidates) for slate in train),
         history=max(len(slate.history) for slate in train),
     )
@@ -40,14 +33,10 @@ def train_prm(
     values = np.concatenate([slate.inputs for slate in encoded])
     model.mean.copy_(torch.from_numpy(values.mean(0)))
     model.scale.copy_(torch.from_numpy(values.std(0) + 1e-9))
+    valid_set = Examples([encode(slate, features, config) for slate in valid])
+    collator = partial(collate, vectors=features.vectors)
     train_best(
-        model,
-        Examples(encoded),
-        Examples([encode(slate, features, config) for slate in valid]),
-        training,
-        "ndcg@5",
-        compute_metrics=compute_metrics,
-        data_collator=partial(collate, vectors=features.vectors),
+        model, Examples(encoded), valid_set, training, "ndcg@5", compute_metrics=compute_metrics, data_collator=collator
     )
 
 

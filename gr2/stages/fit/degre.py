@@ -6,7 +6,7 @@ from functools import partial
 
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import Judged, read_for_lists
+from gr2.stages.fit.shared import Judged, read_lists
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
@@ -24,23 +24,13 @@ def run(config: Config) -> None:
     from gr2.rerankers.degre.train_generator import DeGReTrainer, mine_lists, open_evaluator, train_generator
 
     # read
-    train, valid, catalogue = read_for_lists(config)
-    evaluator = open_evaluator(config.evaluator, catalogue)
+    lists = read_lists(config)
+    evaluator = open_evaluator(config.evaluator, lists.catalogue)
 
     # examples, trainer
-    train_generator(
-        DeGReTrainer,
-        partial(mine_lists, evaluator=evaluator, size=config.list_size, beams=config.beams),
-        train,
-        valid,
-        catalogue,
-        config.training,
-        config.shape,
-        evaluator,
-        alpha=config.alpha,
-        tau_w=config.tau_w,
-        tau_q=config.tau_q,
-    )
+    find = partial(mine_lists, evaluator=evaluator, size=config.list_size, beams=config.beams)
+    weights = {"alpha": config.alpha, "tau_w": config.tau_w, "tau_q": config.tau_q}
+    train_generator(DeGReTrainer, find, lists, config.training, evaluator, **weights)
 
     # write
-    write_record(config.output_dir, "degre", catalogue)
+    write_record(config.output_dir, "degre", lists.catalogue)

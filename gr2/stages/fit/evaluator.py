@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import ListWriting, read_for_lists
+from gr2.stages.fit.shared import ListWriting, read_lists
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
@@ -22,10 +22,10 @@ def run(config: Config) -> None:
     from gr2.rerankers.degre.train_evaluator import train_evaluator
 
     # read
-    train, valid, catalogue = read_for_lists(config)
+    lists = read_lists(config)
 
     # trainer
-    train_evaluator(train, valid, catalogue, config.training, config.shape, config.group)
+    train_evaluator(lists, config.training, config.group)
 
     # write
-    write_record(config.output_dir, "evaluator", catalogue)
+    write_record(config.output_dir, "evaluator", lists.catalogue)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from gr2.errors import InputError
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import SHAPE, ListWriting, read_for_lists
+from gr2.stages.fit.shared import SHAPE, ListWriting, read_lists
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from gr2.rerankers.list_writer.network import ListWriterConfig
@@ -34,19 +34,19 @@ def run(config: Config) -> None:
     from gr2.rerankers.list_writer.train_glorank import clone, open_cloned, reinforce
 
     # read
-    train, valid, catalogue = read_for_lists(config)
+    lists = read_lists(config)
 
     # model, trainer
-    data = {"train": train, "valid": valid, "catalogue": catalogue, "shuffle": config.shuffle_candidates}
+    shuffle = config.shuffle_candidates
     if config.model_name_or_path:
-        model = open_cloned(config.model_name_or_path, train + valid, catalogue)
-        take_shape(config, model.config, max(len(slate.history) for slate in train + valid))
-        reinforce(model, **data, training=config.training, group=config.group)
+        model = open_cloned(config.model_name_or_path, lists)
+        take_shape(config, model.config, max(len(slate.history) for slate in lists.slates))
+        reinforce(model, lists, config.training, config.group, shuffle)
     else:
-        clone(**data, training=config.training, shape=config.shape, space=config.space)
+        clone(lists, config.training, config.space, shuffle)
 
     # write
-    write_record(config.output_dir, "glorank", catalogue)
+    write_record(config.output_dir, "glorank", lists.catalogue)
 
 
 def take_shape(config: Config, network: "ListWriterConfig", longest_history: int) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import Judged, read_for_lists
+from gr2.stages.fit.shared import Judged, read_lists
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
@@ -20,12 +20,12 @@ def run(config: Config) -> None:
     from gr2.rerankers.degre.train_generator import GoalRankTrainer, draw_group, open_evaluator, train_generator
 
     # read
-    train, valid, catalogue = read_for_lists(config)
-    evaluator = open_evaluator(config.evaluator, catalogue)
+    lists = read_lists(config)
+    evaluator = open_evaluator(config.evaluator, lists.catalogue)
 
     # examples, trainer
     find = partial(draw_group, evaluator=evaluator, size=config.list_size, group=config.group)
-    train_generator(GoalRankTrainer, find, train, valid, catalogue, config.training, config.shape, evaluator)
+    train_generator(GoalRankTrainer, find, lists, config.training, evaluator)
 
     # write
-    write_record(config.output_dir, "goalrank", catalogue)
+    write_record(config.output_dir, "goalrank", lists.catalogue)

@@ -26,16 +26,7 @@ def run(config: Config) -> None:
     features = load_features(config.items, config.interactions, config.embeddings)
 
     # trainer
-    train_prm(
-        train,
-        valid,
-        features,
-        config.training,
-        with_features=config.features,
-        hidden_size=config.hidden_size,
-        layers=config.layers,
-        dropout=config.dropout,
-    )
+    train_prm(train, valid, features, config.training, config.features)
 
     # write
     write_record(config.output_dir, "prm")

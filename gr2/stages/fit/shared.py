@@ -3,18 +3,14 @@
 import os
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from gr2.data.catalogue import Catalogue, read_catalogue
+from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.slates import Slate, slates_of
 from gr2.files.tables import read_items, read_slates
 from gr2.options.declare import arg
+from gr2.rerankers.settings import Lists, Training
 from gr2.stages.shared import Identified, Slated
-
-if TYPE_CHECKING:  # torch takes seconds to import
-    from gr2.rerankers.list_writer.train import Shape
-    from gr2.rerankers.train import Training
 
 SHAPE = {"space": "global", "list_size": 6, "history": 50, "hidden_size": 64, "layers": 1, "dropout": 0.2}
 
@@ -63,10 +59,8 @@ class Network(Fit):
                 setattr(self, name, SHAPE[name] if vars(self)[name] is None else vars(self)[name])
 
     @property
-    def training(self) -> "Training":
-        from gr2.rerankers.train import Training
-
-        return Training(self.output_dir, self.learning_rate, self.batch_size, self.epochs, self.patience, self.seed)
+    def training(self) -> Training:
+        return Training(**{name: vars(self)[name] for name in Training.__dataclass_fields__})
 
 
 @dataclass(kw_only=True)
@@ -75,12 +69,6 @@ class ListWriting(Network, Identified):
 
     list_size: int | None = arg(None, "items of a list; 6 where not given", least=1)
     history: int | None = arg(None, "read the latest N items of a user's history; 50 where not given", least=0)
-
-    @property
-    def shape(self) -> "Shape":
-        from gr2.rerankers.list_writer.train import Shape
-
-        return Shape(self.list_size, self.history, self.hidden_size, self.layers, self.dropout)
 
 
 @dataclass(kw_only=True)
@@ -112,15 +100,15 @@ def read_train_and_valid(config: Fit) -> tuple[list[Slate], list[Slate]]:
     return (train, valid) if valid else hold_out_users(train, config.seed)
 
 
-def read_for_lists(config: ListWriting) -> tuple[list[Slate], list[Slate], Catalogue]:
-    """Train and valid slates, and the catalogue; InputError for lists that are longer than every train slate."""
+def read_lists(config: ListWriting) -> Lists:
+    """Train and valid slates with the catalogue; InputError for lists that are longer than every train slate."""
     train, valid = read_train_and_valid(config)
     catalogue = read_catalogue(config.items, config.semantic_ids)
     longest = max(len(slate.candidates) for slate in train)
     if config.list_size and config.list_size > longest:
         raise InputError(f"--list_size {config.list_size}: expected at most {longest}, the candidates of the longest "
                          f"train slate of {config.slates}")  # fmt: skip
-    return train, valid, catalogue
+    return Lists(train, valid, catalogue, config.list_size, config.history)
 
 
 def hold_out_users(slates: list[Slate], seed: int) -> tuple[list[Slate], list[Slate]]:
