@@ -14,7 +14,7 @@ install: .venv/installed
 	touch $@
 
 demo: install
-	$(BIN)/gr2 run --config recipes/demo/pipeline.yaml
+	$(BIN)/gr2 run demo
 
 test: install lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile  # two processes, each on a core of its own

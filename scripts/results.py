@@ -2,10 +2,10 @@
 
 python scripts/results.py record --experiment demo --dataset movielens-latest-small --run runs/demo/evaluate \\
     --command "make demo" --date 2026-11-22      # adds an evaluation's figures; a row = value with interval
-python scripts/results.py record-sids --experiment beauty-sids --dataset beauty --command "gr2 sids --config ..." \\
-    --runs gr2=runs/beauty/sids_gr2-0 gr2=runs/beauty/sids_gr2-1 --date 2026-11-22   # a system = a name, its runs = seeds
+python scripts/results.py record-sids --experiment beauty-sids --dataset beauty --command "gr2 run beauty --until sids_gr2" \\
+    --runs gr2=runs/beauty/sids_gr2 additive=runs/beauty/sids --date 2026-11-22   # a system = a name, its runs = seeds
 python scripts/results.py record-ablation --experiment beauty-sids-ablation --dataset beauty --run runs/beauty/sids_ablate ...
-python scripts/results.py record-retrieval --experiment beauty-retrieval --dataset beauty --run runs/beauty_retrieval/evaluate ...
+python scripts/results.py record-retrieval --experiment beauty-retrieval --dataset beauty --run runs/beauty_retrieval/evaluate_retrieval ...
 python scripts/results.py record-lists --experiment lists --dataset movielens-latest-small --run runs/lists/evaluate ...
 python scripts/results.py curves --logs naive=runs/hack/rl_naive_0/training_log.jsonl ... --file docs/results/hack.svg
 python scripts/results.py render                 # writes the tables between the marker lines

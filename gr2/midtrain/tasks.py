@@ -56,15 +56,11 @@ def captions(item_ids: list[str], catalogue: Catalogue) -> Iterator[Pieces]:
         yield [(f"The item {text} is ", False), (catalogue.sid[item_id], True)]
 
 
-def bpe_texts(catalogue: Catalogue, files: list[str]) -> list[str]:
-    """What a BPE is trained on: captions without their IDs, and the texts of `files`, 100 times."""
+def bpe_texts(catalogue: Catalogue, text: str) -> list[str]:
+    """What a BPE is trained on: captions without their IDs, and `text`, 100 times."""
     no_sids = dataclasses.replace(catalogue, sid=dict.fromkeys(catalogue.sid, ""))
-    texts = ["".join(text for text, _ in document) for document in captions(list(catalogue.title), no_sids)]
-    for file in files:
-        if not Path(file).is_file():
-            raise InputError(f"--bpe_files {file}: no such file")
-        texts += 100 * [SID.sub("", Path(file).read_text(encoding="utf-8"))]
-    return texts
+    texts = ["".join(part for part, _ in document) for document in captions(list(catalogue.title), no_sids)]
+    return texts + 100 * [SID.sub("", text)]
 
 
 def describe(item_id: str, catalogue: Catalogue) -> str:

@@ -24,7 +24,7 @@ class FromScratch:
     """Of a model that is trained from scratch."""
 
     vocab_size: int = arg(2000, "from scratch: words of the BPE, before the IDs", least=300)
-    bpe_files: list[str] = arg([], "from scratch: more texts that the BPE learns, each counted 100 times", path=True)
+    bpe_text: str = arg("", "from scratch: words of prompts and answers, which the BPE learns beside the catalogue")
     hidden_size: int = arg(128, "from scratch: width, a multiple of twice the heads", least=2)
     layers: int = arg(3, "from scratch: layers", least=1)
     heads: int = arg(4, "from scratch: query heads; 1 or an even number", least=1)
@@ -97,7 +97,7 @@ def run(config: Config) -> None:
     if config.model_name_or_path:
         model, tokenizer = load_model(config.model_name_or_path), load_tokenizer(config.model_name_or_path)
     else:
-        tokenizer = train_tokenizer(bpe_texts(catalogue, config.bpe_files), config.vocab_size)
+        tokenizer = train_tokenizer(bpe_texts(catalogue, config.bpe_text), config.vocab_size)
         shape = (config.hidden_size, config.layers, config.heads, config.context)
         model = small_model(tokenizer, *shape, config.seed, config.spread)
     token_ids = add_codes(model, tokenizer, catalogue, config.semantic_ids, config.seed)

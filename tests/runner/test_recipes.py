@@ -2,6 +2,7 @@
 
 import pytest
 
+from gr2.files.shipped import shipped
 from gr2.options.words import read_words
 from gr2.prompts.prompt import load_prompt
 from gr2.runner.pipeline import check
@@ -9,6 +10,7 @@ from gr2.runner.plan import read_plan
 from gr2.runner.recipe import shipped_recipes
 
 NAMES = list(shipped_recipes())
+RECIPES = shipped("recipes")
 
 
 @pytest.fixture(params=NAMES)
@@ -47,9 +49,17 @@ def test_every_list_that_a_recipe_judges_is_made_by_it(plan):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_says_what_it_shows_how_it_is_run_and_names_its_inputs_by_id(name):
-    lines = shipped_recipes()[name].read_text().splitlines()
-    assert lines[0].startswith("# ") and len(lines[0]) > 20
-    assert any(line.startswith("#") and f"gr2 run {name}" in line for line in lines)
-    code = [line.split(" #")[0] for line in lines if not line.startswith("#")]
-    assert sum("/" in line for line in code) <= max(2, len(code) // 10)
+def test_a_recipe_says_what_it_shows_how_it_is_run_what_it_costs_and_needs(name):
+    first, *rest = shipped_recipes()[name].read_text().splitlines()
+    assert first.startswith("# ") and 20 < len(first) <= 120
+    comment = "\n".join(line for line in rest[:6] if line.startswith("#"))
+    assert f"#   gr2 run {name}" in comment and "# Cost: " in comment and "Needs " in comment
+
+
+def test_recipes_are_few_and_name_their_inputs_by_id():
+    files = [file for file in RECIPES.rglob("*") if file.is_file()]
+    assert len(files) <= 20
+    assert {file.stem for file in (RECIPES / "accelerate").iterdir()} == {"ddp", "zero2", "zero3", "fsdp2"}
+    lines = [line for file in shipped_recipes().values() for line in file.read_text().splitlines()]
+    assert sum("/" in line for line in lines) < 0.05 * len(lines)
+    assert all(len(line) <= 120 or '"recommendations"' in line for line in lines)  # but for a BPE's text
