@@ -56,13 +56,13 @@ def cheap(world):
         "slates": lists,
         "facts": [lists[0], catalogue | {"embeddings": world.embeddings, "slates": world.slates}],
         "traces": [("traces", traces | {"split": "test"}), traces],
-        "fit": [("fit", fit | {"kind": "blend"}), fit | {"kind": "lambdamart"}],
+        "fit lambdamart": [("fit blend", fit), fit],
         "rerank": [shuffled, slated | {"reranker": "input_order"}],
         "evaluate": [("evaluate", report), report | {"seed": 1}],
     }  # fmt: skip
 
 
-CHEAP = ("prepare", "sids", "slates", "facts", "traces", "fit", "rerank", "evaluate")
+CHEAP = ("prepare", "sids", "slates", "facts", "traces", "fit lambdamart", "rerank", "evaluate")
 TRAINED = ("midtrain", "sasrec", "sft", "rl", "distil")
 ELSEWHERE = (
     "embed",
@@ -122,16 +122,16 @@ def test_the_users_own_file_stays_and_is_no_output(world, tmp_path):
 def test_the_same_command_replaces_its_own_work(world, tmp_path):
     """Also where it writes fewer files than it did, with an input that changed."""
     options = {"items": world.items, "interactions": world.interactions, "embeddings": world.embeddings,
-               "slates": str(tmp_path / "slates.parquet"), "kind": "blend"}  # fmt: skip
+               "slates": str(tmp_path / "slates.parquet")}  # fmt: skip
     slates = tmp_path / "slates.parquet"
     slates.write_bytes(Path(world.slates).read_bytes())
-    run("fit", tmp_path / "out", options)
+    run("fit blend", tmp_path / "out", options)
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     (tmp_path / "out/model.txt").write_text("of an older version of gr2")
     manifest["outputs"]["model.txt"] = "0"
     (tmp_path / "out/manifest.json").write_text(json.dumps(manifest))
-    run("fit", tmp_path / "out", options)
+    run("fit blend", tmp_path / "out", options)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "slates.parquet"]
 
