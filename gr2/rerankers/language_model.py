@@ -47,7 +47,7 @@ class LanguageModel:
         return open_sampler(how.engine, self.folder, base_url=how.base_url, batch_size=how.batch_size, progress=False)
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
-        """Answers are kept in `sampling.unfinished` after every batch, so an interrupted run goes on where it stopped."""
+        """Keeps answers in `sampling.unfinished` after every batch: an interrupted run goes on from there."""
         how = self.sampling
         check_answer(self.folder, self.tokenizer, self.prompt, slates[0], self.catalogue)
         check_room(slates, self.catalogue, self.prompt, self.tokenizer, how.max_tokens)

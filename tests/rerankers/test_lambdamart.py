@@ -12,7 +12,9 @@ from tests.helpers import gr2
 
 
 def planted(seed, noise=0.0, count=100):
-    """Slates whose labels, three levels of seconds watched, follow the candidates' likeness to the last of the history."""
+    """Slates whose labels, three levels of seconds watched, follow the candidates' likeness to the last of the
+    history.
+    """
     rng = np.random.default_rng(seed)
     vectors = np.random.default_rng(0).normal(size=(30, 8))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

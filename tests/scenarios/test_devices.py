@@ -1,7 +1,7 @@
 """Small rerankers run where the Trainer moves them.
 
-With torch's `meta` device as the default, a tensor that is made without `device=` lands on meta and meets the inputs' device,
-the CPU, which raises as CPU and CUDA would.
+With torch's `meta` device as the default, a tensor that is made without `device=` lands on meta and meets the inputs'
+device, the CPU, which raises as CPU and CUDA would.
 """
 
 from dataclasses import replace
@@ -47,7 +47,8 @@ WEIGHTS = {"alpha": 1.0, "tau_w": 0.1, "tau_q": 0.1}
 
 @pytest.fixture
 def training(tmp_path):
-    return Training(str(tmp_path / "out"), seed=0, hidden_size=8, layers=1, dropout=0.2, learning_rate=1e-3, batch_size=32,
+    return Training(str(tmp_path / "out"), seed=0, hidden_size=8, layers=1, dropout=0.2, learning_rate=1e-3,
+    batch_size=32,
                     epochs=60, patience=8)  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gr2.cli import main
-from gr2.stages import STAGES
+from gr2.stages import FIT, STAGES
 
 VOLATILE = ("training_log.jsonl", "timing.json", "README.md")  # they hold times, and the folder's name
 
@@ -15,7 +15,7 @@ def run(stage, folder, options):
     words = []
     for key, value in options.items():
         words += [f"--{key}", *map(str, value if isinstance(value, list) else [value])]
-    main([stage, *words, "--output_dir", str(folder)])
+    main([*stage.split(), *words, "--output_dir", str(folder)])
 
 
 def contents(folder):
@@ -69,6 +69,7 @@ ELSEWHERE = (
     "sids-ablate",
     "embed-shards",
     "assign-shards",
+    *(f"fit {kind}" for kind in FIT if kind != "lambdamart"),
 )  # they need packages that may be missing, or minutes
 
 

@@ -47,7 +47,9 @@ def test_every_list_is_valid_and_as_long_as_it_can_be(space, sizes, length, samp
 
 @pytest.mark.parametrize("space", SPACES)
 def test_what_is_written_step_by_step_is_what_whole_lists_are_scored_as(space):
-    """Greedy lists have, item by item, the highest log-probability; sampled ones come as often as their probability says."""
+    """Greedy lists have, item by item, the highest log-probability; sampled ones come as often as their probability
+    says.
+    """
     model, asked = network(space), made([4, 4, 4])
     with torch.no_grad():
         encoded = model.encode(asked)
