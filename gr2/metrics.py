@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gr2.arrays import pad as pad
+
 KS = (1, 3, 5)
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What systems are judged by, as names of `measure`: each of `main` gets intervals and tests, `headline` is the one of
-    them that the verdict and the buckets are about.
+    """The metrics that count, as names of `measure`: each of `main` gets intervals and tests; the verdict and the buckets
+    are about `headline`, one of them.
     """
 
     ks: tuple[int, ...]
@@ -26,22 +28,14 @@ class Yardstick:
     headline: str
 
 
-# Of the paper (2602.07774).
+# GR2's metrics (2602.07774).
 TOP = Yardstick(KS, tuple(f"{name}@{k}" for name in ("recall", "ndcg") for k in KS), "ndcg@5")
 
 
 def of_lists(size: int) -> Yardstick:
-    """Of list-wise rerankers, as GloRank (2604.25291) has it: a list of `size` items is what the user sees."""
+    """For list-wise rerankers, as in GloRank (2604.25291): the user sees a list of `size` items."""
     main = tuple(f"{name}@{size}" for name in ("precision", "ndcg", "map", "f1"))
     return Yardstick((size,), main, f"ndcg@{size}")
-
-
-def pad(rows: Sequence[Sequence[float]], fill: float) -> np.ndarray:
-    """Lists of different lengths -> [n, K], `fill` past each row's end; float or int as `fill` is."""
-    lengths = np.array([len(row) for row in rows])
-    padded = np.full((len(rows), lengths.max(initial=0)), fill)
-    padded[np.arange(padded.shape[1]) < lengths[:, None]] = [value for row in rows for value in row]
-    return padded
 
 
 def ranked_labels(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -56,7 +50,7 @@ def recall(labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def precision(labels: np.ndarray, k: int) -> np.ndarray:
-    """Share of the k first places that hold a relevant item; a slate shorter than k is still divided by k."""
+    """Share of the first k ranks that hold a relevant item; a slate shorter than k is still divided by k."""
     return (labels[:, :k] > 0).sum(1) / k
 
 
@@ -69,8 +63,8 @@ def f1(labels: np.ndarray, k: int) -> np.ndarray:
 def average_precision(labels: np.ndarray, k: int) -> np.ndarray:
     """Precision at each relevant item in the top k, summed, over the number of relevant items; its mean is MAP@k.
 
-    All of the slate's relevant items, not min(relevant, k) as some have it: where there are more than k, the best order's
-    MAP@k is k / relevant, as its recall@k is.
+    Over all of the slate's relevant items, not min(relevant, k) as in some libraries: where there are more than k, the best
+    order's MAP@k is k / relevant, as is its recall@k.
     """
     relevant = labels > 0
     precision_here = relevant.cumsum(1) / np.arange(1, labels.shape[1] + 1)
@@ -103,34 +97,34 @@ def first_relevant_rank(labels: np.ndarray) -> np.ndarray:
 
 
 def rank_change(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Places that the first relevant item rose from the input order to `order`; negative = fell. `labels` as input."""
+    """Ranks that the first relevant item rose from the input order to `order`; negative = fell. `labels` in input order."""
     return first_relevant_rank(labels) - first_relevant_rank(ranked_labels(labels, order))
 
 
 def is_identity(order: np.ndarray) -> np.ndarray:
-    """True where the slate's input order was kept as it was; the mean over valid answers is the identity rate."""
+    """True where the slate's input order was kept; the mean over valid answers is the identity rate."""
     return ((order == np.arange(order.shape[1])) | (order < 0)).all(1)
 
 
 def kendall_tau(order: np.ndarray) -> np.ndarray:
     """Kendall's tau between the new order and the input order: 1 = copied, -1 = reversed (1 for a single item)."""
-    there = order >= 0
+    mask = order >= 0
     swapped, pairs = np.zeros(len(order)), np.zeros(len(order))
     for rank in range(order.shape[1]):  # memory stays at [n, K]
-        pairs += there[:, rank + 1 :].sum(1)
-        swapped += (there[:, rank + 1 :] & (order[:, rank + 1 :] < order[:, [rank]])).sum(1)
+        pairs += mask[:, rank + 1 :].sum(1)
+        swapped += (mask[:, rank + 1 :] & (order[:, rank + 1 :] < order[:, [rank]])).sum(1)
     return 1 - 2 * swapped / np.maximum(pairs, 1)
 
 
 def measure(labels: np.ndarray, order: np.ndarray, valid: np.ndarray, ks: Sequence[int] = KS) -> dict[str, np.ndarray]:
-    """Every metric by name, those of a list's top at each of `ks`, float [n] each, for one system; `labels` in input order.
+    """Every metric of one system by name, cut-off metrics at each of `ks`: float [n] each; `labels` in input order.
 
-    valid: bool [n]. Where an answer was unusable the input order stands: it counts in all metrics as that order, but it is no
-    copy: identity_rate and kendall_tau are NaN there, and their means are over the valid answers.
+    valid: bool [n]. An unusable answer counts as the input order in all metrics, but not as a copy of it: identity_rate and
+    kendall_tau are NaN there, and their means are over the valid answers.
     """
     ranked = ranked_labels(labels, order)
-    cut = {"recall": recall, "ndcg": ndcg, "precision": precision, "map": average_precision, "f1": f1}
-    values = {f"{name}@{k}": metric(ranked, k) for name, metric in cut.items() for k in ks}
+    cut_off = {"recall": recall, "ndcg": ndcg, "precision": precision, "map": average_precision, "f1": f1}
+    values = {f"{name}@{k}": metric(ranked, k) for name, metric in cut_off.items() for k in ks}
     return values | {
         "auc": auc(ranked),
         "identity_rate": np.where(valid, is_identity(order), np.nan),

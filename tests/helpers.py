@@ -77,6 +77,15 @@ def fit(kind: str, folder: str | Path, known: dict, **options) -> Any:
     return config
 
 
+def save_model(model, tokenizer, folder: str | Path) -> None:
+    """Writes a checkpoint that loads with AutoModelForCausalLM and in vLLM; nothing is sampled by default."""
+    from transformers import GenerationConfig
+
+    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 def raw_tables(seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Items, and events in which a user walks through the films of the genre that they like, in order of item id."""
     rng = np.random.default_rng(seed)

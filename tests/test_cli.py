@@ -1,5 +1,3 @@
-import dataclasses
-import importlib
 import runpy
 import sys
 import time
@@ -9,26 +7,12 @@ import pytest
 import yaml
 
 from gr2 import __version__
-from gr2.cli import OTHER, main
-from gr2.options.parse import parse, read_options
-from gr2.prompts.prompt import load_prompt
-from gr2.runner.pipeline import check, read_pipeline
-from gr2.stages import STAGES, module_of
+from gr2.cli import AROUND, main
+from gr2.stages import FIT, GROUPS, STAGES
 from tests.helpers import gr2
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
-PIPELINES = [file for file in RECIPES if file.name == "pipeline.yaml"]
-ACCELERATE = [file for file in RECIPES if file.parent.name == "accelerate"]
-STAGE_RECIPES = [file for file in RECIPES if file not in PIPELINES + ACCELERATE]
-
-
-def name(file):
-    return str(file.relative_to(ROOT / "recipes"))
-
-
-def stage_of(file):
-    return file.stem.split("_")[0]
+ACCELERATE = sorted((ROOT / "recipes" / "accelerate").glob("*.yaml"))
 
 
 def test_help_is_fast_and_names_every_stage():
@@ -38,12 +22,23 @@ def test_help_is_fast_and_names_every_stage():
         text = gr2("--help").stdout
         seconds.append(time.monotonic() - started)
     assert min(seconds) < 0.5
-    assert all(f"  {stage} " in text for stage in STAGES | OTHER)
+    assert all(f"  {name} " in text for name in [*STAGES, *AROUND] if not name.startswith("fit "))
+    assert [line for line in text.splitlines() if line in GROUPS] == list(GROUPS)  # the way of the data
+    assert f"fit KIND           slates -> a small reranker's folder; KIND: {', '.join(FIT)}" in text
+
+
+def test_help_of_fit_names_its_kinds(capsys):
+    for words, code in ((["fit", "--help"], 0), (["fit"], 2)):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        text = capsys.readouterr().out
+        assert stop.value.code == code and "usage: gr2 fit KIND" in text
+        assert all(f"  {kind:18} {about}" in text for kind, about in FIT.items())
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_explains_its_options(stage, capsys):
-    main([stage, "--help"])
+    main([*stage.split(), "--help"])
     text = capsys.readouterr().out
     assert f"usage: gr2 {stage}" in text and "output_dir" in text
     assert len(text.splitlines()) > 6
@@ -52,19 +47,20 @@ def test_every_stage_explains_its_options(stage, capsys):
 def test_help_of_a_stage_and_of_run_in_a_process_of_its_own():
     assert "--min_user_events" in gr2("prepare", "--help").stdout
     assert "--until" in gr2("run", "--help").stdout
+    assert "gr2 recipes copy NAME" in gr2("recipes", "--help").stdout
 
 
-@pytest.mark.parametrize("words", [["rerankk"], ["rerank.py", "--help"], ["-x"], [""]])
+@pytest.mark.parametrize("words", [["rerankk"], ["rerank.py", "--help"], ["-x"], [""], ["fit", "trees"]])
 def test_an_unknown_stage_is_refused(words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(words)
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert f"'{words[0]}' is not a stage; one of: prepare, embed" in error
+    assert f"'{' '.join(words[: 2 if words[0] == 'fit' else 1])}' is no command; one of: prepare, embed" in error
 
 
 def test_no_words_print_the_usage_and_end_with_2():
-    assert gr2(expect=2).stdout.startswith("usage: gr2 STAGE")
+    assert gr2(expect=2).stdout.startswith("usage: gr2 COMMAND")
 
 
 def test_version(capsys):
@@ -78,41 +74,7 @@ def test_env_prints_versions_and_hardware():
     assert facts["hardware"]["cores"] >= 1 and isinstance(facts["hardware"]["gpus"], list)
 
 
-def test_recipes_of_every_kind_exist():
-    assert PIPELINES and ACCELERATE and STAGE_RECIPES
-    assert {file.stem for file in ACCELERATE} == {"ddp", "zero2", "zero3", "fsdp2"}
-
-
-@pytest.mark.parametrize("file", STAGE_RECIPES, ids=name)
-def test_a_stage_recipe_parses(file, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    stage = stage_of(file)
-    assert stage in STAGES, "a stage's recipe is called STAGE.yaml or STAGE_WHAT.yaml"
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    config = parse(stage, importlib.import_module(module_of(stage)).Config, read_options(["--config", str(file)]))
-    assert config.output_dir.startswith("runs/")
-    if getattr(config, "prompt", None):
-        load_prompt(config.prompt)
-
-
-@pytest.mark.parametrize("file", PIPELINES, ids=name)
-def test_a_pipeline_parses_and_every_input_is_made_before_it_is_read(file, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    plan = read_pipeline(file)
-    check(plan)
-    folders = [options["output_dir"][0] for _, _, options in plan]
-    assert len(set(folders)) == len(folders)
-    for number, (stage, _, options) in enumerate(plan):
-        fields = dataclasses.fields(importlib.import_module(module_of(stage)).Config)
-        inputs = [field.name for field in fields if field.metadata.get("path")]
-        read = [entry.rpartition("=")[2] for key in inputs for entry in options.get(key, [])]
-        for path in read:
-            if path.startswith("runs/"):
-                made = folders[:number]
-                assert any(path == folder or path.startswith(folder + "/") for folder in made), f"{stage} reads {path}"
-
-
-@pytest.mark.parametrize("file", ACCELERATE, ids=name)
+@pytest.mark.parametrize("file", ACCELERATE, ids=lambda file: file.stem)
 def test_an_accelerate_config_says_what_accelerate_expects(file):
     from accelerate.commands.config.config_args import load_config_from_file
 
@@ -134,3 +96,18 @@ def test_scripts_are_the_same_stages(stage, monkeypatch, capsys):
         runpy.run_path(str(ROOT / "scripts" / f"{stage}.py"), run_name="__main__")
     assert stop.value.code == 2
     assert f"gr2: {stage}: unknown key 'no_such_option'" in capsys.readouterr().err
+
+
+def test_a_script_takes_a_stage_of_a_recipe(monkeypatch, tmp_path, capsys):
+    from gr2.stages import sft
+
+    files = {"items": "i", "semantic_ids": "s", "slates": "s", "traces": "t", "model_name_or_path": "m"}
+    recipe = {"folder": str(tmp_path / "run"), "training": {"max_steps": 3}, "stages": {"sft_a": files}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    configs = []
+    monkeypatch.setattr(sft, "run", configs.append)
+    words = ["--recipe", str(tmp_path / "recipe.yaml"), "--stage", "sft_a", "--seed", "5", "--use_cpu", "true"]
+    monkeypatch.setattr(sys, "argv", ["script", *words])
+    runpy.run_path(str(ROOT / "scripts" / "sft.py"), run_name="__main__")
+    assert (configs[0].output_dir, configs[0].max_steps, configs[0].seed) == (str(tmp_path / "run/sft_a"), 3, 5)
+    assert "--recipe" in yaml.safe_load((tmp_path / "run/sft_a/manifest.json").read_text())["command"]

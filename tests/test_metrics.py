@@ -6,6 +6,7 @@ from ranx import Qrels, Run, evaluate
 from scipy.stats import kendalltau
 
 from gr2 import metrics
+from gr2.arrays import pad
 
 CUT = (metrics.recall, metrics.ndcg, metrics.precision, metrics.average_precision, metrics.f1)
 
@@ -16,7 +17,7 @@ def slates(draw):
     sizes = draw(st.lists(st.integers(1, 8), min_size=1, max_size=5))
     labels = [draw(st.lists(st.integers(0, 3), min_size=n, max_size=n).filter(any)) for n in sizes]
     orders = [draw(st.permutations(range(n))) for n in sizes]
-    return metrics.pad(labels, np.nan), metrics.pad(orders, -1)
+    return pad(labels, np.nan), pad(orders, -1)
 
 
 def example_lists(rng, n=40):
@@ -29,7 +30,7 @@ def example_lists(rng, n=40):
 @pytest.mark.parametrize("k", metrics.KS)
 def test_agrees_with_ranx(k):
     labels = example_lists(np.random.default_rng(0))
-    ranked = metrics.pad(labels, np.nan)
+    ranked = pad(labels, np.nan)
     judged = {f"q{i:02}": {f"d{j}": int(v) for j, v in enumerate(row) if v > 0} for i, row in enumerate(labels)}
     run = {f"q{i:02}": {f"d{j}": float(-j) for j in range(len(row))} for i, row in enumerate(labels)}
     names = {"recall": metrics.recall, "ndcg": metrics.ndcg, "precision": metrics.precision, "f1": metrics.f1}
@@ -40,7 +41,7 @@ def test_agrees_with_ranx(k):
 
 
 def test_one_relevant_item_by_hand():
-    ranked = metrics.pad([[0, 0, 1, 0], [1, 0]], np.nan)
+    ranked = pad([[0, 0, 1, 0], [1, 0]], np.nan)
     assert metrics.recall(ranked, 1).tolist() == [0, 1]
     assert metrics.recall(ranked, 3).tolist() == [1, 1]
     assert metrics.ndcg(ranked, 5).tolist() == [0.5, 1]
@@ -50,7 +51,7 @@ def test_one_relevant_item_by_hand():
 
 
 def test_more_relevant_items_than_places_by_hand():
-    ranked, best = metrics.pad([[1, 0, 1, 0, 0, 0, 1, 1]], np.nan), metrics.pad([[1, 1, 1, 1, 0, 0, 0, 0]], np.nan)
+    ranked, best = pad([[1, 0, 1, 0, 0, 0, 1, 1]], np.nan), pad([[1, 1, 1, 1, 0, 0, 0, 0]], np.nan)
     assert metrics.precision(ranked, 3) == pytest.approx([2 / 3])
     assert metrics.f1(ranked, 3) == pytest.approx([4 / 7])
     assert metrics.ndcg(ranked, 3) == pytest.approx([1.5 / (1.5 + 1 / np.log2(3))])
@@ -59,7 +60,7 @@ def test_more_relevant_items_than_places_by_hand():
 
 
 def test_undefined_where_nothing_is_relevant_or_everything():
-    nothing, everything = metrics.pad([[0, 0]], np.nan), metrics.pad([[1, 2]], np.nan)
+    nothing, everything = pad([[0, 0]], np.nan), pad([[1, 2]], np.nan)
     for metric in (metrics.recall, metrics.ndcg, metrics.average_precision, metrics.f1):
         assert np.isnan(metric(nothing, 1)).all()
     assert np.isnan(metrics.auc(nothing)).all() and np.isnan(metrics.auc(everything)).all()
@@ -106,9 +107,9 @@ def test_metrics_see_only_the_ranked_labels(slate, seed):
 
 @given(st.lists(st.integers(2, 9), min_size=1, max_size=5))
 def test_copy_and_reversal(sizes):
-    copied = metrics.pad([range(n) for n in sizes], -1)
-    reversed_order = metrics.pad([range(n)[::-1] for n in sizes], -1)
-    labels = metrics.pad([[0] * (n - 1) + [1] for n in sizes], np.nan)
+    copied = pad([range(n) for n in sizes], -1)
+    reversed_order = pad([range(n)[::-1] for n in sizes], -1)
+    labels = pad([[0] * (n - 1) + [1] for n in sizes], np.nan)
     assert metrics.is_identity(copied).all() and not metrics.is_identity(reversed_order).any()
     assert (metrics.kendall_tau(copied) == 1).all() and (metrics.kendall_tau(reversed_order) == -1).all()
     assert (metrics.rank_change(labels, copied) == 0).all()
@@ -118,13 +119,13 @@ def test_copy_and_reversal(sizes):
 @settings(max_examples=50)
 @given(st.integers(2, 9).flatmap(lambda n: st.permutations(range(n))))
 def test_kendall_tau_agrees_with_scipy(order):
-    tau = metrics.kendall_tau(metrics.pad([order, range(12)], -1))
+    tau = metrics.kendall_tau(pad([order, range(12)], -1))
     assert tau[0] == pytest.approx(kendalltau(range(len(order)), order).statistic)
 
 
 def test_measure_names_every_metric_once():
-    labels = metrics.pad([[0, 1, 0], [1, 0, 0]], np.nan)
-    values = metrics.measure(labels, metrics.pad([[1, 0, 2], [0, 1, 2]], -1), np.array([True, True]))
+    labels = pad([[0, 1, 0], [1, 0, 0]], np.nan)
+    values = metrics.measure(labels, pad([[1, 0, 2], [0, 1, 2]], -1), np.array([True, True]))
     assert set(metrics.TOP.main) < set(values) and all(v.shape == (2,) for v in values.values())
     assert values["recall@1"].tolist() == [1, 1]
     assert values["identity_rate"].tolist() == [0, 1] and values["rank_change"].tolist() == [1, 0]
@@ -132,9 +133,7 @@ def test_measure_names_every_metric_once():
 
 def test_a_list_is_measured_at_its_length_alone():
     yardstick = metrics.of_lists(2)
-    values = metrics.measure(
-        metrics.pad([[0, 1, 1]], np.nan), metrics.pad([[1, 0, 2]], -1), np.array([True]), yardstick.ks
-    )
+    values = metrics.measure(pad([[0, 1, 1]], np.nan), pad([[1, 0, 2]], -1), np.array([True]), yardstick.ks)
     assert yardstick.main == ("precision@2", "ndcg@2", "map@2", "f1@2") and yardstick.headline == "ndcg@2"
     ndcg = 1 / (1 + 1 / np.log2(3))
     assert [values[metric].item() for metric in yardstick.main] == pytest.approx([1 / 2, ndcg, 1 / 2, 1 / 2])

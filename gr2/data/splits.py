@@ -1,4 +1,4 @@
-"""k-core, the order of a user's events, which of them train what, and item popularity."""
+"""k-core, the order of a user's events, and their division into pretrain, train, valid and test."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.columns import require_columns
-from gr2.files.tables import read_interactions
+from gr2.files.interactions import read_interactions
 from gr2.files.times import FINE
 
 
 def k_core(interactions: pl.DataFrame, user_events: int, item_events: int) -> pl.DataFrame:
-    """The largest subset in which every user has at least `user_events` and every item at least `item_events` events."""
+    """The largest subset in which every user has `user_events` events or more, and every item `item_events` or more."""
     while True:
         kept = interactions.filter(
             (pl.len().over("user_id") >= user_events) & (pl.len().over("item_id") >= item_events),
@@ -21,12 +21,12 @@ def k_core(interactions: pl.DataFrame, user_events: int, item_events: int) -> pl
         interactions = kept
 
 
-def in_order(interactions: pl.DataFrame, seed: int) -> pl.DataFrame:
+def order_events(interactions: pl.DataFrame, seed: int) -> pl.DataFrame:
     """Events by user, oldest first, with `position` counted from 0 within the user.
 
-    A given position decides, else the time in the finest resolution that there is. Events that share it come in random order
-    under the seed. The order depends on the events alone, never on the order of the file: files often list ties by item id,
-    which leaks the target.
+    A given position decides, else the time in its finest resolution. Ties come in random order under the seed. The
+    order depends on the events alone, never on the order of the file: files often list ties by item id, which leaks the
+    target.
     """
     order = next(name for name in ("position", FINE, "timestamp") if name in interactions.columns)
     tie = pl.struct("user_id", "item_id").hash(seed)
@@ -34,22 +34,22 @@ def in_order(interactions: pl.DataFrame, seed: int) -> pl.DataFrame:
     return ordered.drop("tie").with_columns(pl.int_range(pl.len()).over("user_id").alias("position"))
 
 
-def with_splits(ordered: pl.DataFrame, train: float, valid: float, test: float) -> pl.DataFrame:
+def split_by_user(ordered: pl.DataFrame, train: float, valid: float, test: float) -> pl.DataFrame:
     """Adds `split`: per user, the oldest positions are `pretrain`, then `train`, `valid`, `test`.
 
     `train`, `valid` and `test` are shares of a user's events, rounded; every split, `pretrain` too, gets at least one
-    event. `pretrain` events are the only ones that the mid-trained model and the
-    pre-ranker see as targets; slates are made at the others. A user with fewer than four events is all `pretrain`.
+    event. Only `pretrain` events are targets of mid-training and pre-rankers; slates are made at the others. A user
+    with fewer than four events is all `pretrain`.
     """
     events = pl.len().over("user_id").cast(pl.Int64)
     from_end = events - pl.col("position")
 
-    def share(fraction: float) -> pl.Expr:
-        return (events * fraction).round().cast(pl.Int64).clip(lower_bound=1)
+    def count(share: float) -> pl.Expr:
+        return (events * share).round().cast(pl.Int64).clip(lower_bound=1)
 
-    tests = pl.min_horizontal(share(test), events - 3)
-    valids = pl.min_horizontal(tests + share(valid), events - 2)
-    trains = pl.min_horizontal(valids + share(train), events - 1)
+    tests = pl.min_horizontal(count(test), events - 3)
+    valids = pl.min_horizontal(tests + count(valid), events - 2)
+    trains = pl.min_horizontal(valids + count(train), events - 1)
     split = (
         pl.when((events < 4) | (from_end > trains))
         .then(pl.lit("pretrain"))
@@ -62,9 +62,9 @@ def with_splits(ordered: pl.DataFrame, train: float, valid: float, test: float) 
     return ordered.with_columns(split.alias("split"))
 
 
-def leave_one_out(ordered: pl.DataFrame) -> pl.DataFrame:
-    """Adds `split` as the literature on next-item retrieval has it: a user's last event is `test`, the one before `valid`, all
-    others are `pretrain`. No position is left for training slates. A user with fewer than three events is all `pretrain`.
+def split_leave_one_out(ordered: pl.DataFrame) -> pl.DataFrame:
+    """Adds `split` as in the literature on next-item retrieval: a user's last event is `test`, the one before `valid`,
+    all others `pretrain`; no position is left for train slates. A user with fewer than three events is all `pretrain`.
     """
     events = pl.len().over("user_id").cast(pl.Int64)
     from_end = pl.when(events < 3).then(3).otherwise(events - pl.col("position"))
@@ -72,19 +72,22 @@ def leave_one_out(ordered: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns(split.otherwise(pl.lit("pretrain")).alias("split"))
 
 
-def by_time(ordered: pl.DataFrame, train: float, valid: float, test: float) -> pl.DataFrame:
-    """Adds `split` with the same boundaries for all users: the latest share of all events is `test`, and so on back in time.
+def split_by_time(ordered: pl.DataFrame, train: float, valid: float, test: float) -> pl.DataFrame:
+    """Adds `split` with the same boundaries for all users: the latest share of all events is `test`, and so on back in
+    time.
 
-    Events of one moment are in one split, the later one; a share of 0 is a split without events. A user may lack any of the
-    splits. InputError without timestamps, where a user's positions contradict them, and where a split is left empty.
+    Events of one moment are in one split, the later one; a share of 0 is a split without events. A user may lack any of
+    the splits. InputError without timestamps, where a user's positions contradict them, and for an empty split.
     """
     time = next((name for name in (FINE, "timestamp") if name in ordered.columns), None)
     if time is None:
         raise InputError("--split time: expected interactions with a column 'timestamp', found positions alone")
     back = ordered.filter((pl.col(time) < pl.col(time).shift()).over("user_id"))
     if len(back):
-        raise InputError(f"--split time: expected positions in the order of time; user '{back['user_id'][0]}', position "
-                         f"{back['position'][0]} (from 0) is earlier than the event before it")  # fmt: skip
+        raise InputError(
+            f"--split time: expected positions in the order of time; user '{back['user_id'][0]}', position "
+            f"{back['position'][0]} (from 0) is earlier than the event before it"
+        )
     times, split = ordered[time].sort(), pl.lit("pretrain")
     for name, share, latest in (
         ("train", train, train + valid + test),
@@ -94,25 +97,28 @@ def by_time(ordered: pl.DataFrame, train: float, valid: float, test: float) -> p
         if share:
             start = times[-max(1, round(len(times) * latest))]
             split = pl.when(pl.col(time) >= start).then(pl.lit(name)).otherwise(split)
-    found = ordered.with_columns(split.alias("split"))
+    divided = ordered.with_columns(split.alias("split"))
     for name, share in (("pretrain", 1), ("train", train), ("valid", valid), ("test", test)):
-        if share and name not in found["split"]:
-            raise InputError(f"--split time: expected events of more moments, found none for '{name}'; raise its share or use "
-                             "--split user")  # fmt: skip
-    return found
+        if share and name not in divided["split"]:
+            raise InputError(
+                f"--split time: expected events of more moments, found none for '{name}'; raise its share or use "
+                "--split user"
+            )
+    return divided
 
 
 def later_share(interactions: pl.DataFrame, quantile: float = 0.0) -> float | None:
-    """The share of pretrain events that are later than the first test event, or (quantile .5) than half of the test events.
+    """The share of pretrain events later than the first test event or, with quantile 0.5, than half of the test events.
 
     What is learned from them could not have been known then. None without timestamps, pretrain events or test events.
     """
     if "timestamp" not in interactions.columns:
         return None
-    learned, tests = (interactions.filter(pl.col("split") == name)["timestamp"] for name in ("pretrain", "test"))
-    if learned.is_empty() or tests.is_empty():
+    pretrain = interactions.filter(pl.col("split") == "pretrain")["timestamp"]
+    test = interactions.filter(pl.col("split") == "test")["timestamp"]
+    if pretrain.is_empty() or test.is_empty():
         return None
-    return float((learned > tests.quantile(quantile, "lower")).mean())
+    return float((pretrain > test.quantile(quantile, "lower")).mean())
 
 
 def popularity(events: pl.DataFrame) -> dict[str, int]:

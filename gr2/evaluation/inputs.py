@@ -1,24 +1,22 @@
-"""What `gr2 evaluate` is given: files by name, labelled slates, and what a report shows beside the metrics."""
+"""The inputs of the evaluations: files by name, labelled slates, and what a report shows beside the metrics."""
 
 from pathlib import Path
 
 import polars as pl
 
-from gr2.data.splits import later_share
 from gr2.errors import InputError
+from gr2.evaluation.systems import COMPUTED
 from gr2.files.artifacts import MANIFEST, read_json, read_lines
 from gr2.files.columns import as_id, read_table, refuse_rows, require_columns
 from gr2.files.tables import read_interactions, read_slates
-from gr2.reports.verdict import COMPUTED
-from gr2.rerankers import latent
-from gr2.rerankers import rules as simple
+from gr2.rerankers import latent, rules
 from gr2.traces.store import read_traces
 
 TRACES = ("slate_id", "mode", "accepted", "reason", "completion_tokens", "teacher")  # columns that the report shows
 
 
 def ranking_files(entries: list[str]) -> dict[str, list[str]]:
-    """["NAME=FILE", ...] -> {name: files}: a name that comes again is another seed of the same system."""
+    """["NAME=FILE", ...] -> {name: files}: a repeated name is another seed of the same system."""
     files: dict[str, list[str]] = {}
     for entry in entries:
         name, file = named_file("rankings", entry)
@@ -52,8 +50,8 @@ def named_file(option: str, entry: str) -> tuple[str, str]:
 
 def log_files(entries: list[str]) -> dict[str, str]:
     """[FILE] or ["NAME=FILE", ...] -> {name: file}; the name of a FILE alone is empty."""
-    alone = len(entries) == 1 and "=" not in entries[0]
-    return {"": entries[0]} if alone else named_files("training_log", entries)
+    nameless = len(entries) == 1 and "=" not in entries[0]
+    return {"": entries[0]} if nameless else named_files("training_log", entries)
 
 
 def read_logs(entries: list[str]) -> dict[str, list[dict]]:
@@ -65,56 +63,54 @@ def read_shown_traces(paths: list[str]) -> list[dict]:
     return [{name: line[name] for name in TRACES} for path in paths for line in read_traces(path, TRACES)]
 
 
-def answered_slates(slates: pl.DataFrame, files: dict[str, list[str]]) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The slates that every file has an answer for, and by system how many of `slates` have none; InputError for no slate."""
+def select_answered(slates: pl.DataFrame, files: dict[str, list[str]]) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The slates that every file ranks, and by system how many of `slates` it does not; InputError for no slate."""
     answered, missing = slates["slate_id"], {}
     for name, paths in files.items():
         for path in paths:
             frame = read_table(path)
             require_columns(frame, path, ("slate_id",))
-            own = as_id(frame, path, "slate_id").implode()
-            missing[name] = max(missing.get(name, 0), int((~slates["slate_id"].is_in(own)).sum()))
-            answered = answered.filter(answered.is_in(own))
+            ranked = as_id(frame, path, "slate_id").implode()
+            missing[name] = max(missing.get(name, 0), int((~slates["slate_id"].is_in(ranked)).sum()))
+            answered = answered.filter(answered.is_in(ranked))
     if answered.is_empty():
         raise InputError("--allow_missing true: expected a slate that all rankings have, found none")
     return slates.filter(pl.col("slate_id").is_in(answered.implode())), {name: n for name, n in missing.items() if n}
 
 
-def kind(name: str, path: str, ranking: pl.DataFrame) -> str:
+def find_kind(name: str, path: str, ranking: pl.DataFrame) -> str:
     """What made a ranking: `language model`, `reranker` (learned, too) or `reference` (a rule, or knows the answer).
 
     The manifest beside the file tells; without one, a reference is known by its usual name alone.
     """
     if "completion_tokens" in ranking.columns:
         return "language model"
-    manifest = Path(path).parent / MANIFEST
-    made = read_json(manifest) if manifest.exists() else {}
-    reranker = made["config"]["reranker"] if made.get("stage") == "rerank" else name
-    knows = any(Path(file).name == latent.FILE for file in made.get("inputs", ()))
-    return "reference" if reranker in simple.NAMES or knows else "reranker"
+    file = Path(path).parent / MANIFEST
+    manifest = read_json(file) if file.exists() else {}
+    reranker = manifest["config"]["reranker"] if manifest.get("stage") == "rerank" else name
+    knows_the_answer = any(Path(read).name == latent.FILE for read in manifest.get("inputs", ()))
+    return "reference" if reranker in rules.NAMES or knows_the_answer else "reranker"
 
 
-def later_than_first_test(path: str) -> float | None:
-    """The share of pretrain events that are later than the first test event: splits are by user, and what is learned of others
-    may not have been known yet. None where the events have no times, or there are none of either.
-    """
+def read_split_events(path: str) -> pl.DataFrame:
+    """The events of `gr2 prepare`; InputError where they have no splits."""
     events = read_interactions(path)
     require_columns(events, path, ("split",))
-    return later_share(events)
+    return events
 
 
 def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.DataFrame, int]:
     """The labelled slates of a split, and how many more were left out because nothing in them is relevant."""
     slates = read_slates(path, item_ids)
     slates = slates.with_columns(as_id(slates, path, "user_id").alias("user_id"))
-    labels, chosen = slates["labels"], slates["split"] == split
-    refuse_rows(chosen & (labels.list.len() == 0), path, "labels", "labels, without which nothing is measured", labels)
-    if not chosen.any():
+    labels, mask = slates["labels"], slates["split"] == split
+    refuse_rows(mask & (labels.list.len() == 0), path, "labels", "labels, without which nothing is measured", labels)
+    if not mask.any():
         raise InputError(f"{path}: column 'split': expected slates of '{split}', found none")
-    usable = slates.filter(chosen & (labels.list.max() > 0))
+    usable = slates.filter(mask & (labels.list.max() > 0))
     if usable.is_empty():
         raise InputError(f"{path}: column 'labels': expected a relevant item in some slate of '{split}', found none")
-    return usable, int(chosen.sum()) - len(usable)
+    return usable, int(mask.sum()) - len(usable)
 
 
 def read_slates_report(path: str) -> dict:

@@ -6,6 +6,7 @@ metrics share one set of resamples. Everything is deterministic under `seed`.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 LEVEL = 0.95
 FEW = 200  # users; with fewer the percentile interval is too short
 CELLS = 2_000_000  # floats held at a time, 16 MB
+
+Values = dict[str, np.ndarray]  # one system's, by metric: float [n]
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,49 @@ class Comparison:
     low: np.ndarray
     high: np.ndarray
     p_value: np.ndarray
+
+
+def intervals(
+    values: dict[str, Values], metrics: Sequence[str], users: np.ndarray, resamples: int, seed: int
+) -> dict[str, dict[str, list[float | None]]]:
+    """By system and metric: [low, high] of the mean."""
+    low, high = mean_interval(_table(values, metrics), users, resamples, seed)
+    return {
+        name: {metric: [number(low[i, j]), number(high[i, j])] for j, metric in enumerate(metrics)}
+        for i, name in enumerate(values)
+    }
+
+
+def comparisons(
+    values: dict[str, Values],
+    metrics: Sequence[str],
+    baselines: list[str],
+    users: np.ndarray,
+    resamples: int,
+    seed: int,
+) -> list[dict]:
+    """Every system against every baseline on `metrics`; the first baseline is itself compared with none."""
+    rows = []
+    for baseline in baselines:
+        names = [name for name in values if name not in (baseline, baselines[0])]
+        if not names:
+            continue
+        systems = _table({name: values[name] for name in names}, metrics)
+        found = compare(systems, _table({baseline: values[baseline]}, metrics), users, resamples, seed)
+        rows += [
+            {
+                "system": name,
+                "baseline": baseline,
+                "metric": metric,
+                "delta": number(found.delta[i, j]),
+                "ci_low": number(found.low[i, j]),
+                "ci_high": number(found.high[i, j]),
+                "p_value": number(found.p_value[i, j]),
+            }
+            for i, name in enumerate(names)
+            for j, metric in enumerate(metrics)
+        ]
+    return rows
 
 
 def compare(system: np.ndarray, baseline: np.ndarray, users: np.ndarray, resamples: int, seed: int) -> Comparison:
@@ -49,8 +95,8 @@ def mean_interval(values: np.ndarray, users: np.ndarray, resamples: int, seed: i
     def mean(drawn: np.ndarray, axis: int) -> np.ndarray:
         """int [..., users] drawn -> means [m, ...]. How often each user was drawn, times sums: one product for all m."""
         rows = drawn.reshape(-1, n)
-        places = rows + n * np.arange(len(rows))[:, None]
-        times = np.bincount(places.ravel(), minlength=rows.size).reshape(rows.shape).astype(float)
+        cells = rows + n * np.arange(len(rows))[:, None]
+        times = np.bincount(cells.ravel(), minlength=rows.size).reshape(rows.shape).astype(float)
         return ((sums @ times.T) / (times @ sizes)).reshape(-1, *drawn.shape[:-1])
 
     interval = bootstrap(
@@ -61,8 +107,8 @@ def mean_interval(values: np.ndarray, users: np.ndarray, resamples: int, seed: i
 
 
 def level(users: int) -> float:
-    """The level of the percentiles that makes a 95 % interval: of a t distribution and of the unbiased variance, as a plain
-    percentile interval has neither ("expanded percentile", Hesterberg 2015, arXiv 1411.5279). Over FEW users it is .95.
+    """The percentiles' level that makes a 95 % interval: a plain percentile interval is too short by the t distribution and
+    the unbiased variance ("expanded percentile", Hesterberg 2015, arXiv 1411.5279). Over FEW users it is .95.
     """
     from scipy.stats import norm, t
 
@@ -95,8 +141,13 @@ def sign_flip_p_value(difference: np.ndarray, users: np.ndarray, resamples: int,
 
 
 def number(value: float) -> float | None:
-    """A figure as JSON has it: six decimals, null where it is undefined."""
+    """A figure for JSON: six decimals, None where it is undefined."""
     return None if math.isnan(value) else round(float(value), 6)
+
+
+def _table(values: dict[str, Values], metrics: Sequence[str]) -> np.ndarray:
+    """[n, systems, metrics]"""
+    return np.stack([[own[metric] for metric in metrics] for own in values.values()]).transpose(2, 0, 1)
 
 
 def _per_user(values: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Reading and writing files with rows and columns; every refusal names file, row (counted from 0), column and expectation."""
+"""Reads and writes files with rows and columns. InputErrors name file, row (counted from 0), column and expectation."""
 
 import functools
 import gzip
@@ -22,8 +22,7 @@ CSV_TEXTS = ("user_id", "item_id", "slate_id", "title", "description", "categori
 def read_table(path: str | Path, names: dict[str, str] | None = None) -> pl.DataFrame:
     """Reads parquet, JSON lines, CSV or TSV by the file's ending, `.gz` too; InputError where it cannot be read.
 
-    names: our name -> the file's own; those of its columns are renamed, where it has them, and take the place of a column
-    that already has our name.
+    names: our name -> the file's own; its columns are renamed, and replace a column that already has our name.
     """
     path, names = Path(path), names or {}
     whole = {"infer_schema_length": None}  # types are inferred from all rows
@@ -51,7 +50,7 @@ def read_table(path: str | Path, names: dict[str, str] | None = None) -> pl.Data
 
 
 def refuse_odd_csv(frame: pl.DataFrame, path: Path, source: Path | bytes, separator: bytes) -> None:
-    """What polars lets pass: a column that is there twice, and a last line that was cut short of its last fields."""
+    """Refuses what polars lets pass: a column that is there twice, and a last line without its last fields."""
     twice = next((name for name in frame.columns if re.search(r"_duplicated_\d+$", name)), None)
     if twice:
         raise InputError(f"{path}: column '{twice.rpartition('_duplicated_')[0]}': expected it once, found it twice")
@@ -91,15 +90,15 @@ def refuse_rows(bad: pl.Series, path: str | Path, column: str, expectation: str,
     rows = bad.fill_null(True).arg_true()
     if len(rows):
         more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
-        raise InputError(f"{path}: row {rows[0]}, column '{column}': expected {expectation}, "
-                         f"found {_shown(values[rows[0]])}{more}")  # fmt: skip
+        found = abbreviate(values[rows[0]])
+        raise InputError(f"{path}: row {rows[0]}, column '{column}': expected {expectation}, found {found}{more}")
 
 
-def exact(values: pl.Series, path: str | Path, wanted: pl.DataType) -> pl.Series:
-    """values as `wanted` (String, Int64, Float64, Boolean or a list of these), each the same value; missing ones stay missing.
+def cast_exactly(values: pl.Series, path: str | Path, wanted: pl.DataType) -> pl.Series:
+    """Casts to `wanted` (String, Int64, Float64, Boolean or a list of these) without changing a value; null stays null.
 
-    Text is text, or whole numbers (ids); whole numbers may be floats or decimals without a fraction; true and false may be 1
-    and 0. InputError for a column of another type, and for the first row whose value would become another.
+    Text is text, or whole numbers (ids); whole numbers may be floats or decimals without a fraction; true and false may
+    be 1 and 0. InputError for a column of another type, and for the first row whose value would change.
     """
     if isinstance(values.dtype, pl.Array) and isinstance(wanted, pl.List):
         values = values.arr.to_list()
@@ -128,24 +127,25 @@ def can_become(given: pl.DataType, wanted: pl.DataType) -> bool:
 
 def as_id(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
     """A column of ids as strings; refuses missing and empty ids."""
-    ids = exact(frame[name], path, pl.String())
+    ids = cast_exactly(frame[name], path, pl.String())
     refuse_rows(ids.is_null() | (ids == ""), path, name, "an id", frame[name])
     return ids
 
 
 def whole_numbers(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
     """A column as int64; refuses missing numbers, NaN, infinities and fractions."""
-    whole = exact(frame[name], path, pl.Int64())
+    whole = cast_exactly(frame[name], path, pl.Int64())
     refuse_rows(whole.is_null(), path, name, "a whole number", frame[name])
     return whole
 
 
 def refuse_elements(values: pl.Series, good: pl.Expr, path: str | Path, expectation: str) -> None:
-    """Raises InputError naming the first row whose list has an element that is missing or not `good`, of `pl.element()`."""
+    """Raises InputError naming the first row with a list element that is missing or not `good` (of `pl.element()`)."""
     rows = ~values.list.eval(good.fill_null(False)).list.all()
     refuse_rows(rows & values.is_not_null(), path, values.name, expectation, values)
 
 
-def _shown(value: object) -> str:
+def abbreviate(value: object) -> str:
+    """A value as Python writes it, in 80 characters or fewer."""
     text = repr(value.to_list() if isinstance(value, pl.Series) else value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -7,6 +7,7 @@ BEGIN, END = "<|sid_begin|>", "<|sid_end|>"
 SID = re.compile(re.escape(BEGIN) + r"((?:<s_[a-z]_\d+>)+)" + re.escape(END))
 TOKEN = re.compile(rf"({re.escape(BEGIN)}|<s_[a-z]_\d+>|{re.escape(END)})")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+MOST_LEVELS = len(LETTERS)  # a level's tokens are named by its letter
 
 
 def code_token(level: int, code: int) -> str:

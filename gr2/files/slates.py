@@ -1,12 +1,30 @@
-"""A slate: a user's history, the candidates that a ranker put before them, and what is known of these; and a ranking of it."""
+"""slates.parquet: a slate is a user's history and the candidates that a retriever found for them, to be reranked."""
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 import polars as pl
+
+from gr2.errors import InputError
+from gr2.files.columns import as_id, read_table, refuse_elements, refuse_rows, require_columns, write_parquet
+from gr2.files.interactions import SPLITS
+from gr2.files.schema import NUMBERS, TEXT, TEXTS, Types, cast_columns
+
+SLATE_SPLITS = SPLITS[1:]
+SLATES: Types = {
+    "slate_id": TEXT,
+    "user_id": TEXT,
+    "history": TEXTS,
+    "candidates": TEXTS,
+    "labels": NUMBERS,
+    "scores": NUMBERS,
+    "split": TEXT,
+}
+LARGEST_LABEL, LARGEST_SCORE = 1e12, 1e15  # sums of squares of these stay finite, also in 32 bits
 
 
 @dataclass(frozen=True)
@@ -42,7 +60,7 @@ class Slate:
     def reordered(self, order: Sequence[int]) -> Self:
         """The slate with its candidate `order[r]` at rank r; what belongs to a candidate moves with it."""
         names = ("candidates", "labels", "scores", "facts")
-        moved = {name: [values[at] for at in order] for name in names if (values := vars(self)[name])}
+        moved = {name: [values[index] for index in order] for name in names if (values := vars(self)[name])}
         return replace(self, **moved)
 
     def shuffled(self, seed: int, draw: int = 0) -> Self:
@@ -56,17 +74,77 @@ class Slate:
         return replace(self, history=self.history[max(0, len(self.history) - count) :])
 
 
-def slates_of(frame: pl.DataFrame) -> list[Slate]:
-    """The rows of a checked slates file (`tables.read_slates`)."""
-    names = [name for name in Slate.__dataclass_fields__ if name in frame.columns]
+def read_slates(path: str | Path, item_ids: pl.Series | None = None, split: str | None = None) -> list[Slate]:
+    """The slates of a file, or of one of its splits, in file order; InputError as for `check_slates`."""
+    table = read_slate_table(path, item_ids)
+    return slates_of(table if split is None else table.filter(pl.col("split") == split))
+
+
+def read_slate_table(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
+    """A slates file as a table, with the file's other columns; InputError as for `check_slates`."""
+    return check_slates(read_table(path), path, item_ids)
+
+
+def slates_of(table: pl.DataFrame) -> list[Slate]:
+    """The rows of a checked slates table."""
+    names = [name for name in Slate.__dataclass_fields__ if name in table.columns]
     return [
         Slate(**{name: value for name, value in row.items() if value is not None})
-        for row in frame.select(names).iter_rows(named=True)
+        for row in table.select(names).iter_rows(named=True)
     ]
 
 
+def write_slates(slates: Sequence[Slate], path: str | Path, item_ids: pl.Series | None = None) -> None:
+    """Writes slates.parquet whole; `scores` and `facts` where a slate has them. InputError as for `check_slates`."""
+    columns = {name: [vars(slate)[name] for slate in slates] for name in SLATES}
+    facts = [slate.facts for slate in slates]
+    table = pl.DataFrame(columns, SLATES)
+    table = table if any(columns["scores"]) else table.drop("scores")
+    write_slate_table(table.with_columns(facts=pl.Series(facts)) if any(facts) else table, path, item_ids)
+
+
+def write_slate_table(table: pl.DataFrame, path: str | Path, item_ids: pl.Series | None = None) -> None:
+    """Writes slates.parquet whole; InputError as for `check_slates`, and then nothing is written."""
+    check_slates(table, path, item_ids)
+    write_parquet(table, path)
+
+
+def check_slates(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
+    """A slates table in its types: `slate_id`, `user_id`, `history`, `candidates`, `labels`, `split`, and optional
+    `scores` and `facts`; lists are ordered. InputError names the first bad row of `path`, with `item_ids` also for
+    unknown items.
+    """
+    require_columns(frame, path, ("slate_id", "user_id", "history", "candidates", "labels", "split"))
+    frame = cast_columns(frame, path, SLATES)
+    frame = frame.with_columns(as_id(frame, path, "slate_id"), as_id(frame, path, "user_id"))
+    refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "unique slate ids", frame["slate_id"])
+    refuse_rows(frame["history"].list.len() == 0, path, "history", "at least one item", frame["history"])
+    candidates, sizes = frame["candidates"], frame["candidates"].list.len()
+    refuse_rows(sizes == 0, path, "candidates", "at least one item", candidates)
+    refuse_rows(candidates.list.n_unique() != sizes, path, "candidates", "no item twice", candidates)
+    labels, lengths = frame["labels"], frame["labels"].list.len()
+    refuse_rows((lengths != sizes) & (lengths != 0), path, "labels", "one label per candidate, or none", labels)
+    good = pl.element().is_finite() & pl.element().is_between(0, LARGEST_LABEL)
+    refuse_elements(labels, good, path, f"finite numbers from 0 to {LARGEST_LABEL:g}")
+    if "scores" in frame.columns:
+        lengths = frame["scores"].list.len()
+        refuse_rows((lengths != sizes) & (lengths != 0), path, "scores", "one score per candidate", frame["scores"])
+        good = pl.element().is_finite() & (pl.element().abs() <= LARGEST_SCORE)
+        refuse_elements(frame["scores"], good, path, f"finite numbers from -{LARGEST_SCORE:g} to {LARGEST_SCORE:g}")
+    if "facts" in frame.columns:
+        if frame["facts"].dtype != pl.List(pl.Struct):
+            raise InputError(f"{path}: column 'facts': expected a list of mappings, found {frame['facts'].dtype}")
+        refuse_rows(frame["facts"].list.len() != sizes, path, "facts", "one mapping per candidate", frame["facts"])
+    refuse_rows(~frame["split"].is_in(SLATE_SPLITS), path, "split", f"one of {', '.join(SLATE_SPLITS)}", frame["split"])
+    for name in ("history", "candidates"):
+        refuse_elements(frame[name], pl.element() != "", path, "no missing item")
+        if item_ids is not None:
+            refuse_elements(frame[name], pl.element().is_in(item_ids.implode()), path, "items of the items file")
+    return frame
+
+
 def sample_slates(slates: list[Slate], count: int | None, seed: int) -> list[Slate]:
-    """`count` of the slates (None: all), drawn at random under the seed, in file order: the first ones are the first users'."""
+    """`count` of the slates (None: all), drawn under the seed, in file order: the first ones are the first users'."""
     if count is None or count >= len(slates):
         return slates
-    return [slates[at] for at in sorted(random.Random(seed).sample(range(len(slates)), count))]
+    return [slates[index] for index in sorted(random.Random(seed).sample(range(len(slates)), count))]

@@ -1,7 +1,7 @@
-"""The chat as a model reads it: the one place that knows where a prompt ends and an answer begins, in text and in tokens.
+"""The chat as a model reads it: the one place that knows where a prompt ends and an answer begins, in text and tokens.
 
-A training example is the inference prompt plus the answer plus the end of the turn, token for token. What a template writes
-before an answer (Qwen3's empty block of thoughts) belongs to the prompt, and never to what is learned.
+A training example is the inference prompt plus the answer plus the end of the turn, token for token. What a template
+writes before an answer (Qwen3's empty block of thoughts) belongs to the prompt and is never learned.
 """
 
 from jinja2 import TemplateError
@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from gr2.errors import InputError
 
+IGNORED = -100  # the label of a token that does not count in the loss
 PROBE = [{"role": "system", "content": "SYSTEM-WORDS"}, {"role": "user", "content": "USER-WORDS"}]
 ANSWER = {"role": "assistant", "content": "ANSWER-WORDS"}
 WITHOUT_THOUGHTS = "{%- set enable_thinking = false %}"
@@ -20,26 +21,26 @@ NO_THOUGHTS = "\n</think>\n\n"  # closes a block that the template opens
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:
-    """The messages, open for the assistant's answer."""
+    """The messages as text, up to where the assistant's answer begins."""
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
 def encode_turn(
     tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], answer: str
 ) -> tuple[list[int], list[int], list[tuple[int, int]]]:
-    """(prompt's tokens, the tokens of answer and end of turn, where in `answer` each of those starts and ends).
+    """(the prompt's tokens, the tokens of answer and end of turn, and the start and end of each of these in `answer`).
 
-    The prompt's tokens are those of the prompt alone, as at inference. The answer is tokenised where it stands, after the
+    The prompt's tokens are those of the prompt alone, as at inference. The answer is tokenised together with the
     prompt, unless that changes the prompt's tokens.
     """
     prompt, text = prompt_text(tokenizer, messages), answer + turn_end(tokenizer)
-    before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    whole = tokenizer(prompt + text, add_special_tokens=False, return_offsets_mapping=True)
-    ids, offsets, start = whole["input_ids"][len(before) :], whole["offset_mapping"][len(before) :], len(prompt)
-    if whole["input_ids"][: len(before)] != before:
-        apart = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids, offsets, start = apart["input_ids"], apart["offset_mapping"], 0
-    return before, ids, [(first - start, last - start) for first, last in offsets]
+    prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    encoded, start = tokenizer(prompt + text, add_special_tokens=False, return_offsets_mapping=True), len(prompt)
+    ids, offsets = encoded["input_ids"][len(prompt_ids) :], encoded["offset_mapping"][len(prompt_ids) :]
+    if encoded["input_ids"][: len(prompt_ids)] != prompt_ids:
+        encoded, start = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True), 0
+        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    return prompt_ids, ids, [(first - start, last - start) for first, last in offsets]
 
 
 def turn_end(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -54,11 +55,11 @@ def turn_end_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def answer_at_once(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Changes the chat template, in place, so that whoever renders a prompt with it renders ours: trainers, engines, servers.
+    """Changes the chat template, in place, so that trainers, engines and servers all render our prompt with it.
 
     Thinking is off: by the template's own switch, or by an empty block of thoughts at the end of the prompt. A template
-    without a system role (Gemma) gets the system message at the start of the user's. A template that does all this is left
-    as it is. InputError where a template shows no system or no user message even so.
+    without a system role (Gemma) gets the system message at the start of the user's. A template that does all this
+    already is not changed. InputError if the changed template still drops the system or the user message.
     """
     if tokenizer.chat_template is None:
         return
@@ -91,7 +92,7 @@ def _shows_messages(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def _missing(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-    """What has to follow the template's prompt, so that an answer may follow: the rest of a block of thoughts, or a mark."""
+    """What the template's prompt lacks before an answer: the end of a block of thoughts, or a mark."""
     if prompt.rstrip().endswith("<think>"):
         return NO_THOUGHTS.removeprefix("\n" if prompt.endswith("\n\n") else "")
     chat = tokenizer.apply_chat_template([*PROBE, ANSWER], tokenize=False)

@@ -1,10 +1,9 @@
 """Legal-ID beam search: the k most likely catalogue items after a prompt, and no string that is not an item.
 
-Levels are few and fixed, so the search is a loop of `levels` steps. A trie mask leaves only codes that go on to a
+Levels are few and fixed, so the search is a loop of `levels` steps. A trie mask leaves only codes that lead to a
 catalogue item. All beams of a row are one tree: they share one copy of the prompt's keys and values, and an attention
 mask shows each beam its prompt and its own ancestors, so that no cache is copied or reordered. A row can be searched
-after several of its tokens at once, as if each ended a prompt of its own. Decoding settings come from nowhere else
-(no generation_config is read).
+after several of its tokens at once, as if each ended a prompt. No generation_config is read.
 """
 
 import numpy as np
@@ -15,7 +14,7 @@ from gr2.semantic_ids.trie import Trie
 
 
 def closed_nodes(trie: Trie, nodes: np.ndarray, search: np.ndarray, item: np.ndarray) -> list[torch.Tensor]:
-    """The nodes, level by level, below which a search may find nothing: all their items are taken from it.
+    """The nodes, level by level, that a search must not enter: all items below them are taken.
 
     nodes: int [levels, n_items], each item's node at each level below the root (see `node_numbers`). search, item: int
     [taken], pairs of a search and a catalogue row that it must not return. A node of a search is
@@ -24,9 +23,9 @@ def closed_nodes(trie: Trie, nodes: np.ndarray, search: np.ndarray, item: np.nda
     n_items = nodes.shape[1]
     search, item = divmod(np.unique(search * n_items + item), n_items)
     closed = []
-    for own in nodes:
-        keys, taken = np.unique(search * n_items + own[item], return_counts=True)
-        full = taken == np.bincount(own)[keys % n_items]
+    for level in nodes:
+        keys, taken = np.unique(search * n_items + level[item], return_counts=True)
+        full = taken == np.bincount(level)[keys % n_items]
         closed.append(torch.from_numpy(keys[full]).to(trie.item.device))
     return closed
 
@@ -34,8 +33,8 @@ def closed_nodes(trie: Trie, nodes: np.ndarray, search: np.ndarray, item: np.nda
 def node_numbers(trie: Trie, codes: np.ndarray) -> np.ndarray:
     """Each item's node at each level below the root: int64 [levels, n_items]. codes: int [n_items, levels]."""
     prefixes = torch.from_numpy(codes).to(trie.item.device)
-    found = [trie.find(prefixes[:, :length]) for length in range(1, trie.levels + 1)]
-    return torch.stack(found).long().cpu().numpy()
+    nodes = [trie.find(prefixes[:, :length]) for length in range(1, trie.levels + 1)]
+    return torch.stack(nodes).long().cpu().numpy()
 
 
 @torch.inference_mode()
@@ -50,21 +49,20 @@ def search(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Beam search after each anchor.
 
-    input_ids: [batch, time], right-padded. anchors: [batch, searches], positions of tokens that open an ID; what
-    follows them in the row is not looked at. code_ids: token id by level and code, [levels, codes]. closed: what
-    `closed_nodes` made; a search's number is row * searches + its place among the row's anchors.
-    Returns catalogue rows [batch, searches, beams], best first, and their log-probabilities: as many items as there are
-    outside of what is closed, up to `beams`; then -1. A score is the sum of the codes' log-probabilities under the whole
-    vocabulary.
+    input_ids: [batch, time], right-padded. anchors: [batch, searches], positions of tokens that open an ID; later
+    tokens of the row are masked. code_ids: token id by level and code, [levels, codes]. closed: from `closed_nodes`; a
+    search's index is row * searches + the index of its anchor in the row.
+    Returns catalogue rows [batch, searches, beams], best first, and their log-probabilities; -1 where fewer items than
+    `beams` are left to the search. A score is the sum of the codes' log-probabilities under the whole vocabulary.
     """
     batch, time = input_ids.shape
     searches, device = anchors.shape[1], input_ids.device
     # Only the anchors' logits: with a large vocabulary those of all tokens would fill the memory.
-    kept, place = anchors.unique(return_inverse=True)
-    output = model(input_ids=input_ids, use_cache=True, logits_to_keep=kept)
+    positions, inverse = anchors.unique(return_inverse=True)
+    output = model(input_ids=input_ids, use_cache=True, logits_to_keep=positions)
     cache = output.past_key_values
-    logits = output.logits.gather(1, place[..., None].expand(-1, -1, output.logits.shape[2]))[:, :, None]
-    # What each beam may look at: [batch, searches, width, keys]. Nodes, scores: [batch, searches, width].
+    logits = output.logits.gather(1, inverse[..., None].expand(-1, -1, output.logits.shape[2]))[:, :, None]
+    # The keys that each beam attends to: [batch, searches, width, keys]. Nodes, scores: [batch, searches, width].
     visible = (torch.arange(time, device=device) <= anchors[..., None])[:, :, None]
     nodes = torch.zeros(batch, searches, 1, dtype=torch.long, device=device)
     scores = torch.zeros(batch, searches, 1, device=device)
@@ -75,7 +73,7 @@ def search(
         dead = (children < 0) | (nodes < 0)[..., None]
         if closed is not None and len(closed[level]):
             alive = ~dead
-            dead[alive] = held(closed[level], (first_key + children)[alive])
+            dead[alive] = contains(closed[level], (first_key + children)[alive])
         total = (scores[..., None] + log_probs).masked_fill(dead, -torch.inf).flatten(2)
         scores, chosen = total.topk(min(beams, total.shape[2]), dim=2)
         nodes = children.flatten(2).gather(2, chosen).masked_fill(scores == -torch.inf, -1)
@@ -98,7 +96,7 @@ def search(
     return torch.where(nodes >= 0, trie.item[nodes.clamp(min=0)], -1), scores
 
 
-def held(ordered: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Which values are among `ordered`, int64, sorted, not empty: bool of the shape of `values`."""
-    place = torch.searchsorted(ordered, values).clamp(max=len(ordered) - 1)
-    return ordered[place] == values
+def contains(ordered: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Mask of the values that are in `ordered`, int64, sorted, not empty; of the shape of `values`."""
+    index = torch.searchsorted(ordered, values).clamp(max=len(ordered) - 1)
+    return ordered[index] == values

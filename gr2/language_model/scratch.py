@@ -1,6 +1,6 @@
-"""A small language model from nothing but the catalogue: Qwen3 architecture, byte-level BPE trained on item text.
+"""A small language model made from the catalogue alone: Qwen3 architecture, byte-level BPE trained on item text.
 
-For demos, tests and ablations: it needs no downloaded weights, and loads anywhere a Qwen3 model does.
+For demos, tests and ablations: it needs no downloaded weights, and loads wherever a Qwen3 model does.
 """
 
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-LONGEST = 32
+LONGEST_TOKEN = 32  # bytes
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
@@ -18,7 +18,7 @@ CHAT_TEMPLATE = (
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
     """A byte-level BPE tokenizer (it can write any text) with the ChatML template; deterministic.
 
-    No token is longer than LONGEST bytes: a title of 3,000 times the same letter would make tokens that no grammar can hold.
+    LONGEST_TOKEN: a title of 3,000 times the same letter would otherwise make tokens that no grammar can hold.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -28,7 +28,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        max_token_length=LONGEST,
+        max_token_length=LONGEST_TOKEN,
         special_tokens=[END_OF_TEXT, START, END],
         show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -54,8 +54,8 @@ def small_model(
 ) -> PreTrainedModel:
     """A freshly initialised Qwen3 model with tied embeddings; `heads` query heads, half as many key-value heads.
 
-    Embeddings start at a spread of 0.1 and all other weights at `spread`, where transformers has 0.02 for all. With 0.1 a
-    small model learns histories sooner, with 0.03 to copy IDs from its prompt (docs/results/README.md).
+    Embeddings start with a standard deviation of 0.1 and all other weights with `spread`; transformers has 0.02 for
+    all. With 0.1 a small model learns histories sooner, with 0.03 to copy IDs from its prompt (docs/results/README.md).
     """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM

@@ -1,4 +1,4 @@
-"""A user's history as the mid-trained model reads it: the one format for training it and for searching with it."""
+"""A user's history as the mid-trained model reads it: one format for training and for searching."""
 
 from transformers import PreTrainedTokenizerBase
 
@@ -8,17 +8,13 @@ from gr2.files.sid_tokens import BEGIN, END, LETTERS, code_token
 HISTORY = "History:"
 
 
-def history_text(sids: list[str]) -> str:
-    return HISTORY + "".join(sids)
-
-
 def next_item_prompt(sids: list[str]) -> str:
     """History plus an opened ID: the next tokens are the codes of the next item."""
-    return history_text(sids) + BEGIN
+    return HISTORY + "".join(sids) + BEGIN
 
 
 def code_token_ids(tokenizer: PreTrainedTokenizerBase, levels: int) -> list[list[int]]:
-    """Token ids by level and code, as far as the tokenizer has them; InputError if it lacks the IDs' tokens."""
+    """Token ids by level and code, for all codes that the tokenizer has; InputError if a level has none."""
     vocabulary = tokenizer.get_vocab()
     table = []
     for level in range(levels):

@@ -1,7 +1,7 @@
-"""`semantic_ids.json` in a model's folder: which semantic IDs it was taught, checked wherever the model meets IDs again.
+"""`semantic_ids.json` in a model's folder: which semantic IDs it was taught, checked wherever it is used with IDs.
 
-IDs that `gr2 sids --append` adds later are fine, and so are items that have left the catalogue: no other item ever gets an
-ID that was taught for one.
+IDs that `gr2 sids --append` adds later are fine, and so are items that have left the catalogue: an ID that was taught
+is never given to another item.
 """
 
 import hashlib
@@ -16,41 +16,40 @@ from gr2.files.sid_tokens import TOKEN
 from gr2.packaged import resolve
 
 FILE = "semantic_ids.json"
-SAMPLE = 1000  # items whose IDs are written out, to be found again in a catalogue that has grown
+SAMPLE = 1000  # items whose IDs are written out, to compare with a catalogue that has grown
 
 
 def taught_ids(catalogue: Catalogue) -> dict:
-    """`sha256` of all IDs by item, whatever their order; how many `items` and `levels`; and `sample`, the IDs of up to SAMPLE
-    items: those whose ids have the smallest sha256.
+    """`sha256` of all IDs in order of item id; the numbers of `items` and `levels`; and `sample`, the IDs of up to
+    SAMPLE items, those whose ids have the smallest sha256.
     """
     ids = catalogue.sid
     text = "".join(f"{item_id}\t{ids[item_id]}\n" for item_id in sorted(ids))
-    drawn = sorted(ids, key=lambda item_id: hashlib.sha256(item_id.encode()).digest())[:SAMPLE]
+    sample = sorted(ids, key=lambda item_id: hashlib.sha256(item_id.encode()).digest())[:SAMPLE]
     return {
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "items": len(ids),
         "levels": catalogue.levels,
-        "sample": {item_id: ids[item_id] for item_id in drawn},
+        "sample": {item_id: ids[item_id] for item_id in sample},
     }
 
 
 def check_taught(
     name_or_path: str, tokenizer: PreTrainedTokenizerBase, catalogue: Catalogue, source: str
 ) -> dict | None:
-    """What the model's `semantic_ids.json` says; InputError unless the model knows the catalogue's IDs, read from `source`.
+    """The model's `semantic_ids.json`; InputError unless the model knows the catalogue's IDs, read from `source`.
 
-    None for a model without that file, from before gr2 wrote it: it has the tokens, more is not known, and a line says so.
+    None, and a warning, for a model of an older gr2 that lacks the file: it has the tokens, more is not known.
     """
-    words = tokenizer.get_vocab()
     used = {token for sid in catalogue.sid.values() for token in TOKEN.findall(sid)}
-    if unknown := sorted(used - set(words)):
-        raise InputError(f"{name_or_path}: the model does not know {unknown[0]}, which {source} uses; run gr2 midtrain on "
-                         "these IDs first")  # fmt: skip
+    if unknown := sorted(used - set(tokenizer.get_vocab())):
+        raise InputError(
+            f"{name_or_path}: the model does not know {unknown[0]}, which {source} uses; run gr2 midtrain on these IDs "
+            "first"
+        )
     file = Path(resolve(name_or_path)) / FILE
     if not file.exists():
-        print(
-            f"gr2: {name_or_path} has no {FILE}: nobody can tell whether it was taught the IDs of {source}", flush=True
-        )
+        print(f"gr2: {name_or_path} has no {FILE}: cannot check that it was taught the IDs of {source}", flush=True)
         return None
     taught = read_json(file)
     if taught["sha256"] == taught_ids(catalogue)["sha256"]:
@@ -58,14 +57,17 @@ def check_taught(
     known = {item_id: sid for item_id, sid in taught["sample"].items() if item_id in catalogue.sid}
     other = [item_id for item_id, sid in known.items() if catalogue.sid[item_id] != sid]
     if other or not known:
-        found = f"item '{other[0]}' is {catalogue.sid[other[0]]} there and {known[other[0]]} to the model" if other else (
-            "none of the model's items is in it")  # fmt: skip
-        raise InputError(f"{source}: the model {name_or_path} was taught other IDs ({found}): use the semantic_ids.parquet "
-                         "that it was mid-trained on, or run gr2 midtrain again")  # fmt: skip
+        difference = "none of the model's items is in it"
+        if other:
+            difference = f"item '{other[0]}' is {catalogue.sid[other[0]]} there and {known[other[0]]} to the model"
+        raise InputError(
+            f"{source}: the model {name_or_path} was taught other IDs ({difference}): use the semantic_ids.parquet "
+            "that it was mid-trained on, or run gr2 midtrain again"
+        )
     return taught
 
 
 def hand_on(trainer: Trainer, taught: dict | None) -> None:
-    """Writes what a model was taught beside the model that its training has just written; only the main process does."""
+    """Writes `semantic_ids.json` beside the model that a training has just written; only the main process does."""
     if taught and trainer.is_world_process_zero():
         write_json(Path(trainer.args.output_dir) / FILE, taught)

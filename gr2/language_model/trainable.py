@@ -1,4 +1,4 @@
-"""What a training changes: everything, the rows of the IDs' tokens only (mid-training's first phase), or LoRA and those rows."""
+"""What a training changes: everything, only the rows of the IDs' tokens (a first phase), or LoRA and those rows."""
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -11,7 +11,7 @@ TARGETS = "all-linear"  # every linear layer but the output's
 
 def id_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The token ids of all semantic-ID tokens, ascending; InputError if the tokenizer has none."""
-    ids = sorted(number for token, number in tokenizer.get_vocab().items() if TOKEN.fullmatch(token))
+    ids = sorted(index for token, index in tokenizer.get_vocab().items() if TOKEN.fullmatch(token))
     if not ids:
         raise InputError("the tokenizer has no tokens for semantic IDs: expected a model after `gr2 midtrain`")
     return ids
@@ -24,14 +24,14 @@ def rows_only(model: PreTrainedModel, token_ids: list[int]) -> None:
     """
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    kept = torch.zeros(model.get_input_embeddings().num_embeddings, 1)
-    kept[token_ids] = 1
+    mask = torch.zeros(model.get_input_embeddings().num_embeddings, 1)
+    mask[token_ids] = 1
     tables = {
         id(module.weight): module.weight for module in (model.get_input_embeddings(), model.get_output_embeddings())
     }
-    for weight in tables.values():  # one where they are tied
+    for weight in tables.values():  # only one if they are tied
         weight.requires_grad_(True)
-        weight.register_hook(lambda gradient: gradient * kept.to(gradient))
+        weight.register_hook(lambda gradient: gradient * mask.to(gradient))
 
 
 def with_lora(model: PreTrainedModel, token_ids: list[int], rank: int, alpha: int):

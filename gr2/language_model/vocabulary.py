@@ -1,16 +1,29 @@
-"""Teaches a causal language model new words: one token per (level, code) of the semantic IDs."""
+"""Gives a causal language model new words: one token per (level, code) of the semantic IDs."""
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from gr2.data.catalogue import Catalogue
+from gr2.files.semantic_ids import codes_of_level
+from gr2.files.sid_tokens import vocabulary
+
+
+def add_codes(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, catalogue: Catalogue, semantic_ids: str, seed: int
+) -> list[int]:
+    """`expand` by a token for every code of the quantizer: a later item may get one that no item has yet."""
+    used = 1 + max(max(codes) for codes in catalogue.codes.values())
+    codes = max(used, codes_of_level(semantic_ids) or 0)
+    return expand(model, tokenizer, vocabulary(catalogue.levels, codes), seed)
 
 
 def expand(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: list[str], seed: int) -> list[int]:
     """Adds `tokens` to the tokenizer and rows for them to the model, in place; returns their ids.
 
-    A new row is the mean of the old rows plus noise of a tenth of their spread, so that new tokens start out
-    plausible and distinct. Input and output embeddings stay tied if they were. The matrix is sized by the largest
-    token id, not by len(tokenizer), since some models (Qwen) hold more rows than their tokenizer has words, and is
-    padded to a multiple of 64. Tokens are ordinary, not special: decoding keeps them.
+    A new row is the mean of the old rows plus noise of a tenth of their standard deviation, so that new tokens start
+    plausible and distinct. Input and output embeddings stay tied if they were. The matrix is sized by the largest token
+    id, not by len(tokenizer), since some models (Qwen) hold more rows than their tokenizer has words, and is padded to
+    a multiple of 64. Tokens are ordinary, not special: decoding keeps them.
     """
     from tokenizers import AddedToken
 

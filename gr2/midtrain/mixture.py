@@ -1,5 +1,6 @@
 """The tasks of mid-training, mixed by weight: shares of tokens, kept at every point of the training."""
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 
@@ -10,7 +11,7 @@ TASKS = ("sequential", "persona", "captions", "general")
 
 
 def read_weights(entries: list[str]) -> dict[str, float]:
-    """["sequential=0.7", ...] -> weights of the tasks that have one; InputError where they make no mixture."""
+    """["sequential=0.7", ...] -> the tasks' weights above 0; InputError if they make no mixture."""
     weights: dict[str, float] = {}
     for entry in entries:
         name, _, value = entry.partition("=")
@@ -25,20 +26,20 @@ def read_weights(entries: list[str]) -> dict[str, float]:
         weights[name] = weight
     if not weights.get("sequential"):
         raise InputError(
-            f"--mixture {' '.join(entries)}: expected sequential=WEIGHT above 0: the passes over it are the length of the training"
+            f"--mixture {' '.join(entries)}: expected sequential=WEIGHT above 0: its passes are the length of the training"
         )
     return {name: weight for name, weight in weights.items() if weight > 0}
 
 
-def mixed(
+def mix(
     passes: dict[str, Callable[[], Iterator[Document]]], weights: dict[str, float], count: int
 ) -> Iterator[Document]:
-    """Documents of all tasks until `count` passes over `sequential` are done; the task furthest behind its share is next.
+    """Documents, always of the task furthest behind its share, until `count` passes over `sequential` are done.
 
-    passes: a function for each task that makes one pass; every call makes a new one.
+    passes: for each task a function that starts a new pass.
     """
     used = dict.fromkeys(weights, 0)
-    streams = {name: repeated(passes[name], count if name == "sequential" else None) for name in weights}
+    streams = {name: repeat(passes[name], count if name == "sequential" else None) for name in weights}
     while True:
         name = min(weights, key=lambda name: used[name] / weights[name])
         document = next(streams[name], None)
@@ -48,20 +49,17 @@ def mixed(
         yield document
 
 
-def repeated(make: Callable[[], Iterator[Document]], count: int | None) -> Iterator[Document]:
-    """`count` passes, or passes without end; it ends where a pass is empty."""
-    done = 0
-    while count is None or done < count:
-        nothing = True
-        for document in make():
-            nothing = False
+def repeat(start: Callable[[], Iterator[Document]], count: int | None) -> Iterator[Document]:
+    """`count` passes, or endless ones (None); an empty pass is the last."""
+    for _ in itertools.count() if count is None else range(count):
+        document = None
+        for document in start():
             yield document
-        if nothing:
+        if document is None:
             return
-        done += 1
 
 
-def shuffled(documents: Iterator, rng: random.Random) -> list:
+def shuffle(documents: Iterator, rng: random.Random) -> list:
     documents = list(documents)
     rng.shuffle(documents)
     return documents

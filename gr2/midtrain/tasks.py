@@ -1,10 +1,11 @@
-"""The texts of mid-training, as (text, learned) pieces: only pieces marked as learned count in the loss.
+"""The texts of mid-training, as (text, in_loss) pieces: only pieces with `in_loss` have labels.
 
 The four tasks of OneRec-Think (2510.11639) and GR2 (2602.07774): sequential preference (history of IDs -> next ID),
-itemic dense captioning (ID -> text, and text -> ID), persona grounding (a history of IDs interleaved with text), general
-language. The wording is ours. Item text has been made harmless by `read_catalogue`, general text here.
+itemic dense captioning (ID -> text, and text -> ID), persona grounding (a history of IDs interleaved with text),
+general language. The wording is ours. `read_catalogue` has neutralised item text; general text is neutralised here.
 """
 
+import dataclasses
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from gr2.data.catalogue import Catalogue
 from gr2.data.text import neutralise
 from gr2.errors import InputError
+from gr2.files.sid_tokens import SID
 from gr2.language_model.sequences import HISTORY
 
 Pieces = list[tuple[str, bool]]
@@ -21,23 +23,23 @@ PERSONA = "Profile:"
 
 def sequential(histories: list[list[str]], catalogue: Catalogue, window: int, rng: random.Random) -> Iterator[Pieces]:
     """Each user's items cut into windows at a random offset; every ID of a window but its first is learned."""
-    for part in windows(histories, window, rng):
+    for part in cut_windows(histories, window, rng):
         first, *rest = [catalogue.sid[item_id] for item_id in part]
         if rest:
             yield [(HISTORY, False), (first, False), *((sid, True) for sid in rest)]
 
 
 def persona(histories: list[list[str]], catalogue: Catalogue, window: int, rng: random.Random) -> Iterator[Pieces]:
-    """The same windows with each ID followed by its item's text; all is learned but the first ID."""
-    for part in windows(histories, window, rng):
+    """The same windows with each ID followed by its item's text; everything but the first ID is learned."""
+    for part in cut_windows(histories, window, rng):
         pieces = [(PERSONA, False)]
         for item_id in part:
-            pieces += [(catalogue.sid[item_id], len(pieces) > 1), (f" {described(item_id, catalogue)};", True)]
+            pieces += [(catalogue.sid[item_id], len(pieces) > 1), (f" {describe(item_id, catalogue)};", True)]
         yield pieces
 
 
-def windows(histories: list[list[str]], window: int, rng: random.Random) -> Iterator[list[str]]:
-    """Every history in stretches of `window` items, the first of them cut short at random."""
+def cut_windows(histories: list[list[str]], window: int, rng: random.Random) -> Iterator[list[str]]:
+    """Every history in parts of `window` items, the first of them cut short at random."""
     for history in histories:
         offset = rng.randrange(min(window, len(history)))
         for start in range(-offset, len(history), window):
@@ -49,19 +51,30 @@ def windows(histories: list[list[str]], window: int, rng: random.Random) -> Iter
 def captions(item_ids: list[str], catalogue: Catalogue) -> Iterator[Pieces]:
     """`ID is "Title", Category > Category. Description` and back."""
     for item_id in item_ids:
-        text, more = described(item_id, catalogue), catalogue.description.get(item_id, "")
+        text, more = describe(item_id, catalogue), catalogue.description.get(item_id, "")
         yield [(catalogue.sid[item_id], False), (" is", False), (f" {text}." + (f" {more}" if more else ""), True)]
         yield [(f"The item {text} is ", False), (catalogue.sid[item_id], True)]
 
 
-def described(item_id: str, catalogue: Catalogue) -> str:
+def bpe_texts(catalogue: Catalogue, files: list[str]) -> list[str]:
+    """What a BPE is trained on: captions without their IDs, and the texts of `files`, 100 times."""
+    no_sids = dataclasses.replace(catalogue, sid=dict.fromkeys(catalogue.sid, ""))
+    texts = ["".join(text for text, _ in document) for document in captions(list(catalogue.title), no_sids)]
+    for file in files:
+        if not Path(file).is_file():
+            raise InputError(f"--bpe_files {file}: no such file")
+        texts += 100 * [SID.sub("", Path(file).read_text(encoding="utf-8"))]
+    return texts
+
+
+def describe(item_id: str, catalogue: Catalogue) -> str:
     category = catalogue.category[item_id]
     return f'"{catalogue.title[item_id]}"' + (f", {category}" if category else "")
 
 
 def general(source: str, rng: random.Random) -> Iterator[Pieces]:
-    """The paragraphs of a text file, or the `text` column of a data set's train split (folder or hub id), streamed and
-    shuffled within a buffer. InputError where there is none.
+    """The paragraphs of a text file, or the column `text` of a data set's train split (folder or hub id), streamed and
+    shuffled within a buffer. InputError if `source` is neither.
     """
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError
@@ -73,10 +86,10 @@ def general(source: str, rng: random.Random) -> Iterator[Pieces]:
             rows = load_dataset(source, split="train", streaming=True)
     except (OSError, ValueError, DatasetNotFoundError) as error:
         raise InputError(
-            f"general_text {source}: neither a text file nor a data set that can be loaded ({str(error).splitlines()[0]})"
+            f"--general_text {source}: expected a text file, or a data set that loads ({str(error).splitlines()[0]})"
         ) from None
     for row in rows.shuffle(seed=rng.randrange(2**32), buffer_size=1000):
         if "text" not in row:
-            raise InputError(f"general_text {source}: expected a column 'text', found {', '.join(row)}")
+            raise InputError(f"--general_text {source}: expected a column 'text', found {', '.join(row)}")
         if row["text"].strip():
             yield [(neutralise(row["text"]), True)]

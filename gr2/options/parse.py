@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import difflib
 import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,7 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
             HfArgumentParser._parse_dataclass_field(parser, field)
 
     names = [field.name for field in dataclasses.fields(config_class) if field.init]
-    for key in options:
-        if key not in names:
-            near = difflib.get_close_matches(key, names, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise InputError(f"{stage}: unknown key '{key}'{hint}" + (f" ({source} or command line)" if source else ""))
+    refuse_unknown(stage, options, names, f" ({source} or command line)" if source else "")
     required = {field.name for field in dataclasses.fields(config_class) if field.init and is_required(field)}
     for key in sorted(required | {"output_dir"}):
         if key not in options:
@@ -52,6 +49,13 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
     except (ValueError, TypeError, ArithmeticError, ImportError, OSError) as error:  # of the libraries' own checks
         raise InputError(f"{stage}: {' '.join(str(error).split())}") from None
     return config
+
+
+def refuse_unknown(stage: str, keys: Iterable[str], known: Collection[str], where: str = "") -> None:
+    for key in keys:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise InputError(f"{stage}: unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "") + where)
 
 
 def complaint(error: argparse.ArgumentError, options: dict[str, list[str]]) -> str:

@@ -12,24 +12,22 @@ from gr2.data.catalogue import Catalogue
 
 # Why an answer is unusable; `Answer.reason` is one of these, or None.
 REASONS = ("no_json", "truncated", "wrong_fields", "empty_explanation", "unknown_id", "duplicate_id", "wrong_length")
-# The service kept the answer back (`finish_reason`); how the model would have ranked is unknown, so this is none of REASONS.
-WITHHELD = "withheld"
+WITHHELD = (
+    "withheld"  # `finish_reason` says that the service kept the answer back: not the model's mistake, none of REASONS
+)
 WITHHELD_BY = ("content_filter", "refusal")
-ATTEMPTS = 32  # only the last 32 places of a completion where an object may start are tried: the time stays linear
+ATTEMPTS = 32  # objects are looked for at the last 32 possible starts of a completion only: the time stays linear
 OBJECT_START = re.compile(r'\{(?=[ \t\n\r]*["}])')
+OPENING, CLOSING = '{"explanation": "', '", "recommendations": ['
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A parsed completion: `ranking` (item ids) is None, and `reason` (of REASONS, or WITHHELD) says why, where it is
-    unusable."""
+    """A parsed completion. `ranking` holds item ids; if it is None, `reason` (one of REASONS, or WITHHELD) says why."""
 
     reasoning: str = ""
     ranking: list[str] | None = None
     reason: str | None = None
-
-
-OPENING, CLOSING = '{"explanation": "', '", "recommendations": ['
 
 
 def write_answer(reasoning: str | None, ranking: Sequence[str], catalogue: Catalogue) -> str:
@@ -39,9 +37,9 @@ def write_answer(reasoning: str | None, ranking: Sequence[str], catalogue: Catal
 
 
 def reasoning_span(answer: str) -> tuple[int, int]:
-    """Where the text of the explanation starts and ends in what `write_answer` wrote; (0, 0) where there is none.
+    """Start and end of the explanation's text, without its quotes, in what `write_answer` wrote; (0, 0) if it has none.
 
-    The quotes around it are not part of it. JSON escapes quotes, so the text itself cannot hold the marks searched for.
+    JSON escapes quotes, so the text itself cannot hold the marks searched for.
     """
     if not answer.startswith(OPENING):
         return 0, 0
@@ -58,36 +56,35 @@ def parse(
     """Reads a completion strictly; never raises. `sids` maps item id -> semantic ID.
 
     The ranking must be a permutation of the candidates. Text before the object (a `<think>` block that the chat
-    template opened, say) and after it is ignored; the last object that has `recommendations` counts. What a service
-    withheld (`finish_reason`) is marked as that and not as the model's mistake.
+    template opened, say) and after it is ignored; the last object that has `recommendations` counts.
     """
     if finish_reason in WITHHELD_BY:
         return Answer(reason=WITHHELD)
     answer, truncated = _last_object(completion)
     if answer is None:
         return Answer(reason="truncated" if truncated else "no_json")
-    explanation, listed = answer.get("explanation", ""), answer["recommendations"]
-    if not isinstance(explanation, str) or not isinstance(listed, list):
+    explanation, ranking = answer.get("explanation", ""), answer["recommendations"]
+    if not isinstance(explanation, str) or not isinstance(ranking, list):
         return Answer(reason="wrong_fields")
     reasoning = explanation.strip().encode("utf-8", "replace").decode()  # `\ud800` is JSON, but half a character
     if has_trace and not reasoning:
         return Answer(reason="empty_explanation")
     by_sid = {sids[item_id]: item_id for item_id in candidates}
-    if any(not isinstance(sid, str) or sid not in by_sid for sid in listed):
+    if any(not isinstance(sid, str) or sid not in by_sid for sid in ranking):
         return Answer(reasoning, reason="unknown_id")
-    if len(set(listed)) != len(listed):
+    if len(set(ranking)) != len(ranking):
         return Answer(reasoning, reason="duplicate_id")
-    if len(listed) != len(candidates):
+    if len(ranking) != len(candidates):
         return Answer(reasoning, reason="wrong_length")
-    return Answer(reasoning, [by_sid[sid] for sid in listed])
+    return Answer(reasoning, [by_sid[sid] for sid in ranking])
 
 
 def _last_object(text: str) -> tuple[dict | None, bool]:
-    """The last JSON object with `recommendations` in a text; whether an unclosed one follows or stands alone."""
+    """The last JSON object with `recommendations` in a text, or None; and whether an object in it is never closed."""
     decoder = json.JSONDecoder()
     starts = [match.start() for match in OBJECT_START.finditer(text)]
-    end = starts[-ATTEMPTS] if len(starts) > ATTEMPTS else 0  # what stands before it is not read
-    found, truncated = None, False
+    end = starts[-ATTEMPTS] if len(starts) > ATTEMPTS else 0  # the text before it is not read
+    answer, truncated = None, False
     for start in starts[-ATTEMPTS:]:
         if start < end:  # inside an object that was read
             continue
@@ -98,5 +95,5 @@ def _last_object(text: str) -> tuple[dict | None, bool]:
             truncated, end = True, start + 1
         else:
             if isinstance(value, dict) and "recommendations" in value:
-                found = value
-    return found, truncated or "{" in text[end:]
+                answer = value
+    return answer, truncated or "{" in text[end:]

@@ -1,4 +1,4 @@
-"""What is tried when a stage starts: whether a model's tokenizer, its chat template and the grammar can hold an answer at all."""
+"""Checked before anything is trained or sampled: an answer fits a model's tokenizer, chat template and max_tokens."""
 
 from transformers import PreTrainedTokenizerBase
 
@@ -8,8 +8,12 @@ from gr2.files.slates import Slate
 from gr2.language_model.chat import encode_turn, prompt_text, turn_end, turn_end_id
 from gr2.packaged import resolve
 from gr2.prompts.answer import parse, write_answer
-from gr2.prompts.prompt import Prompt, answer_schema, render
+from gr2.prompts.prompt import Prompt
+from gr2.prompts.render import render
+from gr2.prompts.schema import answer_schema
 from gr2.samplers.base import stop_token_ids
+
+CHUNK = 1000  # answers tokenised at once
 
 
 def check_answer(
@@ -23,15 +27,17 @@ def check_answer(
         raise InputError(f"{name_or_path}: the tokenizer has no chat template; expected a model made for chats")
     messages = render(prompt, slate, catalogue)
     answer = write_answer("It comes next." if prompt.has_trace else None, slate.candidates, catalogue)
-    _, learned, _ = encode_turn(tokenizer, messages, answer)
+    _, ids, _ = encode_turn(tokenizer, messages, answer)
     shown = prompt_text(tokenizer, messages)
     if not all(message["content"].strip() in shown for message in messages):
         raise InputError(f"{name_or_path}: its chat template does not show the whole prompt '{prompt.name}'")
     end = turn_end_id(tokenizer)
-    if end not in learned or end not in stop_token_ids(resolve(name_or_path), tokenizer):
-        raise InputError(f"{name_or_path}: its chat template ends a turn with {turn_end(tokenizer).strip()!r}, which neither the "
-                         "tokenizer's eos_token nor generation_config.json ends an answer at")  # fmt: skip
-    ids = learned[: learned.index(end)]
+    if end not in ids or end not in stop_token_ids(resolve(name_or_path), tokenizer):
+        raise InputError(
+            f"{name_or_path}: its chat template ends a turn with {turn_end(tokenizer).strip()!r}, at which neither the "
+            "tokenizer's eos_token nor generation_config.json ends an answer"
+        )
+    ids = ids[: ids.index(end)]
     text = tokenizer.decode(ids, skip_special_tokens=False)
     if parse(text, slate.candidates, catalogue.sid, prompt.has_trace).ranking != slate.candidates:
         raise InputError(
@@ -41,7 +47,7 @@ def check_answer(
 
 
 def check_grammar(name_or_path: str, tokenizer: PreTrainedTokenizerBase, schema: dict, ids: list[int]) -> None:
-    """InputError where llguidance cannot read the tokenizer, or its grammar does not admit `ids`."""
+    """InputError if llguidance cannot read the tokenizer, or its grammar does not admit `ids`."""
     from gr2.samplers.grammar_processor import GrammarProcessor
 
     try:
@@ -55,3 +61,27 @@ def check_grammar(name_or_path: str, tokenizer: PreTrainedTokenizerBase, schema:
         raise InputError(
             f"{name_or_path}: the grammar does not admit an answer's token {tokenizer.decode(ids[admitted])!r}"
         )
+
+
+def check_room(
+    slates: list[Slate],
+    catalogue: Catalogue,
+    prompt: Prompt,
+    tokenizer: PreTrainedTokenizerBase,
+    limit: int,
+    option: str = "max_tokens",
+) -> None:
+    """InputError if the shortest answer that ranks a slate, its end included, has more than `limit` tokens.
+
+    option: the limit's name.
+    """
+    reasoning = "." if prompt.has_trace else None
+    for start in range(0, len(slates), CHUNK):
+        chunk = slates[start : start + CHUNK]
+        answers = [write_answer(reasoning, slate.candidates, catalogue) for slate in chunk]
+        for slate, ids in zip(chunk, tokenizer(answers, add_special_tokens=False)["input_ids"], strict=True):
+            if len(ids) + 1 > limit:
+                raise InputError(
+                    f"--{option} {limit}: expected at least {len(ids) + 1}, the tokens of the shortest answer for "
+                    f"the {len(slate.candidates)} candidates of slate_id '{slate.slate_id}'"
+                )

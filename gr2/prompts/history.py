@@ -1,8 +1,7 @@
-"""Histories shortened until a slate's prompt fits into a budget of tokens: measured, never cut blindly."""
+"""Shortens histories until a slate's prompt fits into a budget of tokens: measured, never cut blindly."""
 
 import bisect
 from collections.abc import Callable
-from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,35 +11,35 @@ from gr2.files.slates import Slate
 
 def fit_history(
     slates: list[Slate],
-    messages: Callable[[dict], list[dict[str, str]]],
+    messages: Callable[[Slate], list[dict[str, str]]],
     tokenizer: PreTrainedTokenizerBase,
     max_prompt_tokens: int,
-) -> list[dict]:
-    """The slates, each with as many of its latest history items as its prompt has room for; says how many were shortened.
+) -> list[Slate]:
+    """The slates, each with its longest latest history that its prompt has room for; prints how many were shortened.
 
     `messages` renders a slate as a chat; its tokens are counted under the model's own chat template, up to where the
     answer begins. Every stage that shows a slate to the same model should pass the same prompt and budget, so that all
-    see the same history. InputError where not even one item fits.
+    see the same history. InputError if not even one item fits.
     """
 
-    def tokens(slate: Slate, kept: int) -> int:
-        chat = messages(replace(slate, history=slate.history[-kept:]))
+    def count_tokens(slate: Slate, kept: int) -> int:
+        chat = messages(slate.with_latest(kept))
         return len(tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=False))
 
-    def fitted(slate: Slate) -> dict:
+    def shorten(slate: Slate) -> Slate:
         length = len(slate.history)
-        if tokens(slate, length) <= max_prompt_tokens:
+        if count_tokens(slate, length) <= max_prompt_tokens:
             return slate
-        # With each item kept a prompt grows; bisection returns a length that it has measured.
-        kept = bisect.bisect_right(range(1, length + 1), max_prompt_tokens, key=lambda count: tokens(slate, count))
+        # A prompt grows with each item kept, and bisection returns a length that it has measured.
+        kept = bisect.bisect_right(range(1, length + 1), max_prompt_tokens, key=lambda kept: count_tokens(slate, kept))
         if kept == 0:
-            raise InputError(f"max_prompt_tokens {max_prompt_tokens}: slate_id '{slate.slate_id}' has {tokens(slate, 1)} "
-                             "prompt tokens with a single history item; expected a larger budget")  # fmt: skip
-        return replace(slate, history=slate.history[-kept:])
+            raise InputError(
+                f"--max_prompt_tokens {max_prompt_tokens}: slate_id '{slate.slate_id}' has {count_tokens(slate, 1)} "
+                "prompt tokens with a single history item; expected a larger budget"
+            )
+        return slate.with_latest(kept)
 
-    fit = [fitted(slate) for slate in slates]
-    shortened = sum(len(new.history) < len(old.history) for new, old in zip(fit, slates, strict=True))
-    print(
-        f"{shortened} of {len(slates)} histories shortened: prompts of at most {max_prompt_tokens} tokens", flush=True
-    )
-    return fit
+    fitted = [shorten(slate) for slate in slates]
+    shortened = sum(len(new.history) < len(old.history) for new, old in zip(fitted, slates, strict=True))
+    print(f"{shortened} of {len(slates)} histories shortened to fit {max_prompt_tokens} prompt tokens", flush=True)
+    return fitted

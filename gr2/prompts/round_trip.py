@@ -1,7 +1,7 @@
-"""An answer has to come back from its tokens as it was written, blanks included.
+"""An answer has to come back from its tokens as it was written, spaces included.
 
-SentencePiece-style tokenizers set a blank before every piece of text, so also before the quote that follows an ID; decoded,
-the ID ends with a blank.
+SentencePiece-style tokenizers put a space before every piece of text, so also before the quote that follows an ID;
+decoded, the ID ends with a space.
 """
 
 import json
@@ -13,26 +13,24 @@ from gr2.errors import InputError
 
 
 def keep_answers(tokenizer: PreTrainedTokenizerBase, catalogue: Catalogue) -> PreTrainedTokenizerBase:
-    """The tokenizer, or one of the same words that sets its blank at the start of a text alone; InputError if neither keeps
-    an answer.
+    """The tokenizer, if it keeps an answer, or one of the same words that puts its space at the start of a text only.
+
+    InputError if neither keeps an answer.
     """
-    answer = json.dumps({"explanation": f"As {_sids(catalogue)[0]}, so.", "recommendations": _sids(catalogue)})
+    sids = list(catalogue.sid.values())[:3]
+    answer = json.dumps({"explanation": f"As {sids[0]}, so.", "recommendations": sids})
     if keeps(tokenizer, answer):
         return tokenizer
-    changed = blank_at_the_start_alone(tokenizer)
+    changed = with_space_at_start_only(tokenizer)
+    name = tokenizer.name_or_path
     if changed is None or not keeps(changed, answer):
-        found = tokenizer.decode(tokenizer.encode(answer, add_special_tokens=False))
-        raise InputError(f"{tokenizer.name_or_path}: its tokenizer does not keep an answer: {answer[-60:]!r} comes back as "
-                         f"{found[-60:]!r}; expected another base model")  # fmt: skip
-    print(
-        f"{tokenizer.name_or_path}: its tokenizer now sets a blank at the start of a text alone, not after every ID",
-        flush=True,
-    )
+        text = tokenizer.decode(tokenizer.encode(answer, add_special_tokens=False))
+        raise InputError(
+            f"{name}: its tokenizer does not keep an answer: {answer[-60:]!r} comes back as {text[-60:]!r}; expected "
+            "another base model"
+        )
+    print(f"{name}: its tokenizer now puts a space at the start of a text only, not after every ID", flush=True)
     return changed
-
-
-def _sids(catalogue: Catalogue) -> list[str]:
-    return list(catalogue.sid.values())[:3]
 
 
 def keeps(tokenizer: PreTrainedTokenizerBase, answer: str) -> bool:
@@ -40,18 +38,18 @@ def keeps(tokenizer: PreTrainedTokenizerBase, answer: str) -> bool:
     return tokenizer.decode(ids, skip_special_tokens=False) == answer
 
 
-def blank_at_the_start_alone(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast | None:
-    """A tokenizer of the same words; None where it is no SentencePiece-style one.
+def with_space_at_start_only(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast | None:
+    """A tokenizer of the same words; None if it is not a SentencePiece-style one.
 
-    Llama 2 prepends the blank in its normalizer, others in a Metaspace with prepend_scheme `always`.
+    Llama 2 prepends the space in its normalizer, others in a Metaspace with prepend_scheme `always`.
     """
     from tokenizers import Tokenizer
 
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     normalizer = json.dumps(state["normalizer"] or {})
-    metaspace = [part for part in _parts(state["pre_tokenizer"], "pretokenizers") if part["type"] == "Metaspace"]
+    metaspace = [part for part in _steps(state["pre_tokenizer"], "pretokenizers") if part["type"] == "Metaspace"]
     if '"Prepend"' in normalizer:
-        steps = _parts(state["normalizer"], "normalizers")
+        steps = _steps(state["normalizer"], "normalizers")
         kept = [step for step in steps if step["type"] not in ("Prepend", "Replace")]
         state["normalizer"] = {"type": "Sequence", "normalizers": kept} if kept else None
         state["pre_tokenizer"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
@@ -71,7 +69,7 @@ def blank_at_the_start_alone(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTo
     )
 
 
-def _parts(step: dict | None, name: str) -> list[dict]:
+def _steps(step: dict | None, name: str) -> list[dict]:
     """The steps of a `Sequence`, or the one step."""
     if step is None:
         return []

@@ -1,8 +1,9 @@
-"""How pictures look and become inline SVG: no dates, fixed ids, so the same data give the same bytes."""
+"""Matplotlib style and byte-reproducible inline SVG."""
 
 import io
 import math
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,13 +23,13 @@ STYLE = {
     "xtick.color": "#555c66",
     "ytick.color": "#22262b",
 }
-INK, SOFT, GREY, PALE = "#22262b", "#555c66", "#8a919c", "#d3d7dc"
+INK, SOFT, GREY, PALE, GRID = "#22262b", "#555c66", "#8a919c", "#d3d7dc", "#e3e6ea"
 OCHRE, BLUE, GREEN, RED = "#cf9a3d", "#3b76b5", "#3d8f5f", "#c05746"
 DASHED = (0, (4, 3))
 
 
 def panels(count: int, height: float, columns: int = 3, **shared: bool) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels, `columns` in a row, all of one size, `height` inches; the last row may stay open."""
+    """A figure with `count` panels of one size, `height` inches, `columns` in a row; the last row may hold fewer."""
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(10, 0.2 + height * rows), layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
@@ -37,8 +38,21 @@ def panels(count: int, height: float, columns: int = 3, **shared: bool) -> tuple
     return figure, grid[:count]
 
 
+def shorten(name: str) -> str:
+    return name if len(name) <= 22 else name[:21] + "…"
+
+
+def spread_out(heights: np.ndarray, least: float) -> np.ndarray:
+    """Heights moved up as little as it takes for neighbours to lie at least `least` apart."""
+    order = np.argsort(heights, kind="stable")
+    steps = least * np.arange(len(heights))
+    moved = np.empty(len(heights))
+    moved[order] = np.maximum.accumulate(heights[order] - steps) + steps
+    return moved
+
+
 def svg(figure: Figure) -> Markup:
-    """An <svg> element that templates take as it is."""
+    """An <svg> element that templates do not escape."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()

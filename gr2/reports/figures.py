@@ -1,4 +1,4 @@
-"""The report's pictures, each an inline <svg> element."""
+"""Pictures of the reranking report, each an inline <svg> element."""
 
 import itertools
 import math
@@ -10,11 +10,11 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gr2.reports.drawing import BLUE, DASHED, GREEN, GREY, INK, OCHRE, PALE, RED, SOFT, STYLE, panels, svg
+from gr2.reports.drawing import BLUE, DASHED, GREEN, GREY, INK, OCHRE, PALE, RED, SOFT, STYLE, panels, shorten, svg
 
 COLORS = {"input_order": GREY, "random": PALE, "oracle": PALE, "blend": OCHRE}  # any other system is blue
 LINES = (BLUE, RED, OCHRE, GREEN)  # of several training runs; more than four are dashed
-# Keys of the training log and what a reader calls them.
+# Keys of the training log, and their titles.
 CURVES = {
     "reward": "mean reward",
     "identity_rate": "input order copied, share",
@@ -42,7 +42,7 @@ def metric_bars(systems: dict[str, dict], intervals: dict[str, dict], main: tupl
                 if low is not None:
                     axes.plot([low, high], [row, row], color=INK, linewidth=1.1)
             axes.axvline(systems["input_order"][metric], color=GREY, linewidth=0.9, linestyle=DASHED)
-            axes.set_yticks(range(len(names)), _short(names))
+            axes.set_yticks(range(len(names)), [shorten(name) for name in names])
             axes.set_title(metric, loc="left")
             axes.set_xlim(0, 1.02)
             axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
@@ -52,16 +52,16 @@ def metric_bars(systems: dict[str, dict], intervals: dict[str, dict], main: tupl
 
 
 def rank_change_histograms(changes: dict[str, np.ndarray]) -> Markup:
-    """For each system the shares of slates by the places that the relevant item rose (green) or fell (red)."""
+    """For each system the share of slates by how many ranks the relevant item rose (green) or fell (red)."""
     furthest = max(1, *(int(np.abs(change).max()) for change in changes.values()))
-    places = np.arange(-furthest, furthest + 1)
-    colors = [RED if place < 0 else GREEN if place > 0 else PALE for place in places]
+    steps = np.arange(-furthest, furthest + 1)
+    colors = [RED if step < 0 else GREEN if step > 0 else PALE for step in steps]
     with matplotlib.rc_context(STYLE):
         figure, grid = panels(len(changes), height=2.0, sharex=True, sharey=True)
         for axes, (name, change) in zip(grid, changes.items(), strict=True):
-            shares = 100 * np.array([(change == place).mean() for place in places])
-            axes.bar(places, shares, color=colors, width=0.85)
-            axes.set_title(_short([name])[0], loc="left")
+            shares = 100 * np.array([(change == step).mean() for step in steps])
+            axes.bar(steps, shares, color=colors, width=0.85)
+            axes.set_title(shorten(name), loc="left")
             summary = f"rose {100 * (change > 0).mean():.0f} %\nfell {100 * (change < 0).mean():.0f} %"
             axes.text(0.98, 0.95, summary, transform=axes.transAxes, ha="right", va="top", color=SOFT)
             axes.set_xlabel("places up")
@@ -73,9 +73,7 @@ def rank_change_histograms(changes: dict[str, np.ndarray]) -> Markup:
 
 
 def training_curves(logs: dict[str, list[dict]]) -> Markup | None:
-    """One panel for each known key of the training logs, against the step, and in it a line for each log; None where they
-    have none of the keys.
-    """
+    """A panel for each known key of the training logs, against the step, with a line per log; None if they have no such key."""
     points = {key: {name: _points(log, key) for name, log in logs.items()} for key in CURVES}
     points = {key: {name: rows for name, rows in lines.items() if len(rows)} for key, lines in points.items()}
     points = {key: lines for key, lines in points.items() if lines}
@@ -98,9 +96,11 @@ def training_curves(logs: dict[str, list[dict]]) -> Markup | None:
             if CURVES[key].endswith("share"):
                 axes.set_ylim(-0.03, 1.03)
         if len(logs) > 1:
-            named = [Line2D([], [], color=color, linestyle=dashes, label=_short([name])[0])
-                     for name, (dashes, color) in styles.items()]  # fmt: skip
-            figure.legend(handles=named, loc="outside upper left", ncols=min(4, len(named)), frameon=False, fontsize=10)
+            handles = [Line2D([], [], color=color, linestyle=dashes, label=shorten(name))
+                       for name, (dashes, color) in styles.items()]  # fmt: skip
+            figure.legend(
+                handles=handles, loc="outside upper left", ncols=min(4, len(handles)), frameon=False, fontsize=10
+            )
         return svg(figure)
 
 
@@ -108,10 +108,6 @@ def _points(log: list[dict], key: str) -> np.ndarray:
     """(step, value) rows, float [n, 2], by step; of a step that was logged twice, after a resume, the last."""
     rows = {line["step"]: line[key] for line in log if _is_number(line["step"]) and _is_number(line.get(key))}
     return np.array(sorted(rows.items()), dtype=float)
-
-
-def _short(names: list[str]) -> list[str]:
-    return [name if len(name) <= 22 else name[:21] + "…" for name in names]
 
 
 def _is_number(value: object) -> bool:

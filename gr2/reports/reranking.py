@@ -1,4 +1,4 @@
-"""What a reader sees of an evaluation: `report.html` (one file, no scripts) and the table on the terminal."""
+"""The report of a reranking evaluation: `report.html` (one file, no scripts), and the table on the terminal."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from gr2.evaluation.systems import COMPUTED
 from gr2.files.sid_tokens import BEGIN, END
 from gr2.files.slates import slates_of
 from gr2.metrics import Yardstick
 from gr2.reports import figures
 from gr2.reports.render import fixed, render_page, signed
+from gr2.reports.terminal import print_sentences, print_systems
 from gr2.reports.verdict import headline
 
 LETTERS = {"recall": "R", "ndcg": "N", "precision": "P", "map": "MAP", "f1": "F1", "hr": "HR"}
@@ -19,7 +21,7 @@ LETTERS = {"recall": "R", "ndcg": "N", "precision": "P", "map": "MAP", "f1": "F1
 
 @dataclass(frozen=True)
 class Background:
-    """What a report can show besides metrics; each part may be empty."""
+    """What a report can show besides metrics; every part may be empty."""
 
     titles: dict[str, str]  # by item id
     sids: dict[str, str]  # by item id
@@ -39,9 +41,9 @@ def render(
     `example`.
     """
     names, main = list(results["systems"]), yardstick.main
-    measured = [f"{name}@{k}" for name in ("recall", "ndcg", "precision", "map", "f1") for k in yardstick.ks]
+    shown_metrics = [f"{name}@{k}" for name in ("recall", "ndcg", "precision", "map", "f1") for k in yardstick.ks]
     if "agreement" in results:
-        measured.append("hr@10%")
+        shown_metrics.append("hr@10%")
     pictures = {
         "bars": figures.metric_bars(results["systems"], results["intervals"], main),
         "changes": figures.rank_change_histograms({name: np.concatenate(own) for name, own in changes.items()}),
@@ -50,11 +52,12 @@ def render(
     return render_page(
         "reranking.html.j2",
         results=results,
+        computed=COMPUTED,
         headline=headline(results, yardstick.headline),
         left_out=left_out(results),
         yardstick=yardstick,
         main=main,
-        more=[metric for metric in measured if metric not in main] + ["auc"],
+        more=[metric for metric in shown_metrics if metric not in main] + ["auc"],
         best={metric: max(results["systems"][name][metric] for name in names if name != "oracle") for metric in main},
         baselines=list(dict.fromkeys(row["baseline"] for row in results["comparisons"])),
         seeds=seed_rows(results, main),
@@ -66,15 +69,15 @@ def render(
 
 
 def seed_rows(results: dict, main: tuple[str, ...]) -> list[dict]:
-    """For each system of several seeds and each main metric: mean, sample standard deviation and each seed's own figure."""
+    """For each system of several seeds and each main metric: mean, sample standard deviation and each seed's figure."""
     return [
-        {"system": name, "metrics": {metric: spread(values[metric]) for metric in (*main, "identity_rate")}}
+        {"system": name, "metrics": {metric: measure_spread(values[metric]) for metric in (*main, "identity_rate")}}
         for name, values in results["seeds"].items()
     ]
 
 
-def spread(values: list[float | None]) -> dict:
-    """Mean and standard deviation; None where a seed has no value, as the identity rate without a valid answer."""
+def measure_spread(values: list[float | None]) -> dict:
+    """Mean and standard deviation; None where a seed has no value, such as an identity rate without a valid answer."""
     if None in values:
         return {"mean": None, "sd": None, "values": values}
     return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "values": values}
@@ -113,10 +116,10 @@ def example(
         return None
     name = reasoned[-1]
     answers, change = rankings[name][0], changes[name][0]
-    told = (answers["valid"] & (answers["reasoning"].cast(pl.String).fill_null("") != "")).to_numpy()
-    if not told.any():
+    explained = (answers["valid"] & (answers["reasoning"].cast(pl.String).fill_null("") != "")).to_numpy()
+    if not explained.any():
         return None
-    row = int(np.argmax(np.where(told, change, -np.inf)))
+    row = int(np.argmax(np.where(explained, change, -np.inf)))
     (slate,), answer = slates_of(slates[row : row + 1]), answers.row(row, named=True)
     history = slate.history[-10:]
 
@@ -145,45 +148,35 @@ def example(
 
 def print_table(results: dict, yardstick: Yardstick) -> None:
     """The main metrics, of the NDCGs one, and the gain over the input order, at most 80 columns wide."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(
-        title=f"{results['slates']} {results['split']} slates of {results['users']} users",
-        box=None,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    table.add_column("system", overflow="ellipsis", max_width=16)
     metrics = [metric for metric in yardstick.main if not metric.startswith("ndcg")] + [yardstick.headline]
-    ndcg = short(yardstick.headline)
-    for column in (*map(short, metrics), "copied", "invalid", f"{ndcg} gain [95 %]"):
-        table.add_column(column, justify="right", no_wrap=True)
+    ndcg = abbreviate(yardstick.headline)
     gains = {
         row["system"]: f"{signed(row['delta'])} [{signed(row['ci_low'])}, {signed(row['ci_high'])}]"
         for row in results["comparisons"]
         if row["baseline"] == "input_order" and row["metric"] == yardstick.headline
     }
-    for name, system in results["systems"].items():
-        shown = [fixed(system[metric]) for metric in metrics]
-        shares = [fixed(system[metric], 2) for metric in ("identity_rate", "invalid_rate")]
-        table.add_row(escape(name), *shown, *shares, escape(gains.get(name, "")))
-    console = Console(highlight=False)
-    console.print(table)
+    rows = {
+        name: [
+            *(fixed(system[metric]) for metric in metrics),
+            *(fixed(system[metric], 2) for metric in ("identity_rate", "invalid_rate")),
+            gains.get(name, ""),
+        ]
+        for name, system in results["systems"].items()
+    }
+    title = f"{results['slates']} {results['split']} slates of {results['users']} users"
+    print_systems(title, [*map(abbreviate, metrics), "copied", "invalid", f"{ndcg} gain [95 %]"], rows)
+    sentences = []
     for row in seed_rows(results, yardstick.main):
-        found = row["metrics"][yardstick.headline]
-        values = ", ".join(map(fixed, found["values"]))
-        console.print(
-            escape(f"{row['system']}: {ndcg} {fixed(found['mean'])} ± {fixed(found['sd'])} over seeds ({values})")
+        spread = row["metrics"][yardstick.headline]
+        values = ", ".join(map(fixed, spread["values"]))
+        sentences.append(
+            f"{row['system']}: {ndcg} {fixed(spread['mean'])} ± {fixed(spread['sd'])} over seeds ({values})"
         )
-    for sentence in left_out(results):
-        console.print(escape(sentence))
-    console.print(escape(headline(results, yardstick.headline)["text"]))
+    print_sentences([*sentences, *left_out(results), headline(results, yardstick.headline)["text"]])
 
 
 def left_out(results: dict) -> list[str]:
-    """What the figures are not about, as sentences."""
+    """Sentences on the slates that the figures leave out."""
     sentences = []
     if results["slates_without_relevant_item"]:
         sentences.append(f"{results['slates_without_relevant_item']} more slates have no relevant candidate and are left out: no "
@@ -195,7 +188,7 @@ def left_out(results: dict) -> list[str]:
     return sentences
 
 
-def short(metric: str) -> str:
-    """`recall@5` as the terminal's columns have it, `R@5`."""
+def abbreviate(metric: str) -> str:
+    """`recall@5` -> `R@5`."""
     name, k = metric.split("@")
     return f"{LETTERS[name]}@{k}"

@@ -1,22 +1,23 @@
-"""What a reader sees of a full-catalogue evaluation: `report.html` and the table on the terminal."""
+"""The report of a full-catalogue evaluation: `report.html`, and the table on the terminal."""
 
 import matplotlib
 import numpy as np
 from markupsafe import Markup
 
 from gr2.evaluation.retrieval import KS, METRICS
-from gr2.reports.drawing import BLUE, GREEN, GREY, INK, OCHRE, RED, SOFT, STYLE, panels, svg
+from gr2.reports.drawing import BLUE, GREEN, GREY, GRID, INK, OCHRE, RED, SOFT, STYLE, panels, shorten, spread_out, svg
 from gr2.reports.render import render_page
+from gr2.reports.terminal import print_systems
 
 COLORS = (BLUE, OCHRE, GREEN, RED, SOFT, GREY)
-SHOWN = tuple(metric for metric in METRICS if metric != "ndcg@1")  # which is recall@1
-LABEL = 0.065  # height of a line's name, as a share of the picture
+SHOWN = tuple(metric for metric in METRICS if metric != "ndcg@1")  # NDCG@1 is recall@1
+LABEL = 0.065  # height of a line's name, as a share of the picture's
 TITLES = {"popularity": "by the target's pretrain events", "history": "by the length of the history"}
 
 
-def render(results: dict, curves: dict[str, np.ndarray], lists: dict[str, dict]) -> str:
-    """The page. `results`: the content of metrics.json; `curves`: recall [50] at depths 1 to 50; `lists`: what the manifests
-    beside the lists say of their making, by system.
+def render(results: dict, curves: dict[str, np.ndarray], making: dict[str, dict]) -> str:
+    """The page. results: the content of metrics.json; curves: recall [50] at depths 1 to 50; making: how each system's lists
+    were made, see `evaluation.retrieval.read_making`.
     """
     best = max(results["systems"], key=lambda name: results["systems"][name]["ndcg@10"])
     return render_page(
@@ -25,43 +26,30 @@ def render(results: dict, curves: dict[str, np.ndarray], lists: dict[str, dict])
         metrics=SHOWN,
         best=best,
         top={metric: max(system[metric] for system in results["systems"].values()) for metric in SHOWN},
-        lists=lists,
+        making=making,
         titles=TITLES,
         pictures={"curves": recall_curves(curves), "buckets": bucket_bars(results["buckets"])},
     )
 
 
 def recall_curves(curves: dict[str, np.ndarray]) -> Markup:
-    """Recall by depth of the list: what a reranker of the first K can reach at most."""
+    """Recall by depth of the list: the ceiling of a reranker of the first K."""
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = panels(1, 3.4, columns=1)
-        for number, curve in enumerate(curves.values()):
-            axes.plot(np.arange(1, len(curve) + 1), curve, color=COLORS[number % len(COLORS)], linewidth=1.6)
+        for index, curve in enumerate(curves.values()):
+            axes.plot(np.arange(1, len(curve) + 1), curve, color=COLORS[index % len(COLORS)], linewidth=1.6)
         axes.set_xlim(1, max(KS))
         axes.set_ylim(0)
         top = axes.get_ylim()[1]
-        heights = apart(np.array([curve[-1] for curve in curves.values()]) / top, LABEL) * top
-        for number, (name, height) in enumerate(zip(curves, heights, strict=True)):
-            axes.annotate(short(name), (max(KS), height), xytext=(5, 0), textcoords="offset points", va="center",
-                          color=COLORS[number % len(COLORS)], annotation_clip=False)  # fmt: skip
+        heights = spread_out(np.array([curve[-1] for curve in curves.values()]) / top, LABEL) * top
+        for index, (name, height) in enumerate(zip(curves, heights, strict=True)):
+            axes.annotate(shorten(name), (max(KS), height), xytext=(5, 0), textcoords="offset points", va="center",
+                          color=COLORS[index % len(COLORS)], annotation_clip=False)  # fmt: skip
         axes.set_xticks([1, 5, 10, 20, 30, 40, 50])
         axes.set_xlabel("depth K of the list")
         axes.set_title("recall@K: the ceiling of a reranker that is given the first K", loc="left")
-        axes.grid(axis="y", color="#e3e6ea", linewidth=0.7)
+        axes.grid(axis="y", color=GRID, linewidth=0.7)
         return svg(figure)
-
-
-def apart(heights: np.ndarray, least: float) -> np.ndarray:
-    """Heights moved up as little as it takes for neighbours to lie at least `least` apart."""
-    order = np.argsort(heights, kind="stable")
-    steps = least * np.arange(len(heights))
-    moved = np.empty(len(heights))
-    moved[order] = np.maximum.accumulate(heights[order] - steps) + steps
-    return moved
-
-
-def short(name: str) -> str:
-    return name if len(name) <= 22 else name[:21] + "…"
 
 
 def bucket_bars(buckets: dict[str, dict]) -> Markup:
@@ -71,14 +59,14 @@ def bucket_bars(buckets: dict[str, dict]) -> Markup:
         for axes, (kind, found) in zip(grid, buckets.items(), strict=True):
             systems = list(next(iter(found.values()))["systems"])
             width = 0.8 / len(systems)
-            for number, name in enumerate(systems):
+            for index, name in enumerate(systems):
                 rows = [part["systems"][name]["recall@10"] for part in found.values()]
-                places = np.arange(len(found)) + (number - (len(systems) - 1) / 2) * width
-                color, values = COLORS[number % len(COLORS)], [row["value"] for row in rows]
-                axes.bar(places, values, width * 0.9, color=color, label=short(name))
-                for place, row in zip(places, rows, strict=True):
+                centres = np.arange(len(found)) + (index - (len(systems) - 1) / 2) * width
+                color, values = COLORS[index % len(COLORS)], [row["value"] for row in rows]
+                axes.bar(centres, values, width * 0.9, color=color, label=shorten(name))
+                for centre, row in zip(centres, rows, strict=True):
                     if row["interval"][0] is not None:
-                        axes.plot([place, place], row["interval"], color=INK, linewidth=0.8)
+                        axes.plot([centre, centre], row["interval"], color=INK, linewidth=0.8)
             axes.set_xticks(
                 range(len(found)), [f"{name}\nn = {part['positions']:,}" for name, part in found.items()], fontsize=7.5
             )
@@ -89,19 +77,12 @@ def bucket_bars(buckets: dict[str, dict]) -> Markup:
 
 
 def print_table(results: dict) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     title = f"{results['positions']:,} {results['split']} positions of {results['users']:,} users, {results['items']:,} items"
-    table = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("system", overflow="ellipsis", max_width=16)
     shown = ("recall@1", "recall@5", "recall@10", "recall@50", "ndcg@5", "ndcg@10")
-    for metric in shown:
-        table.add_column(metric.replace("recall", "R").replace("ndcg", "N"), justify="right")
-    table.add_column("R@10 [95 %]", justify="right", no_wrap=True)
+    rows = {}
     for name, system in results["systems"].items():
         low, high = results["intervals"][name]["recall@10"]
         interval = "–" if low is None else f"[{low:.4f}, {high:.4f}]"
-        table.add_row(escape(name), *(f"{system[metric]:.4f}" for metric in shown), escape(interval))
-    Console(highlight=False).print(table)
+        rows[name] = [*(f"{system[metric]:.4f}" for metric in shown), interval]
+    columns = [metric.replace("recall", "R").replace("ndcg", "N") for metric in shown]
+    print_systems(title, [*columns, "R@10 [95 %]"], rows)

@@ -2,15 +2,13 @@
 
 from gr2.reports.render import fixed, p_value, signed
 
-COMPUTED = ("input_order", "random", "oracle")
-
 
 def headline(results: dict, metric: str) -> dict[str, str]:
     """The best learned system against every baseline on `metric`, an NDCG, then all others against the input order: the `text`,
     and a `tone`: good where the best beats all baselines and no other is worse than the input order, bad where the best is
     worse than the input order, else open.
 
-    What is learned is told by `kinds` (see `inputs.kind`). Language models come before rerankers on features: where there are
+    What is learned is told by `kinds` (see `inputs.find_kind`). Language models come before rerankers on features: where there are
     any, the first sentence is about the best of them. A system that others are compared with is not the one it is about.
     """
     systems = results["systems"]

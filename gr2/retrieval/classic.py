@@ -109,7 +109,7 @@ def strongest(matrix: sp.csr_array, count: int) -> sp.csr_array:
     return sp.csr_array((matrix.data[kept], (row[kept], matrix.indices[kept])), shape=matrix.shape)
 
 
-def fused(rankers: list[Ranker], count: int) -> Ranker:
+def fuse(rankers: list[Ranker], count: int) -> Ranker:
     """Reciprocal rank fusion (Cormack et al. 2009): an item scores the sum over the lists that hold it of 1 / (60 + rank)."""
 
     def rank(queries: Queries) -> Top:
@@ -131,7 +131,7 @@ def fused(rankers: list[Ranker], count: int) -> Ranker:
     return rank
 
 
-def filled_by_popularity(ranker: Ranker, counts: np.ndarray, exclude_seen: bool) -> Ranker:
+def fill_by_popularity(ranker: Ranker, counts: np.ndarray, exclude_seen: bool) -> Ranker:
     """The ranker's lists; a short one goes on with other items by popularity, ties by row, each with the score 0.
 
     counts: int [items], events that may be counted. To item-kNN and BM25 all of these items are alike (nothing in

@@ -1,4 +1,4 @@
-"""Which positions of interactions.parquet are asked for, as queries."""
+"""Which positions of interactions.parquet are asked about, as queries."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,9 +6,34 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from gr2.errors import InputError
 from gr2.files.columns import refuse_rows, require_columns
-from gr2.files.tables import SPLITS
+from gr2.files.tables import SPLITS, read_interactions, read_items
 from gr2.retrieval.queries import Queries
+
+
+@dataclass(frozen=True)
+class EventLog:
+    """Events of `gr2 prepare` by user and position, with `row`, int32: the item's row in the items file.
+
+    items, path: the items and the interactions file.
+    """
+
+    item_ids: pl.Series
+    events: pl.DataFrame
+    items: str
+    path: str
+
+    def pretrain(self) -> pl.DataFrame:
+        """The pretrain events, all that a pre-ranker may learn from."""
+        found = self.events.filter(pl.col("split") == "pretrain")
+        if found.is_empty():
+            raise InputError(f"{self.path}: column 'split': expected pretrain events to learn from, found none")
+        return found
+
+    def counts(self) -> np.ndarray:
+        """How often each item occurs in the pretrain events: int64 [items]."""
+        return np.bincount(self.pretrain()["row"], minlength=len(self.item_ids))
 
 
 @dataclass(frozen=True)
@@ -21,8 +46,14 @@ class Positions:
     queries: Queries
 
 
-def numbered(events: pl.DataFrame, path: str | Path, item_ids: pl.Series) -> pl.DataFrame:
-    """Events of `gr2 prepare` by user and position, with `row`, int32: the item's row in the items file."""
+def read_events(items: str, interactions: str) -> EventLog:
+    item_ids = read_items(items)["item_id"]
+    events = add_rows(read_interactions(interactions, item_ids), interactions, item_ids)
+    return EventLog(item_ids, events, items, interactions)
+
+
+def add_rows(events: pl.DataFrame, path: str | Path, item_ids: pl.Series) -> pl.DataFrame:
+    """Events by user and position, with `row` (see `EventLog`)."""
     require_columns(events, path, ("split", "position"))
     refuse_rows(~events["split"].is_in(list(SPLITS)), path, "split", f"one of {', '.join(SPLITS)}", events["split"])
     if not in_order(events):
@@ -40,16 +71,15 @@ def in_order(events: pl.DataFrame) -> bool:
     return events.select(before.fill_null(True).all()).item()
 
 
-def asked(events: pl.DataFrame, splits: list[str], max_positions: int | None) -> Positions:
-    """Every event of `splits` with a past; with `max_positions` only a user's latest of each split.
+def select_positions(events: pl.DataFrame, splits: list[str], max_positions: int | None) -> Positions:
+    """Every event of `splits` with a past; with `max_positions` only each user's latest of each split.
 
-    events: from `numbered`.
+    events: those of an `EventLog`.
     """
     new_user = events.select((pl.col("user_id") != pl.col("user_id").shift()).fill_null(True)).to_series().to_numpy()
     at = np.arange(len(events))
     start = np.maximum.accumulate(np.where(new_user, at, 0)) if len(events) else at
-    places = pl.DataFrame({"at": at, "start": start})
-    frame = events.select("user_id", "position", "split", "row").with_columns(places)
+    frame = events.select("user_id", "position", "split", "row").with_columns(pl.DataFrame({"at": at, "start": start}))
     frame = frame.filter(pl.col("split").is_in(splits) & (pl.col("at") > pl.col("start")))
     if max_positions is not None:
         frame = frame.filter(pl.int_range(pl.len(), 0, -1).over("user_id", "split") <= max_positions)

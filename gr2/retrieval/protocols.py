@@ -4,124 +4,123 @@ later: a user's next `relevant` items and the pre-ranker's best others, `candida
 as far as it is published. impressions: up to `candidates` consecutive rated items of a user as if they had been shown
 together, those rated `liked` or more relevant, the others explicit negatives (ours; a public stand-in for impression logs).
 
-In both the input order is the pre-ranker's over all candidates. In `later` it gives the relevant items away: they are there
-whatever the pre-ranker says, the others because it likes them, so that its last places are the best guess. With `shuffle`
-neither order nor scores are left to tell. Windows of events do not overlap, and none reaches into another split.
+In both the input order is the pre-ranker's over all candidates. In `later` it gives the relevant items away: they are
+candidates whatever the pre-ranker says, the others because it likes them, so that its last ranks are the best guess. With
+`shuffle` neither order nor scores tell. Windows of events do not overlap, and none reaches into another split.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from gr2.errors import InputError
 from gr2.files.columns import refuse_rows, require_columns
 from gr2.files.slates import Slate
-from gr2.retrieval.lists import CELLS, own_ranker
+from gr2.retrieval.lists import PreRankers, make_ranker, rank_blocks
+from gr2.retrieval.positions import EventLog
 from gr2.retrieval.queries import Queries, Ranker
-from gr2.stages.slates_options import Config
+
+COLUMNS = ["slate_id", "user_id", "history", "candidates", "labels", "scores", "split"]
 
 
-def protocol_slates(config: Config, events: pl.DataFrame, item_ids: pl.Series) -> tuple[pl.DataFrame, dict]:
-    """The content of slates.parquet, and counts by split. events: from `numbered`."""
-    if config.protocol == "impressions":
-        require_ratings(config, events)
-    every = windowed(config, events)
-    windows = every.filter(pl.col("rows").list.n_unique() == pl.col("rows").list.len())
-    if windows.is_empty():
-        size = config.relevant if config.protocol == "later" else 2
-        raise InputError(f"{config.interactions}: no user of the splits {', '.join(config.splits)} has {size} events in one of "
-                         "them, all of different items, and a past")  # fmt: skip
-    queries = Queries(events["row"].to_numpy(), windows["start"].to_numpy(), windows["at"].to_numpy())
-    rank = own_ranker(config, events, item_ids, len(item_ids))
-    extra = config.candidates - config.relevant if config.protocol == "later" else 0
-    chosen = list(filled(rank, queries, windows, extra, len(item_ids)))
-    names = item_ids.to_numpy()
-    rows = [
-        {
-            "slate_id": f"{window['user_id']}-{window['position']}",
-            "user_id": window["user_id"],
-            "history": names[past[past >= 0]].tolist(),
-            "candidates": names[candidates].tolist(),
-            "labels": [window["labels"].get(row, 0.0) for row in candidates.tolist()],
-            "scores": scores.tolist(),
-            "split": window["split"],
-        }
-        for window, past, (candidates, scores) in zip(
-            windows.with_columns(pl.Series("labels", label_maps(config, windows), dtype=pl.Object)).iter_rows(named=True),
-            queries.history(config.history), chosen, strict=True)
-        if len(candidates)
-    ]  # fmt: skip
-    if config.shuffle:
-        rows = [
-            row | {name: vars(shuffled)[name] for name in ("candidates", "labels")}
-            for row in rows
-            for shuffled in [Slate(**row).shuffled(config.seed)]
-        ]
-    frame = pl.DataFrame([row for row in rows if any(row["labels"]) and not all(row["labels"])])
-    frame = frame.drop("scores", strict=False) if config.shuffle else frame
-    return frame, counted(config.splits, every["split"], windows["split"], [row["split"] for row in rows], frame)
+def later_slates(
+    log: EventLog, chosen: PreRankers, splits: list[str], relevant: int, candidates: int, shuffle: int | None
+) -> tuple[pl.DataFrame, dict]:
+    """The content of slates.parquet, and counts by split. shuffle: the seed of a random order; None keeps the pre-ranker's."""
+    windows = make_windows(log.events.with_columns(label=1.0), splits, relevant, shortest=relevant)
+    return window_slates(log, chosen, splits, windows, relevant, candidates - relevant, shuffle)
 
 
-def counted(splits: list[str], every: pl.Series, windows: pl.Series, full: list[str], frame: pl.DataFrame) -> dict:
-    """Counts by split. positions: all windows; repeated: those that hold an item twice; short: those that the
-    pre-ranker's scores do not fill; missed: those in which nothing is to be told apart.
+def impression_slates(
+    log: EventLog, chosen: PreRankers, splits: list[str], candidates: int, liked: float, shuffle: int | None
+) -> tuple[pl.DataFrame, dict]:
+    """As `later_slates`. InputError for an event of the splits without a rating: it would pass as not liked."""
+    require_columns(log.events, log.path, ("rating",))
+    unrated = log.events["split"].is_in(splits) & log.events["rating"].is_null()
+    refuse_rows(unrated, log.path, "rating", "a finite number", log.events["rating"])
+    label = (pl.col("rating").cast(pl.Float64) >= liked).cast(pl.Float64)
+    windows = make_windows(log.events.with_columns(label=label), splits, candidates, shortest=2)
+    return window_slates(log, chosen, splits, windows, 2, 0, shuffle)
+
+
+def make_windows(events: pl.DataFrame, splits: list[str], size: int, shortest: int) -> pl.DataFrame:
+    """Non-overlapping stretches of `shortest` to `size` of a user's events in one split, after a past: the items' `rows`,
+    their `labels`, the first's `at` and `position`, the past's `start`.
     """
-    report = {}
-    for split in splits:
-        positions, distinct, filled = int((every == split).sum()), int((windows == split).sum()), full.count(split)
-        slates = int((frame["split"] == split).sum()) if len(frame) else 0
-        report[split] = {"positions": positions, "missed": filled - slates, "short": distinct - filled,
-                         "repeated": positions - distinct, "slates": slates}  # fmt: skip
-    return report
-
-
-def require_ratings(config: Config, events: pl.DataFrame) -> None:
-    """InputError unless every event of the asked splits has a rating: without one it would pass as not liked."""
-    require_columns(events, config.interactions, ("rating",))
-    asked = events["split"].is_in(config.splits)
-    refuse_rows(asked & events["rating"].is_null(), config.interactions, "rating", "a finite number", events["rating"])
-
-
-def windowed(config: Config, events: pl.DataFrame) -> pl.DataFrame:
-    """Non-overlapping stretches of a user's events in one split: `rows`, `ratings`, the first's `at`, `position`; `start`."""
-    size = config.relevant if config.protocol == "later" else config.candidates
-    shortest = size if config.protocol == "later" else 2
-    rating = pl.col("rating").cast(pl.Float64) if config.protocol == "impressions" else pl.lit(None, pl.Float64)
-    placed = events.with_row_index("at").with_columns(
-        pl.col("at").cast(pl.Int64), pl.col("at").min().over("user_id").cast(pl.Int64).alias("start"), rating.alias("rating")
-    )  # fmt: skip
-    placed = placed.filter(pl.col("split").is_in(config.splits) & (pl.col("at") > pl.col("start")))
+    at = pl.int_range(pl.len())
+    events = events.with_columns(at=at).with_columns(start=pl.col("at").min().over("user_id"))
+    events = events.filter(pl.col("split").is_in(splits) & (pl.col("at") > pl.col("start")))
     window = pl.int_range(pl.len()).over("user_id", "split") // size
-    grouped = placed.group_by("user_id", "split", window.alias("window"), maintain_order=True).agg(
-        pl.col("row").alias("rows"), pl.col("rating").alias("ratings"), pl.col("at", "start", "position").first()
+    windows = events.group_by("user_id", "split", window.alias("window"), maintain_order=True).agg(
+        pl.col("row").alias("rows"), pl.col("label").alias("labels"), pl.col("at", "start", "position").first()
     )
-    return grouped.filter(pl.col("rows").list.len() >= shortest)
+    return windows.filter(pl.col("rows").list.len() >= shortest)
 
 
-def label_maps(config: Config, windows: pl.DataFrame) -> list[dict[int, float]]:
-    """For each window the label of its items' rows; items from the pre-ranker are not in it."""
-    if config.protocol == "later":
-        return [dict.fromkeys(rows, 1.0) for rows in windows["rows"].to_list()]
-    return [
-        {row: float(rating >= config.liked) for row, rating in zip(rows, ratings, strict=True)}
-        for rows, ratings in zip(windows["rows"].to_list(), windows["ratings"].to_list(), strict=True)
-    ]
+def window_slates(
+    log: EventLog,
+    chosen: PreRankers,
+    splits: list[str],
+    windows: pl.DataFrame,
+    shortest: int,
+    extra: int,
+    shuffle: int | None,
+) -> tuple[pl.DataFrame, dict]:
+    """A slate of each window whose items are all different: they and the pre-ranker's `extra` best others."""
+    distinct = windows.filter(pl.col("rows").list.n_unique() == pl.col("rows").list.len())
+    if distinct.is_empty():
+        raise InputError(f"{log.path}: no user of the splits {', '.join(splits)} has {shortest} events in one of them, all of "
+                         "different items, and a past")  # fmt: skip
+    queries = Queries(log.events["row"].to_numpy(), distinct["start"].to_numpy(), distinct["at"].to_numpy())
+    rank = make_ranker(chosen, log, len(log.item_ids))
+    names, histories = log.item_ids.to_numpy(), queries.history(chosen.history)
+    lists = rank_windows(rank, queries, distinct["rows"].to_list(), extra, len(names))
+    slates = []
+    for window, past, (rows, scores) in zip(distinct.iter_rows(named=True), histories, lists, strict=True):
+        if not len(rows):
+            continue
+        labels = dict(zip(window["rows"], window["labels"], strict=True))
+        slate = Slate(
+            slate_id=f"{window['user_id']}-{window['position']}",
+            history=names[past[past >= 0]].tolist(),
+            candidates=names[rows].tolist(),
+            labels=[labels.get(row, 0.0) for row in rows.tolist()],
+            scores=scores.tolist(),
+            user_id=window["user_id"],
+            split=window["split"],
+        )
+        slates.append(slate if shuffle is None else slate.shuffled(shuffle))
+    mixed = [slate for slate in slates if any(slate.labels) and not all(slate.labels)]
+    columns = [name for name in COLUMNS if shuffle is None or name != "scores"]
+    frame = pl.DataFrame([{name: vars(slate)[name] for name in columns} for slate in mixed])
+    return frame, {split: count_windows(split, windows, distinct, slates, mixed) for split in splits}
 
 
-def filled(
-    rank: Ranker, queries: Queries, windows: pl.DataFrame, extra: int, n_items: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each window its items and the `extra` best others in the pre-ranker's order: rows, scores. Empty where the pre-ranker
-    has no score for one of its items, or too few others.
+def count_windows(
+    split: str, windows: pl.DataFrame, distinct: pl.DataFrame, full: list[Slate], mixed: list[Slate]
+) -> dict[str, int]:
+    """positions: all windows; repeated: those that hold an item twice; short: those that the pre-ranker's scores do not
+    fill; missed: those whose candidates all have the same label.
     """
-    wanted, size = windows["rows"].to_list(), int(np.clip(CELLS // n_items, 64, 4096))
-    done = 0
-    for block in tqdm(queries.blocks(size), "pre-ranking", -(-len(queries) // size), unit="block", disable=None):
-        for top, scores in zip(*rank(block), strict=True):
-            own = np.isin(top, wanted[done])
-            kept = own | ((top >= 0) & ~own & ((~own).cumsum() <= extra))
-            whole = own.sum() == len(wanted[done]) and kept.sum() == len(wanted[done]) + extra
-            yield (top[kept], scores[kept].astype(np.float64)) if whole else (top[:0], scores[:0])
-            done += 1
+    positions = (windows["split"] == split).sum()
+    different = (distinct["split"] == split).sum()
+    filled = sum(slate.split == split for slate in full)
+    slates = sum(slate.split == split for slate in mixed)
+    return {"positions": positions, "missed": filled - slates, "short": different - filled,
+            "repeated": positions - different, "slates": slates}  # fmt: skip
+
+
+def rank_windows(
+    rank: Ranker, queries: Queries, windows: list[list[int]], extra: int, n_items: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each window its items and the `extra` best others in the pre-ranker's order: rows, scores. Empty where the
+    pre-ranker has no score for one of its items, or too few others.
+    """
+    remaining = iter(windows)
+    for tops, scores in rank_blocks(rank, queries, n_items):
+        for top, values, window in zip(tops, scores, remaining, strict=False):
+            inside = np.isin(top, window)
+            kept = inside | ((top >= 0) & ~inside & ((~inside).cumsum() <= extra))
+            whole = inside.sum() == len(window) and kept.sum() == len(window) + extra
+            yield (top[kept], values[kept].astype(np.float64)) if whole else (top[:0], values[:0])

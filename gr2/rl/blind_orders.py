@@ -8,6 +8,8 @@ wherever p < (1/K + alpha) / (1 + 2 alpha), .21 at K = 10 and alpha = .2. (Ours;
 
 from collections.abc import Callable, Sequence
 
+from gr2.files.slates import Slate
+
 COPY, NEARLY = "a copy", "the second before the first"
 ORDERS: dict[str, Callable[[list[str]], list[str]]] = {
     COPY: lambda candidates: candidates,
@@ -17,20 +19,20 @@ ORDERS: dict[str, Callable[[list[str]], list[str]]] = {
 }
 
 
-def mean_rewards(reward: Callable[..., float], rows: Sequence[dict], alpha: float) -> dict[str, float]:
-    """The mean of `reward` over rows with `candidates` and `labels` in input order, for each of ORDERS."""
+def mean_rewards(reward: Callable[..., float], slates: Sequence[Slate], alpha: float) -> dict[str, float]:
+    """The mean of `reward` over the slates, for each of ORDERS."""
     return {
-        name: sum(reward(order(row["candidates"]), row["candidates"], row["labels"], alpha) for row in rows) / len(rows)
+        name: sum(reward(order(slate.candidates), slate, alpha) for slate in slates) / len(slates)
         for name, order in ORDERS.items()
     }
 
 
-def described(means: dict[str, float]) -> str:
+def describe(means: dict[str, float]) -> str:
     """One sentence on what each order earns, for the terminal."""
     return "blind orders would earn: " + ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())
 
 
-def hack(means: dict[str, float]) -> str | None:
-    """The blind order that pays best, if that is neither a copy nor nearly one, which rewards with a de-hacked rule pay for."""
+def find_hack(means: dict[str, float]) -> str | None:
+    """The blind order that pays best, if it is neither a copy nor nearly one: rewards with a de-hacked rule pay for those."""
     best = max(means, key=means.__getitem__)
     return None if best in (COPY, NEARLY) else best

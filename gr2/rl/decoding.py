@@ -9,29 +9,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
-from trl import GRPOTrainer
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+)
 from trl.models import unwrap_model_for_generation
 
 from gr2.samplers.base import not_words
-from gr2.training import WithoutCard
 
 
-class RecipeDecoding(WithoutCard):
-    """Of a TRL trainer with rollouts: they follow its options alone, and no token is sampled that the tokenizer lacks."""
+class RecipeDecoding:
+    """Of a TRL trainer: rollouts follow its options alone, and no token is sampled that the tokenizer lacks."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         if not self.args.use_vllm:
-            self.generation_config.suppress_tokens = self.unknown_tokens()
+            self.generation_config.suppress_tokens = unknown_tokens(self)
 
-    def unknown_tokens(self) -> list[int] | None:
-        """Rows of the vocabulary that only pad it: they decode to nothing. None where there are none."""
-        return not_words(self.processing_class, self.model.config.get_text_config().vocab_size) or None
-
-    def _generate_single_turn(self, *args, **kwargs) -> tuple:
+    def _generate(self, prompts: list) -> tuple:
         with without_own_settings(self.accelerator.unwrap_model(self.model)):
-            return super()._generate_single_turn(*args, **kwargs)
+            return super()._generate(prompts)
 
 
 @contextmanager
@@ -44,13 +45,26 @@ def without_own_settings(model: PreTrainedModel) -> Iterator[None]:
         model.generation_config = own
 
 
+def unknown_tokens(trainer: Trainer) -> list[int] | None:
+    """Rows of the vocabulary that only pad it: they decode to nothing. None where there are none."""
+    return not_words(trainer.processing_class, trainer.model.config.get_text_config().vocab_size) or None
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: list) -> list[list[int]]:
+    """Token ids of each chat, open for the answer, as TRL makes them."""
+    return tokenizer.apply_chat_template(prompts, add_generation_prompt=True, return_dict=True)["input_ids"]
+
+
 def decode(
-    trainer: GRPOTrainer,
+    trainer: Trainer,
     prompt_ids: list[list[int]],
     generation: GenerationConfig,
     processors: Sequence[LogitsProcessor] = (),
 ) -> list[list[int]]:
-    """Token ids of one answer per prompt, up to its end-of-turn token. Every process has to take part."""
+    """Token ids of one answer to each prompt, up to its end-of-turn token. Every process has to take part.
+
+    trainer: one of TRL's with rollouts.
+    """
     batch = trainer.processing_class.pad({"input_ids": prompt_ids}, padding_side="left", return_tensors="pt")
     batch = batch.to(trainer.accelerator.device)
     with (
@@ -64,21 +78,21 @@ def decode(
         without_own_settings(model),
     ):
         output = model.generate(**batch, generation_config=generation, logits_processor=LogitsProcessorList(processors))
-    return [upto_end(answer, trainer.eos_token_ids) for answer in output[:, batch["input_ids"].shape[1] :].tolist()]
+    return [cut_at_end(answer, trainer.eos_token_ids) for answer in output[:, batch["input_ids"].shape[1] :].tolist()]
 
 
-def greedy(trainer: GRPOTrainer) -> GenerationConfig:
+def greedy(trainer: Trainer) -> GenerationConfig:
     """As in training, but the most probable token."""
     return GenerationConfig(
         max_new_tokens=trainer.max_completion_length,
         do_sample=False,
         eos_token_id=trainer.eos_token_ids,
         pad_token_id=trainer.processing_class.pad_token_id,
-        suppress_tokens=trainer.unknown_tokens(),
+        suppress_tokens=unknown_tokens(trainer),
     )
 
 
-def upto_end(answer: list[int], ends: Sequence[int]) -> list[int]:
+def cut_at_end(answer: list[int], ends: Sequence[int]) -> list[int]:
     """An answer's tokens without the padding that follows its end token."""
-    length = next((place + 1 for place, token in enumerate(answer) if token in ends), len(answer))
+    length = next((index + 1 for index, token in enumerate(answer) if token in ends), len(answer))
     return answer[:length]

@@ -11,63 +11,51 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from gr2 import metrics
+from gr2.files.slates import Slate
 
 INVALID = -1.0
 
 
-def target_rank(order: Sequence[str], candidates: Sequence[str], labels: Sequence[float]) -> int:
-    """Rank, from 1, that `order` gives to the first relevant candidate; ValueError if none is relevant."""
-    target = next((item for item, label in zip(candidates, labels, strict=True) if label > 0), None)
-    if target is None:
-        raise ValueError("no candidate is relevant; leave such slates out when training")
+def target_rank(order: Sequence[str], slate: Slate) -> int:
+    """Rank, from 1, that `order` gives to the first relevant candidate of the input; ValueError if none is relevant."""
+    target = slate.candidates[slate.first_relevant(slate.candidates)]
     return list(order).index(target) + 1
 
 
-def rank_gain(ranking: Sequence[str], candidates: Sequence[str], labels: Sequence[float]) -> float:
+def rank_gain(ranking: Sequence[str], slate: Slate) -> float:
     """R_rank, in (-1, 1): how far the target moved up, in units of the list's length."""
-    before = target_rank(candidates, candidates, labels)
-    return (before - target_rank(ranking, candidates, labels)) / len(candidates)
+    return (target_rank(slate.candidates, slate) - target_rank(ranking, slate)) / len(slate.candidates)
 
 
-def gr2_conditional(
-    ranking: Sequence[str] | None, candidates: Sequence[str], labels: Sequence[float], alpha: float = 0.2
-) -> float:
+def gr2_conditional(ranking: Sequence[str] | None, slate: Slate, alpha: float = 0.2) -> float:
     """GR2's conditional reward: R_rank + alpha if the target was promoted, or was first and stays first; else R_rank.
 
     Copying an input order whose target is not first earns 0, never the bonus.
     """
     if ranking is None:
         return INVALID
-    before, after = (target_rank(order, candidates, labels) for order in (candidates, ranking))
+    before, after = target_rank(slate.candidates, slate), target_rank(ranking, slate)
     earned = after < before or after == before == 1
-    return (before - after) / len(candidates) + (alpha if earned else 0.0)
+    return (before - after) / len(slate.candidates) + (alpha if earned else 0.0)
 
 
-def gr2_naive(
-    ranking: Sequence[str] | None, candidates: Sequence[str], labels: Sequence[float], alpha: float = 0.2
-) -> float:
+def gr2_naive(ranking: Sequence[str] | None, slate: Slate, alpha: float = 0.2) -> float:
     """The plain sum R_rank + alpha R_fmt: copying the input order earns alpha without risk. Here to show the hack."""
-    return INVALID if ranking is None else rank_gain(ranking, candidates, labels) + alpha
+    return INVALID if ranking is None else rank_gain(ranking, slate) + alpha
 
 
-def auc(ranking: Sequence[str] | None, candidates: Sequence[str], labels: Sequence[float], alpha: float = 0.2) -> float:
+def auc(ranking: Sequence[str] | None, slate: Slate, alpha: float = 0.2) -> float:
     """R_AUC, the share of (relevant, not relevant) pairs in the right order, under the de-hacked rule."""
-    return dehacked(_auc, ranking, candidates, labels, alpha)
+    return dehacked(_auc, ranking, slate, alpha)
 
 
-def ndcg(
-    ranking: Sequence[str] | None, candidates: Sequence[str], labels: Sequence[float], alpha: float = 0.2
-) -> float:
+def ndcg(ranking: Sequence[str] | None, slate: Slate, alpha: float = 0.2) -> float:
     """R_NDCG over the whole list, grades are gains, under the de-hacked rule."""
-    return dehacked(_ndcg, ranking, candidates, labels, alpha)
+    return dehacked(_ndcg, ranking, slate, alpha)
 
 
 def dehacked(
-    measure: Callable[[Sequence[float]], float],
-    ranking: Sequence[str] | None,
-    candidates: Sequence[str],
-    labels: Sequence[float],
-    alpha: float,
+    measure: Callable[[Sequence[float]], float], ranking: Sequence[str] | None, slate: Slate, alpha: float
 ) -> float:
     """The Technical Report's rule (2606.31984): R_rank + alpha, but a copy of an input with AUC < 1 gets alpha alone.
 
@@ -75,12 +63,11 @@ def dehacked(
     """
     if ranking is None:
         return INVALID
-    if not has_pairs(labels):
-        raise ValueError("no pair of a relevant and another candidate; leave such slates out when training")
-    if list(ranking) == list(candidates) and _auc(labels) < 1:
+    if not has_pairs(slate.labels):
+        raise ValueError(f"slate_id '{slate.slate_id}': no pair of a relevant and another candidate")
+    if list(ranking) == slate.candidates and _auc(slate.labels) < 1:
         return alpha
-    grade = dict(zip(candidates, labels, strict=True))
-    return measure([grade[item] for item in ranking]) + alpha
+    return measure([slate.grades[item] for item in ranking]) + alpha
 
 
 def has_pairs(labels: Sequence[float]) -> bool:

@@ -3,7 +3,6 @@
 No stage's module is imported; what a command declares is read from its source.
 """
 
-import difflib
 import fnmatch
 import itertools
 import re
@@ -14,6 +13,7 @@ from typing import Any
 
 from gr2.errors import InputError
 from gr2.options.libraries import INPUTS
+from gr2.options.parse import refuse_unknown
 from gr2.options.words import mapping_options, read_words
 from gr2.runner.declarations import Command, Option, read_command
 from gr2.runner.recipe import find_recipe, read_recipe, without_null
@@ -68,7 +68,10 @@ def read_plan(path: Path, changes: dict[str, dict] | None = None) -> list[Stage]
             defaults = {name: value for name, value in recipe["defaults"].items() if name in declared.options}
             used |= set(defaults)
             given = defaults | (recipe["training"] if declared.trains else {}) | own
-            refuse_unknown(command, given, declared)
+            if "output_dir" in given:
+                raise InputError("output_dir: expected none; a stage writes to the recipe's folder and its own id")
+            if not declared.trains:  # the options of libraries are known once they are imported
+                refuse_unknown(command, given, declared.options)
             options = {"output_dir": [str(Path(recipe["folder"]) / stage_id)]}
             options |= {
                 name: [word for value in values for word in resolve(value, name, declared, stage_id, ids, stages)]
@@ -117,16 +120,6 @@ def command_of(stage_id: str, given: str | None) -> str:
     if command is None:
         raise InputError("expected `stage: COMMAND` among its options, since its id is no command")
     return command
-
-
-def refuse_unknown(command: str, given: dict, declared: Command) -> None:
-    """InputError for an option that the command does not have; those of libraries are known once it is imported."""
-    if "output_dir" in given:
-        raise InputError("output_dir: expected none; a stage of a recipe writes to the recipe's folder and its own id")
-    for name in given.keys() - declared.options.keys():
-        if not declared.trains:
-            near = difflib.get_close_matches(name, declared.options, n=1)
-            raise InputError(f"{command}: unknown key '{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
 
 
 def resolve(word: str, name: str, declared: Command, own: str, ids: list[str], stages: list[Stage]) -> list[str]:

@@ -2,7 +2,7 @@
 
 One grammar serves two engines: vLLM takes it as a structured-output setting, transformers' `generate` through
 `GrammarProcessor`. Above MOST_CHOICES both forbid repeated IDs beside the grammar (gr2/samplers/no_repeats.py).
-The model still orders the list by its own probabilities; it can only not write anything else.
+The model orders the list by its own probabilities, but can write nothing else.
 """
 
 import json
@@ -16,9 +16,9 @@ def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
     """An llguidance grammar for an object schema with two keywords that no engine knows.
 
     An array with `uniqueItems` is a permutation of its enum: a grammar rule may carry a bit set (llguidance,
-    docs/parametric.md), here the choices already written. A list of more than MOST_CHOICES has the right length, and may
-    repeat. A string with `cites` is any text in which only those semantic
-    IDs occur. IDs are written in their own tokens where `vocabulary` (added token -> id) has them, and as text elsewhere.
+    docs/parametric.md), here of the choices already written. A list of more than MOST_CHOICES has the right length, but
+    may repeat choices. A string with `cites` is any text in which only those semantic IDs occur. IDs are written in
+    their tokens where `vocabulary` (added token -> id) has them, else as text.
     """
     fields, rules = [], []
     for name, value in schema["properties"].items():
@@ -30,14 +30,14 @@ def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
         fields.append(f'{key} "[" {name} "]"')
         choices = [json.dumps(choice) for choice in value["items"]["enum"]]
         if len(choices) > MOST_CHOICES:
-            first = " | ".join(spelled(choice, vocabulary) for choice in choices)
-            later = " | ".join(spelled(", " + choice, vocabulary) for choice in choices)
-            rules += [f"{name}: {name}_first {name}_later{{{len(choices) - 1}}}", f"{name}_first: {first}",
-                      f"{name}_later: {later}"]  # fmt: skip
+            first = " | ".join(spell(choice, vocabulary) for choice in choices)
+            later = " | ".join(spell(", " + choice, vocabulary) for choice in choices)
+            rules.append(f"{name}: {name}_first {name}_later{{{len(choices) - 1}}}")
+            rules += [f"{name}_first: {first}", f"{name}_later: {later}"]
             continue
-        first = [f"{spelled(choice, vocabulary)} {name}_rest::{1 << bit:#x}" for bit, choice in enumerate(choices)]
+        first = [f"{spell(choice, vocabulary)} {name}_rest::{1 << bit:#x}" for bit, choice in enumerate(choices)]
         later = [
-            f"{spelled(', ' + choice, vocabulary)} {name}_rest::set_bit({bit}) %if bit_clear({bit})"
+            f"{spell(', ' + choice, vocabulary)} {name}_rest::set_bit({bit}) %if bit_clear({bit})"
             for bit, choice in enumerate(choices)
         ]
         done = f'"" %if is_ones([0:{len(choices)}])'
@@ -46,17 +46,17 @@ def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
 
 
 def free_text(name: str, value: dict, vocabulary: dict[str, int]) -> list[str]:
-    """The rules of a property that is no permutation; a plain JSON schema's strings may not hold the tokens of IDs."""
+    """The rules of a property that is no permutation; strings of a plain JSON schema may not hold the tokens of IDs."""
     if BEGIN not in vocabulary or "cites" not in value:
         return [f"{name}: %json {json.dumps({key: kept for key, kept in value.items() if key != 'cites'})}"]
     return [
         f'{name}: "\\"" (TEXT | cited)+ "\\""',
         r'TEXT: /([^"\\\x00-\x1f]|\\["\\\/bfnrt])+/',
-        "cited: " + " | ".join(spelled(sid, vocabulary) for sid in value["cites"]),
+        "cited: " + " | ".join(spell(sid, vocabulary) for sid in value["cites"]),
     ]
 
 
-def spelled(text: str, vocabulary: dict[str, int]) -> str:
+def spell(text: str, vocabulary: dict[str, int]) -> str:
     """Text as grammar symbols: the tokens of semantic IDs by name where they are tokens, quoted text for the rest."""
     pieces = TOKEN.split(text) if all(token in vocabulary for token in TOKEN.findall(text)) else [text]
     return " ".join(piece if piece in vocabulary else json.dumps(piece) for piece in pieces if piece)
@@ -64,11 +64,11 @@ def spelled(text: str, vocabulary: dict[str, int]) -> str:
 
 def plain_json(schema: dict) -> dict:
     """The schema without our two keywords, for engines that know plain JSON schemas: an item may then be repeated."""
-    properties = schema["properties"].items()
-    relaxed = {
-        name: {k: v for k, v in value.items() if k not in ("uniqueItems", "cites")} for name, value in properties
-    }
-    return schema | {"properties": relaxed}
+
+    def relax(value: dict) -> dict:
+        return {key: kept for key, kept in value.items() if key not in ("uniqueItems", "cites")}
+
+    return schema | {"properties": {name: relax(value) for name, value in schema["properties"].items()}}
 
 
 def has_grammar(schema: dict) -> bool:

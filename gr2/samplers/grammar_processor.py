@@ -8,11 +8,11 @@ import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from gr2.samplers.grammar import has_grammar, permutation_grammar, plain_json
-from gr2.samplers.no_repeats import repeats, watched
+from gr2.samplers.no_repeats import find_repeats, long_lists
 
 
 class GrammarProcessor(LogitsProcessor):
-    """Admits, row by row, the tokens that keep each answer within its own schema; a new one for every `generate`.
+    """Admits, row by row, the tokens that keep an answer within its schema; made for one call of `generate`.
 
     `masks` keeps what was admitted, one int32 [batch, words] a step (see `unpacked`).
     Raises ValueError for a token that the grammar does not admit (another processor or a beam search is in the way).
@@ -33,7 +33,7 @@ class GrammarProcessor(LogitsProcessor):
         grammars = [grammar(schema) for schema in schemas]
         compiled = {text: LLMatcher(wrapped, text) for text in dict.fromkeys(grammars)}  # a group shares its slate's
         self.matchers = [compiled[text].deep_copy() for text in grammars]
-        self.lists = [watched(schema) for schema in schemas]
+        self.lists = [long_lists(schema) for schema in schemas]
         self.text_of = functools.cache(lambda token: wrapped.decode_str([token]))
         self.executor = LLExecutor()
         self.shape = get_bitmask_shape(len(schemas), wrapped.vocab_size)
@@ -41,7 +41,7 @@ class GrammarProcessor(LogitsProcessor):
         self.masks: list[np.ndarray] = []
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """input_ids [batch, length], scores [batch, vocabulary] -> scores with -inf for what is not admitted."""
+        """input_ids [batch, length], scores [batch, vocabulary] -> scores, -inf for tokens that are not admitted."""
         from llguidance.numpy import fill_next_token_bitmask_par
 
         if self.masks:
@@ -61,7 +61,7 @@ class GrammarProcessor(LogitsProcessor):
                 mask[row, self.end // 32] = 1 << self.end % 32
             elif self.lists[row]:
                 bits = np.unpackbits(mask[row].view(np.uint8), bitorder="little")
-                bits[repeats(self.lists[row], bits.nonzero()[0], self.text_of)] = 0
+                bits[find_repeats(self.lists[row], bits.nonzero()[0], self.text_of)] = 0
                 mask[row] = np.packbits(bits, bitorder="little").view(np.int32)
         self.masks.append(mask)
         admitted = unpacked(torch.from_numpy(mask).to(scores.device), scores.shape[-1])

@@ -1,4 +1,4 @@
-"""Uniqueness in a list of more choices than a grammar can count: what is still unused, read from the answer as it is written."""
+"""Unique choices in a list too long for a grammar to count: the unused ones are known from the answer so far."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from gr2.samplers.grammar import MOST_CHOICES
 class NoRepeats:
     """Follows an answer up to its list `name` and through it. `choices` are texts without quotes.
 
-    There are no dead ends: a text that is admitted is the start of a choice that has not been written yet.
+    There are no dead ends: every admitted text is the start of an unused choice.
     """
 
     def __init__(self, name: str, choices: Iterable[str]):
@@ -24,7 +24,7 @@ class NoRepeats:
         self.partial: str | None = None  # the start of the choice that is being written
 
     def watches(self) -> bool:
-        """Whether what comes next may belong to the list."""
+        """Whether the next text may belong to the list."""
         return self.opened or self.key in self.head
 
     def write(self, text: str) -> None:
@@ -60,21 +60,15 @@ class NoRepeats:
         return partial, used
 
 
-def watched(schema: dict) -> list[NoRepeats]:
-    """One for each list of the schema whose uniqueness its grammar leaves open."""
-    lists = {name: value for name, value in schema["properties"].items() if value.get("uniqueItems")}
-    return [
-        NoRepeats(name, value["items"]["enum"])
-        for name, value in lists.items()
-        if len(value["items"]["enum"]) > MOST_CHOICES
-    ]
+def long_lists(schema: dict) -> list[NoRepeats]:
+    """One for each list of the schema that is too long for its grammar to keep unique."""
+    lists = {name: value["items"]["enum"] for name, value in schema["properties"].items() if value.get("uniqueItems")}
+    return [NoRepeats(name, choices) for name, choices in lists.items() if len(choices) > MOST_CHOICES]
 
 
-def repeats(lists: list[NoRepeats], tokens: np.ndarray, text_of: Callable[[int], str]) -> list[int]:
+def find_repeats(lists: list[NoRepeats], tokens: np.ndarray, text_of: Callable[[int], str]) -> list[int]:
     """Those of the admitted `tokens` [n] that would repeat a choice."""
     watching = [one for one in lists if one.watches()]
-    return (
-        [token for token in tokens.tolist() if not all(one.admits(text_of(token)) for one in watching)]
-        if watching
-        else []
-    )
+    if not watching:
+        return []
+    return [token for token in tokens.tolist() if not all(one.admits(text_of(token)) for one in watching)]

@@ -1,99 +1,86 @@
-"""Samples from servers that speak OpenAI's chat completions: a teacher too large for this machine, or several of it."""
+"""Samples from a server that speaks OpenAI's chat completions: a teacher too large for this machine."""
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from gr2.errors import InputError, ServiceError
 from gr2.masking import mask
 from gr2.samplers.base import Answered, Request, Sample, Sampler, Take
 from gr2.samplers.grammar import plain_json
-from gr2.samplers.openai_answers import UnusableAnswer, read_completion, retry_after, shorten, what_went_wrong
+from gr2.samplers.openai_answers import UnusableAnswer, describe_failure, read_completion, retry_after, shorten
 
-RETRIES = 5  # of a request at its server, after .5, 1, 2, 4 and 8 s; one that ran out of time is asked once more
+RETRIES = 5  # of a request, after .5, 1, 2, 4 and 8 s; one that ran out of time is sent once more
 
 
 class OpenaiSampler(Sampler):
-    """Bounded concurrency at each server, `deadline` seconds for each answer, whole. The key is OPENAI_API_KEY.
+    """`concurrency` requests in flight, `deadline` seconds for each whole answer. The key is OPENAI_API_KEY.
 
-    Status 408, 409, 429 and 5xx, lost connections, and answers that are no chat completion are tried again; `Retry-After`
-    is followed for `longest_wait` seconds a request, all its waits together. A server that still fails is left out, and
-    its requests go to the others. After every `notice` seconds without an answer the run says what it waits for.
+    Status 408, 409, 429 and 5xx, lost connections and answers that are no chat completion are tried again. Retry-After
+    is followed, for `longest_wait` seconds a request in all. After every `notice` seconds without an answer the run
+    says what it waits for. For several servers give a router's URL.
     """
 
-    def __init__(self, model: str, base_url: Sequence[str], concurrency: int, deadline: float):
+    def __init__(self, model: str, base_url: str | None, concurrency: int, deadline: float):
         try:
             import openai  # noqa: F401
         except ImportError:
             raise InputError("engine openai: the client is not installed: pip install gr2[openai]") from None
         self.model = model
-        self.urls = list(base_url) or [None]  # None: OPENAI_BASE_URL, or OpenAI's own
+        self.base_url = base_url  # None: OPENAI_BASE_URL, or OpenAI's own
         self.concurrency = concurrency
         self.deadline = deadline
         self.pause = 0.5  # before the first retry, and at least for a Retry-After
         self.longest_wait = 300.0
         self.notice = 60.0
-        self.trouble = ""  # the last failure, of any server
+        self.trouble = ""  # the last failure
 
     def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
-        """See `Sampler.stream`; whether a seed is honoured is the server's affair.
+        """See `Sampler.stream`; whether a seed is honoured is up to the server.
 
-        ServiceError when no server is left, InputError when one refuses a request (status 4xx); what was answered by
-        then has been yielded.
+        InputError when it refuses a request (status 4xx). ServiceError when a request fails for good: nothing more is
+        sent, but what is in flight is waited for. What was answered has been yielded by then.
         """
         settings = {"model": self.model, "top_p": top_p, "max_tokens": max_tokens}
-        tasks: dict[asyncio.Task, tuple[object, Request]] = {}
+        tasks: dict[asyncio.Task, Request] = {}
+        failure: ServiceError | None = None
         with asyncio.Runner() as runner:
-            servers = [self.connect(url) for url in self.urls]
-            free = dict.fromkeys(servers, self.concurrency)  # of the servers that work
-            again: list[Request] = []
+            server = self.connect()
             try:
                 while True:
-                    room = sum(free.values())
-                    requests, again = again[:room], again[room:]
-                    for request in requests + take(room - len(requests)):
-                        server = max(free, key=free.get)
-                        free[server] -= 1
-                        tasks[runner.get_loop().create_task(self.ask(server, request, settings))] = server, request
-                    if not tasks and again:
-                        raise ServiceError(
-                            f"no server is left that answers; the same command goes on from here. The last to fail: {self.trouble}"
-                        )
+                    for request in [] if failure else take(self.concurrency - len(tasks)):
+                        tasks[runner.get_loop().create_task(self.ask(server, request, settings))] = request
                     if not tasks:
-                        return
+                        break
                     done = runner.run(first_done(tasks, self.notice))
                     if not done:
                         self.say_waiting(len(tasks))
-                    outcomes = [(*tasks.pop(task), task.result()) for task in done]
-                    for server, request, outcome in outcomes:
-                        if isinstance(outcome, ServiceError):
-                            again.append(request)
-                            self.trouble = str(outcome)
-                            if free.pop(server, None) is not None:
-                                left = f"{len(free)} of {len(servers)} servers left"
-                                print(f"gr2: left out {outcome}, {left}", flush=True)
-                        elif server in free:
-                            free[server] += 1
-                    answered = [(asked, outcome) for _, asked, outcome in outcomes if isinstance(outcome, Sample)]
+                    outcomes = [(tasks.pop(task), task.result()) for task in done]
+                    answered = [(request, outcome) for request, outcome in outcomes if isinstance(outcome, Sample)]
                     if answered:
                         yield answered
-                    for refused in [outcome for *_, outcome in outcomes if isinstance(outcome, InputError)]:
-                        raise refused
+                    for _, outcome in outcomes:
+                        if isinstance(outcome, InputError):
+                            raise outcome
+                        if isinstance(outcome, ServiceError):
+                            failure = outcome
             finally:
-                runner.run(close(servers, list(tasks)))
+                runner.run(close(server, list(tasks)))
+        if failure:
+            raise ServiceError(f"the server failed: {failure}; the same command goes on from here")
 
-    def connect(self, url: str | None):
+    def connect(self):
         import openai
 
         timeout = openai.Timeout(self.deadline, connect=min(30.0, self.deadline))
         key = os.environ.get("OPENAI_API_KEY", "EMPTY")
-        return openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=timeout)
+        return openai.AsyncOpenAI(base_url=self.base_url, api_key=key, max_retries=0, timeout=timeout)
 
     async def ask(self, server, request: Request, settings: dict) -> Sample | InputError | ServiceError:
-        """The answer to a request, or the error, given back so that a task that nobody waits for raises nothing."""
+        """The answer to a request, or the error, returned so that a task that nobody waits for raises nothing."""
         import openai
 
-        sampling = {"seed": request.seed, "temperature": request.temperature} | _response_format(request.schema)
+        sampling = {"seed": request.seed, "temperature": request.temperature} | response_format(request.schema)
         where = f"{mask(str(server.base_url))} (request {request.key})"
         failed = timeouts = 0
         waited = 0.0
@@ -105,19 +92,19 @@ class OpenaiSampler(Sampler):
                     answer = await create(messages=request.messages, **settings, **sampling)
                 return read_completion(answer.text)
             except openai.APIStatusError as error:
-                said = f"status {error.status_code}, {what_went_wrong(error.response.text)}"
+                problem = f"status {error.status_code}, {describe_failure(error.response.text)}"
                 if error.status_code not in (408, 409, 429) and error.status_code < 500:
                     # A prompt longer than the context arrives here too: as the server's sentence about it.
-                    return InputError(f"{where} refused: {said}")
+                    return InputError(f"{where} refused: {problem}")
                 wait = retry_after(error.response.headers)
             except UnusableAnswer as error:
-                said = str(error)
+                problem = str(error)
             except TimeoutError:
                 timeouts += 1
-                said = f"no whole answer within {self.deadline:g} s"
+                problem = f"no whole answer within {self.deadline:g} s"
             except openai.APIError as error:
-                said = mask(shorten(f"{error.message} {error.__cause__ or ''}".strip()))
-            self.trouble = f"{where}: {said}"
+                problem = mask(shorten(f"{error.message} {error.__cause__ or ''}".strip()))
+            self.trouble = f"{where}: {problem}"
             if wait is None:
                 failed += 1
                 if failed > RETRIES or timeouts > 1:
@@ -127,8 +114,8 @@ class OpenaiSampler(Sampler):
                 wait = max(wait, self.pause)
                 waited += wait
                 if waited > self.longest_wait:
-                    return ServiceError(f"{self.trouble}; it asks to wait {wait:.4g} s, and a request waits at most "
-                                        f"{self.longest_wait:g} s in all")  # fmt: skip
+                    limit = f"a request waits at most {self.longest_wait:g} s in all"
+                    return ServiceError(f"{self.trouble}; it asks to wait {wait:.4g} s, and {limit}")
                 await asyncio.sleep(wait)
 
     def say_waiting(self, count: int) -> None:
@@ -141,16 +128,15 @@ async def first_done(tasks: dict, seconds: float) -> set[asyncio.Task]:
     return done
 
 
-async def close(servers: list, tasks: list[asyncio.Task]) -> None:
+async def close(server, tasks: list[asyncio.Task]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    for server in servers:
-        await server.close()
+    await server.close()
 
 
-def _response_format(schema: dict | None) -> dict:
-    """JSON-schema decoding."""
+def response_format(schema: dict | None) -> dict:
+    """The setting that asks for decoding under a JSON schema."""
     if schema is None:
         return {}
     answer = {"name": "answer", "strict": True, "schema": plain_json(schema)}

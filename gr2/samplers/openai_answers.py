@@ -1,4 +1,4 @@
-"""What a server says, read strictly: the client takes whatever comes under HTTP 200 for an answer."""
+"""Reads a server's answers strictly: the client library takes whatever comes under HTTP 200 for one."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from gr2.masking import mask
 from gr2.samplers.base import Sample
 
 LENGTH = ("length", "max_tokens")  # `finish_reason` of an answer that was cut off at max_tokens
-BROKEN_OFF = ("abort", "error", "cancelled")  # and of one that the server did not finish
+BROKEN_OFF = ("abort", "error", "cancelled")  # of one that the server did not finish
 
 
 class UnusableAnswer(Exception):
@@ -33,37 +33,37 @@ def read_completion(body: str) -> Sample:
     if not isinstance(message, dict):
         raise UnusableAnswer(f"expected choices with a message, found '{mask(shorten(body))}'")
     usage = answer["usage"] if isinstance(answer.get("usage"), dict) else {}
-    tokens = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
-    text, refusal, ended = message.get("content"), message.get("refusal"), choice.get("finish_reason")
-    if ended == "content_filter":
+    tokens = token_count(usage.get("prompt_tokens")), token_count(usage.get("completion_tokens"))
+    text, refusal, finished = message.get("content"), message.get("refusal"), choice.get("finish_reason")
+    if finished == "content_filter":
         return Sample(text if isinstance(text, str) else "", "content_filter", *tokens)
     if text is None and refusal and isinstance(refusal, str):
         return Sample(refusal, "refusal", *tokens)
-    if text is None and (ended in LENGTH or message.get("reasoning_content") or message.get("reasoning")):
+    if text is None and (finished in LENGTH or message.get("reasoning_content") or message.get("reasoning")):
         text = ""
-    if not isinstance(text, str) or ended in BROKEN_OFF:
+    if not isinstance(text, str) or finished in BROKEN_OFF:
         raise UnusableAnswer(f"expected a message with text, found '{shorten(json.dumps(choice))}'")
-    return Sample(text, "length" if ended in LENGTH else "stop", *tokens)
+    return Sample(text, "length" if finished in LENGTH else "stop", *tokens)
 
 
-def count(value: object) -> int:
+def token_count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds that a server asks to wait: `Retry-After` is a number or an HTTP date. None where it says nothing."""
-    said = headers.get("retry-after", "")
+    value = headers.get("retry-after", "")
     try:
-        seconds = float(said)
+        seconds = float(value)
     except ValueError:
         try:
-            seconds = (parsedate_to_datetime(said).replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
+            seconds = (parsedate_to_datetime(value).replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
         except ValueError:
             return None
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
-def what_went_wrong(body: str) -> str:
+def describe_failure(body: str) -> str:
     """The message of an answer with an error status, or what came instead."""
     try:
         error = json.loads(body)["error"]

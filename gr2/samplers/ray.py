@@ -1,7 +1,7 @@
 """Samples on many machines: Ray Data maps batches of requests over workers that hold a vLLM or transformers sampler.
 
-On a cluster (RAY_ADDRESS) every node needs gr2 and sees the model under the same name or path. Ray Data
-restarts its workers, which load the model again, for every round of retries in gr2 traces.
+On a cluster (RAY_ADDRESS) every node needs gr2 and sees the model under the same name or path. Ray Data restarts its
+workers, which then load the model again, for every round of retries.
 """
 
 import json
@@ -11,53 +11,47 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from gr2.errors import InputError, ServiceError
-from gr2.samplers.base import Answered, Request, Sample, Sampler, Take, open_sampler
+from gr2.ray_cluster import start
+from gr2.samplers.base import Answered, Request, Sample, Sampler, Take
 
 if TYPE_CHECKING:
     from ray.exceptions import RayError
 
-RAY_ENGINES = ("vllm", "transformers")
-RESTARTS = 3  # of a worker that dies, by Ray, which would otherwise start it for ever
+RESTARTS = 3  # of a worker that dies, by Ray, which would otherwise restart it for ever
 
 
 class RaySampler(Sampler):
-    """`workers` processes; each answers `batch_size` requests at a time."""
+    """`workers` processes, each with `sampler(**model)`; each answers `batch_size` requests at a time."""
 
-    def __init__(
-        self,
-        model: str,
-        max_model_len: int | None,
-        batch_size: int,
-        engine: str,
-        workers: int,
-        gpus_per_worker: float,
-    ):
-        from gr2.semantic_ids import shards
-
-        if engine not in RAY_ENGINES:
-            raise InputError(f"ray_engine '{engine}': expected one of {', '.join(RAY_ENGINES)}")
-        shards.start()
-        self.worker = {"engine": engine, "model": model, "max_model_len": max_model_len, "batch_size": batch_size}
+    def __init__(self, sampler: type[Sampler], model: dict, batch_size: int, workers: int, gpus_per_worker: float):
+        start()
+        self.sampler, self.model = sampler, model
         self.batch_size = batch_size
         self.workers = workers
         self.gpus_per_worker = gpus_per_worker
 
     def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
-        """See `Sampler.stream`; the batches are cut here, so that what is in one does not hang on Ray's scheduling.
+        """See `Sampler.stream`; the batches are cut here, so that what is in one does not depend on Ray's scheduling.
 
-        ServiceError where a worker fails or dies more than `RESTARTS` times; what was answered by then has been yielded.
+        ServiceError where a worker fails or dies more than `RESTARTS` times, after the answers so far.
         """
         import ray.data
         from ray.exceptions import RayError
 
         while requests := take(sys.maxsize):
-            batches = [requests[at : at + self.batch_size] for at in range(0, len(requests), self.batch_size)]
+            starts = range(0, len(requests), self.batch_size)
+            batches = [requests[start : start + self.batch_size] for start in starts]
             answers = ray.data.from_items(
                 [{"requests": json.dumps([asdict(request) for request in batch])} for batch in batches],
                 override_num_blocks=len(batches),
             ).map_batches(
                 Worker,
-                fn_constructor_kwargs=self.worker | {"top_p": top_p, "max_tokens": max_tokens},
+                fn_constructor_kwargs={
+                    "sampler": self.sampler,
+                    "model": self.model,
+                    "top_p": top_p,
+                    "max_tokens": max_tokens,
+                },
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=self.workers),
                 num_cpus=0,  # else as many workers as cores would leave none for Ray's other tasks
@@ -67,13 +61,13 @@ class RaySampler(Sampler):
             )
             try:
                 for row in answers.iter_rows():
-                    yield [(Request(**asked), Sample(**answer)) for asked, answer in json.loads(row["answers"])]
+                    yield [(Request(**request), Sample(**sample)) for request, sample in json.loads(row["answers"])]
             except RayError as error:
                 raise complaint(error) from None
 
 
 def complaint(error: "RayError") -> InputError | ServiceError:
-    """A worker's own complaint about its input, or that it failed: the first line, since Ray adds traces and retries."""
+    """A worker's complaint about its input, or that it failed: the first line, since Ray adds traces and retries."""
     from ray.exceptions import RayTaskError
 
     cause = error.cause if isinstance(error, RayTaskError) else error
@@ -86,13 +80,14 @@ def complaint(error: "RayError") -> InputError | ServiceError:
 class Worker:
     """A Ray worker: loads the model once, then answers one batch of requests a row."""
 
-    def __init__(self, engine: str, model: str, max_model_len: int | None, batch_size: int, **settings):
-        self.sampler = open_sampler(engine, model, max_model_len=max_model_len, batch_size=batch_size, progress=False)
-        self.settings = settings  # top_p, max_tokens
+    def __init__(self, sampler: type[Sampler], model: dict, top_p: float, max_tokens: int):
+        self.sampler = sampler(**model)
+        self.top_p, self.max_tokens = top_p, max_tokens
 
     def __call__(self, rows: dict) -> dict:
         return {"answers": [self.answer(json.loads(batch)) for batch in rows["requests"]]}
 
     def answer(self, batch: list[dict]) -> str:
-        answered = self.sampler.answer([Request(**request) for request in batch], **self.settings)
+        requests = [Request(**request) for request in batch]
+        answered = self.sampler.answer(requests, top_p=self.top_p, max_tokens=self.max_tokens)
         return json.dumps([(asdict(request), asdict(sample)) for request, sample in answered])

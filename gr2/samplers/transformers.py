@@ -1,5 +1,6 @@
-"""Samples with transformers' `generate`, in left-padded batches: the fastest engine for models of a few million
-parameters on a CPU, and it needs nothing installed beside transformers.
+"""Samples with transformers' `generate`, in left-padded batches.
+
+On a CPU the fastest engine for models of a few million parameters; it needs nothing installed beside transformers.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ COLDEST = 1e-5  # the temperature of a greedy request in a batch that samples
 
 
 class TransformersSampler(Sampler):
-    """Runs on the first CUDA device where there is one. The model's weights keep the type that they were saved in."""
+    """Runs on the first CUDA device, if any. The weights keep the type in which they were saved."""
 
     def __init__(self, name_or_path: str, max_model_len: int | None, batch_size: int):
         import torch
@@ -22,7 +23,7 @@ class TransformersSampler(Sampler):
         folder = resolve(name_or_path)
         self.tokenizer = load_tokenizer(folder)
         self.model = load_model(folder, dtype="auto").to("cuda" if torch.cuda.is_available() else "cpu").eval()
-        # `generate` fills what its config leaves open from the model's: an empty one leaves nothing to be filled in.
+        # `generate` fills what its config leaves open from the model's: from an empty one it takes nothing.
         self.model.generation_config = GenerationConfig()
         self.stop_ids = stop_token_ids(folder, self.tokenizer)
         self.not_words = not_words(self.tokenizer, self.model.get_input_embeddings().num_embeddings)
@@ -52,13 +53,11 @@ class TransformersSampler(Sampler):
             pad_token_id=self.tokenizer.pad_token_id,
             suppress_tokens=self.not_words or None,
         )
-        torch.manual_seed(
-            int.from_bytes(hashlib.sha256(repr([request.seed for request in batch]).encode()).digest()[:7])
-        )
+        seeds = repr([request.seed for request in batch]).encode()
+        torch.manual_seed(int.from_bytes(hashlib.sha256(seeds).digest()[:7]))
+        processors = self._processors(batch, sampled)
         with torch.inference_mode():
-            output = self.model.generate(
-                **inputs, generation_config=generation, logits_processor=self._processors(batch, sampled)
-            )
+            output = self.model.generate(**inputs, generation_config=generation, logits_processor=processors)
         return output[:, inputs["input_ids"].shape[1] :].tolist()
 
     def _processors(self, batch: list[Request], sampled: bool) -> list:
@@ -76,8 +75,8 @@ class TransformersSampler(Sampler):
         return processors
 
     def _sample(self, prompt_tokens: int, completion: list[int]) -> Sample:
-        """Cuts a row of `generate` at its first stop token; what follows that is padding."""
-        end = next((place for place, token in enumerate(completion) if token in self.stop_ids), None)
+        """Cuts a row of `generate` at its first stop token; padding follows."""
+        end = next((index for index, token in enumerate(completion) if token in self.stop_ids), None)
         text = self.tokenizer.decode(completion[:end], skip_special_tokens=False)
         tokens = len(completion) if end is None else end + 1
         return Sample(text, "length" if end is None else "stop", prompt_tokens, tokens)

@@ -1,4 +1,4 @@
-"""Samples with vLLM in this process's own engine: the teacher's engine, on CUDA and on a CPU."""
+"""Samples with vLLM, whose engine runs beside this process: the teacher's engine, on CUDA and on a CPU."""
 
 import atexit
 import itertools
@@ -10,7 +10,7 @@ from gr2.language_model.loading import load_tokenizer
 from gr2.packaged import resolve
 from gr2.samplers.base import Answered, Request, Sample, Sampler, Take, not_words, prompt_ids, stop_token_ids
 from gr2.samplers.grammar import MOST_CHOICES, has_grammar, permutation_grammar, plain_json
-from gr2.samplers.no_repeats import watched
+from gr2.samplers.no_repeats import long_lists
 
 NO_REPEATS = "gr2.samplers.vllm_no_repeats:NoRepeatsProcessor"
 
@@ -37,7 +37,7 @@ class VllmSampler(Sampler):
             dtype="bfloat16" if on_cpu else "auto",
             enforce_eager=on_cpu,
             enable_prefix_caching=True,
-            # A prompt cut into chunks rewinds its request's generator, which on a CPU cannot be done.
+            # A prompt cut into chunks rewinds its request's generator, which is impossible on a CPU.
             enable_chunked_prefill=not on_cpu,
             generation_config="vllm",  # nothing from the model's generation_config.json is merged into our settings
             structured_outputs_config={"backend": "guidance"},
@@ -49,10 +49,10 @@ class VllmSampler(Sampler):
         rows = self.llm.llm_engine.model_config.get_vocab_size()
         self.not_words = dict.fromkeys(not_words(self.tokenizer, rows), -100.0)
         self.batch_size = batch_size
-        self.numbers = itertools.count()
+        self.counter = itertools.count()
 
     def close(self) -> None:
-        """Ends the engine's processes and frees their memory; the sampler is of no use afterwards."""
+        """Ends the engine's processes and frees their memory; the sampler cannot be used afterwards."""
         self.llm.llm_engine.engine_core.shutdown(timeout=30)
         atexit.unregister(self.close)
 
@@ -63,12 +63,11 @@ class VllmSampler(Sampler):
         try:
             while True:
                 requests = take(self.batch_size - len(running))
-                for request, prompt in zip(
-                    requests, prompt_ids(self.tokenizer, requests, max_tokens, self.context), strict=True
-                ):
-                    number = str(next(self.numbers))
-                    engine.add_request(number, {"prompt_token_ids": prompt}, self.settings(request, top_p, max_tokens))
-                    running[number] = request
+                prompts = prompt_ids(self.tokenizer, requests, max_tokens, self.context)
+                for request, prompt in zip(requests, prompts, strict=True):
+                    name = str(next(self.counter))
+                    engine.add_request(name, {"prompt_token_ids": prompt}, self.settings(request, top_p, max_tokens))
+                    running[name] = request
                 if not running:
                     return
                 finished = [output for output in engine.step() if output.finished]
@@ -82,10 +81,12 @@ class VllmSampler(Sampler):
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        long = bool(request.schema and watched(request.schema))
+        long = bool(request.schema and long_lists(request.schema))
         if long and not self.counts_long_lists:
-            raise InputError(f"engine vllm: structured lists of more than {MOST_CHOICES} candidates need vLLM's first model runner "
-                             "on a GPU: set VLLM_USE_V2_MODEL_RUNNER=0, or use engine transformers")  # fmt: skip
+            raise InputError(
+                f"--engine vllm: on a GPU structured lists of more than {MOST_CHOICES} candidates need vLLM's first "
+                "model runner: set VLLM_USE_V2_MODEL_RUNNER=0, or use --engine transformers"
+            )
         return SamplingParams(
             temperature=request.temperature,
             top_p=top_p,
@@ -93,7 +94,7 @@ class VllmSampler(Sampler):
             seed=request.seed,
             stop_token_ids=self.stop_ids,
             skip_special_tokens=False,  # semantic IDs survive where a tokenizer holds them as special tokens
-            structured_outputs=structured(request.schema, self.vocabulary) if request.schema else None,
+            structured_outputs=structured_outputs(request.schema, self.vocabulary) if request.schema else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
             logit_bias=self.not_words or None,
             extra_args={"gr2_schema": request.schema} if long else None,
@@ -105,8 +106,8 @@ class VllmSampler(Sampler):
         return Sample(text, completion.finish_reason, len(output.prompt_token_ids), len(completion.token_ids))
 
 
-def structured(schema: dict, vocabulary: dict[str, int]):
-    """vLLM's structured-output setting for a JSON schema; `uniqueItems`, which no backend knows, by a grammar."""
+def structured_outputs(schema: dict, vocabulary: dict[str, int]):
+    """vLLM's setting for a JSON schema; `uniqueItems`, which no backend knows, becomes a grammar."""
     from vllm.sampling_params import StructuredOutputsParams
 
     if has_grammar(schema):

@@ -1,6 +1,6 @@
-"""gr2/samplers/no_repeats.py in vLLM's engine, whose grammars cannot count more than 64 choices either.
+"""gr2/samplers/no_repeats.py as a logits processor of vLLM's engine.
 
-vLLM's first model runner calls it, which runs on CPUs, and on GPUs where VLLM_USE_V2_MODEL_RUNNER is 0.
+Called by vLLM's first model runner: on CPUs, and on GPUs with VLLM_USE_V2_MODEL_RUNNER=0.
 """
 
 import functools
@@ -12,7 +12,7 @@ from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
 
 from gr2.language_model.loading import load_tokenizer
-from gr2.samplers.no_repeats import NoRepeats, repeats, watched
+from gr2.samplers.no_repeats import NoRepeats, find_repeats, long_lists
 
 SCHEMA = "gr2_schema"  # the entry of SamplingParams.extra_args
 
@@ -30,11 +30,11 @@ class NoRepeatsProcessor(AdapterLogitsProcessor):
 
     def new_req_logits_processor(self, params: SamplingParams) -> Callable | None:
         schema = (params.extra_args or {}).get(SCHEMA)
-        return FollowedRequest(watched(schema), self.text_of) if schema else None
+        return FollowedRequest(long_lists(schema), self.text_of) if schema else None
 
 
 class FollowedRequest:
-    """One request: the lists of its answer, and how many of its tokens they have read."""
+    """One request: the lists of its answer, and how many output tokens they have read."""
 
     def __init__(self, lists: list[NoRepeats], text_of: Callable[[int], str]):
         self.lists, self.text_of, self.read = lists, text_of, 0
@@ -47,5 +47,5 @@ class FollowedRequest:
         self.read = len(output_ids)
         if any(one.watches() for one in self.lists):
             admitted = (logits > -torch.inf).nonzero().flatten().cpu().numpy()
-            logits[repeats(self.lists, admitted, self.text_of)] = -torch.inf
+            logits[find_repeats(self.lists, admitted, self.text_of)] = -torch.inf
         return logits

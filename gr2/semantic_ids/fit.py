@@ -7,44 +7,55 @@ import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.columns import require_columns
-from gr2.files.tables import read_interactions
+from gr2.files.interactions import read_interactions
 from gr2.semantic_ids import additive, rkmeans, rqvae_train
 from gr2.semantic_ids.quantizer import Quantizer
-from gr2.stages.sids_options import Training
+from gr2.semantic_ids.settings import QuantizerKind, RQVAESettings
 
 
-def fit(config: Training, items: pl.DataFrame, vectors: np.ndarray) -> Quantizer:
-    """The trained quantizer; vectors: [items, d]. InputError where there are fewer of them than codes."""
-    rows, size = np.arange(len(vectors)), min(len(vectors), config.train_sample or len(vectors))
-    if size < config.codes:
-        raise InputError(f"{config.items}: {size} items to train on are fewer than {config.codes} codes; lower --codes")
-    if size < len(rows):
-        rows = np.sort(np.random.default_rng(config.seed).choice(rows, size, replace=False))
-    shape = (config.levels, config.codes)
-    if config.quantizer == "rqvae":
-        pairs = co_interacted(config, items, rows) if config.contrastive else None
-        model = rqvae_train.train(vectors[rows], *shape, config, config.seed, pairs, checkpoint(config))
-        return Quantizer("rqvae", model.codebooks.detach().numpy(), config.beam, model.network)
-    trainers = {"rkmeans": rkmeans.train, "balanced": rkmeans.train_balanced, "additive": additive.train}
-    codebooks = trainers[config.quantizer](vectors[rows], *shape, config.seed)
-    return Quantizer(config.quantizer, codebooks, config.beam)
+def fit(
+    kind: QuantizerKind,
+    vectors: np.ndarray,
+    levels: int,
+    codes: int,
+    *,
+    beam: int = 1,
+    seed: int = 0,
+    rqvae: RQVAESettings | None = None,
+    pairs: np.ndarray | None = None,
+    checkpoint: Path | None = None,
+) -> Quantizer:
+    """A quantizer trained on vectors [n, d]; InputError where there are fewer vectors than codes.
 
-
-def co_interacted(config: Training, items: pl.DataFrame, rows: np.ndarray) -> np.ndarray:
-    """int64 [p, 2]: places in `rows`, item rows that are trained on, of items that a user took one after the other, both at
-    pretrain positions: later ones would leak.
+    rqvae, pairs, checkpoint: of an RQ-VAE, see `rqvae_train.train`.
     """
-    events = read_interactions(config.interactions, items["item_id"])
-    require_columns(events, config.interactions, ("split", "position"))
-    place = pl.DataFrame({"item_id": items["item_id"][rows], "place": np.arange(len(rows))})
-    past = (
-        events.filter(pl.col("split") == "pretrain").join(place, on="item_id", how="left").sort("user_id", "position")
-    )
-    pairs = past.select("place", pl.col("place").shift(-1).over("user_id").alias("next")).drop_nulls()
+    if len(vectors) < codes:
+        raise InputError(f"--codes {codes}: expected at most {len(vectors)}, the number of items to train on")
+    if kind == "rqvae":
+        model = rqvae_train.train(vectors, levels, codes, rqvae or RQVAESettings(), seed, pairs, checkpoint)
+        return Quantizer(kind, model.codebooks.detach().numpy(), beam, model.network)
+    trainers = {"rkmeans": rkmeans.train, "balanced": rkmeans.train_balanced, "additive": additive.train}
+    return Quantizer(kind, trainers[kind](vectors, levels, codes, seed), beam)
+
+
+def draw_rows(count: int, sample: int | None, seed: int) -> np.ndarray:
+    """`sample` of the rows 0..count-1 (None: all), drawn under the seed, in order."""
+    if sample is None or sample >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, sample, replace=False))
+
+
+def read_pairs(interactions: str, item_ids: pl.Series, rows: np.ndarray) -> np.ndarray:
+    """int64 [p, 2]: pairs of items that a user took one after the other, at pretrain positions: later ones would leak.
+
+    An item is given by its index in `rows`, the rows of the items file that are trained on.
+    """
+    events = read_interactions(interactions, item_ids)
+    require_columns(events, interactions, ("split", "position"))
+    index = pl.DataFrame({"item_id": item_ids[rows], "index": np.arange(len(rows))})
+    past = events.filter(pl.col("split") == "pretrain").join(index, on="item_id", how="left")
+    past = past.sort("user_id", "position")
+    pairs = past.select("index", pl.col("index").shift(-1).over("user_id").alias("next")).drop_nulls()
     if pairs.is_empty():
-        raise InputError(f"{config.interactions}: expected users with two pretrain events, found none")
+        raise InputError(f"{interactions}: expected users with two pretrain events, found none")
     return pairs.to_numpy()
-
-
-def checkpoint(config: Training) -> Path:
-    return Path(config.output_dir) / "checkpoint-rqvae" / "state.safetensors"

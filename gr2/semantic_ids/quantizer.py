@@ -1,10 +1,11 @@
-"""A trained quantizer: vectors -> latents -> codes -> vectors. Every kind is this, they differ in how it was trained.
+"""A trained quantizer: vectors -> latents -> codes -> vectors. The kinds differ in how it was trained.
 
-Codes add up to a latent (`residual`); an RQ-VAE puts a small network around them, for the others a vector is its own latent.
+Codes add up to a latent (`residual`); an RQ-VAE puts a small network around them, otherwise a vector is its own latent.
 """
 
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +19,12 @@ from gr2.errors import InputError
 from gr2.files.artifacts import write_whole
 from gr2.semantic_ids import residual
 
-CHUNK = 8192  # vectors that go through a network at a time
+CHUNK = 8192  # vectors that a network encodes at a time
 
 
 class MLP(nn.Module):
-    """A linear map plus a perceptron that starts at 0: training begins where a linear autoencoder does. Ours; on Beauty a plain
-    perceptron ended at twice the reconstruction error.
+    """A linear map plus a perceptron that starts at 0: training begins as a linear autoencoder's does. Ours; on Beauty
+    a plain perceptron ended at twice the reconstruction error.
     """
 
     def __init__(self, widths: list[int]):
@@ -43,7 +44,7 @@ class MLP(nn.Module):
 class Autoencoder(nn.Module):
     """Vectors [n, width] -> latents [n, latent] -> vectors."""
 
-    def __init__(self, width: int, hidden: list[int], latent: int):
+    def __init__(self, width: int, hidden: Sequence[int], latent: int):
         super().__init__()
         self.encoder = MLP([width, *hidden, latent])
         self.decoder = MLP([latent, *reversed(hidden), width])
@@ -75,11 +76,12 @@ class Quantizer:
         return np.concatenate([residual.encode(self.latents(part), self.codebooks, self.beam) for part in parts])
 
     def decode(self, assigned: np.ndarray) -> np.ndarray:
-        """Vectors [n, width] from codes [n, levels]; further levels only tell items apart and are not looked at."""
+        """Vectors [n, width] from codes [n, levels]; an extra level only tells items apart and is ignored."""
         latents = residual.decode(assigned, self.codebooks)
         return apply(self.network.decoder, latents) if self.network else latents
 
     def save(self, path: str | Path) -> None:
+        """Writes quantizer.safetensors whole."""
         tensors = {"codebooks": torch.from_numpy(self.codebooks)}
         notes = {"kind": self.kind, "beam": self.beam, "hidden": []}
         if self.network:
@@ -91,7 +93,7 @@ class Quantizer:
 
 
 def load(path: str | Path) -> Quantizer:
-    """What `Quantizer.save` wrote; InputError where the file is something else."""
+    """Reads what `Quantizer.save` wrote; InputError for another file."""
     try:
         with safe_open(path, "pt") as file:
             notes = json.loads((file.metadata() or {}).get("quantizer", "{}"))
@@ -99,9 +101,7 @@ def load(path: str | Path) -> Quantizer:
     except (SafetensorError, FileNotFoundError) as error:
         raise InputError(f"{path}: expected a quantizer that `gr2 sids` wrote ({error})") from None
     if not notes or "codebooks" not in tensors:
-        raise InputError(
-            f"{path}: expected a quantizer that `gr2 sids` wrote, found a safetensors file without its notes"
-        )
+        raise InputError(f"{path}: expected a quantizer that `gr2 sids` wrote, found other tensors")
     codebooks, network = tensors.pop("codebooks"), None
     if tensors:
         width = tensors["encoder.linear.weight"].shape[1]

@@ -1,4 +1,4 @@
-"""Codes of residual quantizers: an ID is one code a level, a vector is rebuilt as the sum of its codes.
+"""Codes of residual quantizers: an ID is one code a level, a vector is decoded as the sum of its codes.
 
 Codebooks are float32 [levels, codes, d], vectors [n, d], codes int64 [n, levels].
 """
@@ -14,13 +14,13 @@ def encode(vectors: np.ndarray, codebooks: np.ndarray, beam: int = 1) -> np.ndar
     Distances come from inner products that are computed once, |x - sum e|^2 = |x|^2 + |sum e|^2 - 2 x.sum e, so that a
     step of the search touches no vector of d numbers. Collisions are possible, see `assign`.
     """
-    return np.concatenate([search(vectors[at : at + CHUNK], codebooks, beam)[0][:, 0]
-                           for at in range(0, len(vectors), CHUNK)])  # fmt: skip
+    parts = [vectors[start : start + CHUNK] for start in range(0, len(vectors), CHUNK)]
+    return np.concatenate([search(part, codebooks, beam)[0][:, 0] for part in parts])
 
 
 def search(vectors: np.ndarray, codebooks: np.ndarray, beam: int, kept: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """The `kept` best codes that the beam ends with, int64 [n, kept, levels], nearest first, and their squared distances
-    [n, kept] up to |x|^2; fewer where there are fewer IDs.
+    """The `kept` best codes that the beam ends with, int64 [n, kept, levels], nearest first, and their squared
+    distances [n, kept] up to |x|^2; fewer where there are fewer IDs.
     """
     import torch
 
@@ -37,9 +37,9 @@ def search(vectors: np.ndarray, codebooks: np.ndarray, beam: int, kept: int = 1)
             step = step + 2 * between[:, block][before]
         total = (distance[..., None] + step).flatten(1)
         width_now = min(kept if level + 1 == levels else beam, total.shape[1])
-        distance, at = total.topk(width_now, largest=False)
-        parents = chosen.gather(1, (at // codes)[..., None].expand(-1, -1, level))
-        chosen = torch.cat([parents, (at % codes + level * codes)[..., None]], dim=-1)
+        distance, index = total.topk(width_now, largest=False)
+        parents = chosen.gather(1, (index // codes)[..., None].expand(-1, -1, level))
+        chosen = torch.cat([parents, (index % codes + level * codes)[..., None]], dim=-1)
     return (chosen % codes).numpy(), distance.numpy()
 
 

@@ -1,4 +1,4 @@
-"""Residual k-means: level by level, cluster what the levels before left over; plain, or with clusters of equal size."""
+"""Residual k-means: each level clusters the residuals of the levels before; plain, or with clusters of equal size."""
 
 from collections.abc import Callable
 
@@ -6,49 +6,61 @@ import numpy as np
 
 ITERATIONS = 25
 BALANCED_ITERATIONS = 10
-PER_CODE = 10_000  # vectors that a code is trained from at most
+PER_CODE = 10_000  # train with at most this many vectors a code
 
 
 def train(vectors: np.ndarray, levels: int, codes: int, seed: int) -> np.ndarray:
     """Codebooks, float32 [levels, codes, d], from vectors [n, d]; k-means++ by faiss, the same seed the same bytes."""
-    return level_by_level(centroids, vectors, levels, codes, seed)
+    return train_levels(cluster, vectors, levels, codes, seed)
 
 
 def train_balanced(vectors: np.ndarray, levels: int, codes: int, seed: int) -> np.ndarray:
-    """As `train`, but while a level is trained no code may hold more than ceil(n / codes) vectors (after OneRec, 2502.18965, where
-    the clusters take turns; here vectors go to the nearest code with room, and a full code keeps its nearest).
+    """As `train`, but while a level is trained no code may hold more than ceil(n / codes) vectors (after OneRec,
+    2502.18965, where the clusters take turns; here vectors go to the nearest code with room, and a full code keeps its
+    nearest).
 
-    Only training is balanced: an item's codes are found as with every other quantizer, so that new items have codes too.
+    Only training is balanced: items are encoded as with every other quantizer, so that new items have codes too.
     """
-    return level_by_level(balanced_centroids, vectors, levels, codes, seed)
+    return train_levels(cluster_balanced, vectors, levels, codes, seed)
 
 
-def level_by_level(
-    cluster: Callable[[np.ndarray, int, int], np.ndarray], vectors: np.ndarray, levels: int, codes: int, seed: int
+def train_levels(
+    find_centroids: Callable[[np.ndarray, int, int], np.ndarray],
+    vectors: np.ndarray,
+    levels: int,
+    codes: int,
+    seed: int,
 ) -> np.ndarray:
-    """Codebooks, float32 [levels, codes, d]: `cluster` the vectors, subtract the nearest centroids, and again."""
+    """Codebooks, float32 [levels, codes, d]: finds centroids, subtracts the nearest one from each vector, and again."""
     rest, codebooks = vectors.copy(), np.zeros((levels, codes, vectors.shape[1]), np.float32)
     for level in range(levels):
-        codebooks[level] = cluster(rest, codes, (seed + level) % 2**31)
-        rest = rest - codebooks[level][nearest(rest, codebooks[level])]
+        codebooks[level] = find_centroids(rest, codes, (seed + level) % 2**31)
+        rest = rest - codebooks[level][find_nearest(rest, codebooks[level])]
     return codebooks
 
 
-def centroids(vectors: np.ndarray, codes: int, seed: int) -> np.ndarray:
-    """float32 [codes, d]."""
+def cluster(vectors: np.ndarray, codes: int, seed: int) -> np.ndarray:
+    """Centroids, float32 [codes, d], of vectors [n, d]."""
     import faiss
 
-    kmeans = faiss.Kmeans(vectors.shape[1], codes, niter=ITERATIONS, seed=seed, min_points_per_centroid=1,
-                          max_points_per_centroid=PER_CODE, init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS)  # fmt: skip
+    kmeans = faiss.Kmeans(
+        vectors.shape[1],
+        codes,
+        niter=ITERATIONS,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=PER_CODE,
+        init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
+    )
     kmeans.train(vectors)
     return kmeans.centroids
 
 
-def balanced_centroids(vectors: np.ndarray, codes: int, seed: int) -> np.ndarray:
-    """float32 [codes, d]; k-means' own, moved to the means of vectors that were assigned with room."""
-    codebook = centroids(vectors, codes, seed)
+def cluster_balanced(vectors: np.ndarray, codes: int, seed: int) -> np.ndarray:
+    """Centroids, float32 [codes, d]: k-means', moved to the means of the vectors that `assign_balanced` gives them."""
+    codebook = cluster(vectors, codes, seed)
     for _ in range(BALANCED_ITERATIONS):
-        code = with_room(vectors, codebook)
+        code = assign_balanced(vectors, codebook)
         sums = np.zeros_like(codebook)
         np.add.at(sums, code, vectors)
         counts = np.bincount(code, minlength=codes)[:, None]
@@ -56,7 +68,7 @@ def balanced_centroids(vectors: np.ndarray, codes: int, seed: int) -> np.ndarray
     return codebook
 
 
-def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
+def find_nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
     """Index of the nearest code of codebook [codes, d] for each vector [n, d]."""
     import faiss
 
@@ -65,9 +77,10 @@ def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
     return index.search(vectors, 1)[1][:, 0]
 
 
-def with_room(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    """A code for each vector such that none has more than ceil(n / codes): vectors apply to their nearest code, a code with
-    too many keeps the nearest, the others apply to their next one (deferred acceptance, Gale and Shapley 1962).
+def assign_balanced(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
+    """A code for each vector, int64 [n], such that none has more than ceil(n / codes): vectors apply to their nearest
+    code, a code with too many keeps the nearest, the others apply to their next one (deferred acceptance, Gale and
+    Shapley 1962).
     """
     capacity = -(-len(vectors) // len(codebook))
     distance = (codebook**2).sum(axis=1) - 2 * vectors @ codebook.T  # up to |x|^2, which ranks a vector's codes alike
@@ -77,8 +90,8 @@ def with_room(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
     while True:
         order = np.lexsort((distance[rows, code], code))
         ranked = code[order]
-        place = np.arange(len(order)) - np.searchsorted(ranked, ranked)
-        refused = order[place >= capacity]
+        rank = np.arange(len(order)) - np.searchsorted(ranked, ranked)  # within the code
+        refused = order[rank >= capacity]
         if not len(refused):
             return code
         tried[refused] += 1

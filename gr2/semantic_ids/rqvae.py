@@ -1,8 +1,8 @@
-"""RQ-VAE: an autoencoder whose latent is quantized residually (RQ-VAE 2203.01941, TIGER 2305.05065; the switches are those of
-GR2, 2602.07774). Vectors x [n, width], latents z [n, latent], codebooks [levels, codes, latent].
+"""RQ-VAE: an autoencoder whose latent is quantized residually (RQ-VAE 2203.01941, TIGER 2305.05065; the switches are
+those of GR2, 2602.07774). Vectors x [n, width], latents z [n, latent], codebooks [levels, codes, latent].
 
-L = |x - decoder(z + sg(q - z))|^2 + commitment sum_l |r_l - sg(e_l)|^2 (+ sum_l |sg(r_l) - e_l|^2 without EMA), where e_l is
-the code nearest to the residual r_l = z - e_1 - ... - e_(l-1), q = sum_l e_l, and sg stops the gradient.
+L = |x - decoder(z + sg(q - z))|^2 + commitment sum_l |r_l - sg(e_l)|^2 (+ sum_l |sg(r_l) - e_l|^2 without EMA), where
+e_l is the code nearest to the residual r_l = z - e_1 - ... - e_(l-1), q = sum_l e_l, and sg stops the gradient.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from gr2.semantic_ids import rkmeans
 from gr2.semantic_ids.quantizer import Autoencoder
-from gr2.stages.sids_options import Settings
+from gr2.semantic_ids.settings import RQVAESettings
 
 
 class Step(NamedTuple):
@@ -28,7 +28,7 @@ class Step(NamedTuple):
 class RQVAE(nn.Module):
     """An autoencoder around `levels` codebooks of `codes` latent vectors."""
 
-    def __init__(self, width: int, levels: int, codes: int, settings: Settings):
+    def __init__(self, width: int, levels: int, codes: int, settings: RQVAESettings):
         super().__init__()
         self.settings = settings
         self.network = Autoencoder(width, settings.hidden, settings.latent)
@@ -77,8 +77,8 @@ class RQVAE(nn.Module):
 
     @torch.no_grad()
     def update_codebooks(self, steps: list[Step], errors: torch.Tensor) -> None:
-        """After a batch's backward pass: with EMA, e <- moving average of the residuals that chose e; codes that were unused
-        for long move to the residuals of the vectors with the largest `errors` [n].
+        """After a batch's backward pass: with EMA, e <- moving average of the residuals that chose e; codes that were
+        unused for `reset_after` batches move to the residuals of the vectors with the largest `errors` [n].
         """
         settings, books = self.settings, self.codebooks.data
         for level, (residual, _, code, _) in enumerate(steps):
@@ -86,7 +86,7 @@ class RQVAE(nn.Module):
             if settings.ema:
                 self.counts[level].lerp_(used.sum(dim=0), 1 - settings.ema_decay)
                 self.sums[level].lerp_(used.T @ residual, 1 - settings.ema_decay)
-                alive = self.counts[level] > 1e-5  # a code that nobody chose for long stays where it was
+                alive = self.counts[level] > 1e-5  # a code that was unused for long stays where it was
                 books[level, alive] = self.sums[level, alive] / self.counts[level, alive, None]
             self.unused[level] = torch.where(used.sum(dim=0) > 0, 0, self.unused[level] + 1)
             if settings.reset_after:
@@ -102,8 +102,8 @@ def squared(difference: torch.Tensor) -> torch.Tensor:
 
 
 def crowding(distance: torch.Tensor) -> torch.Tensor:
-    """GR2's diversity loss, sum_k C_k sum_j p_kj^2 here for one level: p [codes] is the batch's mean soft assignment, the
-    softmax of -distance [n, codes]; C_k, which GR2 does not define, is the number of codes, so that 1 is an even spread.
+    """GR2's diversity loss, sum_k C_k sum_j p_kj^2, for one level: p [codes] is the batch's mean soft assignment, the
+    softmax of -distance [n, codes]; C_k, which GR2 does not define, is the number of codes: 1 is an even spread.
     """
     share = torch.softmax(-distance, dim=1).mean(dim=0)
     return distance.shape[1] * share.square().sum()

@@ -3,8 +3,6 @@
 On a cluster (RAY_ADDRESS) every node needs gr2 and sees the folders under the same paths.
 """
 
-import logging
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.columns import as_id, require_columns
+from gr2.ray_cluster import start  # noqa: F401
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shards:
-    """Parquet files of one schema, and how many rows they have together."""
+    """Parquet files of one schema, and the number of their rows."""
 
     files: list[str]
     schema: pl.Schema
@@ -39,8 +38,8 @@ class Shards:
 
 
 def check(folder: str, columns: tuple[str, ...]) -> Shards:
-    """Reads the schemas and, into memory, the item ids. InputError where there is no shard, a shard lacks one of the
-    `columns` or is unlike the first, or an id is missing or there twice.
+    """Reads the schemas and, into memory, the item ids. InputError without shards, for a shard that lacks one of the
+    `columns` or differs from the first, and for a missing or repeated id.
     """
     files = sorted(str(file) for file in Path(folder).resolve().glob("*.parquet"))
     if not files:
@@ -56,9 +55,11 @@ def check(folder: str, columns: tuple[str, ...]) -> Shards:
         raise InputError(f"{folder}: expected items, found none in {len(files)} files")
     twice = item_ids.is_duplicated().arg_true()
     if len(twice):
-        number = np.searchsorted(np.cumsum([len(part) for part in parts]), twice[0], side="right")
-        raise InputError(f"{files[number]}: column 'item_id': expected unique item ids in {folder}, found "
-                         f"'{item_ids[twice[0]]}' more than once")  # fmt: skip
+        index = np.searchsorted(np.cumsum([len(part) for part in parts]), twice[0], side="right")
+        raise InputError(
+            f"{files[index]}: column 'item_id': expected unique item ids in {folder}, found '{item_ids[twice[0]]}' "
+            "more than once"
+        )
     return Shards(files, schemas[0], len(item_ids))
 
 
@@ -75,25 +76,6 @@ def refuse(bad: pl.Series, rows: pl.DataFrame, column: str, expectation: str) ->
         raise InputError(
             f"{rows['path'][row]}: item '{rows['item_id'][row]}', column '{column}': expected {expectation}"
         )
-
-
-def start() -> None:
-    """Takes the cluster of RAY_ADDRESS, or starts Ray on this machine; errors are raised, not printed as well."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise InputError("Ray is not installed: pip install gr2[ray]") from None
-    if not ray.is_initialized():
-        address = os.environ.get("RAY_ADDRESS", "local")
-        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.raise_original_map_exception = True  # an InputError stays one
-    context.use_datasource_v2 = False  # its actors take longer to start than a small catalogue to read
-    for handler in logging.getLogger("ray.data").handlers:
-        if handler.name == "console":
-            handler.setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """A prefix trie over the catalogue's codes, as compact arrays: which codes may follow a prefix, for many at once.
 
-Nodes are numbered within their level in the order of their prefixes: node 0 of level 0 is the root, a node of the last
-level is an item. Near the root a node goes on with most codes, and its level is a table of all of them; further down
-it goes on with few, and its children are a run of one long list. Node numbers are int32, like the rows of the items.
+A node is an index within its level, in the order of the prefixes: node 0 of level 0 is the root, a node of the last
+level is an item. Near the root a node has most codes as children, and its level is a table of all of them; further down
+it has few, and its children are a run of one long list. Nodes are int32, like the rows of the items.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-WAYS = 16  # a search in a run looks at 15 places at once: two rounds find one of 256 codes
+WAYS = 16  # a search in a run compares 15 codes at once: two rounds find one of 256
 
 
 @dataclass(frozen=True)
 class Table:
-    """A level of nodes with many children. child: int32 [nodes, codes], -1 where no item goes on so."""
+    """A level of nodes with many children. child: int32 [nodes, codes], -1 where no item has prefix and code."""
 
     child: torch.Tensor
 
@@ -24,7 +24,7 @@ class Table:
         return self.child.index_select(0, nodes)
 
     def allowed(self, nodes: torch.Tensor) -> torch.Tensor:
-        """nodes: int [n]. Returns bool [n, codes]: does a code lead to a child?"""
+        """nodes: int [n]. Returns bool [n, codes]: which codes lead to a child."""
         return self.children(nodes) >= 0
 
     def step(self, nodes: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
@@ -44,19 +44,19 @@ class Runs:
     codes: int
 
     def children(self, nodes: torch.Tensor) -> torch.Tensor:
-        place, child = self.below(nodes)
+        index, child = self.list_children(nodes)
         table = torch.full((len(nodes), self.codes), -1, dtype=torch.int32, device=nodes.device)
-        table.view(-1).scatter_(0, place, child)
+        table.view(-1).scatter_(0, index, child)
         return table
 
     def allowed(self, nodes: torch.Tensor) -> torch.Tensor:
-        place, _ = self.below(nodes)
+        index, _ = self.list_children(nodes)
         mask = torch.zeros(len(nodes), self.codes, dtype=torch.bool, device=nodes.device)
-        mask.view(-1).index_fill_(0, place, True)
+        mask.view(-1).index_fill_(0, index, True)
         return mask
 
     def step(self, nodes: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
-        at, last = self.first.index_select(0, nodes), self.first.index_select(0, nodes + 1) - 1
+        index, last = self.first.index_select(0, nodes), self.first.index_select(0, nodes + 1) - 1
         code = code.to(self.code.dtype)  # comparing like with like is faster
         ways = torch.arange(1, WAYS, dtype=torch.int32, device=nodes.device)[:, None]
         reach = 1
@@ -64,13 +64,13 @@ class Runs:
             reach *= WAYS
         while reach > 1:  # the last child with a code up to the wanted one is less than `reach` away
             reach //= WAYS
-            probes = torch.minimum(at + ways * reach, last)
+            probes = torch.minimum(index + ways * reach, last)
             passed = self.code.index_select(0, probes.view(-1)).view(probes.shape) <= code
-            at = torch.minimum(at + reach * passed.sum(0, dtype=torch.int32), last)
-        return torch.where(self.code.index_select(0, at) == code, at, -1)
+            index = torch.minimum(index + reach * passed.sum(0, dtype=torch.int32), last)
+        return torch.where(self.code.index_select(0, index) == code, index, -1)
 
-    def below(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """All children of nodes [n], one after the other: their places in a flat [n * codes], and their numbers."""
+    def list_children(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """All children of nodes [n], one after the other: their indices in a flat [n * codes], and the children."""
         end = self.first.index_select(0, nodes + 1)
         count = end - self.first.index_select(0, nodes)
         if bool((count == 0).any()):
@@ -83,7 +83,7 @@ class Runs:
 
 @dataclass(frozen=True)
 class Trie:
-    """level: what the nodes of each level go on with; item: int32 [n_items], leaf -> row of the catalogue."""
+    """level: the children of each level's nodes; item: int32 [items], leaf -> row of the catalogue."""
 
     level: list[Table | Runs]
     item: torch.Tensor
@@ -94,7 +94,7 @@ class Trie:
         return len(self.level)
 
     def children(self, level: int, nodes: torch.Tensor) -> torch.Tensor:
-        """For nodes [n] of a level: int32 [n, codes], the child that a code leads to, or -1 if no item goes on so."""
+        """For nodes [n] of a level: int32 [n, codes], the child that a code leads to, or -1."""
         return self.level[level].children(nodes)
 
     def find(self, prefixes: torch.Tensor) -> torch.Tensor:
@@ -117,7 +117,7 @@ class Trie:
 
 
 def build_trie(assigned: np.ndarray, codes: int, device: str | torch.device = "cpu") -> Trie:
-    """From unique codes, int [n_items, levels]; sorting makes every prefix a run. ValueError on a duplicate."""
+    """From unique codes, int [items, levels]; sorting makes every prefix a run. ValueError on a duplicate."""
     if assigned.min() < 0 or assigned.max() >= codes:
         raise ValueError(f"codes are from 0 to {codes - 1}")
     small = next(dtype for dtype in (np.uint8, np.int16, np.int32) if codes - 1 <= np.iinfo(dtype).max)

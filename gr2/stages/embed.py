@@ -1,20 +1,17 @@
-"""gr2 embed: item text -> embeddings.safetensors (float32 [n_items, d], unit length, rows as in items.parquet)."""
+"""gr2 embed: item text -> embeddings.safetensors (float32 [items, d], unit length, rows as in items.parquet)."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from gr2.data.catalogue import order_digest
-from gr2.files.artifacts import write_whole
-from gr2.files.embeddings import item_texts, refuse_broken
-from gr2.files.tables import read_items
+from gr2.data.items import join_texts
+from gr2.files.embeddings import refuse_broken, write_embeddings
+from gr2.files.items import read_items
 from gr2.options.declare import arg
 
 WRITES = ("embeddings.safetensors",)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Config:
     items: str = arg(help="items.parquet", path="items.parquet")
     output_dir: str = arg(help="folder for embeddings.safetensors")
@@ -25,15 +22,19 @@ class Config:
 
 
 def run(config: Config) -> None:
-    from safetensors.numpy import save_file
+    """Reads items.parquet and a text encoder. Writes embeddings.safetensors. Prints a progress bar."""
     from sentence_transformers import SentenceTransformer
 
     from gr2.packaged import resolve
 
+    # read
     items = read_items(config.items)
+
+    # model
     model = SentenceTransformer(resolve(config.model_name_or_path))
-    vectors = model.encode(item_texts(items), batch_size=config.batch_size, normalize_embeddings=True,
-                           show_progress_bar=True)  # fmt: skip
+    texts = join_texts(items)
+    vectors = model.encode(texts, batch_size=config.batch_size, normalize_embeddings=True, show_progress_bar=True)
     refuse_broken(vectors, items["item_id"], config.model_name_or_path)
-    with write_whole(Path(config.output_dir) / "embeddings.safetensors") as aside:
-        save_file({"embeddings": vectors.astype(np.float32)}, aside, {"items": order_digest(items["item_id"])})
+
+    # write
+    write_embeddings(Path(config.output_dir) / "embeddings.safetensors", items["item_id"], vectors)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from gr2.data.items import join_texts
 from gr2.errors import InputError
-from gr2.files.embeddings import item_texts, refuse_broken
+from gr2.files.embeddings import refuse_broken
+from gr2.files.items import drop_empty_categories
 from gr2.options.declare import arg
 from gr2.packaged import resolve
 from gr2.semantic_ids import shards
@@ -20,13 +22,12 @@ from gr2.semantic_ids import shards
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS = 4096  # items that a worker is given at a time; it sorts them by length before it makes batches
+ROWS = 4096  # items that a worker gets at a time; it sorts them by length before it makes batches
 TEXTS = {"title": pl.String, "categories": pl.List(pl.String), "description": pl.String}
-
 WRITES = ("embeddings",)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Config:
     items: str = arg(
         help="folder of parquet shards with item_id, title, optional categories (lists) and description", path=True
@@ -41,12 +42,16 @@ class Config:
 
 
 def run(config: Config) -> None:
-    resolve(config.model_name_or_path)  # a missing package is better said here than by a worker
+    """Reads parquet shards of items and a text encoder. Writes embeddings/*.parquet. Prints the number of items."""
+    # read
+    resolve(config.model_name_or_path)  # names a missing package here, not in a worker
     found = shards.check(config.items, ("item_id", "title"))
     texts = [name for name in TEXTS if name in found.schema]
     for name in texts:
         if found.schema[name] != TEXTS[name]:
             raise InputError(f"{config.items}: column '{name}': expected {TEXTS[name]}, found {found.schema[name]}")
+
+    # model and write
     shards.start()
     import ray.data
 
@@ -57,14 +62,14 @@ def run(config: Config) -> None:
             batch_format="pyarrow",
             batch_size=ROWS,
             compute=ray.data.ActorPoolStrategy(size=config.workers),
-            num_cpus=0,  # else as many workers as cores would leave none to read with, and all would wait for ever
+            num_cpus=0,  # else as many workers as cores would leave none to read with, and all would wait forever
             num_gpus=config.gpus_per_worker,
         ).write_parquet(aside)
     print(f"{found.rows} items embedded")
 
 
 class Encoder:
-    """A Ray worker: loads the model once, then embeds what it is given."""
+    """A Ray worker: loads the model once, then embeds batches of items."""
 
     def __init__(self, model_name_or_path: str, batch_size: int):
         from sentence_transformers import SentenceTransformer
@@ -75,13 +80,12 @@ class Encoder:
     def __call__(self, batch: "pa.Table") -> "pa.Table":
         import pyarrow as pa
 
-        items = pl.from_arrow(batch)
+        items = drop_empty_categories(pl.from_arrow(batch))
         shards.refuse(items["title"].is_null(), items, "title", "a title (it may be empty)")
-        if "categories" in items.columns:
-            named = pl.col("categories").fill_null([]).list.eval(pl.element().filter(pl.element() != ""))
-            items = items.with_columns(named)
-        vectors = self.model.encode(item_texts(items), batch_size=self.batch_size, normalize_embeddings=True,
-                                    show_progress_bar=False)  # fmt: skip
+        texts = join_texts(items)
+        vectors = self.model.encode(
+            texts, batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False
+        )
         refuse_broken(vectors, items["item_id"], self.name)
         item_ids = pa.array(items["item_id"].cast(pl.String).to_list(), pa.string())
         return pa.table({"item_id": item_ids, "embedding": shards.to_lists(vectors.astype(np.float32))})

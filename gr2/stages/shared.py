@@ -3,14 +3,22 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from gr2.errors import InputError
+from gr2.masking import mask
 from gr2.options.declare import arg
 
 
 @dataclass(kw_only=True)
-class Slated:
-    """Of commands that read slates."""
+class Itemised:
+    """Of commands that read the items."""
 
     items: str = arg(help="items.parquet", path="items.parquet")
+
+
+@dataclass(kw_only=True)
+class Slated(Itemised):
+    """Of commands that read slates."""
+
     slates: str = arg(help="slates.parquet", path="slates.parquet")
 
 
@@ -22,10 +30,16 @@ class Identified:
 
 
 @dataclass(kw_only=True)
-class Prompted:
-    """Of commands that show slates to the student."""
+class StudentPrompt:
+    """Of commands that use the student's prompt."""
 
     prompt: str = arg("student", "the student's prompt: a name that comes with gr2, or a file", path=True)
+
+
+@dataclass(kw_only=True)
+class Prompted(StudentPrompt):
+    """Of commands that show slates to the student."""
+
     max_prompt_tokens: int | None = arg(
         None, "leave out the oldest history items until a prompt has this many tokens or fewer", least=1
     )
@@ -45,6 +59,47 @@ class Tracked:
     """Of trainings with transformers."""
 
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
+
+
+@dataclass(kw_only=True)
+class Teaching:
+    """Of commands that write traces."""
+
+    prompt: str = arg(help="prompt: a name that comes with gr2, e.g. rejection, or a file", path=True)
+    domain: str | None = arg(None, "a domain, e.g. movies, or a file, in place of the prompt's general one", path=True)
+    priming: bool = arg(True, "show the domain's knowledge, the steps that people take one after another")
+    split: Literal["train", "valid", "test"] = arg("train", "the slates of this split")
+    max_slates: int | None = arg(None, "explain this many slates, drawn at random under the seed", least=1)
+    skip_accepted: list[str] = arg(
+        [], "traces.jsonl files; slates with an accepted trace there are left out", path="traces.jsonl"
+    )
+    seed: int = arg(0, "of the drawing of slates and of every sample", least=0, most=2**32 - 1)
+
+
+@dataclass(kw_only=True)
+class Served:
+    """Of commands that sample with an `engine`, openai among them."""
+
+    base_url: str | None = arg(
+        None, "engine openai: URL of the server or of a router, ending in /v1; key in OPENAI_API_KEY"
+    )
+    concurrency: int = arg(32, "engine openai: requests in flight", least=1)
+    deadline: float = arg(600.0, "engine openai: seconds for a whole answer", above=0)
+
+    def __post_init__(self) -> None:
+        is_url = self.base_url is None or self.base_url.startswith(("http://", "https://"))
+        if not is_url or (self.base_url and self.engine != "openai"):
+            expected = "a URL, http://... or https://..., and --engine openai"
+            raise InputError(f"--base_url {mask(self.base_url)}: expected {expected}")
+
+
+@dataclass(kw_only=True)
+class Measured:
+    """Of evaluations."""
+
+    split: Literal["train", "valid", "test"] = arg("test", "what to measure")
+    resamples: int = arg(5000, "bootstrap resamples, and sign flips", least=100, most=1_000_000)
+    seed: int = arg(0, "random seed of the resampling, and of the random order", least=0)
 
 
 class OwnPrecision:

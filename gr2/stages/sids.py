@@ -1,7 +1,7 @@
 """gr2 sids: embeddings -> semantic_ids.parquet, quantizer.safetensors, quality.json, quality.html.
 
-Trains a quantizer on item vectors and gives every item an ID of its own. `--append FOLDER` keeps an earlier folder's quantizer and
-IDs and only gives IDs to items that have none; the quantizer's options are then not looked at.
+Trains a quantizer on item vectors and gives each item a unique ID. `--append FOLDER` keeps an earlier folder's
+quantizer and IDs and only gives IDs to items that have none; the quantizer's options are then ignored.
 """
 
 import shutil
@@ -15,20 +15,28 @@ import polars as pl
 from gr2.errors import InputError
 from gr2.files.artifacts import sha256, write_json, write_text
 from gr2.files.embeddings import read_embeddings
-from gr2.files.semantic_ids import IDS, QUANTIZER, RETIRED, write_ids
-from gr2.files.tables import read_items
+from gr2.files.items import read_items
+from gr2.files.semantic_ids import IDS, QUANTIZER, RETIRED, write_semantic_ids
+from gr2.files.sid_tokens import MOST_LEVELS
 from gr2.options.declare import arg
-from gr2.stages.sids_options import LEVELS, Training, Way
+from gr2.semantic_ids.settings import CHECKPOINT, LARGEST_SEED, AssignmentKind, QuantizerKind
+from gr2.stages.sids_options import Quantized, RQVAEOptions
 
 if TYPE_CHECKING:
-    from gr2.semantic_ids.quantizer import Quantizer
+    from gr2.semantic_ids.assign import Assignment
 
 WRITES = ("semantic_ids.parquet", "quality.json")
 
 
 @dataclass(kw_only=True)
-class Config(Training):
-    assignment: Way = arg(
+class Config(RQVAEOptions, Quantized):
+    output_dir: str = arg(help="folder for what the stage writes")
+    quantizer: QuantizerKind = arg(
+        "rkmeans", "residual k-means, with clusters of equal size, with codebooks refitted together, or RQ-VAE"
+    )
+    beam: int = arg(1, "width of the search for a vector's codes; 1: the nearest code, level by level", least=1)
+    train_sample: int | None = arg(None, "train on N vectors, drawn under the seed; none: on all", least=1)
+    assignment: AssignmentKind = arg(
         "minimum",
         "collisions take free last codes with the least distortion, random ones (GR2), a further level, or stay",
     )
@@ -36,55 +44,79 @@ class Config(Training):
     append: str | None = arg(
         None, "an earlier output folder: keep its quantizer and IDs, give IDs to new items only", path=True
     )
+    seed: int = arg(0, "of everything random", least=0, most=LARGEST_SEED)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.assignment == "level" and self.levels == LEVELS:
+        if self.quantizer == "rqvae":
+            self.rqvae()
+        if self.assignment == "level" and self.levels == MOST_LEVELS:
             raise InputError(
-                f"--levels {self.levels}: expected at most {LEVELS - 1} with --assignment level, which adds one"
+                f"--levels {self.levels}: expected at most {MOST_LEVELS - 1} with --assignment level, which adds one"
             )
 
 
 def run(config: Config) -> None:
+    """Reads items.parquet and embeddings.safetensors, with `append` an earlier output folder too. Writes
+    semantic_ids.parquet, quantizer.safetensors, quality.json and quality.html, and retired_ids.parquet where items have
+    left the catalogue. Prints uniqueness and error.
+    """
     from gr2.reports.semantic_ids import render
     from gr2.semantic_ids.append import append
-    from gr2.semantic_ids.fit import checkpoint
-    from gr2.semantic_ids.quality import category_paths, quality
+    from gr2.semantic_ids.quality import measure_quality
 
+    # read
     items = read_items(config.items)
     vectors = read_embeddings(config.embeddings, items["item_id"])
     output = Path(config.output_dir)
+
+    # model
     if config.append:
-        names = items["item_id"].to_list()
-        ids = append(config.append, config.embeddings, names, vectors, config.assignment, config.seed)
+        item_ids = items["item_id"].to_list()
+        ids = append(config.append, config.embeddings, item_ids, vectors, config.assignment, config.seed)
     else:
-        ids = fresh(config, items, vectors)
-    quantizer, encoded, final, retired = ids
-    facts = {"quantizer": quantizer.kind, "assignment": config.assignment,
-             **quality(vectors, quantizer, encoded, final, category_paths(items), config.seed)}  # fmt: skip
-    shutil.rmtree(checkpoint(config).parent, ignore_errors=True)
-    if facts["uniqueness"] < config.min_uniqueness:
+        ids = train_and_assign(config, items["item_id"], vectors)
+    quality = measure_quality(ids, vectors, items, config.seed)
+    shutil.rmtree((output / CHECKPOINT).parent, ignore_errors=True)
+    if quality["uniqueness"] < config.min_uniqueness:
         raise InputError(
-            f"{facts['collisions']} of {len(items)} items share their ID: uniqueness {facts['uniqueness']:.4f} is below "
-            f"min_uniqueness {config.min_uniqueness}; use more codes or levels, assignment minimum or level, or allow it"
+            f"{quality['collisions']} of {len(items)} items share their ID: uniqueness {quality['uniqueness']:.4f} is "
+            f"below --min_uniqueness {config.min_uniqueness}; use more codes or levels, --assignment minimum or level, "
+            "or allow it"
         )
-    quantizer.save(output / QUANTIZER)
-    write_json(output / "quality.json", facts)
-    write_text(output / "quality.html", render(facts, final, vectors))
-    if retired is not None:
-        write_ids(output / RETIRED, retired["item_id"], np.array(retired["codes"].to_list()), {})
-    made_by = {"quantizer": sha256(output / QUANTIZER), "codes": str(quantizer.codebooks.shape[1])}
-    write_ids(output / IDS, items["item_id"], final, made_by)
-    before, error = facts["uniqueness_before_assignment"], facts["reconstruction_error"]
-    print(f"{len(items)} IDs, {facts['uniqueness']:.2%} unique ({before:.1%} before), relative error {error:.3f}")
+
+    # write
+    quality = {"quantizer": ids.quantizer.kind, "assignment": config.assignment, **quality}
+    ids.quantizer.save(output / QUANTIZER)
+    write_json(output / "quality.json", quality)
+    write_text(output / "quality.html", render(quality, ids.final, vectors))
+    if ids.retired is not None:
+        codes = np.array(ids.retired["codes"].to_list())
+        write_semantic_ids(output / RETIRED, ids.retired["item_id"], codes, {})
+    made_by = {"quantizer": sha256(output / QUANTIZER), "codes": str(ids.quantizer.codebooks.shape[1])}
+    write_semantic_ids(output / IDS, items["item_id"], ids.final, made_by)
+    before, error = quality["uniqueness_before_assignment"], quality["reconstruction_error"]
+    print(f"{len(items)} IDs, {quality['uniqueness']:.2%} unique ({before:.1%} before), relative error {error:.3f}")
 
 
-def fresh(config: Config, items: pl.DataFrame, vectors: np.ndarray) -> tuple["Quantizer", np.ndarray, np.ndarray, None]:
-    """A new quantizer, its codes for every item, and the final ones."""
-    from gr2.semantic_ids.assign import assign
-    from gr2.semantic_ids.fit import fit
+def train_and_assign(config: Config, item_ids: pl.Series, vectors: np.ndarray) -> "Assignment":
+    """A new quantizer, and IDs for all items."""
+    from gr2.semantic_ids.assign import Assignment, assign
+    from gr2.semantic_ids.fit import draw_rows, fit, read_pairs
 
-    quantizer = fit(config, items, vectors)
+    rows = draw_rows(len(vectors), config.train_sample, config.seed)
+    contrastive = config.quantizer == "rqvae" and config.contrastive
+    quantizer = fit(
+        config.quantizer,
+        vectors[rows],
+        config.levels,
+        config.codes,
+        beam=config.beam,
+        seed=config.seed,
+        rqvae=config.rqvae() if config.quantizer == "rqvae" else None,
+        pairs=read_pairs(config.interactions, item_ids, rows) if contrastive else None,
+        checkpoint=Path(config.output_dir) / CHECKPOINT,
+    )
     encoded = quantizer.encode(vectors)
-    nothing = np.zeros((0, config.levels + (config.assignment == "level")), np.int64)
-    return quantizer, encoded, assign(config.assignment, quantizer, vectors, encoded, nothing, config.seed), None
+    taken = np.zeros((0, config.levels + (config.assignment == "level")), np.int64)
+    final = assign(config.assignment, quantizer, vectors, encoded, taken, config.seed)
+    return Assignment(quantizer, encoded, final)

@@ -1,13 +1,13 @@
 """gr2 sids-ablate: every combination of an RQ-VAE's switches, with seeds -> ablation.jsonl, ablation.json, ablation.md.
 
-GR2 (2602.07774) compares its techniques by the uniqueness of IDs with and without each, averaged over all settings of the
-others; so does this. A killed run goes on behind the last finished combination.
+GR2 (2602.07774) compares its techniques by the uniqueness of IDs with and without each, averaged over all settings of
+the others; so does this. A killed run resumes after the last finished combination.
 """
 
 import itertools
 import json
 import shutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,33 +17,26 @@ from tqdm import tqdm
 from gr2.errors import InputError
 from gr2.files.artifacts import append_lines, read_appended, write_json, write_text
 from gr2.files.embeddings import read_embeddings
-from gr2.files.tables import read_items
+from gr2.files.items import read_items
 from gr2.options.declare import arg
-from gr2.stages.sids_options import LEVELS, SEED, Settings, Training, check_rqvae
+from gr2.semantic_ids.settings import CHECKPOINT, LARGEST_SEED
+from gr2.stages.sids_options import Quantized, RQVAEOptions
 
+WRITES = ("ablation.jsonl", "ablation.json")
 # What "without" means. `random_last` is not trained: the IDs take random unused last codes or keep their collisions.
 OFF = {"kmeans_init": False, "ema": False, "diversity": 0.0, "reset_after": 0, "contrastive": 0.0}
 SWITCHES = (*OFF, "random_last")
 METRICS = ("uniqueness", "reconstruction_error", "mean_usage", "purity@1", "neighbours@1")
 
-WRITES = ("ablation.jsonl", "ablation.json")
-
 
 @dataclass(kw_only=True)
-class Config(Settings):
-    items: str = arg(help="items.parquet", path="items.parquet")
-    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file", path="embeddings.safetensors")
-    interactions: str | None = arg(
-        None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events", path="interactions.parquet"
-    )
+class Config(RQVAEOptions, Quantized):
     output_dir: str = arg(help="folder for ablation.jsonl (a line per combination and seed) and the tables")
     switches: list[str] = arg(
         ["ema", "random_last", "diversity", "reset_after", "contrastive"],
         f"what is switched, out of {', '.join(SWITCHES)}; the others keep their value",
     )
-    seeds: list[int] = arg([0, 1, 2], "every combination is trained once with each", least=0, most=SEED)
-    levels: int = arg(4, "codes an ID has (GR2: 4)", least=1, most=LEVELS)
-    codes: int = arg(256, "codes a level has (GR2: 256)", least=2)
+    seeds: list[int] = arg([0, 1, 2], "every combination is trained once with each", least=0, most=LARGEST_SEED)
     diversity: float = arg(0.1, "weight of the diversity loss where it is on", least=0)
     reset_after: int = arg(50, "patience in batches of the dead-code reset where it is on", least=0)
     contrastive: float = arg(0.1, "weight of the contrastive loss where it is on", least=0)
@@ -59,80 +52,107 @@ class Config(Settings):
                 raise InputError(
                     f"--{name} {OFF[name]}: expected the value it has where it is on, as --switches names it"
                 )
-        if self.contrastive and not self.interactions:
-            raise InputError(f"--contrastive {self.contrastive}: expected --interactions, the file of `gr2 prepare`")
-        check_rqvae(self)
+        self.rqvae()
 
 
 def run(config: Config) -> None:
+    """Reads items.parquet and embeddings.safetensors, and interactions.parquet for the contrastive loss. Writes
+    ablation.jsonl, ablation.json and ablation.md. Prints the table.
+    """
+    # read
     items = read_items(config.items)
     vectors = read_embeddings(config.embeddings, items["item_id"])
-    trained = [name for name in config.switches if name in OFF]
-    plan = list(itertools.product(config.seeds, itertools.product([True, False], repeat=len(trained))))
     partial = Path(config.output_dir) / "ablation.partial"
     partial.parent.mkdir(parents=True, exist_ok=True)
     rows = read_appended(partial)
+
+    # model
+    trained = [name for name in config.switches if name in OFF]
     done = {(row["seed"], tuple(row[name] for name in trained)) for row in rows}
-    for seed, chosen in tqdm(plan, "ablation", unit="training", disable=None):
-        if (seed, chosen) not in done:
-            new = measure(config, items, vectors, seed, dict(zip(trained, chosen, strict=True)))
+    plan = list(itertools.product(config.seeds, itertools.product([True, False], repeat=len(trained))))
+    for seed, states in tqdm(plan, "ablation", unit="training", disable=None):
+        if (seed, states) not in done:
+            new = measure(config, items, vectors, seed, dict(zip(trained, states, strict=True)))
             append_lines(partial, [json.dumps(row) for row in new])
             rows += new
-    effects = {name: effect(rows, name) for name in config.switches}
+
+    # write
+    effects = {name: compare(rows, name) for name in config.switches}
+    table = render_table(effects)
     write_json(partial.with_name("ablation.json"), effects)
-    write_text(partial.with_name("ablation.md"), table(effects))
+    write_text(partial.with_name("ablation.md"), table)
     partial.replace(partial.with_name("ablation.jsonl"))
-    print(table(effects))
+    print(table)
 
 
-def measure(config: Config, items: pl.DataFrame, vectors: np.ndarray, seed: int, chosen: dict[str, bool]) -> list[dict]:
-    """Trains one combination; a row for it with and, where that is a switch, without the random last level."""
-    from gr2.semantic_ids.assign import random_unused
-    from gr2.semantic_ids.fit import checkpoint, fit
-    from gr2.semantic_ids.quality import category_paths, quality
+def measure(config: Config, items: pl.DataFrame, vectors: np.ndarray, seed: int, on: dict[str, bool]) -> list[dict]:
+    """Trains one combination of switches; a row for it with and, if that is a switch, without the random last level."""
+    from gr2.semantic_ids.assign import Assignment, draw_unused
+    from gr2.semantic_ids.fit import fit, read_pairs
+    from gr2.semantic_ids.quality import measure_quality
 
-    shared = {field.name: vars(config)[field.name] for field in fields(Training) if field.name in vars(config)}
-    off = {name: OFF[name] for name, on in chosen.items() if not on}
-    single = Training(**(shared | {"quantizer": "rqvae", "seed": seed} | off))
-    quantizer = fit(single, items, vectors)
+    settings = replace(config.rqvae(), **{name: OFF[name] for name in on if not on[name]})
+    every = np.arange(len(vectors))
+    pairs = read_pairs(config.interactions, items["item_id"], every) if settings.contrastive else None
+    checkpoint = Path(config.output_dir) / CHECKPOINT
+    quantizer = fit(
+        "rqvae",
+        vectors,
+        config.levels,
+        config.codes,
+        seed=seed,
+        rqvae=settings,
+        pairs=pairs,
+        checkpoint=checkpoint,
+    )
     encoded = quantizer.encode(vectors)
     rows = []
     for random in [True, False] if "random_last" in config.switches else [False]:
-        final = random_unused(encoded, encoded[:0], config.codes, seed) if random else encoded
-        facts = quality(vectors, quantizer, encoded, final, category_paths(items), seed)
-        rows.append({
-            "seed": seed, **chosen, "random_last": random,
-            "uniqueness": facts["uniqueness"],
-            "reconstruction_error": facts["reconstruction_error"],
-            "mean_usage": float(np.mean(facts["usage"])),
-            "purity@1": facts["category_purity"][0]["share"] if facts["category_purity"] else None,
-            "neighbours@1": facts["neighbour_preservation"][0]["share"],
-        })  # fmt: skip
-    shutil.rmtree(checkpoint(single).parent, ignore_errors=True)
+        final = draw_unused(encoded, encoded[:0], config.codes, seed) if random else encoded
+        quality = measure_quality(Assignment(quantizer, encoded, final), vectors, items, seed)
+        rows.append(
+            {
+                "seed": seed,
+                **on,
+                "random_last": random,
+                "uniqueness": quality["uniqueness"],
+                "reconstruction_error": quality["reconstruction_error"],
+                "mean_usage": float(np.mean(quality["usage"])),
+                "purity@1": quality["category_purity"][0]["share"] if quality["category_purity"] else None,
+                "neighbours@1": quality["neighbour_preservation"][0]["share"],
+            }
+        )
+    shutil.rmtree(checkpoint.parent, ignore_errors=True)
     return rows
 
 
-def effect(rows: list[dict], switch: str) -> dict:
-    """By metric: the mean over all rows with and without the switch, and the lowest and highest difference of any one seed."""
-    frame, found = pl.DataFrame(rows), {}
+def compare(rows: list[dict], switch: str) -> dict:
+    """By metric: the mean over all rows with and without the switch, and the lowest and highest difference of a seed."""
+    frame, metrics = pl.DataFrame(rows), {}
     for metric in METRICS:
         if frame[metric].null_count():
             continue
         means = frame.group_by("seed", switch).agg(pl.col(metric).mean()).pivot(switch, index="seed", values=metric)
         difference = means["true"] - means["false"]
-        found[metric] = {"with": means["true"].mean(), "without": means["false"].mean(),
-                         "difference": difference.mean(), "lowest": difference.min(), "highest": difference.max()}  # fmt: skip
-    return found
+        metrics[metric] = {
+            "with": means["true"].mean(),
+            "without": means["false"].mean(),
+            "difference": difference.mean(),
+            "lowest": difference.min(),
+            "highest": difference.max(),
+        }
+    return metrics
 
 
-def table(effects: dict[str, dict]) -> str:
+def render_table(effects: dict[str, dict]) -> str:
     """Markdown: a row per switch and metric."""
     lines = [
         "| switch | metric | with | without | difference [lowest, highest of the seeds] |",
         "|---|---|---|---|---|",
     ]
-    for switch, found in effects.items():
-        for metric, row in found.items():
-            lines.append(f"| {switch} | {metric} | {row['with']:.4f} | {row['without']:.4f} | {row['difference']:+.4f} "
-                         f"[{row['lowest']:+.4f}, {row['highest']:+.4f}] |")  # fmt: skip
+    for switch, metrics in effects.items():
+        for metric, row in metrics.items():
+            seeds = f"[{row['lowest']:+.4f}, {row['highest']:+.4f}]"
+            means = f"{row['with']:.4f} | {row['without']:.4f} | {row['difference']:+.4f}"
+            lines.append(f"| {switch} | {metric} | {means} {seeds} |")
     return "\n".join(lines) + "\n"

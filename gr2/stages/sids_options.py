@@ -1,24 +1,26 @@
-"""The settings of quantizers, apart from their code: reading them costs no import of torch.
+"""Options of `gr2 sids` and `gr2 sids-ablate`: what a quantizer is trained on, and an RQ-VAE's settings."""
 
-GR2 (2602.07774) names the switches but neither widths, weights nor patience. The values here are ours; docs/results has the
-runs that they come from.
-"""
-
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
 
 from gr2.errors import InputError
-from gr2.files.sid_tokens import LETTERS
+from gr2.files.sid_tokens import MOST_LEVELS
 from gr2.options.declare import arg
-
-LEVELS = len(LETTERS)  # a level's tokens are named by its letter
-SEED = 2**31 - 1  # the largest that faiss takes
-Way = Literal["minimum", "random", "level", "none"]  # what happens to items with the same codes
+from gr2.semantic_ids.settings import RQVAESettings
 
 
 @dataclass(kw_only=True)
-class Settings:
-    """An RQ-VAE's."""
+class Quantized:
+    """Of commands that train a quantizer on the items' vectors."""
+
+    items: str = arg(help="items.parquet", path="items.parquet")
+    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file", path="embeddings.safetensors")
+    levels: int = arg(4, "codes an ID has (GR2: 4)", least=1, most=MOST_LEVELS)
+    codes: int = arg(256, "codes a level has (GR2: 256)", least=2)
+
+
+@dataclass(kw_only=True)
+class RQVAEOptions:
+    """Of commands that can train an RQ-VAE. The defaults are those of `RQVAESettings`."""
 
     hidden: list[int] = arg([512], "rqvae: widths between a vector and its latent; the decoder mirrors them", least=1)
     latent: int = arg(256, "rqvae: numbers a latent has", least=1)
@@ -34,44 +36,24 @@ class Settings:
     ema_decay: float = arg(0.95, "rqvae: how much of the moving average stays at every batch", least=0, below=1)
     diversity: float = arg(0.0, "rqvae: weight of the loss that evens out code usage; 0: off", least=0)
     reset_after: int = arg(
-        0, "rqvae: a code unused for N batches moves to the vector that is rebuilt worst; 0: off", least=0
+        0, "rqvae: a code unused for N batches moves to the vector with the largest error; 0: off", least=0
     )
     contrastive: float = arg(
         0.0, "rqvae: weight of InfoNCE on items that users take one after the other; 0: off", least=0
     )
     temperature: float = arg(0.1, "rqvae: of InfoNCE's cosines", above=0)
-
-
-@dataclass(kw_only=True)
-class Training(Settings):
-    """Of any quantizer: what it is trained on, its kind and shape."""
-
-    items: str = arg(help="items.parquet", path="items.parquet")
-    embeddings: str = arg(help="embeddings.safetensors, rows as in the items file", path="embeddings.safetensors")
-    output_dir: str = arg(help="folder for what the stage writes")
-    quantizer: Literal["rkmeans", "balanced", "additive", "rqvae"] = arg(
-        "rkmeans", "residual k-means, with clusters of equal size, with codebooks refitted together, or RQ-VAE"
-    )
-    levels: int = arg(4, "codes an ID has (GR2: 4)", least=1, most=LEVELS)
-    codes: int = arg(256, "codes a level has (GR2: 256)", least=2)
-    beam: int = arg(1, "width of the search for a vector's codes; 1: the nearest code, level by level", least=1)
-    train_sample: int | None = arg(None, "train on N vectors, drawn under the seed; none: on all", least=1)
     interactions: str | None = arg(
         None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events", path="interactions.parquet"
     )
-    seed: int = arg(0, "of everything random", least=0, most=SEED)
 
-    def __post_init__(self) -> None:
-        if self.quantizer == "rqvae":
-            check_rqvae(self)
-            if self.contrastive and not self.interactions:
-                raise InputError(
-                    f"--contrastive {self.contrastive}: expected --interactions, the file of `gr2 prepare`"
-                )
-
-
-def check_rqvae(settings: Settings) -> None:
-    """InputError where the codebooks would never be trained."""
-    if settings.warmup_epochs >= settings.epochs:
-        raise InputError(f"--warmup_epochs {settings.warmup_epochs}: expected fewer than the {settings.epochs} of --epochs; "
-                         "the codebooks are trained in the rest")  # fmt: skip
+    def rqvae(self) -> RQVAESettings:
+        """The settings as values. InputError where the codebooks would never be trained, or pairs are missing."""
+        if self.warmup_epochs >= self.epochs:
+            raise InputError(
+                f"--warmup_epochs {self.warmup_epochs}: expected fewer than the {self.epochs} of --epochs; the "
+                "codebooks are trained in the rest"
+            )
+        if self.contrastive and not self.interactions:
+            raise InputError(f"--contrastive {self.contrastive}: expected --interactions, the file of `gr2 prepare`")
+        values = {field.name: vars(self)[field.name] for field in fields(RQVAESettings)}
+        return RQVAESettings(**values | {"hidden": tuple(self.hidden)})

@@ -1,12 +1,14 @@
-"""Options of TRL that gr2's trainings do not support: they are refused by name, before anything is written."""
+"""TRL's options: our defaults where they differ, and those that gr2's trainings refuse by name, before anything is written."""
 
-from dataclasses import fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from gr2.errors import InputError
+from gr2.options.declare import arg
 
 MODEL = "the model is loaded from --model_name_or_path"
 SETTINGS = "what is sampled is set by temperature, top_p, top_k, min_p and repetition_penalty"
+VALIDATION = "with --eval_slates the best of the checkpoints by NDCG@5 is written, and each of them is validated"
 
 # Options that have to stay at their default, and why.
 COMMON = {
@@ -24,6 +26,8 @@ RL = COMMON | {
     "transformers_continuous_batching_config": "continuous batching is not supported",
     "remove_unused_columns": "rewards read the slate's columns",
     "num_generations_eval": "validation answers each slate once, greedily",
+    "metric_for_best_model": VALIDATION,
+    "greater_is_better": VALIDATION,
 }
 DISTIL = COMMON | {
     "teacher_model_name_or_path": "the teacher is --teacher",
@@ -32,21 +36,52 @@ DISTIL = COMMON | {
     "eval_strategy": "there is no validation",
     "load_best_model_at_end": "there is no validation",
 }
+MASKED = "with structured, log-probabilities are among all admitted tokens"
 UNDER_A_GRAMMAR = {
     "use_vllm": "TRL's vLLM takes no grammar of each slate's own",
-    **dict.fromkeys(("top_p", "top_k", "min_p", "repetition_penalty"),
-                    "with structured, log-probabilities are among all admitted tokens"),
-}  # fmt: skip
+    "top_p": MASKED,
+    "top_k": MASKED,
+    "min_p": MASKED,
+    "repetition_penalty": MASKED,
+}
 
 # What TRL takes but checks only once it has begun.
 CHOICES = {
-    "loss_type": ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
-    "scale_rewards": ("group", "batch", "none"),
     "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
     "importance_sampling_level": ("token", "sequence"),
     "vllm_mode": ("colocate", "server"),
     "vllm_model_impl": ("vllm", "transformers"),
 }
+
+
+@dataclass(kw_only=True)
+class Dapo:
+    """DAPO (2503.14476) in TRL's options: clip-higher, a mean over tokens, no KL, no mask for length, plain sampling."""
+
+    loss_type: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = arg(
+        "dapo", "how the loss is averaged; dapo: over all tokens of the batch"
+    )
+    beta: float = arg(0.0, "weight of the KL to the model before RL; 0: no reference model")
+    epsilon: float = arg(0.2, "clip: the ratio's lower bound is 1 - epsilon")
+    epsilon_high: float = arg(0.28, "DAPO's clip-higher: the ratio's upper bound is 1 + epsilon_high")
+    scale_rewards: Literal["group", "batch", "none"] = arg(
+        "group", "what advantages are divided by: a standard deviation"
+    )
+    mask_truncated_completions: bool = arg(False, "an answer that is cut off is invalid, and counts")
+    # Anything but 1, 0 and 1, and the importance ratio is no longer that of the sampled distribution.
+    temperature: float = arg(1.0, "of sampling; log-probabilities are divided by it, too")
+    top_p: float = arg(1.0, "sample among the likeliest tokens with this much probability; 1: all")
+    top_k: int = arg(0, "sample among this many likeliest tokens; 0: all")
+
+
+@dataclass(kw_only=True)
+class OnPolicy:
+    """Of trainings on a model's own answers to train slates."""
+
+    shuffle_candidates: bool = arg(
+        False, "show candidates in random order when training; rewards stay relative to the input order"
+    )
+    max_slates: int | None = arg(None, "learn from this many slates, drawn at random under the seed", least=1)
 
 
 def refuse_changed(config: Any, reasons: dict[str, str]) -> None:

@@ -14,13 +14,13 @@ from gr2.prompts.answer import REASONS as UNUSABLE
 from gr2.prompts.answer import WITHHELD, Answer
 
 LEAST_WORDS = 5
-LEAST_SHARE = 0.8  # of the letters, in the script asked for; titles in another may be quoted
-Script = Literal["prompt", "any", "latin", "cyrillic", "greek", "armenian", "georgian", "hebrew", "arabic", "devanagari",
-                 "bengali", "tamil", "telugu", "thai", "hangul", "cjk"]  # fmt: skip
-RUN = 8  # as many words in a row count as copied when the prompt has them too
+LEAST_SHARE = 0.8  # of the letters, in the expected script; titles in another may be quoted
+Script = Literal["prompt", "any", "latin", "cyrillic", "greek", "armenian", "georgian", "hebrew", "arabic",
+                 "devanagari", "bengali", "tamil", "telugu", "thai", "hangul", "cjk"]  # fmt: skip
+RUN = 8  # this many words in a row count as copied where the prompt has them too
 SID_OR_WORD = re.compile(SID.pattern + r"|\w+")
 WORD = re.compile(r"[^\W\d_]{2,}")
-# Why an answer is not accepted: unusable as a ranking, or usable and no good example.
+# Why an answer is not accepted: unusable as a ranking, or usable but no good example.
 REASONS = (
     *UNUSABLE,
     WITHHELD,
@@ -39,10 +39,10 @@ REASONS = (
 
 @dataclass(frozen=True)
 class Rules:
-    """What a ranking must do to be an example, and what the explanation is written in.
+    """What makes an answer an example.
 
-    `top`: a relevant item is among the top N (GR2's rejection sampling, 2602.07774: 1). `gain`: the first
-    relevant item has moved up by at least this many ranks. `script`: see `in_script`.
+    top: the ranking's top N holds a relevant item (GR2's rejection sampling, 2602.07774: 1). gain: the first relevant
+    item has moved up at least N ranks. script: of the explanation, see `in_script`.
     """
 
     top: int = 1
@@ -58,9 +58,8 @@ def judge(
 ) -> str | None:
     """One of REASONS, or None for an answer to learn from.
 
-    `prompt` is all the text that the teacher saw, `slate.history` the items of the history that stood in it, and `sids`
-    maps item id -> semantic ID. Any of `slate.relevant`, its positive items, counts as the target. The rules on the
-    explanation are ours.
+    `prompt` is all the text that the teacher saw, `slate.history` the history items in it, and `sids` maps item id ->
+    semantic ID. Any relevant item counts as the target. The rules on the explanation are ours.
     """
     if answer.ranking is None:
         return answer.reason
@@ -72,10 +71,11 @@ def judge(
     return judge_explanation(answer, prompt, slate, sids, rules.script) if has_trace else None
 
 
-def judge_explanation(answer: Answer, prompt: str, slate: Slate, sids: dict[str, str], script: str) -> str | None:
-    """It cites only items that were shown, the first-ranked one where it cites candidates, and is the teacher's own."""
+def judge_explanation(answer: Answer, prompt: str, slate: Slate, sids: dict[str, str], script: Script) -> str | None:
+    """One of REASONS, or None: it cites shown items only, of candidates the first-ranked, in the teacher's words."""
     cited = {match[0] for match in SID.finditer(answer.reasoning)}
-    history, candidates = ({sids[item_id] for item_id in names} for names in (slate.history, slate.candidates))
+    history = {sids[item_id] for item_id in slate.history}
+    candidates = {sids[item_id] for item_id in slate.candidates}
     text = SID.sub(" ", answer.reasoning)
     if len(WORD.findall(text)) < LEAST_WORDS:
         return "short_explanation"
@@ -93,7 +93,7 @@ def judge_explanation(answer: Answer, prompt: str, slate: Slate, sids: dict[str,
 
 
 def copies(reasoning: str, prompt: str) -> bool:
-    """True if more than half of the reasoning's runs of `RUN` words are the prompt's (where shorter: all of it)."""
+    """True if the prompt has more than half of the reasoning's runs of `RUN` words (of a shorter text: all of it)."""
     length = min(RUN, len(_words(reasoning)))
     runs, seen = _runs(reasoning, length), set(_runs(prompt, length))
     return 2 * sum(run in seen for run in runs) > len(runs)
@@ -105,21 +105,21 @@ def repeats(reasoning: str) -> bool:
     return len(set(runs)) < len(runs)
 
 
-def in_script(text: str, prompt: str, script: str) -> bool:
-    """True if at least `LEAST_SHARE` of the text's letters belong to a script: `prompt` (the one that most of the prompt's
-    letters belong to), `any`, or a name of `Script`, the first words of Unicode's names of letters.
+def in_script(text: str, prompt: str, script: Script) -> bool:
+    """True if at least `LEAST_SHARE` of the text's letters belong to the script.
 
-    A script is less than a language, but a teacher that drifts from English into Chinese is caught.
+    `script`: `prompt` (that of most of the prompt's letters), `any`, or the first word of the letters' Unicode names. A
+    script is less than a language, but it shows a teacher that drifts from English into Chinese.
     """
     if script == "any":
         return True
-    letters = scripts(text)
-    wanted = [name for name, _ in scripts(prompt).most_common(1)] if script == "prompt" else [script]
+    letters = count_scripts(text)
+    wanted = [name for name, _ in count_scripts(prompt).most_common(1)] if script == "prompt" else [script]
     return all(letters[name] >= LEAST_SHARE * letters.total() for name in wanted)
 
 
-def scripts(text: str) -> Counter[str]:
-    """How many letters of each script; Chinese characters, hiragana and katakana count as one, since Japanese mixes them."""
+def count_scripts(text: str) -> Counter[str]:
+    """Script -> number of letters; Chinese characters, hiragana and katakana are one, since Japanese mixes them."""
     return Counter(script_of(letter) for letter in text if letter.isalpha())
 
 

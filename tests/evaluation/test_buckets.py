@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gr2.evaluation.buckets import EVENTS, HISTORY, bucketed, found_first
+from gr2.evaluation.buckets import EVENTS, HISTORY, found_first, measure_buckets
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,9 @@ from gr2.evaluation.buckets import EVENTS, HISTORY, bucketed, found_first
 )
 def test_the_bounds_belong_to_their_buckets(bounds, sizes):
     values = np.arange(len(sizes), dtype=float)
-    found = bucketed(np.array(sizes), bounds, {"a": values}, "ndcg@5", np.arange(len(sizes)), 100, 0)
+    found = measure_buckets(
+        np.array(sizes), bounds, {"a": {"ndcg@5": values}}, ["ndcg@5"], np.arange(len(sizes)), 100, 0
+    )
     assert {name: bucket["count"] for name, bucket in found.items()} == dict.fromkeys(bounds, 2)
     means = [bucket["systems"]["a"]["ndcg@5"]["value"] for bucket in found.values()]
     assert means == [0.5 + 2 * number for number in range(len(bounds))]
@@ -23,7 +25,8 @@ def test_the_bounds_belong_to_their_buckets(bounds, sizes):
 def test_every_slate_is_in_one_bucket(slates):
     """So that the buckets' means, weighted, are the mean of all."""
     lengths, value, users = np.array(slates).T
-    found = bucketed(lengths, HISTORY, {"a": value / 9, "b": 1 - value / 9}, "ndcg@6", users, 100, 0)
+    values = {"a": {"ndcg@6": value / 9}, "b": {"ndcg@6": 1 - value / 9}}
+    found = measure_buckets(lengths, HISTORY, values, ["ndcg@6"], users, 100, 0)
     assert sum(bucket["count"] for bucket in found.values()) == len(slates)
     for name, mean in (("a", value.mean() / 9), ("b", 1 - value.mean() / 9)):
         weighted = sum(bucket["count"] * bucket["systems"][name]["ndcg@6"]["value"] for bucket in found.values())

@@ -6,11 +6,13 @@ import pytest
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.sid_tokens import vocabulary
+from gr2.files.slates import Slate
 from gr2.language_model.chat import answer_at_once, encode_turn, prompt_text
 from gr2.language_model.scratch import train_tokenizer
 from gr2.prompts.answer import parse, write_answer
-from gr2.prompts.prompt import load_prompt, render
-from gr2.sft.weighting import encode
+from gr2.prompts.prompt import load_prompt
+from gr2.prompts.render import render
+from gr2.sft.examples import encode
 
 TEMPLATES = Path(__file__).parent / "templates"
 # The family's first token, the end of its turns, and how its prompt ends once it answers at once.
@@ -31,7 +33,7 @@ MARKS = [
     "<｜User｜>",
     "<｜Assistant｜>",
 ]
-SLATE = {"slate_id": "s", "history": ["film00", "film01"], "candidates": ["film04", "film05", "film06"]}
+SLATE = Slate("s", ["film00", "film01"], ["film04", "film05", "film06"])
 
 
 def tokenizer_of(family: str, template: str | None = None):
@@ -50,7 +52,7 @@ def tokenizer_of(family: str, template: str | None = None):
 def chat_of(world) -> tuple[list[dict], str]:
     catalogue = read_catalogue(world.items, world.semantic_ids)
     messages = render(load_prompt("student"), SLATE, catalogue)
-    return messages, write_answer("Drama, as before.", SLATE["candidates"], catalogue)
+    return messages, write_answer("Drama, as before.", SLATE.candidates, catalogue)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -67,8 +69,8 @@ def test_training_text_is_inference_prompt_answer_and_end_of_turn(world, family)
     learned = [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != -100]
     assert learned == row["input_ids"][len(asked) :]
     catalogue = read_catalogue(world.items, world.semantic_ids)
-    read = parse(tokenizer.decode(learned), SLATE["candidates"], catalogue.sid)
-    assert read.ranking == SLATE["candidates"]
+    read = parse(tokenizer.decode(learned), SLATE.candidates, catalogue.sid)
+    assert read.ranking == SLATE.candidates
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -2,8 +2,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.language_model.loading import load_tokenizer, save_model
+from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.scratch import small_model, train_tokenizer
+from tests.helpers import save_model
 
 TEXTS = ['"Toy Story (1995)", Animation > Children.', '"Heat (1995)", Crime > Drama.'] * 20
 TOKENIZER = train_tokenizer(TEXTS, 320)

@@ -5,7 +5,7 @@ import pytest
 from gr2.data.catalogue import read_catalogue
 from gr2.files.sid_tokens import code_token, sid_string, vocabulary
 from gr2.language_model.scratch import train_tokenizer
-from gr2.language_model.sequences import code_token_ids, history_text, next_item_prompt
+from gr2.language_model.sequences import HISTORY, code_token_ids, next_item_prompt
 from gr2.midtrain.tasks import sequential
 
 
@@ -18,16 +18,16 @@ def tokenizer_with(tokens):
 def test_a_prompt_is_the_history_and_an_opened_id():
     sids = [sid_string([1, 2]), sid_string([0, 3])]
     assert next_item_prompt(sids) == "History:" + "".join(sids) + "<|sid_begin|>"
-    assert next_item_prompt(sids[:1]) + sids[1].removeprefix("<|sid_begin|>") == history_text(sids)
+    assert next_item_prompt(sids[:1]) + sids[1].removeprefix("<|sid_begin|>") == "History:" + "".join(sids)
 
 
-def test_a_prompt_goes_on_as_the_documents_of_mid_training_do(world):
-    """Training and searching must use one format: a prompt is the beginning of a training document."""
+def test_a_prompt_is_the_beginning_of_a_document_of_mid_training(world):
+    """Training and searching must use one format."""
     catalogue = read_catalogue(world.items, world.semantic_ids)
     history = ["film03", "film07", "film11"]
     (pieces,) = sequential([history], catalogue, 40, random.Random(1))
     document = "".join(text for text, _ in pieces)
-    assert document == history_text([catalogue.sid[item] for item in history])
+    assert document == HISTORY + "".join(catalogue.sid[item] for item in history)
     assert document.startswith(next_item_prompt([catalogue.sid[item] for item in history[:2]]))
     assert [learned for _, learned in pieces] == [False, False, True, True]
 

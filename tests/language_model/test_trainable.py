@@ -3,11 +3,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from gr2.files.sid_tokens import vocabulary
-from gr2.language_model.loading import load_model, save_model
+from gr2.language_model.loading import load_model
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.trainable import rows_only, with_lora
 from gr2.language_model.vocabulary import expand
-from tests.helpers import TINY, gr2, refused
+from tests.helpers import TINY, gr2, refused, save_model
 
 
 def made(tied):
@@ -88,9 +88,9 @@ def test_two_phases_make_a_plain_checkpoint_that_knows_the_ids(world, midtrained
 
 
 @pytest.mark.parametrize(("words", "complaint"), [
-    (["--trainable", "rows"], "--trainable rows: expected model_name_or_path"),
+    (["--trainable", "rows"], "--trainable rows: expected --model_name_or_path"),
     (["--trainable", "rows", "--model_name_or_path", "x", "--weight_decay", "0.1"], "--weight_decay 0.1: expected 0"),
-    (["--mixture", "sequential=1", "general=1"], "expected general_text"),
+    (["--mixture", "sequential=1", "general=1"], "expected --general_text"),
     (["--general_text", "x.txt"], "expected general=WEIGHT in the mixture"),
 ])  # fmt: skip
 def test_options_that_do_not_go_together_are_refused(world, tmp_path, words, complaint):

@@ -3,9 +3,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from gr2.files.sid_tokens import sid_string, vocabulary
-from gr2.language_model.loading import load_model, load_tokenizer, save_model
+from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.language_model.scratch import train_tokenizer
 from gr2.language_model.vocabulary import expand
+from tests.helpers import save_model
 
 SHAPE = {
     "hidden_size": 16,

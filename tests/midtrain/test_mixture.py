@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.errors import InputError
-from gr2.midtrain.mixture import TASKS, mixed, read_weights
+from gr2.midtrain.mixture import TASKS, mix, read_weights
 
 
 def endless(task):
@@ -21,7 +21,7 @@ weights = st.lists(st.floats(0.01, 1.0), min_size=4, max_size=4).map(
 @given(weights, st.integers(1, 30))
 def test_shares_of_tokens_are_the_weights_at_every_point(weights, passes):
     used = dict.fromkeys(TASKS, 0)
-    for ids, _ in mixed({task: endless(task) for task in TASKS}, weights, passes):
+    for ids, _ in mix({task: endless(task) for task in TASKS}, weights, passes):
         used[TASKS[ids[0]]] += len(ids)
         ahead = {task: used[task] / weights[task] for task in TASKS}
         assert max(ahead.values()) - min(ahead.values()) <= 7.001 / min(weights.values())  # one document at most
@@ -29,13 +29,13 @@ def test_shares_of_tokens_are_the_weights_at_every_point(weights, passes):
 
 
 def test_the_training_is_as_long_as_its_passes_over_the_histories():
-    documents = list(mixed({task: endless(task) for task in TASKS}, {"sequential": 1.0}, 4))
+    documents = list(mix({task: endless(task) for task in TASKS}, {"sequential": 1.0}, 4))
     assert [len(ids) for ids, _ in documents] == [3, 1, 7] * 4
 
 
 def test_a_task_that_has_nothing_ends_the_mixture_instead_of_turning_for_ever():
     empty = {"sequential": endless("sequential"), "general": lambda: iter([])}
-    assert len(list(itertools.islice(mixed(empty, {"sequential": 1.0, "general": 1.0}, 4), 100))) <= 12
+    assert len(list(itertools.islice(mix(empty, {"sequential": 1.0, "general": 1.0}, 4), 100))) <= 12
 
 
 @pytest.mark.parametrize(("entries", "complaint"), [

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.sid_tokens import SID
+from gr2.language_model.chat import IGNORED
 from gr2.language_model.scratch import small_model, train_tokenizer
-from gr2.midtrain.exercises import exercises
-from gr2.midtrain.packing import IGNORED, Encoder, collate, pack
+from gr2.midtrain.exercises import make_exercises
+from gr2.midtrain.packing import Encoder, collate, pack
 from gr2.midtrain.tasks import captions, general, persona, sequential
 from gr2.prompts.answer import parse
 from gr2.prompts.prompt import load_prompt
@@ -84,7 +85,7 @@ def test_general_text_can_be_a_data_sets_column(tmp_path):
 
 
 def test_general_text_that_is_nowhere_is_refused(tmp_path):
-    with pytest.raises(InputError, match="neither a text file nor a data set"):
+    with pytest.raises(InputError, match="expected a text file, or a data set that loads"):
         list(general(str(tmp_path / "nothing.txt"), random.Random(0)))
 
 
@@ -93,19 +94,19 @@ def test_an_exercise_is_a_slate_and_its_best_answer(world, name):
     catalogue = read_catalogue(world.items, world.semantic_ids)
     history = catalogue.item_ids.to_list()[:30]
     prompt = load_prompt(name)
-    made = exercises(60, [history, history[:1]], 5, prompt, catalogue, random.Random(0))
+    made = make_exercises(60, [history, history[:1]], 5, prompt, catalogue, random.Random(0))
     by_sid = {sid: item_id for item_id, sid in catalogue.sid.items()}
-    places = set()
+    indices = set()
     for messages, text in made:
         shown = [by_sid[match[0]] for match in SID.finditer(messages[1]["content"])]
         candidates, past = shown[:10], shown[10:]
         ranking = parse(text, candidates, catalogue.sid, prompt.has_trace).ranking
-        at = history.index(ranking[0])
-        places.add(at)
-        assert past == history[max(0, at - 5) : at] and past, "only what came before"
+        index = history.index(ranking[0])
+        indices.add(index)
+        assert past == history[max(0, index - 5) : index] and past, "only what came before"
         assert ranking[1:] == [item_id for item_id in candidates if item_id != ranking[0]]
-        assert not set(history[:at]) & set(candidates), "no candidate is from the user's past, as in a slate"
-    assert max(places) == 20, "of 30 items, 20 before the target leave ten candidates"
+        assert not set(history[:index]) & set(candidates), "no candidate is from the user's past, as in a slate"
+    assert max(indices) == 20, "of 30 items, 20 before the target leave ten candidates"
 
 
 def test_exercises_need_ten_items(world):
@@ -113,7 +114,7 @@ def test_exercises_need_ten_items(world):
     prompt = load_prompt("student")
     for histories, found in (([catalogue.item_ids.to_list()[:9]], 9), ([[name] for name in catalogue.item_ids], 48)):
         with pytest.raises(InputError, match=f"two items or more.*found {found} different"):
-            list(exercises(1, histories, 5, prompt, catalogue, random.Random(0)))
+            list(make_exercises(1, histories, 5, prompt, catalogue, random.Random(0)))
 
 
 def test_labels_are_exact_to_the_token():
@@ -132,10 +133,9 @@ def test_packing_keeps_order_and_loses_only_the_rest(documents, length):
     assert packed == flat[: len(packed)] and len(flat) - len(packed) < length
     assert all(len(values) == length for block in blocks for values in block.values())
     ends = set(itertools.accumulate(map(len, documents)))
-    restarts = [
-        at for at, place in enumerate(place for block in blocks for place in block["position_ids"]) if place == 0
-    ]
-    assert set(restarts) == {at for at in range(len(packed)) if at % length == 0 or at in ends}
+    positions = [position for block in blocks for position in block["position_ids"]]
+    restarts = {index for index, position in enumerate(positions) if position == 0}
+    assert restarts == {index for index in range(len(packed)) if index % length == 0 or index in ends}
 
 
 def test_a_packed_document_is_read_as_if_it_stood_alone():

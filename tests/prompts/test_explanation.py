@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gr2.data.catalogue import Catalogue
 from gr2.files.sid_tokens import SID, sid_string
+from gr2.files.slates import Slate
 from gr2.prompts.answer import Answer
 from gr2.prompts.explanation import category_weights, explain
 from gr2.traces.accept import judge
@@ -27,12 +28,12 @@ WEIGHTS = category_weights(CATALOGUE)
 SIDS = CATALOGUE.sid
 
 
-def told(history: str, target: str) -> str:
+def write(history: str, target: str) -> str:
     return explain(list(history), target, CATALOGUE, WEIGHTS)
 
 
 def test_three_steps():
-    assert told("cabba", "d") == (
+    assert write("cabba", "d") == (
         f"The history leans to Novels and Crime, lately {SIDS['a']} and {SIDS['b']}. "
         "The next item is likely Novels or Crime. "
         f"{SIDS['d']} is Novels and Crime, like {SIDS['a']}, so it comes first."
@@ -40,16 +41,16 @@ def test_three_steps():
 
 
 def test_a_category_that_says_little_is_not_named_where_others_say_more():
-    assert "Books" not in told("abcc", "d")
+    assert "Books" not in write("abcc", "d")
 
 
 def test_the_latest_items_that_are_like_the_target_are_cited():
-    text = told("acbc", "d")
+    text = write("acbc", "d")
     assert [match[0] for match in SID.finditer(text)][:2] == [SIDS["b"], SIDS["a"]]
     assert SIDS["c"] not in text
 
 
-def test_a_target_of_a_new_kind():
+def test_a_target_of_a_new_category():
     lone = dataclasses.replace(CATALOGUE, category=CATEGORIES | {"e": "Maps"})
     text = explain(["a", "b"], "e", lone, category_weights(lone))
     assert "something new: Maps" in text and "like" not in text.split("something new")[1]
@@ -57,7 +58,7 @@ def test_a_target_of_a_new_kind():
 
 @pytest.mark.parametrize("history", ["g", "gg", "ga"])
 def test_items_without_categories(history):
-    assert told(history, "g").startswith(f"The history ends with {SIDS[history[-1]]}.")
+    assert write(history, "g").startswith(f"The history ends with {SIDS[history[-1]]}.")
 
 
 @given(st.lists(st.sampled_from(sorted(CATEGORIES)), min_size=1, max_size=12), st.sampled_from(sorted(CATEGORIES)))
@@ -66,5 +67,5 @@ def test_it_is_short_and_would_be_accepted(history, target):
     assert text == explain(history, target, CATALOGUE, WEIGHTS)
     assert 15 <= len(SID.sub("id", text).split()) <= 45
     others = [item_id for item_id in CATEGORIES if item_id not in {target, *history}]
-    slate = {"history": history, "candidates": [*others, target], "relevant": [target]}
+    slate = Slate("s", history, [*others, target], labels=[*[0] * len(others), 1])
     assert judge(Answer(text, [target, *others]), "", slate, SIDS) is None

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -9,15 +10,19 @@ from hypothesis import strategies as st
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.sid_tokens import vocabulary
-from gr2.prompts.prompt import FILES as FOLDER
-from gr2.prompts.prompt import answer_schema, load_prompt, render
-from gr2.stages.facts import SHOWN
+from gr2.files.slates import Slate
+from gr2.prompts.prompt import DOMAINS as DOMAIN_FOLDER
+from gr2.prompts.prompt import PROMPTS as FOLDER
+from gr2.prompts.prompt import load_prompt
+from gr2.prompts.render import render
+from gr2.prompts.schema import answer_schema
 from tests.prompts.test_answer import CATALOGUE, IDS
 
-FACTS = dict.fromkeys(("rank", *SHOWN), 1)
-SLATE = {"slate_id": "s", "history": IDS[:3], "candidates": IDS[3:], "facts": [FACTS] * len(IDS[3:])}
+LEVELS = ("rank", "score", "popularity", "recency", "similarity_last", "similarity_max", "similarity_mean")
+FACTS = dict.fromkeys(LEVELS, 1)
+SLATE = Slate("s", IDS[:3], IDS[3:], facts=[FACTS] * len(IDS[3:]))
 FILES = sorted(FOLDER.glob("*.yaml"))
-DOMAINS = sorted((FOLDER / "domains").glob("*.yaml"))
+DOMAINS = sorted(DOMAIN_FOLDER.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -26,21 +31,19 @@ def test_every_prompt_file_renders(file):
     assert file.read_text().startswith("# ") and prompt.version >= 1
     system, user = render(prompt, SLATE, CATALOGUE, target=IDS[4])
     assert (system["role"], user["role"]) == ("system", "user")
-    places = [user["content"].index(CATALOGUE.sid[item_id]) for item_id in SLATE["candidates"] + SLATE["history"]]
-    assert places == sorted(places), "candidates come first, in input order, then the history, oldest first"
+    starts = [user["content"].index(CATALOGUE.sid[item_id]) for item_id in SLATE.candidates + SLATE.history]
+    assert starts == sorted(starts), "candidates come first, in input order, then the history, oldest first"
     schema = answer_schema(prompt, SLATE, CATALOGUE)
-    assert schema["properties"]["recommendations"]["items"]["enum"] == [CATALOGUE.sid[i] for i in SLATE["candidates"]]
-    assert (
-        ("explanation" in schema["properties"])
-        == prompt.has_trace
-        == (file.stem not in ("student_no_trace", "student_facts"))
-    )
+    assert schema["properties"]["recommendations"]["items"]["enum"] == [CATALOGUE.sid[i] for i in SLATE.candidates]
+    assert prompt.has_trace == (file.stem not in ("student_no_trace", "student_facts"))
+    assert ("explanation" in schema["properties"]) == prompt.has_trace
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_only_targeted_prompts_show_the_target(file):
     prompt = load_prompt(file)
-    if file.stem.startswith("targeted"):
+    assert prompt.shows_target == file.stem.startswith("targeted")
+    if prompt.shows_target:
         assert render(prompt, SLATE, CATALOGUE, IDS[4]) != render(prompt, SLATE, CATALOGUE, IDS[5])
         with pytest.raises(InputError, match=prompt.name):
             render(prompt, SLATE, CATALOGUE)
@@ -64,7 +67,7 @@ def test_guided_prompts_know_only_what_a_domain_brings(name):
 
 def test_the_history_is_cut_to_the_latest():
     prompt = load_prompt("rejection_guided")
-    long = SLATE | {"history": [*(["item0"] * 30), *IDS[1:3] * 5]}
+    long = replace(SLATE, history=[*(["item0"] * 30), *IDS[1:3] * 5])
     assert CATALOGUE.sid["item0"] not in render(prompt, long, CATALOGUE)[1]["content"]
 
 
@@ -74,26 +77,26 @@ def test_slates_with_the_same_candidates_share_their_prompt_up_to_the_history(fi
     prompt = load_prompt(file)
     texts = []
     for history in ([IDS[0]], IDS[1:3]):
-        system, user = render(prompt, SLATE | {"history": history}, CATALOGUE, IDS[4])
+        system, user = render(prompt, replace(SLATE, history=history), CATALOGUE, IDS[4])
         texts.append((system["content"], user["content"].partition(CATALOGUE.sid[history[0]])[0]))
-    assert texts[0] == texts[1] and all(CATALOGUE.sid[item_id] in texts[0][1] for item_id in SLATE["candidates"])
+    assert texts[0] == texts[1] and all(CATALOGUE.sid[item_id] in texts[0][1] for item_id in SLATE.candidates)
 
 
 @pytest.mark.parametrize("name", ["rejection", "targeted"])
 @pytest.mark.parametrize("file", DOMAINS, ids=lambda file: file.stem)
-def test_a_domain_takes_the_place_of_the_general_one(name, file):
+def test_a_domain_replaces_the_general_one(name, file):
     def text(domain, priming):
         prompt = load_prompt(name, domain, priming)
         return " ".join(message["content"] for message in render(prompt, SLATE, CATALOGUE, IDS[4])), prompt.label
 
     domain = yaml.safe_load(file.read_text())
-    own, general = text(file, True), text(None, True)
-    assert domain["expert"] in own[0] and domain["chose"] in own[0] and "e-commerce" not in own[0]
-    assert domain["priming"].strip() in own[0] and "shampoo" in general[0]
-    for (primed, label), (bare, bare_label) in ((own, text(file, False)), (general, text(None, False))):
+    special, general = text(file, True), text(None, True)
+    assert domain["expert"] in special[0] and domain["chose"] in special[0] and "e-commerce" not in special[0]
+    assert domain["priming"].strip() in special[0] and "shampoo" in general[0]
+    for (primed, label), (bare, bare_label) in ((special, text(file, False)), (general, text(None, False))):
         assert len(bare) < len(primed) and "shampoo" not in bare and domain["priming"].strip() not in bare
         assert label == bare_label | {"priming": True} and not bare_label["priming"]
-    assert own[1] == {"name": name, "version": 1, "domain": file.stem, "priming": True}
+    assert special[1] == {"name": name, "version": 1, "domain": file.stem, "priming": True}
     assert general[1]["domain"] == "general"
 
 
@@ -178,14 +181,15 @@ def test_a_broken_prompt_file_is_refused(tmp_path, text, expected):
         load_prompt(tmp_path / "p.yaml")
 
 
-def test_an_unknown_name_in_a_template_is_refused(tmp_path):
-    (tmp_path / "p.yaml").write_text("version: 1\nsystem: a\nuser: '{{ nothing }}'\n"
-                                     "answer: {properties: {recommendations: {}}}")  # fmt: skip
-    with pytest.raises(InputError, match="nothing"):
-        render(load_prompt(tmp_path / "p.yaml"), SLATE, CATALOGUE)
+@pytest.mark.parametrize("name", ["nothing", "target.sid"])
+def test_an_unknown_or_undeclared_name_in_a_template_is_refused(tmp_path, name):
+    text = f"version: 1\nsystem: a\nuser: '{{{{ {name} }}}}'\nanswer: {{properties: {{recommendations: {{}}}}}}"
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(InputError, match=f"prompt p: '{name.partition('.')[0]}' is undefined"):
+        render(load_prompt(tmp_path / "p.yaml"), SLATE, CATALOGUE, IDS[4])
 
 
-def test_a_name_is_a_prompt_of_gr2s_own_wherever_it_runs(tmp_path, monkeypatch):
+def test_a_name_is_a_shipped_prompt_wherever_it_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_prompt("student").name == "student"
     assert load_prompt("rejection", "movies").label["domain"] == "movies"
@@ -199,6 +203,7 @@ def test_a_name_is_a_prompt_of_gr2s_own_wherever_it_runs(tmp_path, monkeypatch):
     ("version", "[1]", "version: expected"),
     ("max_history", "-3", "max_history: expected a whole number of at least 1"),
     ("max_history", "many", "max_history: expected a whole number"),
+    ("shows_target", "1", "shows_target: expected true or false, found 1"),
     ("answer", "[recommendations]", "answer.properties: expected 'recommendations'"),
     ("answer", "{properties: [recommendations]}", "answer.properties: expected 'recommendations'"),
     ("answer", "{properties: {recommendations: list}}", "each a mapping"),
@@ -225,6 +230,6 @@ def test_fields_of_the_wrong_kind_are_refused(tmp_path, field, value, complaint)
 def test_whatever_goes_wrong_while_rendering_is_one_sentence(world, tmp_path, user):
     text = f"version: 1\nsystem: s\nuser: '{user}'\nanswer: {{properties: {{recommendations: {{}}}}}}\n"
     (tmp_path / "p.yaml").write_text(text)
-    slate = {"slate_id": "s", "history": ["film00"], "candidates": ["film01"]}
+    slate = Slate("s", ["film00"], ["film01"])
     with pytest.raises(InputError, match="prompt p: "):
         render(load_prompt(tmp_path / "p.yaml"), slate, read_catalogue(world.items, world.semantic_ids))

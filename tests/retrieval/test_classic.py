@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.retrieval import classic as simple
+from gr2.retrieval import classic
 from tests.retrieval.arrays import N_ITEMS, flat, lists, pasts, some_queries
 
 
@@ -21,7 +21,7 @@ def test_popularity_is_that_of_a_slow_reference(queries, counts, count, exclude_
         [(item, float(counts[item])) for item in ranked if not (exclude_seen and item in past)][:count]
         for past in pasts(queries)
     ]
-    top = simple.popularity(np.array(counts), count, exclude_seen)(queries)
+    top = classic.popularity(np.array(counts), count, exclude_seen)(queries)
     assert lists(top) == expected and top[0].shape == (len(queries), count)
 
 
@@ -30,7 +30,7 @@ def test_popularity_finds_what_is_left_for_a_user_who_has_seen_the_head():
     counts = np.arange(1000, 0, -1)
     fan = [item for item in range(900) for _ in range(1 + item % 2)]
     queries = flat((fan, [1, len(fan) - 1]), ([999, 0], [1]))
-    top = lists(simple.popularity(counts, 5, exclude_seen=True)(queries))
+    top = lists(classic.popularity(counts, 5, exclude_seen=True)(queries))
     assert top[0] == [(item, 1000.0 - item) for item in range(1, 6)]
     assert top[1] == [(item, 1000.0 - item) for item in range(900, 905)]
     assert top[2] == [(item, 1000.0 - item) for item in range(5)]
@@ -43,7 +43,7 @@ def dense_knn(users, items, n_items):
     for a in range(n_items):
         for b in range(n_items):
             if a != b:
-                norm = math.sqrt(len(likers[a]) * len(likers[b])) + simple.SHRINK
+                norm = math.sqrt(len(likers[a]) * len(likers[b])) + classic.SHRINK
                 likeness[a, b] = len(likers[a] & likers[b]) / norm
     return likeness
 
@@ -67,22 +67,22 @@ def test_item_knn_is_that_of_a_dense_reference(queries, learned, history, count,
     users, items = np.array(learned).T
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        rank = simple.item_knn(users, items, N_ITEMS, history, count, exclude_seen)
+        rank = classic.item_knn(users, items, N_ITEMS, history, count, exclude_seen)
     check_against_dense(queries, dense_knn(users, items, N_ITEMS), history, rank(queries), exclude_seen)
 
 
 def test_item_knn_keeps_the_nearest_neighbours_only():
     """All like item 0; the higher an item, the more users it shares with item 0. The five lowest are forgotten."""
-    last = simple.NEIGHBOURS + 5
+    last = classic.NEIGHBOURS + 5
     users, items = np.array([(user, item) for item in range(last + 1) for user in range(item or last)]).T
-    top = simple.item_knn(users, items, last + 1, 5, last, exclude_seen=True)(flat(([0, 1], [1])))
+    top = classic.item_knn(users, items, last + 1, 5, last, exclude_seen=True)(flat(([0, 1], [1])))
     assert [item for item, _ in lists(top)[0]] == list(range(last, 5, -1))
 
 
 @given(st.integers(0, 6), st.integers(0, 8), st.integers(0, 10_000))
 def test_strongest_are_the_largest_entries_of_each_row(count, columns, seed):
     dense = np.random.default_rng(seed).integers(-3, 4, (5, columns)).astype(float)
-    kept = simple.strongest(sp.csr_array(dense), count).toarray()
+    kept = classic.strongest(sp.csr_array(dense), count).toarray()
     for before, after in zip(dense, kept, strict=True):
         entries = sorted((value for value in before if value), reverse=True)[:count]
         assert sorted((value for value in after if value), reverse=True) == entries
@@ -96,7 +96,7 @@ def test_bm25_weights_by_hand():
     """Three documents of 3, 2 and 4 words: 3 words on average."""
     words = ["red", "car", "bus", "blue", "stop", "here"]
     counts = np.array([[text.split().count(word) for word in words] for text in TEXTS], np.float32)
-    found = simple.bm25_weights(sp.csr_array(counts)).toarray()
+    found = classic.bm25_weights(sp.csr_array(counts)).toarray()
     in_two, in_one = math.log(1 + 1.5 / 2.5), math.log(1 + 2.5 / 1.5)
     middling, short, long = 1.2, 1.2 * (0.25 + 0.75 * 2 / 3), 1.2 * (0.25 + 0.75 * 4 / 3)
     assert found[0] == pytest.approx([in_two * 2 * 2.2 / (2 + middling), in_one * 2.2 / (1 + middling), 0, 0, 0, 0])
@@ -106,13 +106,13 @@ def test_bm25_weights_by_hand():
 
 def test_bm25_finds_the_items_that_share_rare_words_with_the_history():
     texts = ["Red car", "red bus", "blue BUS", "green car", "the red red thing", ""]
-    top = simple.bm25(texts, 1, 6, exclude_seen=True)(flat(([2, 5, 0], [1, 2]), ([0, 1], [1]), ([3, 0, 1], [2])))
+    top = classic.bm25(texts, 1, 6, exclude_seen=True)(flat(([2, 5, 0], [1, 2]), ([0, 1], [1]), ([3, 0, 1], [2])))
     found = [[item for item, _ in row] for row in lists(top)]
     assert found[0] == [1] and found[1] == []  # an item without words is like no other
     assert found[2][0] == 3 and set(found[2]) == {1, 3, 4}  # `car` is rarer than `red`
     assert set(found[3]) == {1, 4}  # of the last item alone, and 3 was seen
-    queried = lists(simple.bm25(texts, 2, 6, exclude_seen=False)(flat(([0, 2, 1], [2]))))[0]
-    alone = [dict(lists(simple.bm25(texts, 1, 6, False)(flat(([item, 1], [1]))))[0]) for item in (0, 2)]
+    queried = lists(classic.bm25(texts, 2, 6, exclude_seen=False)(flat(([0, 2, 1], [2]))))[0]
+    alone = [dict(lists(classic.bm25(texts, 1, 6, False)(flat(([item, 1], [1]))))[0]) for item in (0, 2)]
     assert dict(queried) == pytest.approx({item: alone[0].get(item, 0) + alone[1].get(item, 0) for item, _ in queried})
     assert set(dict(queried)) == set(alone[0]) | set(alone[1])
 
@@ -137,7 +137,7 @@ def test_fused_is_that_of_a_dictionary(made, count):
             for rank, item in enumerate(answer, start=1):
                 points[item] += 1 / (60 + rank)
         expected.append(sorted(points.items(), key=lambda pair: (-pair[1], pair[0]))[:count])
-    top = simple.fused([ranker for _, ranker in made], count)(queries)
+    top = classic.fuse([ranker for _, ranker in made], count)(queries)
     found = lists(top)
     assert top[0].shape == (len(queries), count)
     for one, other in zip(found, expected, strict=True):
@@ -148,12 +148,12 @@ def test_fused_is_that_of_a_dictionary(made, count):
 def test_rankers_are_fused_where_the_lists_are_deeper_than_the_catalogue():
     """Popularity first lists 0, item-kNN first 2: nothing of one list may be read as another's."""
     queries = flat(([1, 0], [1]))
-    popular = simple.popularity(np.array([3, 2, 1]), 5, exclude_seen=True)
+    popular = classic.popularity(np.array([3, 2, 1]), 5, exclude_seen=True)
     users, items = np.array([(user, item) for user in range(3) for item in (1, 2)]).T
-    knn = simple.item_knn(users, items, 3, 5, 5, exclude_seen=True)
+    knn = classic.item_knn(users, items, 3, 5, 5, exclude_seen=True)
     assert [item for item, _ in lists(popular(queries))[0]] == [0, 2]
     assert [item for item, _ in lists(knn(queries))[0]] == [2]
-    fused = lists(simple.fused([popular, knn], 5)(queries))[0]
+    fused = lists(classic.fuse([popular, knn], 5)(queries))[0]
     assert dict(fused) == pytest.approx({2: 1 / 62 + 1 / 61, 0: 1 / 61})
 
 
@@ -171,5 +171,5 @@ def test_a_short_list_is_filled_by_popularity(queries, counts, exclude_seen, dat
     scores = np.full((len(rows), count), -np.inf, np.float32)
     for number, own in enumerate(rows):
         top[number, : len(own)], scores[number, : len(own)] = own, 9.0 - np.arange(len(own))
-    found = simple.filled_by_popularity(lambda _: (top, scores), np.array(counts), exclude_seen)(queries)
+    found = classic.fill_by_popularity(lambda _: (top, scores), np.array(counts), exclude_seen)(queries)
     assert lists(found) == [row[:count] for row in expected]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
-from gr2.retrieval.protocols import filled, windowed
+from gr2.retrieval.protocols import make_windows, rank_windows
 from gr2.retrieval.queries import Queries
 from gr2.stages import slates
 
@@ -106,10 +106,8 @@ def test_a_window_without_a_score_is_left_out_and_others_are_the_best(n_items, e
     queries = Queries(np.array([0, *wanted], np.int32), np.array([0]), np.array([1]))
     top = np.full((1, n_items), -1, np.int32)
     top[0, : len(listed)] = listed
-    windows = pl.DataFrame({"rows": [wanted]})
-    ((rows, scores),) = filled(
-        lambda _: (top, -np.arange(n_items, dtype=np.float32)[None]), queries, windows, extra, n_items
-    )
+    ranks = -np.arange(n_items, dtype=np.float32)[None]
+    ((rows, scores),) = rank_windows(lambda _: (top, ranks), queries, [wanted], extra, n_items)
     others = [row for row in listed if row not in wanted][:extra]
     if set(wanted) <= set(listed) and len(others) == extra:
         assert rows.tolist() == [row for row in listed if row in wanted or row in others]
@@ -130,17 +128,8 @@ def test_wrong_input_is_named_and_nothing_is_written(world, tmp_path, changes, m
 
 def test_events_without_a_past_start_no_window(world):
     events = pl.DataFrame({"user_id": ["a", "a", "b", "b", "b"], "position": [0, 1, 0, 1, 2], "row": [0, 1, 2, 3, 4],
-                           "split": ["test"] * 5})  # fmt: skip
-    config = slates.Config(
-        items="i",
-        interactions="e",
-        output_dir="o",
-        pre_ranker=["popularity"],
-        protocol="later",
-        relevant=2,
-        candidates=4,
-    )
-    found = windowed(config, events)
+                           "split": ["test"] * 5, "label": [1.0] * 5})  # fmt: skip
+    found = make_windows(events, ["test"], size=2, shortest=2)
     assert found["rows"].to_list() == [[3, 4]] and found["at"].to_list() == [3] and found["start"].to_list() == [2]
 
 

@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
-from gr2.files.tables import read_interactions
-from gr2.retrieval.positions import numbered
+from gr2.retrieval.positions import read_events
 from gr2.retrieval.sasrec import CHUNK, IGNORED, CatalogueLoss, SASRec, SASRecConfig, ranker
-from gr2.stages import sasrec as sasrec_train
-from gr2.stages import slates
-from gr2.stages.sasrec import collate, held_out, packed, pretrain_items, questions, stretches
+from gr2.retrieval.sasrec_train import collate, cut_stretches, pack, pretrain_items, split_users, valid_rows
+from gr2.stages import sasrec, slates
 from gr2.training import LOG
 from tests.helpers import gr2, refused, resumed_after_a_kill
 from tests.retrieval.arrays import flat, lists
@@ -70,7 +68,7 @@ def test_the_gradients_of_the_loss_are_those_of_finite_differences():
 
 
 def test_training_and_evaluation_have_the_same_loss(model):
-    rows = questions([np.array([1, 2, 3, 7]), np.array([4, 0])], 10)
+    rows = valid_rows([np.array([1, 2, 3, 7]), np.array([4, 0])], 10)
     model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout | torch.nn.MultiheadAttention):
@@ -89,7 +87,7 @@ def test_rank_counts_the_better_items_and_leaves_out_what_was_seen_if_asked(mode
         [5, 6, 5, 8, 9, 2],
         [0, 1, *([7, 8] * 6), 4],
     ]  # the last is longer than the ten that it reads
-    rows = questions([np.array([*items, label]) for items, label in zip(pasts, (7, 0, 11, 10), strict=True)], 10)
+    rows = valid_rows([np.array([*items, label]) for items, label in zip(pasts, (7, 0, 11, 10), strict=True)], 10)
     with torch.inference_mode():
         ranks = model(**collate(rows))["rank"].tolist()
         for past, (items, place, labels, _), rank in zip(pasts, rows, ranks, strict=True):
@@ -171,7 +169,7 @@ def events_of(made, split="pretrain"):
 
 @given(histories, st.integers(1, 6), st.integers(0, 3))
 def test_packing_loses_no_transition_and_invents_none(made, length, seed):
-    rows = packed(stretches(pretrain_items(events_of(made)), length), length, random.Random(seed))
+    rows = pack(cut_stretches(pretrain_items(events_of(made)), length), length, random.Random(seed))
     found = []
     for items, place, labels in rows:
         assert 0 < len(items) == len(place) == len(labels) <= length
@@ -185,33 +183,33 @@ def test_packing_loses_no_transition_and_invents_none(made, length, seed):
 
 
 def test_stretches_are_cut_from_the_end():
-    rows = stretches([np.arange(6)], 2)
+    rows = cut_stretches([np.arange(6)], 2)
     assert [(items.tolist(), place.tolist(), labels.tolist()) for items, place, labels in rows] == [
         ([3, 4], [0, 1], [4, 5]), ([1, 2], [0, 1], [2, 3]), ([0], [0], [1])
     ]  # fmt: skip
 
 
-def test_only_pretrain_events_are_learned_and_judge():
+def test_only_pretrain_events_are_trained_on_and_validate():
     events = pl.concat([events_of({"a": [0, 1, 2]}), events_of({"a": [3, 4]}, "train"), events_of({"a": [5, 6]}, "valid"),
                         events_of({"a": [7]}, "test"), events_of({"b": [8, 9]}), events_of({"b": [10]}, "test"),
                         events_of({"c": [11, 1]}, "valid")])  # fmt: skip
     pasts = pretrain_items(events)
     assert [items.tolist() for items in pasts] == [[0, 1, 2], [8, 9]]
-    learned, judges = held_out(pasts, 10, random.Random(0))
+    learned, judges = split_users(pasts, 10, random.Random(0))
     assert [items.tolist() for items in learned] == [[0, 1], [8, 9]]
     assert [items.tolist() for items in judges] == [[0, 1, 2]]
 
 
-def test_a_question_is_the_last_event_after_what_the_model_reads_of_the_past():
-    ((items, place, labels, past),) = questions([np.array([5, 6, 7, 8])], 2)
+def test_a_validation_row_asks_for_the_last_event_after_what_the_model_reads_of_the_past():
+    ((items, place, labels, past),) = valid_rows([np.array([5, 6, 7, 8])], 2)
     assert (items.tolist(), place.tolist(), labels.tolist()) == ([6, 7], [0, 1], [IGNORED, 8])
     assert past.tolist() == [5, 6, 7]
 
 
 @given(histories, st.integers(0, 8), st.integers(0, 3))
-def test_what_judges_is_not_learned_and_everything_else_is(made, judges, seed):
+def test_what_validates_is_not_trained_on_and_everything_else_is(made, judges, seed):
     pasts = pretrain_items(events_of(made))
-    learned, judged = held_out(pasts, judges, random.Random(seed))
+    learned, judged = split_users(pasts, judges, random.Random(seed))
     able = [items for items in pasts if len(items) >= 3]
     assert len(judged) == min(judges, len(able))
     held = 0
@@ -220,7 +218,7 @@ def test_what_judges_is_not_learned_and_everything_else_is(made, judges, seed):
         held += len(after) < len(before)
         assert len(after) == len(before) or len(after) >= 2
     assert held == len(judged) and all(any(own is items for own in able) for items in judged)
-    another = held_out(pasts, judges, random.Random(seed))[1]
+    another = split_users(pasts, judges, random.Random(seed))[1]
     assert [items.tolist() for items in another] == [items.tolist() for items in judged]
 
 
@@ -278,8 +276,7 @@ def test_the_model_is_that_of_the_best_epoch(world, trained):
     best = max(value for value, _ in judged)
     assert best > judged[0][0] + 0.1
     assert judged[-1][0] < best  # else this test shows nothing
-    item_ids = pl.read_parquet(world.items)["item_id"]
-    events = numbered(read_interactions(world.interactions), world.interactions, item_ids)
+    events = read_events(world.items, world.interactions).events
     read = SASRec.from_pretrained(trained).eval()
     gains = []
     for past in pretrain_items(events):  # 40 users are fewer than may judge
@@ -319,9 +316,7 @@ def test_a_killed_training_is_as_patient_as_a_whole_one(world, tmp_path):
 
 def bytes_of(world, folder, interactions, **changed):
     options = SHORT | {"per_device_train_batch_size": 8, "learning_rate": 5e-3, "disable_tqdm": True} | changed
-    sasrec_train.run(
-        sasrec_train.Config(items=world.items, interactions=str(interactions), output_dir=str(folder), **options)
-    )
+    sasrec.run(sasrec.Config(items=world.items, interactions=str(interactions), output_dir=str(folder), **options))
     return (folder / "model.safetensors").read_bytes()
 
 
@@ -357,7 +352,7 @@ def test_the_model_and_its_epoch_depend_on_pretrain_events_alone(world, tmp_path
     )  # pretrain events do matter
 
 
-def test_events_without_anything_to_judge_by_are_refused(world, tmp_path):
+def test_events_without_anything_to_validate_on_are_refused(world, tmp_path):
     events = pl.read_parquet(world.interactions)
     events.filter((pl.col("split") != "pretrain") | (pl.col("position") < 2)).write_parquet(tmp_path / "events.parquet")
     with pytest.raises(InputError, match="expected users with three pretrain events"):

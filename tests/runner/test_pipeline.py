@@ -195,7 +195,9 @@ def test_trainings_are_started_by_what_launch_says(monkeypatch, tmp_path):
     monkeypatch.setattr(pipeline, "check", lambda plan: None)
     files = {"items": "i", "semantic_ids": "s", "slates": "s", "traces": "t", "model_name_or_path": "m"}
     stages = {"sft": files, "rerank": {"items": "i", "slates": "s", "reranker": "sft"}}
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"folder": str(tmp_path / "run"), "stages": stages}))
+    (tmp_path / "recipe.yaml").write_text(
+        yaml.safe_dump({"folder": str(tmp_path / "run"), "stages": stages}, sort_keys=False)
+    )
     main(["run", str(tmp_path / "recipe.yaml"), "--launch", "accelerate launch --num_processes 2"])
     assert commands[0][:7] == ["accelerate", "launch", "--num_processes", "2", "-m", "gr2", "sft"]
     assert commands[1][:4] == [sys.executable, "-m", "gr2", "rerank"]

@@ -9,7 +9,8 @@ from gr2.errors import InputError
 from gr2.files.sid_tokens import sid_string, vocabulary
 from gr2.language_model.loading import save_model
 from gr2.language_model.scratch import small_model, train_tokenizer
-from gr2.samplers.base import Request, open_sampler
+from gr2.samplers.base import Request
+from gr2.samplers.open import open_sampler
 
 CONTEXT = 128
 CONVERSATIONS = [
@@ -144,7 +145,7 @@ def test_a_prompt_that_is_too_long_is_refused_and_not_cut(sampler):
 
 
 def test_unknown_engines_and_folders_are_refused(tmp_path):
-    with pytest.raises(InputError, match="vllm, openai, transformers, ray"):
+    with pytest.raises(InputError, match="--engine telepathy: expected one of vllm, transformers, openai, ray"):
         open_sampler("telepathy", "model")
     with pytest.raises(InputError, match="nowhere"):
         open_sampler("transformers", str(tmp_path / "nowhere"))

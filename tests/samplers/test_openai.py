@@ -3,7 +3,6 @@
 import gc
 import json
 import time
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -12,7 +11,8 @@ import pytest
 from gr2 import errors
 from gr2.errors import InputError
 from gr2.samplers import openai as samplers_openai
-from gr2.samplers.base import Request, open_sampler
+from gr2.samplers.base import Request
+from gr2.samplers.open import open_sampler
 from tests.samplers.fake_openai import FakeServer, Odd, completion
 
 TEXTS = ("word", "the user", "a word and another word", "system", "for the", "word " * 14, "no, 1, 2, 3, 4")
@@ -23,18 +23,16 @@ SCHEMA = {
 }
 
 
-def open_impatient(*servers: FakeServer, concurrency=3):
+def open_impatient(server: FakeServer, concurrency=3):
     """A sampler that waits for hundredths of seconds where it would for minutes."""
-    urls = [server.url for server in servers]
-    sampler = open_sampler("openai", "fake-model", base_url=urls, concurrency=concurrency, progress=False)
+    sampler = open_sampler("openai", "fake-model", base_url=server.url, concurrency=concurrency, progress=False)
     sampler.deadline, sampler.pause, sampler.longest_wait = 0.6, 0.01, 2.5
     return sampler
 
 
-def ask(*servers: FakeServer, conversations=CONVERSATIONS, concurrency=3, temperature=0.0, max_tokens=9, schemas=None):
-    sampler = open_impatient(*servers, concurrency=concurrency)
-    return sampler.sample(conversations, seeds=range(len(conversations)), temperature=temperature, top_p=1.0,
-                          max_tokens=max_tokens, schemas=schemas)  # fmt: skip
+def ask(server: FakeServer, conversations=CONVERSATIONS, concurrency=3, **settings):
+    settings = {"temperature": 0.0, "top_p": 1.0, "max_tokens": 9} | settings
+    return open_impatient(server, concurrency).sample(conversations, seeds=range(len(conversations)), **settings)
 
 
 def test_openai_keeps_the_order_and_bounds_what_is_in_flight():
@@ -82,45 +80,33 @@ def test_openai_names_what_the_server_refuses():
     assert len(server.requests) == 1, "a refusal is not tried again"
 
 
-def test_several_servers_share_the_requests():
-    def reply(request: dict) -> str:
-        time.sleep(0.02)
-        return f"{request['seed']}"
-
-    with FakeServer(reply) as one, FakeServer(reply) as two, FakeServer(reply) as three:
-        samples = ask(one, two, three, conversations=CONVERSATIONS * 6, concurrency=2)
-    assert [sample.text for sample in samples] == [str(seed) for seed in range(42)]
-    asked = [request["seed"] for server in (one, two, three) for request in server.requests]
-    assert sorted(asked) == list(range(42))
-    for server in (one, two, three):
-        assert server.most_at_once <= 2 and len(server.requests) > 5
-
-
-def test_a_server_that_fails_is_left_out(monkeypatch, capsys):
-    """Its requests go to the other; each is answered once."""
-    monkeypatch.setattr(samplers_openai, "RETRIES", 1)
-
-    def sick(request: dict) -> str | tuple[int, str]:
-        return "fine" if len(bad.requests) <= 4 else (503, "the fake server is sick")
-
-    with FakeServer(sick) as bad, FakeServer(lambda request: "fine") as good:
-        samples = ask(bad, good, conversations=CONVERSATIONS * 6, concurrency=2)
-    assert [sample.text for sample in samples] == ["fine"] * 42
-    assert "503" in (said := capsys.readouterr().out) and "1 of 2 servers left" in said and bad.url in said
-    assert len(bad.requests) <= 4 + 2 * 2, "two in flight, each tried twice, and nothing more"
-    times = Counter(request["seed"] for request in good.requests)
-    assert set(times.values()) == {1}
-
-
-def test_when_no_server_is_left_the_run_says_so(monkeypatch):
+def test_after_a_failure_what_is_in_flight_is_answered_and_nothing_more_is_sent(monkeypatch):
+    """Three in flight: the first fails at once, the others answer later."""
     monkeypatch.setattr(samplers_openai, "RETRIES", 0)
-    with FakeServer(lambda request: (500, "broken")) as one, FakeServer(lambda request: (500, "broken")) as two:
-        with pytest.raises(errors.ServiceError, match=r"no server is left that answers.*broken"):
-            ask(one, two)
-        closed = FakeServer(lambda request: "never asked")
-        closed.url = "http://127.0.0.1:9/v1"
-        with pytest.raises(errors.ServiceError, match=r"no server is left that answers.*127\.0\.0\.1:9"):
-            ask(closed)
+
+    def reply(request: dict) -> str | tuple[int, str]:
+        if request["seed"] == 0:
+            return 503, "the fake server is sick"
+        time.sleep(0.3)
+        return "fine"
+
+    with FakeServer(reply) as server:
+        waiting = [Request(index, CONVERSATIONS[0], index, 0.0) for index in range(9)]
+        answered = []
+        with pytest.raises(errors.ServiceError, match=r"the server failed: http.*503.*sick; the same command goes on"):
+            for some in open_impatient(server).stream(
+                lambda room: [waiting.pop(0) for _ in range(min(room, len(waiting)))], top_p=1.0, max_tokens=9
+            ):
+                answered += [request.key for request, _ in some]
+    assert sorted(answered) == [1, 2] and len(server.requests) == 3
+
+
+def test_a_server_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(samplers_openai, "RETRIES", 0)
+    closed = FakeServer(lambda request: "never asked")
+    closed.url = "http://127.0.0.1:9/v1"
+    with pytest.raises(errors.ServiceError, match=r"the server failed: http://127\.0\.0\.1:9"):
+        ask(closed)
 
 
 RUBBISH = {
@@ -144,22 +130,22 @@ RUBBISH = {
 
 
 @pytest.mark.parametrize("rubbish", RUBBISH.values(), ids=RUBBISH)
-def test_rubbish_is_asked_again_and_never_counts_as_an_answer(rubbish, capsys):
+def test_rubbish_is_asked_again_and_never_counts_as_an_answer(rubbish, monkeypatch):
     with FakeServer(lambda request: rubbish if len(server.requests) == 1 else "fine") as server:
         assert [one.text for one in ask(server, conversations=CONVERSATIONS[:2])] == ["fine"] * 2
     assert len(server.requests) == 3
-    with FakeServer(lambda request: rubbish) as bad, FakeServer(lambda request: "fine") as good:
-        assert [one.text for one in ask(bad, good)] == ["fine"] * 7
-    assert "1 of 2 servers left" in capsys.readouterr().out
+    monkeypatch.setattr(samplers_openai, "RETRIES", 1)
+    with FakeServer(lambda request: rubbish) as bad, pytest.raises(errors.ServiceError, match="the server failed"):
+        ask(bad)
 
 
 def test_a_server_that_answers_rubbish_only_ends_the_run_with_one_sentence():
     rubbish = RUBBISH["an error under 200"]
     with FakeServer(lambda request: rubbish) as server, pytest.raises(errors.ServiceError) as complaint:
         ask(server, conversations=CONVERSATIONS[:1])
-    said = str(complaint.value)
-    assert said.startswith("no server is left that answers") and "Service is busy" in said and "request 0" in said
-    assert server.url in said and "\n" not in said
+    message = str(complaint.value)
+    assert message.startswith("the server failed: ") and "Service is busy" in message and "request 0" in message
+    assert server.url in message and "\n" not in message
     assert len(server.requests) == samplers_openai.RETRIES + 1
 
 
@@ -183,8 +169,8 @@ def test_a_run_that_waits_says_what_for(capsys):
         sampler = open_impatient(server)
         sampler.notice = 0.15
         sampler.sample(CONVERSATIONS[:2], temperature=0.0, top_p=1.0, max_tokens=9, seeds=[0, 1])
-    said = capsys.readouterr().out
-    assert "no answer for 0.15 s, 2 requests in flight; last failure: " in said and "503, busy" in said
+    output = capsys.readouterr().out
+    assert "no answer for 0.15 s, 2 requests in flight; last failure: " in output and "503, busy" in output
 
 
 def test_retry_after_is_followed():
@@ -206,7 +192,7 @@ def test_waiting_as_told_is_no_failed_try():
 
 
 @pytest.mark.parametrize("seconds", ["3600", "1"])
-def test_a_server_that_asks_to_wait_too_long_is_left_out(seconds):
+def test_a_server_that_asks_to_wait_too_long_has_failed(seconds):
     """An hour at once, or a second again and again: a request of this test waits 2.5 s in all."""
     told = Odd("slow down", 429, {"Retry-After": seconds})
     with FakeServer(lambda request: told) as server:

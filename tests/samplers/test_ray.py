@@ -12,7 +12,8 @@ from gr2 import errors
 from gr2.errors import InputError
 from gr2.files.sid_tokens import sid_string
 from gr2.samplers import ray as samplers_ray
-from gr2.samplers.base import Request, Sample, Sampler, open_sampler
+from gr2.samplers.base import Request, Sample, Sampler
+from gr2.samplers.open import open_sampler
 from tests.samplers.test_base import CONVERSATIONS, model, ranking_schema  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -58,7 +59,7 @@ def test_a_workers_complaint_is_one_sentence(model):  # noqa: F811
     sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=4, progress=False)
     with pytest.raises(InputError, match=r"^prompt long has \d+ tokens.*context of 128"):
         sampler.answer([Request("long", [{"role": "user", "content": "word " * 200}], 0, 1.0)], top_p=1.0, max_tokens=9)
-    with pytest.raises(InputError, match="ray_engine 'ray': expected one of vllm, transformers"):
+    with pytest.raises(InputError, match="--ray_engine ray: expected one of vllm, transformers"):
         open_sampler("ray", model, ray_engine="ray")
 
 
@@ -82,7 +83,7 @@ class FailingWorker(samplers_ray.Worker):
     dies = False
 
     def __init__(self, top_p: float, max_tokens: int, **_):
-        self.sampler, self.settings = Failing(self.dies), {"top_p": top_p, "max_tokens": max_tokens}
+        self.sampler, self.top_p, self.max_tokens = Failing(self.dies), top_p, max_tokens
 
 
 class DyingWorker(FailingWorker):

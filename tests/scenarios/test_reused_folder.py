@@ -45,7 +45,7 @@ def cheap(world):
     slates = catalogue | {"semantic_ids": world.semantic_ids, "exclude_seen": False, "pre_ranker": "item_knn"}
     slated = {"items": world.items, "slates": world.slates}
     fit = slated | {"interactions": world.interactions, "embeddings": world.embeddings}
-    traces = slated | {"semantic_ids": world.semantic_ids, "prompt": "rejection", "mode": "template"}
+    template = slated | {"semantic_ids": world.semantic_ids, "prompt": "rejection"}
     lists = [("slates", slates | {"depth": 20}), slates | {"pre_ranker": "popularity"}]
     rankings = str(world.root / "ranked/rankings.parquet")
     report = {"slates": world.slates, "rankings": f"best={rankings}", "resamples": 100}
@@ -55,22 +55,23 @@ def cheap(world):
         "sids": [("sids", embedded), embedded | {"levels": 3, "codes": 8, "seed": 1}],
         "slates": lists,
         "facts": [lists[0], catalogue | {"embeddings": world.embeddings, "slates": world.slates}],
-        "traces": [("traces", traces | {"split": "test"}), traces],
+        "template": [("template", template | {"split": "test"}), template],
         "fit lambdamart": [("fit blend", fit), fit],
         "rerank": [shuffled, slated | {"reranker": "input_order"}],
         "evaluate": [("evaluate", report), report | {"seed": 1}],
     }  # fmt: skip
 
 
-CHEAP = ("prepare", "sids", "slates", "facts", "traces", "fit lambdamart", "rerank", "evaluate")
+CHEAP = ("prepare", "sids", "slates", "facts", "template", "fit lambdamart", "rerank", "evaluate")
 TRAINED = ("midtrain", "sasrec", "sft", "rl", "distil")
 ELSEWHERE = (
     "embed",
     "sids-ablate",
     "embed-shards",
     "assign-shards",
+    "traces",
     *(f"fit {kind}" for kind in FIT if kind != "lambdamart"),
-)  # they need packages that may be missing, or minutes
+)  # they need packages that may be missing, a teacher, or minutes
 
 
 def test_no_stage_is_forgotten():

@@ -9,10 +9,12 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from trl import SFTConfig, SFTTrainer, pack_dataset
 
 from gr2.files.sid_tokens import sid_string, vocabulary
+from gr2.language_model.chat import IGNORED
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.trainable import id_tokens, with_lora
 from gr2.language_model.vocabulary import expand
-from gr2.sft.weighting import IGNORED, Collator, WeightedSFTTrainer, encode
+from gr2.sft.examples import encode
+from gr2.sft.weighting import Collator, WeightedSFTTrainer
 from gr2.training import train
 
 SIDS = [sid_string([code, code]) for code in range(4)]

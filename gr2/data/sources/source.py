@@ -1,4 +1,4 @@
-"""What a source of data gives."""
+"""What a source of data gives, and what several of them need."""
 
 import gzip
 import zlib
@@ -17,9 +17,11 @@ BLOCK = 64 * 2**20  # bytes of a file held at a time
 
 @dataclass(frozen=True)
 class Source:
-    """interactions: `user_id`, `item_id`, `timestamp` or `position`, and more. items: the catalogue's rows for item ids and, if
-    the second argument is true, all its others; read only when it is known which are wanted, so that a catalogue far larger
-    than memory can be read in passing. latent: arrays that an invented world was made from, empty for real data.
+    """interactions: `user_id`, `item_id`, `timestamp` or `position`, and more.
+
+    items: a function of the wanted item ids and of `every`. It reads the wanted rows of the catalogue, or all with
+    `every`, and is called once these are known, so that a catalogue far larger than memory can be streamed.
+    latent: arrays that a synthetic world was made from, empty for real data.
     """
 
     interactions: pl.DataFrame
@@ -27,13 +29,17 @@ class Source:
     latent: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def chosen(frame: pl.DataFrame) -> Callable[..., pl.DataFrame]:
+def select_from(catalogue: pl.DataFrame) -> Callable[..., pl.DataFrame]:
     """`items` of a source whose catalogue is in memory."""
-    return lambda wanted, every=False: frame if every else frame.filter(pl.col("item_id").is_in(wanted.implode()))
+
+    def select(wanted: pl.Series, every: bool = False) -> pl.DataFrame:
+        return catalogue if every else catalogue.filter(pl.col("item_id").is_in(wanted.implode()))
+
+    return select
 
 
-def blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
-    """A file's lines, about BLOCK bytes at a time, each block with its first line's number; `.gz` is unpacked on the way."""
+def read_blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """Lines of a file or a `.gz`, about BLOCK bytes at a time, each block with the row number of its first line."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     first = 0

@@ -1,0 +1,51 @@
+"""interactions.parquet: a row an event, of a user with an item, at a time or at a position among the user's events."""
+
+from pathlib import Path
+
+import polars as pl
+
+from gr2.errors import InputError
+from gr2.files.columns import as_id, cast_exactly, read_table, refuse_rows, require_columns, whole_numbers
+from gr2.files.schema import NUMBER, TEXT, WHOLE, Types, cast_columns
+from gr2.files.times import with_times
+
+SPLITS = ("pretrain", "train", "valid", "test")
+EVENTS: Types = {"user_id": TEXT, "item_id": TEXT, "position": WHOLE, "rating": NUMBER}  # `timestamp`: files.times
+
+
+def read_interactions(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
+    """The events of `gr2 prepare`: as `read_events` reads them, with a checked `split` where the file has it."""
+    frame = read_events(path, item_ids)
+    if "split" in frame.columns:
+        splits = cast_exactly(frame["split"], path, TEXT)
+        refuse_rows(~splits.is_in(SPLITS), path, "split", f"one of {', '.join(SPLITS)}", frame["split"])
+        frame = frame.with_columns(splits)
+    return frame
+
+
+def read_events(
+    path: str | Path, item_ids: pl.Series | None = None, names: dict[str, str] | None = None
+) -> pl.DataFrame:
+    """`user_id`, `item_id`, `timestamp` (int, seconds) or `position` (int), optional `rating`, and the other columns.
+
+    With `item_ids`, refuses an event whose item is not among them. names: see `read_table`.
+    """
+    frame = read_table(path, names)
+    require_columns(frame, path, ("user_id", "item_id"))
+    if not {"timestamp", "position"} & set(frame.columns):
+        raise InputError(
+            f"{path}: expected a column 'timestamp' (seconds) or 'position'; it has {', '.join(frame.columns)}"
+        )
+    frame = frame.with_columns(as_id(frame, path, "user_id"), as_id(frame, path, "item_id"))
+    frame = cast_columns(frame, path, EVENTS)
+    if "timestamp" in frame.columns:
+        frame = with_times(frame, path)
+    if "position" in frame.columns:
+        frame = frame.with_columns(whole_numbers(frame, path, "position"))
+    if "rating" in frame.columns:
+        finite = frame["rating"].is_finite() | frame["rating"].is_null()
+        refuse_rows(~finite, path, "rating", "a finite number, or none", frame["rating"])
+    if item_ids is not None:
+        unknown = ~frame["item_id"].is_in(item_ids.implode())
+        refuse_rows(unknown, path, "item_id", "an item of the items file", frame["item_id"])
+    return frame

@@ -1,0 +1,42 @@
+"""items.parquet, the catalogue: a row an item. Files with a row for each item keep the order of its rows."""
+
+import hashlib
+from pathlib import Path
+
+import polars as pl
+
+from gr2.files.columns import as_id, read_table, refuse_rows, require_columns, table_ending
+from gr2.files.schema import TEXT, TEXTS, Types, cast_columns
+
+ITEMS: Types = {"item_id": TEXT, "title": TEXT, "description": TEXT, "categories": TEXTS}
+
+
+def read_items(path: str | Path, names: dict[str, str] | None = None) -> pl.DataFrame:
+    """`item_id`, `title`, optional `description` and `categories` (list of strings), and the file's other columns.
+
+    names: see `read_table`.
+    """
+    frame = read_table(path, names)
+    require_columns(frame, path, ("item_id", "title"))
+    if "categories" in frame.columns and frame["categories"].dtype == pl.String:  # CSV has no lists: `Comedy|Drama`
+        frame = frame.with_columns(pl.col("categories").str.split("|"))
+    frame = cast_columns(frame, path, ITEMS)
+    frame = frame.with_columns(as_id(frame, path, "item_id"))
+    refuse_rows(~frame["item_id"].is_first_distinct(), path, "item_id", "unique item ids", frame["item_id"])
+    if table_ending(path) in (".csv", ".tsv"):  # `,,` and `,"",` are the same there
+        frame = frame.with_columns(pl.col("title").fill_null(""))
+    refuse_rows(frame["title"].is_null(), path, "title", "a title (it may be empty)", frame["title"])
+    return drop_empty_categories(frame)
+
+
+def drop_empty_categories(items: pl.DataFrame) -> pl.DataFrame:
+    """The items without empty or missing names in `categories`; a missing list becomes an empty one."""
+    if "categories" not in items.columns:
+        return items
+    named = pl.col("categories").fill_null([]).list.eval(pl.element().filter(pl.element() != ""))
+    return items.with_columns(named)
+
+
+def order_digest(item_ids: pl.Series) -> str:
+    """SHA-256 of the item order; stored with row-aligned artifacts (embeddings, SASRec) to detect a mismatch."""
+    return hashlib.sha256("\n".join(item_ids).encode()).hexdigest()

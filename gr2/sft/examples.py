@@ -1,0 +1,148 @@
+"""What SFT learns from: the student's prompt and answer for train slates with an accepted trace, as weighted tokens.
+
+Examples are rows, not random transforms: a resumed training finds the same example at the same index.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import polars as pl
+import pyarrow
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from gr2.data.catalogue import Catalogue
+from gr2.errors import InputError
+from gr2.files.sid_tokens import SID
+from gr2.files.slates import Slate, slates_of
+from gr2.files.tables import read_slates
+from gr2.language_model.chat import IGNORED, encode_turn
+from gr2.processes import map_chunks
+from gr2.prompts.answer import reasoning_span, write_answer
+from gr2.prompts.history import fit_history
+from gr2.prompts.prompt import Prompt
+from gr2.prompts.render import render, shown_items
+from gr2.traces.store import read_traces
+
+TRACE_COLUMNS = ("slate_id", "accepted", "reasoning", "ranking")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A slate and the trace that the student learns for it."""
+
+    slate: Slate
+    reasoning: str
+    ranking: list[str]
+
+    def chat(self, prompt: Prompt, catalogue: Catalogue) -> tuple[list[dict[str, str]], str]:
+        """(the prompt's messages, the answer)."""
+        reasoning = self.reasoning if prompt.has_trace else None
+        return render(prompt, self.slate, catalogue), write_answer(reasoning, self.ranking, catalogue)
+
+
+def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series) -> list[Example]:
+    """The train slates with an accepted trace, in file order, each with its first one.
+
+    InputError for a trace of a slate that is not in the train split, or an accepted one whose ranking is not of its
+    slate's candidates: the same slate_id is given to another pre-ranker's list for that event.
+    """
+    slates = slates_of(read_slates(slates_file, item_ids).filter(pl.col("split") == "train"))
+    candidates = {slate.slate_id: slate.candidates for slate in slates}
+    traces: dict[str, dict] = {}
+    for file in traces_files:
+        for row, trace in enumerate(read_traces(file, TRACE_COLUMNS)):
+            slate_id = trace["slate_id"]
+            if slate_id not in candidates:
+                raise InputError(f"{file}: row {row}, slate_id '{slate_id}': expected a train slate of {slates_file}")
+            if not trace["accepted"]:
+                continue
+            if sorted(trace["ranking"] or []) != sorted(candidates[slate_id]):
+                raise InputError(
+                    f"{file}: row {row}, column 'ranking': expected the {len(candidates[slate_id])} candidates of "
+                    f"slate_id '{slate_id}' in {slates_file}; were the traces made from other slates?"
+                )
+            traces.setdefault(slate_id, trace)
+    if not traces:
+        raise InputError(f"{', '.join(traces_files)}: no accepted trace")
+    print(f"{len(traces)} slates with an accepted trace", flush=True)
+    pairs = [(slate, traces[slate.slate_id]) for slate in slates if slate.slate_id in traces]
+    return [Example(slate, trace["reasoning"], trace["ranking"]) for slate, trace in pairs]
+
+
+def shuffle(examples: list[Example], orders: int, seed: int) -> list[Example]:
+    """All examples `orders` times, one pass after the other, each time with the candidates in another random order."""
+    return [
+        replace(example, slate=example.slate.shuffled(seed, order)) for order in range(orders) for example in examples
+    ]
+
+
+def fit_histories(
+    examples: list[Example], prompt: Prompt, catalogue: Catalogue, tokenizer: PreTrainedTokenizerBase, budget: int
+) -> list[Example]:
+    """The examples with histories shortened until their prompts have at most `budget` tokens."""
+    slates = [example.slate for example in examples]
+    fitted = fit_history(slates, lambda slate: render(prompt, slate, catalogue), tokenizer, budget)
+    return [replace(example, slate=slate) for example, slate in zip(examples, fitted, strict=True)]
+
+
+def drop_hidden_citations(examples: list[Example], prompt: Prompt, catalogue: Catalogue) -> list[Example]:
+    """The examples whose explanation cites only items that the student's prompt shows; prints how many are left out."""
+    if not prompt.has_trace:
+        return examples
+
+    def cites_only_shown(example: Example) -> bool:
+        shown = {catalogue.sid[item_id] for item_id in shown_items(prompt, example.slate)}
+        return shown.issuperset(match[0] for match in SID.finditer(example.reasoning))
+
+    kept = [example for example in examples if cites_only_shown(example)]
+    if not kept:
+        raise InputError(
+            f"every explanation cites an item that the prompt '{prompt.name}' does not show: its max_history, or "
+            "--max_prompt_tokens, is below the teacher's"
+        )
+    if len(kept) < len(examples):
+        print(
+            f"left out: {len(examples) - len(kept)} of {len(examples)} examples, whose explanation cites an item that "
+            "the prompt does not show",
+            flush=True,
+        )
+    return kept
+
+
+def encode(
+    messages: list[dict[str, str]], answer: str, tokenizer: PreTrainedTokenizerBase, reasoning: float, ranking: float
+) -> dict[str, list]:
+    """A chat and its answer as `input_ids`, `labels` and `weights`, one entry a token; the prompt is not learned.
+
+    A token has the weight `reasoning` if all of its characters are the explanation's text. Every other token of the
+    assistant's turn, JSON's marks and the end of the turn too, has the weight `ranking`: without them no ranking can be
+    read. An answer without a trace is all ranking.
+    """
+    prompt_ids, answer_ids, spans = encode_turn(tokenizer, messages, answer)
+    start, end = reasoning_span(answer)
+    weights = [reasoning if start <= first and last <= end else ranking for first, last in spans]
+    return {
+        "input_ids": prompt_ids + answer_ids,
+        "labels": [IGNORED] * len(prompt_ids) + answer_ids,
+        "weights": [0.0] * len(prompt_ids) + weights,
+    }
+
+
+def encode_all(examples: list[Example], encode: Callable[[Example], dict[str, list]]) -> Dataset:
+    """The columns that `encode` makes of every example, on all cores: 50,000 slates take a minute on one."""
+
+    def encode_chunk(chunk: list[Example]) -> pyarrow.Table:
+        return pyarrow.Table.from_pylist([encode(example) for example in chunk])
+
+    return Dataset(pyarrow.concat_tables(map_chunks(encode_chunk, examples, "encoding")))
+
+
+def check_lengths(lengths: list[int], max_length: int | None) -> None:
+    """Prints the examples' lengths in tokens; InputError for one above `max_length`: cut, it would lose its answer."""
+    print(f"tokens an example: median {sorted(lengths)[len(lengths) // 2]}, longest {max(lengths)}", flush=True)
+    if max_length is not None and max(lengths) > max_length:
+        raise InputError(
+            f"--max_length {max_length}: the longest example has {max(lengths)} tokens; raise --max_length, or "
+            "shorten histories with --max_prompt_tokens"
+        )

@@ -1,0 +1,59 @@
+"""gr2 template: traces without a teacher, written from the items' categories.
+
+The relevant item comes first and the others keep their order; or, with `rankings`, any reranker's order is taught, for
+which no label is needed.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gr2.data.catalogue import read_catalogue
+from gr2.errors import InputError
+from gr2.files.artifacts import write_json
+from gr2.files.slates import sample_slates
+from gr2.options.declare import arg
+from gr2.prompts.prompt import load_prompt
+from gr2.stages.shared import Identified, Slated, Teaching
+from gr2.traces.choose import choose_slates
+from gr2.traces.store import write_traces
+from gr2.traces.summary import describe, summarise
+from gr2.traces.template import read_orders, relevant_first, write_rows
+
+WRITES = ("traces.jsonl", "summary.json")
+
+
+@dataclass(kw_only=True)
+class Config(Slated, Identified, Teaching):
+    output_dir: str = arg(help="folder for traces.jsonl and summary.json")
+    rankings: str | None = arg(
+        None,
+        "teach the order of this rankings.parquet, and explain its first item",
+        path="rankings.parquet",
+        named=True,
+    )
+
+
+def run(config: Config) -> None:
+    """Reads slates, items, semantic IDs, a prompt and optional rankings.
+
+    Writes traces.jsonl (one accepted trace a slate, in slate order) and summary.json; prints their number.
+    """
+    # read
+    prompt = load_prompt(config.prompt, config.domain, config.priming)
+    if prompt.shows_target:
+        raise InputError(f"--prompt {config.prompt}: expected shows_target: false in the file")
+    catalogue = read_catalogue(config.items, config.semantic_ids)
+    slates, left_out = choose_slates(
+        config.slates, catalogue.item_ids, config.split, config.skip_accepted, unlabelled=bool(config.rankings)
+    )
+    slates = sample_slates(slates, config.max_slates, config.seed)
+
+    # examples
+    orders = read_orders(config.rankings, slates) if config.rankings else [relevant_first(slate) for slate in slates]
+    rows = write_rows(slates, orders, prompt, catalogue, teacher=config.rankings or "template")
+
+    # write
+    summary = summarise(rows, slates) | left_out | {"prompt": prompt.label}
+    write_traces(config.output_dir, rows)
+    write_json(Path(config.output_dir) / "summary.json", summary)
+    print(describe(summary))

@@ -1,0 +1,49 @@
+"""Traces that no teacher writes: an order, and a reason for its first item from the items' categories."""
+
+import polars as pl
+
+from gr2.data.catalogue import Catalogue
+from gr2.files.slates import Slate
+from gr2.files.tables import read_rankings
+from gr2.prompts.answer import write_answer
+from gr2.prompts.explanation import category_weights, explain
+from gr2.prompts.prompt import Prompt, render
+
+
+def relevant_first(slate: Slate) -> list[str]:
+    """The candidates with the first relevant one in front."""
+    target = slate.relevant[0]
+    return [target, *(item_id for item_id in slate.candidates if item_id != target)]
+
+
+def read_orders(rankings: str, slates: list[Slate]) -> list[list[str]]:
+    """The slates' rankings in a rankings.parquet."""
+    columns = {name: [vars(slate)[name] for slate in slates] for name in ("slate_id", "candidates")}
+    return read_rankings(rankings, pl.DataFrame(columns))["ranking"].to_list()
+
+
+def write_rows(
+    slates: list[Slate], orders: list[list[str]], prompt: Prompt, catalogue: Catalogue, teacher: str
+) -> list[dict]:
+    """Rows of traces.jsonl, an accepted one for each slate, that teach `orders`; `teacher` is where they come from."""
+    weights = category_weights(catalogue)
+    rows = []
+    for slate, ranking in zip(slates, orders, strict=True):
+        reasoning = explain(slate.history[-prompt.max_history :], ranking[0], catalogue, weights)
+        row = {
+            "slate_id": slate.slate_id,
+            "mode": "template",
+            "sample": 0,
+            "messages": render(prompt, slate, catalogue),
+            "completion": write_answer(reasoning if prompt.has_trace else None, ranking, catalogue),
+            "reasoning": reasoning,
+            "ranking": ranking,
+            "accepted": True,
+            "reason": None,
+            "finish_reason": "stop",
+            "prompt_tokens": 0,
+            "completion_tokens": 0,
+            "teacher": teacher,
+        }
+        rows.append(row)
+    return rows
