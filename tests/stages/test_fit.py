@@ -45,7 +45,7 @@ OUT_OF_RANGE = {
     "fit evaluator": LISTS | {"group": (0, 1)},
     "fit degre": LISTS | {"beams": (0, -1), "alpha": (-0.1, math.inf), "tau_w": (0.0, -1.0), "tau_q": (0.0, math.inf)},
     "fit goalrank": LISTS | {"group": (0, 1)},
-    "rerank": {"max_prompt_tokens": (0, -1), "batch_size": (0,), "max_tokens": (0, -1), "temperature": (-0.1, 11.0),
+    "rerank": {"concurrency": (0,), "deadline": (0.0,), "max_prompt_tokens": (0, -1), "batch_size": (0,), "max_tokens": (0, -1), "temperature": (-0.1, 11.0),
                "max_slates": (0, -1)},
 }  # fmt: skip
 
@@ -104,7 +104,7 @@ def test_the_inputs_of_a_kind_are_required(kind, name, monkeypatch):
     ({"split": "pretrain"}, "--split pretrain: expected one of"),
     ({"engine": "vlm"}, "--engine vlm: expected one of"),
     ({"engine": "openai"}, "--engine openai: expected --base_url"),
-    ({"base_url": "http://127.0.0.1:1/v1"}, "--engine transformers: expected --base_url with engine openai"),
+    ({"base_url": "http://127.0.0.1:1/v1"}, "--base_url http://127.0.0.1:1/v1: expected a URL, .*and --engine openai"),
     ({"reranker": "rarest"}, "--reranker rarest: expected --interactions"),
 ])  # fmt: skip
 def test_options_of_rerank_are_refused_as_they_are_read(changes, complaint):

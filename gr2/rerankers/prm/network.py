@@ -14,9 +14,10 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from gr2.arrays import pad
 from gr2.data.features import NAMES, Features
 from gr2.files.slates import Slate
-from gr2.metrics import ndcg, pad
+from gr2.metrics import ndcg
 
 SCORE = ("score",)  # the only input without `features`
 
