@@ -45,8 +45,8 @@ OUT_OF_RANGE = {
     "fit evaluator": LISTS | {"group": (0, 1)},
     "fit degre": LISTS | {"beams": (0, -1), "alpha": (-0.1, math.inf), "tau_w": (0.0, -1.0), "tau_q": (0.0, math.inf)},
     "fit goalrank": LISTS | {"group": (0, 1)},
-    "rerank": {"concurrency": (0,), "deadline": (0.0,), "max_prompt_tokens": (0, -1), "batch_size": (0,), "max_tokens": (0, -1), "temperature": (-0.1, 11.0),
-               "max_slates": (0, -1)},
+    "rerank": {"max_prompt_tokens": (0, -1), "batch_size": (0,), "max_tokens": (0, -1), "temperature": (-0.1, 11.0),
+               "max_slates": (0, -1), "concurrency": (0,), "deadline": (0.0,)},
 }  # fmt: skip
 
 
