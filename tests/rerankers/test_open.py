@@ -35,7 +35,7 @@ def test_a_kind_says_which_inputs_are_missing(tmp_path, kind, missing):
 
 def test_a_language_model_says_so_too(tmp_path):
     write_json(tmp_path / "config.json", {"model_type": "llama"})
-    with pytest.raises(InputError, match="expected --semantic_ids$"):
+    with pytest.raises(InputError, match=r"expected --semantic_ids$"):
         open_reranker(str(tmp_path), INPUTS)
 
 
