@@ -69,9 +69,10 @@ class LanguageModel:
 
     def answer(self, batch: list[Slate]) -> list[Ranking]:
         """latency_ms is the batch's wall-clock time divided by its slates: throughput, not the wait of one request."""
-        how, started = self.sampling, time.monotonic()
+        how, sampler = self.sampling, self.sampler
+        started = time.monotonic()
         schemas = [answer_schema(self.prompt, slate, self.catalogue) for slate in batch] if how.structured else None
-        samples = self.sampler.sample(
+        samples = sampler.sample(
             [self.messages(slate) for slate in batch],
             temperature=how.temperature,
             top_p=1.0,
