@@ -31,7 +31,7 @@ def better_shares(
     evaluator scores higher than the order's, and a dict describing the measurement: `lists`, `method`, and the
     evaluator's `auc` and `calibration_error` on lists of these slates drawn as in its training.
     """
-    check_kind(folder, ("evaluator",), "evaluator")
+    check_kind(folder, "evaluator", "evaluator")
     check_ids(folder, catalogue)
     evaluator = Evaluator.from_pretrained(folder).eval()
     if size > evaluator.config.list_size:

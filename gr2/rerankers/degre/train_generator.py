@@ -48,7 +48,7 @@ def open_evaluator(folder: str | None, catalogue: Catalogue) -> Evaluator | None
     """None where there is no folder. InputError where it holds no evaluator, or one of other items or semantic IDs."""
     if not folder:
         return None
-    check_kind(folder, ("evaluator",), "evaluator")
+    check_kind(folder, "evaluator", "evaluator")
     check_ids(folder, catalogue)
     return Evaluator.from_pretrained(folder).eval()
 

@@ -37,7 +37,7 @@ def clone(lists: Lists, training: Training, space: Space, shuffle: bool) -> None
 
 def open_cloned(folder: str, lists: Lists) -> ListWriter:
     """The network to go on from; InputError where it cannot rank the slates."""
-    check_kind(folder, ("glorank",), "model_name_or_path")
+    check_kind(folder, "glorank", "model_name_or_path")
     check_ids(folder, lists.catalogue)
     model = ListWriter.from_pretrained(folder)
     check_outputs(model, lists.slates, folder)
