@@ -107,7 +107,8 @@ def test_the_inputs_of_a_kind_are_required(kind, name, monkeypatch):
     ({"base_url": "http://127.0.0.1:1/v1"}, "--base_url http://127.0.0.1:1/v1: expected a URL, .*and --engine openai"),
     ({"reranker": "rarest"}, "--reranker rarest: expected --interactions"),
 ])  # fmt: skip
-def test_options_of_rerank_are_refused_as_they_are_read(changes, complaint):
+def test_options_of_rerank_are_refused_as_they_are_read(changes, complaint, monkeypatch):
+    monkeypatch.delitem(FILES, "interactions")
     with pytest.raises(InputError, match=complaint):
         parsed("rerank", **changes)
 
