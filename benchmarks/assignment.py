@@ -1,9 +1,9 @@
-"""Codes and unique IDs for 100,000 and 1,000,000 synthetic vectors with a frozen quantizer: seconds, items a second, memory.
+"""Codes and unique IDs for 100,000 and 1,000,000 synthetic vectors with a frozen quantizer: seconds, items/s, memory.
 
     python benchmarks/assignment.py
 
-Each size runs in a process of its own; memory is the process's peak beyond what it held with vectors and quantizer. Exit code 1
-where time grows faster than 1.5 times linearly or memory beyond the vectors passes 2 GiB. docs/results has what it printed.
+Each size runs in its own process; memory is the process's peak minus what it held with vectors and quantizer. Exit code
+1 if time grows faster than 1.5 times linearly or memory beyond the vectors passes 2 GiB. docs/results has its output.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from gr2.semantic_ids.quality import uniqueness
 from gr2.semantic_ids.quantizer import Quantizer
 
 LEVELS, CODES, SAMPLE = 4, 256, 20_000
-LATENT, CENTRES = 16, 5_000  # text vectors fill few of their dimensions, and in clusters
+LATENT, CENTRES = 16, 5_000  # text vectors fill few of their dimensions, in clusters
 
 
 def main() -> None:
@@ -42,8 +42,10 @@ def main() -> None:
         words = [sys.executable, __file__, "--one", str(size), "--width", str(options.width)]
         row = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
         rows.append(row)
-        print(f"{size:10}{row['encode']:10.1f}{row['assign']:10.1f}{size / (row['encode'] + row['assign']):10.0f}"
-              f"{row['gib']:10.2f}{row['before']:15.4f}{row['after']:9.4f}")  # fmt: skip
+        print(
+            f"{size:10}{row['encode']:10.1f}{row['assign']:10.1f}{size / (row['encode'] + row['assign']):10.0f}"
+            f"{row['gib']:10.2f}{row['before']:15.4f}{row['after']:9.4f}"
+        )
     first, last = rows[0], rows[-1]
     growth = (last["encode"] + last["assign"]) / (first["encode"] + first["assign"])
     linear = options.sizes[-1] / options.sizes[0]
@@ -56,11 +58,11 @@ def measure(items: int, width: int) -> dict:
     vectors = np.empty((items, width), np.float32)
     spread = rng.standard_normal(size=(LATENT, width), dtype=np.float32)
     centres = rng.standard_normal(size=(CENTRES, LATENT), dtype=np.float32)
-    for at in range(0, items, 10_000):  # in place: no second copy that would hide what comes later
-        part = vectors[at : at + 10_000]
-        taste = centres[rng.integers(CENTRES, size=len(part))]
-        taste += 0.5 * rng.standard_normal(size=taste.shape, dtype=np.float32)
-        np.matmul(taste, spread, out=part)
+    for start in range(0, items, 10_000):  # in place: a second copy would hide later memory
+        part = vectors[start : start + 10_000]
+        latents = centres[rng.integers(CENTRES, size=len(part))]
+        latents += 0.5 * rng.standard_normal(size=latents.shape, dtype=np.float32)
+        np.matmul(latents, spread, out=part)
     quantizer = Quantizer("rkmeans", rkmeans.train(vectors[:SAMPLE], LEVELS, CODES, 0), beam=1)
     held = resident()
     start = time.perf_counter()
@@ -68,8 +70,13 @@ def measure(items: int, width: int) -> dict:
     middle = time.perf_counter()
     final = assign("minimum", quantizer, vectors, encoded, encoded[:0], 0)
     end = time.perf_counter()
-    return {"encode": middle - start, "assign": end - middle, "gib": (peak() - held) / 2**30,
-            "before": uniqueness(encoded), "after": uniqueness(final)}  # fmt: skip
+    return {
+        "encode": middle - start,
+        "assign": end - middle,
+        "gib": (peak() - held) / 2**30,
+        "before": uniqueness(encoded),
+        "after": uniqueness(final),
+    }
 
 
 def resident() -> int:

@@ -2,10 +2,10 @@
 
     python benchmarks/prepare.py
 
-Each size and each step runs in a process of its own, as a user runs it: `gr2 prepare` from the interactions' parquet, then
-`gr2 slates` by popularity at every train, valid and test position. Making the synthetic world is not counted. Exit code 1
-where the largest size takes more than 60 s or 4 GiB, or time grows faster than 1.5 times linearly. docs/results has what it
-printed.
+Each size and each step runs in its own process, as a user runs it: `gr2 prepare` from the interactions' parquet, then
+`gr2 slates` by popularity at every train, valid and test position. Making the synthetic world is not counted. Exit code
+1 if the largest size takes more than 60 s or 4 GiB, or time grows faster than 1.5 times linearly. docs/results has its
+output.
 """
 
 import argparse
@@ -18,6 +18,15 @@ from pathlib import Path
 from gr2.data.sources.synthetic import synthetic
 
 EVENTS, ITEMS_A_USER = 40, 0.2  # events a user; items for each user
+HEAD = [
+    ("events", 13),
+    ("users", 9),
+    ("items", 8),
+    ("positions", 11),
+    ("slates", 9),
+    ("prepare s", 11),
+    ("slates s", 10),
+]
 
 
 def main() -> None:
@@ -30,22 +39,13 @@ def main() -> None:
         make(options.make, options.folder)
         return
     totals = []
-    head = (
-        ("interactions", 13),
-        ("users", 9),
-        ("items", 8),
-        ("positions", 11),
-        ("slates", 9),
-        ("prepare s", 11),
-        ("slates s", 10),
-    )
-    print("".join(f"{name:>{width}}" for name, width in head) + f"{'peak GiB':>10}")
+    print("".join(f"{name:>{width}}" for name, width in HEAD) + f"{'peak GiB':>10}")
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
             row = measure(size, Path(folder))
-        totals.append((row["prepare"] + row["slates"], row["gib"]))
-        print(f"{row['events']:13,}{row['users']:9,}{row['items']:8,}{row['positions']:11,}{row['made']:9,}{row['prepare']:11.1f}"
-              f"{row['slates']:10.1f}{row['gib']:10.2f}", flush=True)  # fmt: skip
+        totals.append((row["prepare s"] + row["slates s"], row["gib"]))
+        counts = "".join(f"{row[name]:{width},}" for name, width in HEAD[:5])
+        print(f"{counts}{row['prepare s']:11.1f}{row['slates s']:10.1f}{row['gib']:10.2f}", flush=True)
     growth, linear = totals[-1][0] / totals[0][0], options.sizes[-1] / options.sizes[0]
     print(f"time grew {growth:.1f} times for {linear:.0f} times the interactions")
     sys.exit(totals[-1][0] > 60 or totals[-1][1] > 4 or growth > 1.5 * linear)
@@ -68,9 +68,13 @@ def measure(size: int, folder: Path) -> dict:
     listed = gr2("slates", *files, "--pre_ranker", "popularity", "--output_dir", f"{folder}/slates")
     summary = json.loads((folder / "prepare/summary.json").read_text())
     splits = json.loads((folder / "slates/slates_report.json").read_text())["splits"].values()
-    return {"prepare": prepared["seconds"], "slates": listed["seconds"], **summary,
-            "gib": max(step["peak_memory_bytes"] for step in (prepared, listed)) / 2**30,
-            "positions": sum(split["positions"] for split in splits), "made": sum(split["slates"] for split in splits)}  # fmt: skip
+    return summary | {
+        "positions": sum(split["positions"] for split in splits),
+        "slates": sum(split["slates"] for split in splits),
+        "prepare s": prepared["seconds"],
+        "slates s": listed["seconds"],
+        "gib": max(step["peak_memory_bytes"] for step in (prepared, listed)) / 2**30,
+    }
 
 
 def gr2(*words: str) -> dict:

@@ -1,10 +1,10 @@
 """Time and error of residual quantizers, in one run: ours beside faiss's ResidualQuantizer, 4 levels of 256 codes.
 
-    python benchmarks/quantizers.py --embeddings runs/beauty/embed/embeddings.safetensors    # or synthetic vectors, without it
+    python benchmarks/quantizers.py --embeddings runs/beauty/embed/embeddings.safetensors    # none: synthetic vectors
 
-The question is how long each takes to an error as low as faiss's or lower; residual k-means with codebooks refitted together
-(`additive`) is stopped after different numbers of rounds for that. Errors are squared, relative to the vectors' energy, before
-collisions are resolved. Exit code 1 where ours needs more time than faiss. docs/results has what it printed.
+Measures how long each takes to reach faiss's error or a lower one; residual k-means with codebooks refitted together
+(`additive`) is stopped after different numbers of rounds. Errors are squared, relative to the vectors' energy, before
+collisions are resolved. Exit code 1 if ours needs more time than faiss. docs/results has its output.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def synthetic(items: int, width: int) -> np.ndarray:
-    """Unit vectors around centres around centres: clusters of clusters, as catalogues have them."""
+    """Unit vectors in clusters of clusters, like a catalogue's."""
     rng = np.random.default_rng(0)
     vectors = sum(rng.normal(size=(centres, width))[rng.integers(centres, size=items)] for centres in (50, 500, 5000))
     vectors += rng.normal(size=(items, width))

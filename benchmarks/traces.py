@@ -7,13 +7,13 @@ its slate's grammar. Both ways use one engine that is already loaded, in turn, `
 round to round, and the prefix cache is emptied before each. `bare`: all prompts as token ids and all settings made
 beforehand, then one `LLM.generate`. `gr2 traces`: the stage from reading its tables to the files it writes; its clock
 starts at the first request and stops at the last answer's line in traces.partial, so it includes rendering, tokenizing,
-grammars, judging and fsync. What is compared is the median, by the clock and, for a machine that has other work as well, by
-the CPU seconds of this process and of the engine's.
+grammars, judging and fsync. The medians are compared, by the clock and, for a machine that has other work as well, by the
+CPU seconds of this process and the engine's.
 
-Both must give the same number of samples; their tokens may differ a little, since a CPU's bfloat16 sums hang on the batch.
+Both must give the same number of samples; their tokens may differ a little: a CPU's bfloat16 sums depend on the batch.
 
-Exits 1 below 95 % of the bare engine's tokens a second, or a CPU second. Seen with 48 slates on a core of its own: 101.1 % by the
-clock, 100.9 % by CPU seconds (100 tokens a second). Seen with 24 slates of 465 tokens and 60 new ones,
+Exits 1 below 95 % of the bare engine's tokens a second, or a CPU second. Seen with 48 slates on a core of its own:
+101.1 % by the clock, 100.9 % by CPU seconds (100 tokens a second). Seen with 24 slates of 465 tokens and 60 new ones,
 pinned to one core that five to fifteen other processes were busy on, four rounds in two runs:
 
     a CPU second   bare 35.7, 32.7, 32.0, 32.7 tokens; gr2 traces 34.2, 32.3, 34.5, 35.2: medians 32.7 and 34.4
@@ -25,6 +25,7 @@ import random
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,25 +35,12 @@ import psutil
 from gr2.files.artifacts import read_json
 from gr2.files.sid_tokens import sid_string
 from gr2.packaged import SMOLLM2
-from gr2.samplers.base import open_sampler, prompt_ids
-from gr2.stages import traces as sample
-from gr2.traces import teacher
+from gr2.samplers.base import Request, Sampler, prompt_ids
+from gr2.samplers.open import open_sampler
+from gr2.stages import traces
 
 TARGET = 0.95
-WORDS = (
-    "silver",
-    "night",
-    "harbour",
-    "garden",
-    "paper",
-    "winter",
-    "river",
-    "glass",
-    "morning",
-    "stone",
-    "letter",
-    "road",
-)
+WORDS = "silver night harbour garden paper winter river glass morning stone letter road".split(" ")  # noqa: SIM905
 
 
 def write_tables(folder: Path, slates: int, seed: int) -> dict[str, str]:
@@ -73,7 +61,7 @@ def write_tables(folder: Path, slates: int, seed: int) -> dict[str, str]:
             "user_id": ["user"] * slates,
             "history": [each[:10] for each in shown],
             "candidates": [each[10:] for each in shown],
-            "labels": [[float(place == number % 10) for place in range(10)] for number in range(slates)],
+            "labels": [[float(index == number % 10) for index in range(10)] for number in range(slates)],
             "split": ["train"] * slates,
         },
     }
@@ -90,9 +78,9 @@ def bare(sampler, prompts: list[list[int]], settings: list) -> tuple[int, float]
     return sum(len(output.outputs[0].token_ids) for output in outputs), time.monotonic() - started
 
 
-def stage(config: sample.Config) -> tuple[int, float]:
+def stage(config: traces.Config) -> tuple[int, float]:
     """Tokens and seconds of `gr2 traces`."""
-    sample.run(config)
+    traces.run(config)
     timing = read_json(Path(config.output_dir) / "timing.json")
     return timing["completion_tokens"], timing["seconds"]
 
@@ -114,16 +102,17 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="gr2-traces-"))
     tables = write_tables(folder, arguments.slates, arguments.seed)
     sampler = open_sampler("vllm", SMOLLM2, max_model_len=2048, batch_size=arguments.batch_size)
-    teacher.open_sampler = lambda *_, **__: sampler  # loaded once for all rounds
+    traces.open_sampler = lambda *_, **__: sampler  # loaded once for all rounds
 
-    def config(number: int) -> sample.Config:
-        return sample.Config(**tables, prompt="rejection", model_name_or_path=SMOLLM2, short_ids=True,
-                             max_tokens=arguments.max_tokens, batch_size=arguments.batch_size, seed=arguments.seed,
-                             output_dir=str(folder / f"round{number}"))  # fmt: skip
+    sampling = {"max_tokens": arguments.max_tokens, "batch_size": arguments.batch_size, "seed": arguments.seed}
+    teacher = tables | sampling | {"model_name_or_path": SMOLLM2, "prompt": "rejection", "short_ids": True}
 
-    asked = requests_of(config(0))
-    prompts = prompt_ids(sampler.tokenizer, asked, arguments.max_tokens, sampler.context)
-    settings = [sampler.settings(request, config(0).top_p, arguments.max_tokens) for request in asked]
+    def config(name: str) -> traces.Config:
+        return traces.Config(**teacher, output_dir=str(folder / name))
+
+    requests = requests_of(config("requests"))
+    prompts = prompt_ids(sampler.tokenizer, requests, arguments.max_tokens, sampler.context)
+    settings = [sampler.settings(request, config("").top_p, arguments.max_tokens) for request in requests]
     print(f"{len(prompts)} prompts of {np.mean([len(prompt) for prompt in prompts]):.0f} tokens")
     bare(sampler, prompts[:8], settings[:8])  # the first steps of an engine are slower
     speeds: dict[str, list[tuple[float, float]]] = {"bare": [], "gr2 traces": []}
@@ -131,27 +120,38 @@ def main() -> int:
         for name in sorted(speeds, reverse=number % 2 == 1):
             sampler.llm.reset_prefix_cache()
             before = cpu_seconds()
-            tokens, seconds = bare(sampler, prompts, settings) if name == "bare" else stage(config(number))
+            tokens, seconds = bare(sampler, prompts, settings) if name == "bare" else stage(config(f"round{number}"))
             speeds[name].append((tokens / seconds, tokens / (cpu_seconds() - before)))
-            print(f"round {number}, {name:10} {tokens} tokens in {seconds:6.1f} s: {speeds[name][-1][0]:6.1f} a second, "
-                  f"{speeds[name][-1][1]:6.1f} a CPU second", flush=True)  # fmt: skip
+            by_clock, by_cpu = speeds[name][-1]
+            speed = f"{by_clock:6.1f} a second, {by_cpu:6.1f} a CPU second"
+            print(f"round {number}, {name:10} {tokens} tokens in {seconds:6.1f} s: {speed}", flush=True)
     shares = np.median(speeds["gr2 traces"], axis=0) / np.median(speeds["bare"], axis=0)
     met = shares.min() >= TARGET
-    print(f"gr2 traces reaches {shares[0]:.1%} of the bare engine by the clock and {shares[1]:.1%} by CPU seconds, target "
-          f"{TARGET:.0%}: {'met' if met else 'MISSED'}")  # fmt: skip
+    by_clock, by_cpu = shares
+    print(f"gr2 traces reaches {by_clock:.1%} of the bare engine by the clock and {by_cpu:.1%} by CPU seconds")
+    print(f"target {TARGET:.0%}: {'met' if met else 'MISSED'}")
     sampler.close()
     return 0 if met else 1
 
 
-def requests_of(config: sample.Config) -> list:
-    """The stage's own first requests."""
-    from gr2.data.catalogue import read_catalogue
-    from gr2.prompts.prompt import load_prompt
+class Noted(Exception):
+    """Ends a run of the stage before it samples."""
 
-    catalogue = read_catalogue(config.items, config.semantic_ids)
-    slates, _ = sample.choose(config, catalogue)
-    asker = teacher.Teacher(config, load_prompt(config.prompt), catalogue)
-    return [asker.request(slate, 0) for slate in slates]
+
+def requests_of(config: traces.Config) -> list[Request]:
+    """The requests of the stage's first tries: what it would take for an engine with room for all."""
+    noted: list[Request] = []
+
+    class Noting(Sampler):
+        def stream(self, take, **_):
+            noted.extend(take(sys.maxsize))
+            raise Noted
+
+    real, traces.open_sampler = traces.open_sampler, lambda *_, **__: Noting()
+    with suppress(Noted):
+        traces.run(config)
+    traces.open_sampler = real
+    return noted
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
     python benchmarks/train_speed.py                              # a small model, on a CPU
     python benchmarks/train_speed.py --size smollm2-135m --batch 64 --length 384 --steps 10
 
-Random weights and tokens; 88 of each row's tokens are learned, as in an answer of ten candidates. Rows of the table build on
-one another: `full logits` is what transformers' Trainer does (mid-training), `labels only` computes logits where there is a
-label, `compiled` adds torch.compile over each decoder layer, `no mask` drops the padding mask so that flash attention can be
-used, `bf16 weights` drops autocast (an upper bound: AdamW then rounds its updates). `gr2 sft` is the trainer itself.
-Utilisation: 6 x parameters x tokens a second over --peak (H100, dense bfloat16: 989e12), as NeMo-RL counts, less attention.
+Random weights and tokens; 88 of each row's tokens are learned, as in an answer of ten candidates. Each row of the table
+builds on the one before: `full logits` is what transformers' Trainer does (mid-training), `labels only` computes logits
+where there is a label, `compiled` adds torch.compile over each decoder layer, `no mask` drops the padding mask so that
+flash attention can be used, `bf16 weights` drops autocast (an upper bound: AdamW then rounds its updates). `gr2 sft` is
+the trainer itself. Utilisation: 6 x parameters x tokens a second over --peak (H100, dense bfloat16: 989e12), as NeMo-RL
+counts, less attention.
 """
 
 import argparse
@@ -20,11 +21,23 @@ from datasets import Dataset
 from transformers import LlamaConfig, LlamaForCausalLM
 
 SIZES = {
-    "small": {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
-              "num_key_value_heads": 2, "vocab_size": 2048},
-    "smollm2-135m": {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
-                     "num_key_value_heads": 3, "vocab_size": 50240},
-}  # fmt: skip
+    "small": {
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 2048,
+    },
+    "smollm2-135m": {
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "vocab_size": 50240,
+    },
+}
 LEARNED = 88
 
 
@@ -38,23 +51,19 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="print where `gr2 sft` spends its time")
     options = parser.parse_args()
     device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
-    ids = torch.randint(options_vocab(options), (options.batch, options.length), device=device)
+    ids = torch.randint(SIZES[options.size]["vocab_size"], (options.batch, options.length), device=device)
     variants: dict[str, Callable[[], Callable]] = {
-        "full logits": lambda: bare(options, device, ids, labels_only=False),
-        "labels only": lambda: bare(options, device, ids),
-        "compiled": lambda: bare(options, device, ids, compiled=True),
-        "no mask": lambda: bare(options, device, ids, compiled=True, mask=False),
-        "bf16 weights": lambda: bare(options, device, ids, compiled=True, mask=False, dtype=torch.bfloat16),
+        "full logits": lambda: make_step(options, device, ids, labels_only=False),
+        "labels only": lambda: make_step(options, device, ids),
+        "compiled": lambda: make_step(options, device, ids, compiled=True),
+        "no mask": lambda: make_step(options, device, ids, compiled=True, mask=False),
+        "bf16 weights": lambda: make_step(options, device, ids, compiled=True, mask=False, dtype=torch.bfloat16),
     }
     print(f"{options.size}, {device}, {options.batch} x {options.length} tokens, {options.steps} steps")
     for name, make in variants.items():
         torch.manual_seed(0)
-        report(name, seconds_a_step(make(), options.steps, device), options)
-    report("gr2 sft", trainer_seconds(options, ids), options)
-
-
-def options_vocab(options: argparse.Namespace) -> int:
-    return SIZES[options.size]["vocab_size"]
+        report(name, measure_step(make(), options.steps, device), options)
+    report("gr2 sft", measure_trainer(options, ids), options)
 
 
 def build_model(options: argparse.Namespace, dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
@@ -62,7 +71,9 @@ def build_model(options: argparse.Namespace, dtype: torch.dtype = torch.float32)
     return LlamaForCausalLM(config).to(dtype)
 
 
-def bare(options, device, ids, labels_only=True, compiled=False, mask=True, dtype=torch.float32) -> Callable[[], None]:
+def make_step(
+    options, device, ids, labels_only=True, compiled=False, mask=True, dtype=torch.float32
+) -> Callable[[], None]:
     """One training step of a plain loop: autocast (unless the weights are bfloat16), cross-entropy, fused AdamW."""
     model = build_model(options, dtype).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
@@ -87,7 +98,7 @@ def bare(options, device, ids, labels_only=True, compiled=False, mask=True, dtyp
     return step
 
 
-def seconds_a_step(step: Callable[[], None], steps: int, device: str) -> float:
+def measure_step(step: Callable[[], None], steps: int, device: str) -> float:
     for _ in range(3):  # compiles, and fills the allocator
         step()
     synchronize(device)
@@ -98,7 +109,7 @@ def seconds_a_step(step: Callable[[], None], steps: int, device: str) -> float:
     return (time.perf_counter() - start) / steps
 
 
-def trainer_seconds(options: argparse.Namespace, ids: torch.Tensor) -> float:
+def measure_trainer(options: argparse.Namespace, ids: torch.Tensor) -> float:
     """Seconds a step of gr2's own SFT trainer, by the difference between a long and a short training."""
     from trl import SFTConfig
 
@@ -113,12 +124,26 @@ def trainer_seconds(options: argparse.Namespace, ids: torch.Tensor) -> float:
 
     def run(steps: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            config = SFTConfig(output_dir=folder, max_steps=steps, per_device_train_batch_size=options.batch, report_to="none",
-                               gradient_checkpointing=False, remove_unused_columns=False, disable_tqdm=True, save_strategy="no",
-                               bf16=torch.accelerator.is_available(), logging_steps=1000,
-                               dataset_kwargs={"skip_prepare_dataset": True})  # fmt: skip
-            trainer = WeightedSFTTrainer(build_model(options), config, train_dataset=dataset, processing_class=tokenizer,
-                                         data_collator=Collator(tokenizer.pad_token_id))  # fmt: skip
+            config = SFTConfig(
+                output_dir=folder,
+                max_steps=steps,
+                per_device_train_batch_size=options.batch,
+                report_to="none",
+                gradient_checkpointing=False,
+                remove_unused_columns=False,
+                disable_tqdm=True,
+                save_strategy="no",
+                bf16=torch.accelerator.is_available(),
+                logging_steps=1000,
+                dataset_kwargs={"skip_prepare_dataset": True},
+            )
+            trainer = WeightedSFTTrainer(
+                build_model(options),
+                config,
+                train_dataset=dataset,
+                processing_class=tokenizer,
+                data_collator=Collator(tokenizer.pad_token_id),
+            )
             start = time.perf_counter()
             if options.profile and steps > 3:
                 profile(trainer)

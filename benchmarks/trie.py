@@ -35,7 +35,7 @@ import torch
 from gr2.semantic_ids.trie import Trie, build_trie
 
 LEVELS, CODES = 4, 256
-ROUNDS, BATCHES = 7, 20  # timed in turn, so many batches at a stretch
+ROUNDS, BATCHES = 7, 20  # both are timed in turn, 20 batches at a time
 MEMORY_TARGET, LOOKUP_TARGET = 20, 10
 
 

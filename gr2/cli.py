@@ -18,18 +18,17 @@ AROUND = {
 def usage() -> str:
     lines = ["usage: gr2 COMMAND [--config FILE] [--key value ...]", "", "Start here: gr2 run demo", ""]
     for group, commands in GROUPS.items():
-        kinds = (
-            {"fit KIND": f"slates -> a small reranker's folder; KIND: {', '.join(FIT)}"} if "rerank" in commands else {}
-        )
-        shown = kinds | {name: about for name, about in commands.items() if not name.startswith("fit ")}
+        shown = {name: about for name, about in commands.items() if not name.startswith("fit ")}
+        if len(shown) < len(commands):
+            shown = {"fit KIND": f"slates -> a small reranker's folder; KIND: {', '.join(FIT)}"} | shown
         lines += [group, *describe(shown), ""]
     lines += ["Around them", *describe({name: about for name, (_, about) in AROUND.items()})]
     lines += [
         "",
-        "In the order in which data flows. `gr2 COMMAND --help` lists a command's options; keys of the YAML file FILE are the",
-        "same options, and the command line wins.",
-        "Exit codes: 0 done, 2 wrong input or arguments (nothing written), 130 interrupted (the same command goes on from",
-        "there), 1 anything else: the machine failed (a full disk, a service), or gr2 did.",
+        "Commands are in the order in which data flows. `gr2 COMMAND --help` lists a command's options; the keys of",
+        "the YAML file FILE are the same options, and the command line wins.",
+        "Exit codes: 0 done, 2 wrong input or arguments (nothing written), 130 interrupted (the same command goes on",
+        "from there), 1 anything else: the machine failed (a full disk, a service), or gr2 did.",
     ]
     return "\n".join(lines)
 
@@ -74,7 +73,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 def is_machine_failure(error: Exception) -> bool:
-    """Whether it was the disk, the network or a damaged file; anything else is a fault of gr2 and shows its traceback."""
+    """Whether the disk, the network or a damaged file failed; anything else is a fault of gr2: show its traceback."""
     library = type(error).__module__.partition(".")[0]
     return (
         isinstance(error, OSError | MemoryError)

@@ -1,4 +1,4 @@
-"""The errors that the command line prints as one sentence: what the user can mend (exit 2), and a failing service (exit 1)."""
+"""Errors that the command line prints as one sentence: what the user can mend (exit 2), a failing service (exit 1)."""
 
 
 class InputError(ValueError):

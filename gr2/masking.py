@@ -1,7 +1,7 @@
 """Secrets stay out of files and messages: passwords in URLs, and options whose names end in token or key.
 
-What is masked is masked the same way everywhere, so that a plan still equals the plan of the run that it goes on from. A
-run that differs in a secret alone makes the same output.
+They are masked the same way everywhere: a plan equals the plan of the run that it goes on from, and a run that differs
+only in a secret makes the same output.
 """
 
 import re

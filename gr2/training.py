@@ -18,21 +18,21 @@ SHARDED = ("pytorch_model_fsdp*", "global_step*")  # weights of FSDP's and DeepS
 
 
 class WithoutCard:
-    """Of a TRL trainer: no README.md. TRL's holds the folder's name and no more than the manifest says."""
+    """A mixin for TRL's trainers: no README.md, which would tell the folder's name and less than the manifest."""
 
     def create_model_card(self, *_, **__) -> None:
         return
 
 
-def checkpoints(output_dir: str | Path) -> list[Path]:
-    """The Trainer's checkpoint folders, newest first; `checkpoint-best`, or a file with such a name, is none of them."""
-    found = [path for path in Path(output_dir).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted((path for path in found if path.is_dir()), key=lambda path: -int(path.name.split("-")[1]))
+def list_checkpoints(output_dir: str | Path) -> list[Path]:
+    """The Trainer's checkpoint folders, newest first; not `checkpoint-best`, nor a file with such a name."""
+    paths = [path for path in Path(output_dir).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted((path for path in paths if path.is_dir()), key=lambda path: -int(path.name.split("-")[1]))
 
 
 def last_checkpoint(output_dir: str | Path) -> str | None:
     """The newest checkpoint that was written to its end, or None."""
-    return next((str(folder) for folder in checkpoints(output_dir) if is_whole(folder)), None)
+    return next((str(folder) for folder in list_checkpoints(output_dir) if is_whole(folder)), None)
 
 
 def is_whole(checkpoint: Path) -> bool:
@@ -48,42 +48,39 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def train(trainer: Trainer, check: Callable[[TrainerState], None] = lambda state: None) -> None:
-    """Trains to the end, from the last checkpoint where there is one; then the model appears, whole, in output_dir.
+    """Trains to the end, from the last whole checkpoint if any; writes the model and the log; removes the checkpoints.
 
-    Also writes `training_log.jsonl`, one line a logged step, and removes the checkpoints. Call it on every rank.
-    `check` sees the state after training and raises InputError where the model is not to be written. InputError, too, where
-    no step was made, where weights are no numbers any more, and where the best checkpoint is gone.
+    Call it on every rank. `check` sees the state after training and raises InputError where the model is not to be
+    written. InputError, too, where no step was made, weights are not finite, or the best checkpoint is gone.
     """
     from peft import PeftModel  # slow to import
 
     output_dir = Path(trainer.args.output_dir)
-    checkpoint = last_checkpoint(output_dir)
-    if checkpoint is None:
-        trainer.train()
-    else:
-        if trainer.is_world_process_zero():
-            print(f"resuming from {checkpoint}", flush=True)
+    if checkpoint := last_checkpoint(output_dir):
         resume(trainer, checkpoint)
+    else:
+        trainer.train()
     if trainer.state.global_step == 0:
         raise InputError("nothing was trained: not one step was made; expected a whole batch of examples")
     check(trainer.state)
-    refuse_no_numbers(trainer)
+    refuse_non_finite(trainer)
     if isinstance(trainer.model, PeftModel):  # what is written is a plain checkpoint
         trainer.model = trainer.model_wrapped = trainer.model.merge_and_unload()
     save(trainer, output_dir)
     if trainer.is_world_process_zero():
-        lines = [json.dumps(entry, sort_keys=True) for entry in without_totals(trainer.state.log_history)]
-        write_text(output_dir / LOG, "".join(line + "\n" for line in lines))
-        for folder in checkpoints(output_dir):
+        write_log(trainer.state.log_history, output_dir / LOG)
+        for folder in list_checkpoints(output_dir):
             shutil.rmtree(folder)
     trainer.accelerator.wait_for_everyone()
 
 
 def resume(trainer: Trainer, checkpoint: str) -> None:
-    """Trains on from a checkpoint; where that was the last step, only loads what the training would have ended with.
+    """Trains on from a checkpoint; after the last step it only loads what the training would have ended with.
 
     transformers would make one step more.
     """
+    if trainer.is_world_process_zero():
+        print(f"resuming from {checkpoint}", flush=True)
     state = TrainerState.load_from_json(str(Path(checkpoint) / STATE))
     best = state.best_model_checkpoint
     if best and not Path(best).is_dir():  # transformers would forget it, and keep a later one
@@ -99,25 +96,24 @@ def resume(trainer: Trainer, checkpoint: str) -> None:
         trainer._load_from_checkpoint(checkpoint)
 
 
-def refuse_no_numbers(trainer: Trainer) -> None:
-    """InputError where a training diverged: transformers logs the loss before in the place of one that is no number."""
+def refuse_non_finite(trainer: Trainer) -> None:
+    """InputError where a training diverged; transformers' log hides it: the last finite loss stands for the others."""
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # a process has a part of the weights
         return
     broken = [name for name, weight in trainer.model.named_parameters() if not weight.isfinite().all()]
     if broken:
-        raise InputError(
-            f"the training diverged: {len(broken)} weights are not finite, the first is {broken[0]}; expected a lower "
-            "learning_rate"
-        )
+        weights = f"{len(broken)} weights are not finite, the first is {broken[0]}"
+        raise InputError(f"the training diverged: {weights}; expected a lower learning_rate")
 
 
-def without_totals(log_history: list[dict]) -> list[dict]:
-    """The log without transformers' totals, which count from the latest resume on: a resumed run logs what a whole one does.
+def write_log(log_history: list[dict], path: Path) -> None:
+    """One line a logged step, without transformers' totals, which count from the latest resume and so differ.
 
-    The entry that holds them stays where it also has the figures of steps that no other entry has.
+    The entry that holds the totals stays where it also has the figures of steps that no other entry has.
     """
     entries = [{name: value for name, value in entry.items() if name not in TOTALS} for entry in log_history]
-    return [entry for entry in entries if entry.keys() - {"epoch", "step"}]
+    lines = [json.dumps(entry, sort_keys=True) for entry in entries if entry.keys() - {"epoch", "step"}]
+    write_text(path, "".join(line + "\n" for line in lines))
 
 
 def save(trainer: Trainer, folder: Path) -> None:

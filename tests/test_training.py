@@ -44,7 +44,7 @@ class KillAfter(TrainerCallback):
 
 @pytest.mark.parametrize("step", [2, 4])
 def test_a_run_that_was_killed_after_a_checkpoint_ends_as_a_whole_one(tmp_path, tokenizer, step):
-    """Step 4 is the last: it has its checkpoint, and no model yet. The log has nothing that counts from the resume on."""
+    """Step 4 is the last: it has its checkpoint, and no model yet. The log has nothing that counts from a resume."""
     train(trainer_of(tmp_path / "whole", tokenizer))
     with pytest.raises(Killed):
         train(trainer_of(tmp_path / "killed", tokenizer, callbacks=[KillAfter(step)]))
@@ -89,8 +89,8 @@ def test_what_is_no_whole_checkpoint_is_passed_over(tmp_path, tokenizer):
 
 def test_a_lost_best_checkpoint_is_not_forgotten(tmp_path, tokenizer):
     """transformers would go on and write the best of what follows. The loss falls, and here more is better: step 1."""
-    options = {"eval_strategy": "steps", "eval_steps": 1, "save_steps": 1, "load_best_model_at_end": True,
-               "metric_for_best_model": "loss", "greater_is_better": True}  # fmt: skip
+    options = {"eval_strategy": "steps", "eval_steps": 1, "save_steps": 1, "load_best_model_at_end": True}
+    options |= {"metric_for_best_model": "loss", "greater_is_better": True}
     with pytest.raises(Killed):
         train(trainer_of(tmp_path, tokenizer, callbacks=[KillAfter(3)], **options))
     shutil.rmtree(tmp_path / "checkpoint-1")

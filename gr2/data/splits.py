@@ -14,7 +14,7 @@ def k_core(interactions: pl.DataFrame, user_events: int, item_events: int) -> pl
     """The largest subset in which every user has `user_events` events or more, and every item `item_events` or more."""
     while True:
         kept = interactions.filter(
-            (pl.len().over("user_id") >= user_events) & (pl.len().over("item_id") >= item_events),
+            (pl.len().over("user_id") >= user_events) & (pl.len().over("item_id") >= item_events)
         )
         if len(kept) == len(interactions):
             return kept

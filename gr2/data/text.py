@@ -8,8 +8,8 @@ import unicodedata
 # What models of all families read as special tokens, the part to keep in the first group that matched:
 # `<|im_end|>`, `<s_a_12>`, `</s>`, `<think>`, `<start_of_turn>`, `<0x0A>` and `<2de>`, with DeepSeek's wide bars or in
 # the wide brackets that some normalizers narrow; `[control_8]`, `[UNUSED_TOKEN_3]`, `[|user|]`; words in square
-# brackets of Mistral, BERT, GLM, Gemma and Kimi; Falcon's `>>TITLE<<`, OLMo's `|||EMAIL_ADDRESS|||` and MiniMax's `]~b]` and
-# `]<]image[>[`.
+# brackets of Mistral, BERT, GLM, Gemma and Kimi; Falcon's `>>TITLE<<`, OLMo's `|||EMAIL_ADDRESS|||` and MiniMax's
+# `]~b]`, `]<]image[>[`.
 WORDS = (
     r"INST|SYS|ARGS|IMG|AUDIO|THINK|PREFIX|MIDDLE|SUFFIX|CLS|SEP|MASK|gMASK|sMASK|PAD|UNK|BOS|EOS|EOT|EOD|EOP|SOP|"
     r"multimodal|unused\d+|PAD\d+|toxicity=\d|@[A-Z]+@"

@@ -26,11 +26,14 @@ def read_interactions(path: str | Path, item_ids: pl.Series | None = None) -> pl
 def read_events(
     path: str | Path, item_ids: pl.Series | None = None, names: dict[str, str] | None = None
 ) -> pl.DataFrame:
-    """`user_id`, `item_id`, `timestamp` (int, seconds) or `position` (int), optional `rating`, and the other columns.
+    """The events of any table, as for `check_events`. names: see `read_table`."""
+    return check_events(read_table(path, names), path, item_ids)
 
-    With `item_ids`, refuses an event whose item is not among them. names: see `read_table`.
+
+def check_events(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
+    """Events in their types: `user_id`, `item_id`, `timestamp` (int, seconds) or `position` (int), optional `rating`,
+    and the other columns. InputError names the first bad row of `path`, with `item_ids` also for unknown items.
     """
-    frame = read_table(path, names)
     require_columns(frame, path, ("user_id", "item_id"))
     if not {"timestamp", "position"} & set(frame.columns):
         raise InputError(

@@ -1,4 +1,4 @@
-"""A reranker's answer to a slate. `tables.read_rankings` reads a file of them and checks it against the slates."""
+"""rankings.parquet: a ranking is a reranker's answer to one slate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.files.columns import write_parquet
-from gr2.files.schema import NUMBER, NUMBERS, TEXT, TEXTS, TRUTH, WHOLE
+from gr2.errors import InputError
+from gr2.files.columns import as_id, read_table, refuse_rows, require_columns, write_parquet
+from gr2.files.schema import NUMBER, NUMBERS, TEXT, TEXTS, TRUTH, WHOLE, cast_columns
 
 COLUMNS = {"slate_id": TEXT, "ranking": TEXTS, "valid": TRUTH}
 SCORED = {"scores": NUMBERS}
@@ -34,3 +35,30 @@ def write_rankings(rankings: Sequence[Ranking], path: str | Path) -> None:
     scored = {} if first.scores is None else SCORED
     written = {} if first.completion_tokens is None else WRITTEN
     write_parquet(pl.DataFrame(list(map(vars, rankings)), schema=COLUMNS | scored | written), path)
+
+
+def read_rankings(path: str | Path, slates: pl.DataFrame, advice: str = "") -> pl.DataFrame:
+    """`slate_id`, `ranking`, `valid`, ... in the order of `slates`; each ranking must permute its slate's candidates.
+
+    advice: what to do where slates are missing, the end of the error's sentence.
+    """
+    frame = read_table(path)
+    require_columns(frame, path, ("slate_id", "ranking", "valid"))
+    frame = cast_columns(frame, path, COLUMNS | SCORED | WRITTEN)
+    frame = frame.with_columns(as_id(frame, path, "slate_id"))
+    refuse_rows(frame["valid"].is_null(), path, "valid", "true or false", frame["valid"])
+    if "completion_tokens" in frame.columns:
+        counts = frame["completion_tokens"]
+        refuse_rows(counts.fill_null(0) < 0, path, "completion_tokens", "a number of at least 0, or none", counts)
+    refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "one row per slate", frame["slate_id"])
+    missing = set(slates["slate_id"]) - set(frame["slate_id"])
+    if missing:
+        raise InputError(
+            f"{path}: column 'slate_id': expected a row for every slate; {len(missing)} are missing, "
+            f"'{min(missing)}' among them{advice}"
+        )
+    known = slates.select("slate_id", "candidates")
+    candidates = frame.select("slate_id").join(known, on="slate_id", how="left", maintain_order="left")["candidates"]
+    wrong = (frame["ranking"].list.sort() != candidates.list.sort()).fill_null(True) & candidates.is_not_null()
+    refuse_rows(wrong, path, "ranking", "a permutation of the slate's candidates", frame["ranking"])
+    return slates.select("slate_id").join(frame, on="slate_id", maintain_order="left")

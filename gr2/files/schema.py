@@ -17,6 +17,3 @@ def cast_columns(frame: pl.DataFrame, path: str | Path, types: Types) -> pl.Data
     """Casts those columns of the frame that `types` names; InputError where a value would change."""
     columns = [name for name in types if name in frame.columns]
     return frame.with_columns([cast_exactly(frame[name], path, types[name]) for name in columns])
-
-
-typed = cast_columns

@@ -44,11 +44,11 @@ def read_yaml(path: Path) -> dict:
 
 def check(values: dict, path: Path) -> None:
     """InputError where a value is none that JSON has, or is inside of itself, or where there are too many."""
-    found, todo = 0, [("", values, 0)]
+    count, todo = 0, [("", values, 0)]
     while todo:
         where, value, depth = todo.pop()
-        found += 1
-        if found > MOST_VALUES or depth > DEEPEST:
+        count += 1
+        if count > MOST_VALUES or depth > DEEPEST:
             raise InputError(
                 f"{path}: expected at most {MOST_VALUES:,} values, none inside of itself (an alias can do both)"
             )
@@ -60,11 +60,11 @@ def check(values: dict, path: Path) -> None:
         elif isinstance(value, list):
             todo += [(where, inner, depth + 1) for inner in value]
         elif not isinstance(value, str | int | float | bool | None):
-            raise InputError(f"{path}: the value{where}: expected a text, a number, a list or a mapping, "
-                             f"found {kind(value)}")  # fmt: skip
+            expected = "a text, a number, a list or a mapping"
+            raise InputError(f"{path}: the value{where}: expected {expected}, found {describe(value)}")
 
 
-def kind(value: Any) -> str:
+def describe(value: Any) -> str:
     """`the date 2024-05-01`: what YAML made of a value."""
     name = {"date": "date", "datetime": "time", "set": "set"}.get(type(value).__name__, type(value).__name__)
     return f"the {name} {value}; put it in quotes to have a text"

@@ -8,7 +8,7 @@ from typing import Any
 from gr2.errors import InputError
 from gr2.options.libraries import INPUTS, LIMITS
 
-LARGEST = 2**63 - 1  # of a whole number: more fits into no array
+LARGEST = 2**63 - 1  # whole number that fits into an array
 WITHIN = {"least": operator.ge, "above": operator.gt, "most": operator.le, "below": operator.lt}
 
 
@@ -26,8 +26,8 @@ def arg(
     """A dataclass field that is an option; without a default it is required; a list default is copied.
 
     path: the value names an input file or folder (`NAME=FILE` in a list, too): the manifest records its sha256, and
-    `gr2 run` runs the stage again when it changed. A file's name here: in a recipe a stage's id stands for its file of that
-    name, and the latest one is taken where the option is left out, unless `named`, or a list with a default.
+    `gr2 run` runs the stage again when it changed. If `path` is a file name, a stage's id in a recipe stands for its
+    file of that name, and one that is left out gets the latest one, unless it is `named` or a list with a default.
     least, above, most, below: the range of a number, or of every number in a list.
     """
     limits = {"least": least, "above": above, "most": most, "below": below}

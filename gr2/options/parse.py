@@ -1,4 +1,4 @@
-"""Words -> the dataclass of a command. An unknown option is an error, and so is a value of another type or out of range."""
+"""Words -> the dataclass of a command. Unknown options and values of a wrong type or range are errors."""
 
 import argparse
 import copy
@@ -45,7 +45,7 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
     except InputError:
         raise
     except argparse.ArgumentError as error:
-        raise InputError(f"{stage}: {complaint(error, options)}") from None
+        raise InputError(f"{stage}: {explain(error, options)}") from None
     except (ValueError, TypeError, ArithmeticError, ImportError, OSError) as error:  # of the libraries' own checks
         raise InputError(f"{stage}: {' '.join(str(error).split())}") from None
     return config
@@ -58,7 +58,7 @@ def refuse_unknown(stage: str, keys: Iterable[str], known: Collection[str], wher
             raise InputError(f"{stage}: unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "") + where)
 
 
-def complaint(error: argparse.ArgumentError, options: dict[str, list[str]]) -> str:
+def explain(error: argparse.ArgumentError, options: dict[str, list[str]]) -> str:
     """What argparse found wrong, as `--option value: expected ...`."""
     name = (error.argument_name or "").split("/")[0].lstrip("-")
     words = " ".join(options.get(name, []))

@@ -1,6 +1,6 @@
 """Options as words: a YAML file and a command line, read without the dataclass, and so without its heavy imports.
 
-That is all `gr2 run` needs to skip a finished stage. YAML values become command-line words: both are checked by the same types.
+That is all `gr2 run` needs to skip a finished stage. YAML values become command-line words, checked by the same types.
 """
 
 import json
@@ -38,14 +38,14 @@ def config_file(words: list[str]) -> tuple[Path | None, list[str]]:
     words = [part for word in words for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
     if "--config" not in words:
         return None, words
-    at = words.index("--config")
-    if at + 1 == len(words):
+    index = words.index("--config")
+    if index + 1 == len(words):
         raise InputError("--config: expected a file name after it")
-    return Path(words[at + 1]), words[:at] + words[at + 2 :]
+    return Path(words[index + 1]), words[:index] + words[index + 2 :]
 
 
 def mapping_options(values: dict, source: Path | None = None) -> dict[str, list[str]]:
-    """A YAML mapping as options; null leaves the default. `source` is the file to name where a value is none."""
+    """A YAML mapping as options; null leaves the default. `source` is named in errors."""
 
     def word(value: Any) -> str:
         return json.dumps(value) if isinstance(value, dict) else str(value)

@@ -1,9 +1,9 @@
 """What a reward pays on average for orders that look at nothing, so that a hack is seen before it is learned.
 
-GR2's conditional reward (2602.07774) gives nothing for copying an input order whose first item is wrong. But it pays its
-bonus for any promotion, and moving the first item to the end promotes all the others by one. With K candidates of which
-the first is the target in a share p of slates, that earns (1 - p)(1/K + alpha) - p(K - 1)/K against p alpha of a copy: more
-wherever p < (1/K + alpha) / (1 + 2 alpha), .21 at K = 10 and alpha = .2. (Ours; GR2's own lists have p = .29.)
+GR2's conditional reward (2602.07774) gives nothing for copying an input order whose first item is wrong. But it pays
+its bonus for any promotion, and moving the first item to the end promotes all the others by one. With K candidates of
+which the first is the target in a share p of slates, that earns (1 - p)(1/K + alpha) - p(K - 1)/K against p alpha of a
+copy: more wherever p < (1/K + alpha) / (1 + 2 alpha), .21 at K = 10 and alpha = .2. (GR2's own lists have p = .29.)
 """
 
 from collections.abc import Callable, Sequence
@@ -33,6 +33,6 @@ def describe(means: dict[str, float]) -> str:
 
 
 def find_hack(means: dict[str, float]) -> str | None:
-    """The blind order that pays best, if it is neither a copy nor nearly one: rewards with a de-hacked rule pay for those."""
+    """The blind order that pays best, unless it is (nearly) a copy, for which rewards with a de-hacked rule pay."""
     best = max(means, key=means.__getitem__)
     return None if best in (COPY, NEARLY) else best

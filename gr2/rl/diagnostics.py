@@ -11,14 +11,14 @@ from gr2.prompts.answer import REASONS, Answer
 def diagnose(answers: Sequence[Answer], slates: Sequence[Slate], shown: Sequence[list[str]]) -> dict[str, float]:
     """Shares over a batch, by name. `valid` and `invalid/KIND` are of all answers, the rest of the valid ones.
 
-    slates: with labels, and candidates in the pre-ranker's order. shown: the candidates in the order that the prompt showed.
+    slates: with labels, and candidates in the pre-ranker's order. shown: the orders that the prompts showed.
 
-    identity_rate: the pre-ranker's order came out. copied_shown: the order that was shown came out; the two differ where
-    candidates are shuffled. kendall_tau, kendall_tau_shown: to these orders.
-    promoted / kept / demoted: the relevant candidate that stands first among the relevant ones has a better, the same, a
-    worse rank than the relevant one that stands first in the pre-ranker's order. rank_change: by how many ranks.
-    first: a relevant candidate is first. first_sunk: what the pre-ranker had first is last, the hack of
-    gr2/rl/blind_orders.py. trace_words: words of the explanation.
+    identity_rate: the pre-ranker's order came out. copied_shown: the order that was shown came out; the two differ
+    where candidates are shuffled. kendall_tau, kendall_tau_shown: to these orders.
+    promoted / kept / demoted: the first relevant candidate has a better, the same, a worse rank than the first relevant
+    one of the pre-ranker's order. rank_change: by how many ranks. first: a relevant candidate is first.
+    first_sunk: what the pre-ranker had first is last, the hack of gr2/rl/blind_orders.py.
+    trace_words: words of the explanation.
     """
     rows = zip(answers, slates, shown, strict=True)
     valid = [(answer.ranking, slate, seen) for answer, slate, seen in rows if answer.ranking]
@@ -37,15 +37,11 @@ def diagnose(answers: Sequence[Answer], slates: Sequence[Slate], shown: Sequence
         "kept": share * sum(after == before for before, after in moves),
         "demoted": share * sum(after > before for before, after in moves),
         "first": share * sum(after == 0 for _, after in moves),
-        "first_sunk": share * sum(sunk(slate.candidates, ranking) for ranking, slate, _ in valid),
+        "first_sunk": share
+        * sum(len(ranking) > 1 and ranking[-1] == slate.candidates[0] for ranking, slate, _ in valid),
         "rank_change": share * sum(before - after for before, after in moves),
         "trace_words": share * sum(len(answer.reasoning.split()) for answer in answers if answer.ranking),
     }
-
-
-def sunk(candidates: list[str], ranking: list[str]) -> bool:
-    """Whether the first of several candidates is ranked last."""
-    return len(candidates) > 1 and ranking[-1] == candidates[0]
 
 
 def tau(ranking: Sequence[str], order: Sequence[str]) -> float:

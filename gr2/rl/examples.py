@@ -14,15 +14,13 @@ from gr2.rl.rewards import PAIRWISE, has_pairs
 
 
 def select_rewarded(slates: list[Slate], reward: str, file: str) -> list[Slate]:
-    """The train slates on which the reward is defined. Prints how many were left out and why; InputError where all were."""
-    kept = [slate for slate in slates if slate.relevant]
-    if len(kept) < len(slates):
-        print(f"left out: {len(slates) - len(kept)} train slates without a relevant candidate", flush=True)
-    if reward in PAIRWISE:
-        paired = [slate for slate in kept if has_pairs(slate.labels)]
-        if len(paired) < len(kept):
-            print(f"left out: {len(kept) - len(paired)} train slates in which every candidate is relevant", flush=True)
-        kept = paired
+    """The train slates on which the reward is defined; prints how many are left out. InputError where all are."""
+    relevant = [slate for slate in slates if slate.relevant]
+    if len(relevant) < len(slates):
+        print(f"left out: {len(slates) - len(relevant)} train slates without a relevant candidate", flush=True)
+    kept = [slate for slate in relevant if has_pairs(slate.labels)] if reward in PAIRWISE else relevant
+    if len(kept) < len(relevant):
+        print(f"left out: {len(relevant) - len(kept)} train slates in which every candidate is relevant", flush=True)
     if not kept:
         needed = "a relevant and a not relevant candidate" if reward in PAIRWISE else "a relevant candidate"
         raise InputError(f"{file}: no train slate has {needed}")
@@ -33,8 +31,8 @@ def refuse_partial_batch(slates: int, batch: int, file: str, made_of: str) -> No
     """InputError where the slates fill no batch, since TRL takes whole batches only; prints how many stay unused."""
     if slates < batch:
         raise InputError(
-            f"{file}: {slates} train slates to learn from: expected at least {batch}, the slates of a batch ({made_of}); "
-            "otherwise no step would be made"
+            f"{file}: {slates} train slates to learn from: expected at least {batch}, a batch ({made_of}), "
+            "or no step is made"
         )
     if slates % batch:
         unused = f"{slates % batch} of {slates} slates are left out of each pass, other ones each time"
@@ -44,7 +42,7 @@ def refuse_partial_batch(slates: int, batch: int, file: str, made_of: str) -> No
 def check_context(
     rows: list[dict], tokenizer: PreTrainedTokenizerBase, max_completion_length: int, context: int
 ) -> None:
-    """InputError where a prompt and an answer are longer than the model's context: such answers would all be cut off."""
+    """InputError where prompt and answer exceed the model's context: such answers would all be cut off."""
     texts = [prompt_text(tokenizer, row["prompt"]) for row in rows]
     longest = max(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
     if longest + max_completion_length > context:
@@ -55,11 +53,11 @@ def check_context(
 
 
 def build_rows(
-    slates: list[Slate],
     prompt: Prompt,
     catalogue: Catalogue,
     tokenizer: PreTrainedTokenizerBase,
     max_prompt_tokens: int | None,
+    slates: list[Slate],
     shuffle_seed: int | None = None,
 ) -> list[dict]:
     """Rows with `prompt`, `schema`, `slate_id`, `candidates`, `labels` and `shown`.

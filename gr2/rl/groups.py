@@ -1,9 +1,9 @@
-"""Dynamic sampling (DAPO, 2503.14476, section 3.2) on arrays: which groups are replaced, by which, and who samples them.
+"""Dynamic sampling (DAPO, 2503.14476, section 3.2) on arrays: which groups are replaced, and by which.
 
-A group whose answers all earn the same ranking reward has no advantage and no gradient, whatever its penalties for length
-are and whatever rounding leaves of the mean of equal numbers. Such groups are replaced, whole, by answers to other slates,
-until every group has spread or the tries are used up; the batch keeps its size. Where we differ: DAPO over-samples every
-batch; here as many slates are drawn as there are groups to replace.
+A group whose answers all earn the same ranking reward has no advantage and no gradient, whatever its penalties for
+length are and whatever rounding leaves of the mean of equal numbers. Such groups are replaced, whole, by answers to
+other slates, until every group has spread or the tries are used up; the batch keeps its size. Where we differ: DAPO
+over-samples every batch; here as many slates are drawn as there are groups to replace.
 """
 
 import math
@@ -20,7 +20,7 @@ def with_spread(rewards: torch.Tensor, group_size: int) -> list[bool]:
 
 
 def pair_rows(spread: Sequence[bool], fresh: Sequence[bool], group_size: int) -> list[tuple[int, int]]:
-    """(row of a group without spread, row of a fresh group that has it) in order, for as many groups as there are of both.
+    """(row of a group without spread, row of a fresh group that has it) in order, as many as there are of both.
 
     spread, fresh: of each group of the batch, and of each that was sampled to replace some, whether it has spread.
     """

@@ -6,14 +6,18 @@ its group (2607.01170). For gr2_* the first of several relevant candidates in th
 ndcg are for slates with several, or with grades.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from gr2 import metrics
 from gr2.files.slates import Slate
+from gr2.prompts.answer import Answer
+from gr2.rl.diagnostics import diagnose
 
 INVALID = -1.0
+ReadAnswer = Callable[[str, list[str]], Answer]  # a completion and its slate's candidates -> the answer
 
 
 def target_rank(order: Sequence[str], slate: Slate) -> int:
@@ -85,3 +89,37 @@ def _ndcg(ranked: Sequence[float]) -> float:
 
 REWARDS = {"gr2_conditional": gr2_conditional, "gr2_naive": gr2_naive, "auc": auc, "ndcg": ndcg}
 PAIRWISE = ("auc", "ndcg")  # of the rewards, those for which a slate needs a candidate that is not relevant
+
+
+def reward_functions(
+    name: str, alpha: float, read: ReadAnswer, known: set[int], max_tokens: int, overlong_cache: int
+) -> list[Callable[..., list[float]]]:
+    """The ranking reward `name` and, with overlong_cache, DAPO's penalty for the last tokens of `max_tokens`.
+
+    known: the tokenizer's tokens. An answer with another one, which decodes to nothing, is unusable.
+    """
+
+    def ranking_reward(
+        completions, completion_ids, slate_id, candidates, labels, shown, log_metric, **_
+    ) -> list[float]:
+        """Parses each completion, logs the diagnostics, returns one float per completion."""
+        slates = [Slate(*row) for row in zip(slate_id, [[]] * len(slate_id), candidates, labels, strict=True)]
+        answers = [
+            read(turns[0]["content"], slate.candidates) if known.issuperset(ids) else Answer(reason="unknown_id")
+            for turns, ids, slate in zip(completions, completion_ids, slates, strict=True)
+        ]
+        metrics = diagnose(answers, slates, shown)
+        for metric, value in metrics.items():
+            log_metric(metric, value)
+        if metrics["valid"] == 0:
+            unusable = (
+                "a whole batch of unusable answers: nothing can be learned from it (more SFT, or structured: true)"
+            )
+            warnings.warn(unusable, stacklevel=2)
+        return [REWARDS[name](answer.ranking, slate, alpha) for answer, slate in zip(answers, slates, strict=True)]
+
+    if not overlong_cache:
+        return [ranking_reward]
+    from trl.rewards import get_soft_overlong_punishment  # slow to import
+
+    return [ranking_reward, get_soft_overlong_punishment(max_tokens, overlong_cache)]

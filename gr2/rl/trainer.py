@@ -1,16 +1,16 @@
-"""The trainers of `gr2 rl` and `gr2 distil`: all that we change of TRL's. tests/rl/test_trl_hooks.py holds the signatures.
+"""The trainers of `gr2 rl` and `gr2 distil`: all that we change of TRL's. tests/rl/test_trl_hooks.py holds signatures.
 
-Method of TRL                       What we change                          Why                            State it leaves
-----------------------------------  --------------------------------------  -----------------------------  -------------------
-_generate                           without the model's own settings        the recipe alone sets them
-                                    flat groups are sampled again           DAPO's dynamic sampling        batch
-_generate_and_score_completions     the advantages of flat groups are 0     rounding is no advantage       state: LEARNED
-                                    `admitted` joins what it returns        compute_loss is given it
-_calculate_rewards                  returns `batch.rewards`                 `_generate` had to know them
-rollout_func                        decodes under each row's schema         structured                     Rollout.admitted
-compute_loss                        keeps the micro-batch's `admitted`      the next method is not given   batch.admitted
-_get_per_token_logps_and_entropies  softmax over the admitted tokens        structured: exact gradients
-evaluate                            NDCG of greedy answers (validation.py)  TRL's is the sampled reward    state: best_metric
+Method of TRL                       What we change                       Why                           State it leaves
+----------------------------------  -----------------------------------  ----------------------------  ---------------
+_generate                           without the model's own settings     the recipe alone sets them
+                                    flat groups are sampled again        DAPO's dynamic sampling       batch
+_generate_and_score_completions     advantages of flat groups become 0   rounding is no advantage      state[LEARNED]
+                                    `admitted` joins what it returns     compute_loss is given it
+_calculate_rewards                  returns `batch.rewards`              `_generate` had to know them
+rollout_func                        decodes under each row's schema      structured                    Rollout.admitted
+compute_loss                        keeps the micro-batch's `admitted`   the next method needs it      batch.admitted
+_get_per_token_logps_and_entropies  softmax over the admitted tokens     structured: exact gradients
+evaluate                            NDCG of greedy answers (Validation)  TRL's samples, and rewards    state.best_*
 create_model_card                   writes nothing (gr2/training.py)
 
 Besides, `_step` is read and `_metrics`, `_pending_metrics` and `_logs` are written.
@@ -31,10 +31,10 @@ from transformers import TrainerState
 from trl import DistillationTrainer, GRPOTrainer
 
 from gr2.errors import InputError
-from gr2.rl.decoding import RecipeDecoding
+from gr2.rl.decoding import RecipeDecoding, answer_under_grammar, pad_masks, score_admitted
 from gr2.rl.groups import draw_rows, pair_rows, whole_groups, with_spread
-from gr2.rl.structured import answer_under_grammar, pad_masks, score_admitted
-from gr2.rl.validation import ReadAnswer, Validation
+from gr2.rl.rewards import ReadAnswer
+from gr2.rl.validation import Validation
 from gr2.training import WithoutCard
 
 LEARNED = "a_group_had_spread"  # in `state.stateful_callbacks`, and so in the checkpoints
@@ -65,18 +65,17 @@ class OnPolicyDistiller(RecipeDecoding, WithoutCard, DistillationTrainer):
 
 
 class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
-    """GRPO on rows of gr2/rl/examples.py; groups without spread are sampled again, up to `max_resamples` times a batch.
+    """GRPO on rows of gr2/rl/examples.py; groups without spread are sampled again, up to `max_resamples` times.
 
-    A group has spread where the first reward function does not give all its answers the same (penalties do not count);
-    without it, it is not learned from. A group may lie on several processes: each sees all rewards and decides the same.
+    A group has spread where the first reward function tells its answers apart; penalties do not count. Without spread
+    it is not learned from. A group may lie on several processes: each sees all rewards and decides the same.
 
-    structured: the policy is the model under the grammar of the row's `schema`. Ours, not GR2's: a small model that cannot
-    yet copy semantic IDs would see nothing but invalid answers. A token that the grammar forces has no gradient.
+    structured: the policy is the model under the grammar of the row's `schema`. Ours, not GR2's: a small model that
+    cannot yet copy semantic IDs would see nothing but invalid answers. A token that the grammar forces has no gradient.
 
-    Logs `zero_spread`, the share of groups without spread as first sampled, `flat`, their share in the batch that is learned
-    from, and `resamples`, the tries between the two. TRL's `reward...` are of the batch that is learned from; what the reward
-    functions log, and TRL's `completions/...`, are of the batch as first sampled, which is a fair sample of the policy;
-    `num_tokens` counts all that was sampled.
+    Logs the share of groups without spread as first sampled (`zero_spread`) and in the batch that is learned from
+    (`flat`), and the tries between (`resamples`). TRL's `reward...` are of the latter; what reward functions log, and
+    `completions/...`, of the batch as first sampled, a fair sample of the policy; `num_tokens` counts all.
     """
 
     def __init__(self, *args, max_resamples: int, structured: bool = False, read: ReadAnswer | None = None, **kwargs):
@@ -108,7 +107,7 @@ class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
         return scored | admitted | {"advantages": advantages}
 
     def _generate(self, prompts: list) -> tuple:
-        """Answers to the batch's rows or, where groups were flat, to others; `prompts`, which TRL logs, become theirs."""
+        """Answers to the batch's rows, or others in place of flat groups; `prompts`, which TRL logs, become theirs."""
         rollouts, rewards = self.sample(self.batch.rows)
         spread = with_spread(rewards[:, 0], self.num_generations)
         self._metrics["train"]["zero_spread"].append(spread.count(False) / len(spread))
@@ -141,7 +140,7 @@ class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
         return sampled
 
     def replace_flat_groups(self, rollouts: list[Rollout], rewards: torch.Tensor) -> int:
-        """Replaces groups without spread, in both, by groups of other slates that have it; returns the number of tries."""
+        """Replaces groups without spread, in both, by other slates' that have it; returns the number of tries."""
         size, others, tries = self.num_generations, self.draw_others(), 0
         first = self.accelerator.process_index * len(rollouts)
         while not all(spread := with_spread(rewards[:, 0], size)) and tries < self.max_resamples:
@@ -178,7 +177,7 @@ class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs):
-        """log-probabilities and entropies [rows, logits_to_keep] among the admitted tokens; a mixture's balancing loss."""
+        """log-probabilities and entropies [rows, logits_to_keep] among admitted tokens; a mixture's balancing loss."""
         if not self.structured:
             given = model, input_ids, attention_mask, logits_to_keep, *args
             return super()._get_per_token_logps_and_entropies(*given, **kwargs)
@@ -197,6 +196,5 @@ def refuse_unlearned(state: TrainerState) -> None:
     if not state.stateful_callbacks[LEARNED]:
         raise InputError(
             f"nothing was learned: in none of {state.global_step} steps did the answers to any slate earn different "
-            "rewards; expected a model that answers in more than one way (more SFT, a higher temperature, or structured: "
-            "true where its answers are unusable)"
+            "rewards; expected more SFT, a higher temperature, or structured: true where answers are unusable"
         )

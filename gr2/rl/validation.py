@@ -1,6 +1,5 @@
 """The best checkpoint by NDCG@5 on validation slates, chosen while training; the model before RL is a candidate too."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,31 +9,29 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from gr2.files.slates import Slate
 from gr2.metrics import ndcg, pad
-from gr2.prompts.answer import Answer
-from gr2.rl.decoding import decode, encode_prompts, greedy
-from gr2.rl.structured import make_grammar
+from gr2.rl.decoding import decode, greedy, make_grammar
+from gr2.rl.rewards import ReadAnswer
 
 METRIC = "ndcg@5"  # transformers logs it as eval_ndcg@5
 K = 5
-ReadAnswer = Callable[[str, list[str]], Answer]  # a completion and its slate's candidates -> the answer
 
 
 class Validation(TrainerCallback):
-    """Greedy answers of a RerankingTrainer to its `eval_dataset`; an unusable one leaves the input order, as in `gr2 rerank`."""
+    """A RerankingTrainer's greedy answers to `eval_dataset`; an unusable one keeps the input order, as in rerank."""
 
     def __init__(self, trainer: Trainer, read: ReadAnswer):
         self.trainer, self.read = trainer, read
 
     def on_train_begin(self, args, state, control, **_) -> None:
-        """Evaluates the model that RL starts from and keeps it as checkpoint-0: it is written where no step is better."""
+        """Evaluates the model before RL and keeps it as checkpoint-0: it is written where no step is better."""
         if state.best_metric is not None:  # resumed
             return
-        state.best_metric = self.trainer.evaluate()[f"eval_{METRIC}"]
+        state.best_metric, state.best_global_step = self.trainer.evaluate()[f"eval_{METRIC}"], 0
         state.best_model_checkpoint = str(Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-0")
         self.trainer._save_checkpoint(self.trainer.model, None)
 
     def measure(self) -> dict[str, float]:
-        """NDCG@5 of the answers and of the input order, and the share of usable answers. Every process has to take part."""
+        """NDCG@5 of answers and input order, and the share of usable answers. Every process has to take part."""
         rows = self.trainer.eval_dataset.to_list()
         accelerator = self.trainer.accelerator
         share = take_equal_share(rows, accelerator.process_index, accelerator.num_processes)
@@ -47,9 +44,8 @@ class Validation(TrainerCallback):
         scores, tokenizer, size = [], self.trainer.processing_class, self.trainer.args.per_device_eval_batch_size
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
-            prompt_ids = encode_prompts(tokenizer, [row["prompt"] for row in batch])
-            grammar = [make_grammar(batch, tokenizer)] if self.trainer.structured else []
-            answers = decode(self.trainer, prompt_ids, greedy(self.trainer), grammar)
+            grammar = make_grammar(batch, tokenizer) if self.trainer.structured else None
+            _, answers = decode(self.trainer, [row["prompt"] for row in batch], greedy(self.trainer), grammar)
             texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
             for row, text in zip(batch, texts, strict=True):
                 slate = Slate(row["slate_id"], [], row["candidates"], row["labels"])

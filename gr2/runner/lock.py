@@ -54,13 +54,13 @@ def lock_file(path: Path) -> IO | None:
             return file
     except (BlockingIOError, PermissionError):
         file.close()
-        raise InputError(f"--output_dir {path.parent}: expected no other process that writes there; "
-                         "wait for it to end, or stop it") from None  # fmt: skip
+        advice = "wait for it to end, or stop it"
+        raise InputError(f"--output_dir {path.parent}: expected no other process that writes there; {advice}") from None
     except FileNotFoundError:
         pass
     except OSError as error:
-        print(f"gr2: {path}: this file system has no locks ({error.strerror}); "
-              "see to it that no other process writes there", file=sys.stderr)  # fmt: skip
+        advice = "make sure that no other process writes there"
+        print(f"gr2: {path}: this file system has no locks ({error.strerror}); {advice}", file=sys.stderr)
         return file
     file.close()
     return None

@@ -1,8 +1,8 @@
 """Who may write to an output folder, and what happens to the work that already lies there.
 
 A folder is unfinished (`stage.json` holds the plan, so that the same command goes on), finished (`manifest.json`), or
-neither. Work of another plan is moved to `NAME.old-N`; finished work of the same configuration is replaced, but only once
-the new work is finished: until then it lies in `.replaced`.
+neither. Work of another plan is moved to `NAME.old-N`. Finished work of the same configuration is replaced, but only
+once the new work is finished: until then it is in `.replaced`.
 """
 
 import os
@@ -22,14 +22,14 @@ BESIDE = "beside"
 
 @dataclass(frozen=True)
 class Claim:
-    """`fresh`: nothing of this plan was there. `aside`: where the work that was there lies now, if any."""
+    """`fresh`: the folder held nothing of this plan. `aside`: where its earlier work is now, if any."""
 
     fresh: bool
     aside: Path | None = None
 
 
 def claim(folder: Path, plan: dict) -> Claim:
-    """Marks the locked folder as unfinished work of this plan, after it moved away what is of another one."""
+    """Marks the locked folder as unfinished work of this plan; work of another plan is moved away first."""
     state, manifest = folder / STATE, folder / artifacts.MANIFEST
     begun = artifacts.read_json(state) if state.exists() else None
     if begun is not None and {name: value for name, value in begun.items() if name != BESIDE} == plan:
@@ -47,18 +47,18 @@ def claim(folder: Path, plan: dict) -> Claim:
     elif unfinished(folder):
         aside = move_aside(folder, unfinished(folder), plan, "unfinished work of an unknown configuration")
     remove_torn(folder)
-    own = artifacts.read_manifest(manifest)["outputs"] if manifest.exists() else {}
-    refuse_inputs(folder, [folder / name for name in own], plan)
-    beside = {name: stamp for name, stamp in stamps(folder).items() if name not in own}
+    outputs = artifacts.read_manifest(manifest)["outputs"] if manifest.exists() else {}
+    refuse_inputs(folder, [folder / name for name in outputs], plan)
+    beside = {name: stamp for name, stamp in stamps(folder).items() if name not in outputs}
     artifacts.write_json(state, plan | {BESIDE: beside})
     set_replaced_aside(folder)
     return Claim(fresh=True, aside=aside)
 
 
 def release(folder: Path, claim: Claim) -> None:
-    """Takes a fresh claim back after wrong input: the folder is as it was before.
+    """Removes a fresh claim after an InputError, and restores the folder.
 
-    Unless there is work to go on from, such as the answers before a server died: that stays, bound to its plan.
+    Work to go on from, such as the answers before a server died, stays, bound to its plan.
     """
     remove_torn(folder)
     if unfinished(folder):
@@ -75,7 +75,7 @@ def release(folder: Path, claim: Claim) -> None:
 
 
 def written(folder: Path) -> list[str]:
-    """The names of the finished files that the stage wrote; not those that lay there before it."""
+    """The names of the finished files that the stage wrote, without those that were there before it."""
     beside = artifacts.read_json(folder / STATE).get(BESIDE, {})
     return [name for name, stamp in stamps(folder).items() if beside.get(name) != stamp]
 
@@ -97,15 +97,15 @@ def entries(folder: Path) -> list[Path]:
 
 def move_aside(folder: Path, paths: list[Path], plan: dict, what: str) -> Path:
     refuse_inputs(folder, paths, plan)
-    number = next(n for n in range(1, 1_000_000) if not numbered(folder, n).exists())
-    aside = numbered(folder, number)
+    number = next(n for n in range(1, 1_000_000) if not number_aside(folder, n).exists())
+    aside = number_aside(folder, number)
     aside.mkdir()
     move(paths, folder, aside)
     print(f"gr2: {folder} held {what}; it is now {aside}", file=sys.stderr)
     return aside
 
 
-def numbered(folder: Path, number: int) -> Path:
+def number_aside(folder: Path, number: int) -> Path:
     folder = folder.resolve() if folder.name in ("", "..") else folder
     return folder.with_name(f"{folder.name}.old-{number}")
 
@@ -123,9 +123,9 @@ def move(paths: Iterable[Path], source: Path, target: Path) -> None:
     marks = (STATE, artifacts.MANIFEST)
     for path in sorted(paths, key=lambda path: (path.name in marks, path.name == STATE, path)):
         if path.exists() or path.is_symlink():
-            place = target / path.relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, place)
+            moved = target / path.relative_to(source)
+            moved.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, moved)
             remove_empty_parents(path, source)
 
 
@@ -134,8 +134,8 @@ def refuse_inputs(folder: Path, paths: list[Path], plan: dict) -> None:
     moved = [path.resolve() for path in paths]
     for name in plan["inputs"]:
         if any(Path(name).resolve().is_relative_to(path) for path in moved):
-            raise InputError(f"--output_dir {folder}: expected another folder; this one holds the input {name}, "
-                             "which would be moved away")  # fmt: skip
+            holds = f"this one holds the input {name}, which would be moved away"
+            raise InputError(f"--output_dir {folder}: expected another folder; {holds}")
 
 
 def remove_torn(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """`gr2 run RECIPE`: the stages of a recipe in order, each in a process of its own.
 
-RECIPE is the name of a recipe that comes with gr2 (`gr2 recipes` lists them) or a file; docs/recipes.md describes the form.
+RECIPE is the name of a recipe that comes with gr2 (`gr2 recipes` lists them), or a file; see docs/recipes.md.
 A stage whose inputs, options and code are unchanged is skipped; an interrupted one resumes by itself when it is started
 again. `--ID.OPTION VALUE` is an option of one stage that wins over the recipe's, e.g. `--rl.max_steps 10`.
 """
@@ -38,7 +38,7 @@ def main(words: list[str]) -> None:
     plan = read_plan(find_recipe(name), changes)
     chosen = select(plan, options)
     check_sources(plan, chosen, name)
-    if options.dry_run:
+    if options.dry_run == "true":
         print_plan(plan, chosen)
         return
     started, checked = time.monotonic(), False
@@ -64,21 +64,19 @@ def main(words: list[str]) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gr2 run", description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser("gr2 run", description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("recipe", nargs="?", help="a recipe's name, e.g. demo, or a file")
     parser.add_argument("--config", metavar="FILE", help="the same as RECIPE")
-    parser.add_argument("--dry_run", nargs="?", const=True, default=False, type=lambda word: word.lower() != "false",
-                        help="print every stage, its inputs, and why it would run or be skipped; run nothing")  # fmt: skip
+    plan = "print every stage, its inputs, and why it would run or be skipped; run nothing"
+    parser.add_argument("--dry_run", nargs="?", const="true", default="false", choices=("true", "false"), help=plan)
     parser.add_argument(
-        "--only", nargs="+", metavar="ID", help="run these stages alone; an ID may be a glob: 'rerank_*'"
+        "--only", nargs="+", metavar="ID", help="run only these stages; an ID may be a glob: 'rerank_*'"
     )
-    parser.add_argument(
-        "--from", dest="first", metavar="ID", help="begin with this stage; earlier outputs are taken as they are"
-    )
+    parser.add_argument("--from", dest="first", metavar="ID", help="begin with this stage and the outputs before it")
     parser.add_argument("--until", metavar="ID", help="stop after this stage")
-    parser.add_argument("--launch", default="", metavar="WORDS", help="what starts the stages that train with transformers "
-                        "or TRL, e.g. 'accelerate launch --config_file FILE --num_processes 8'")  # fmt: skip
+    launch = "starts the stages that train with transformers or TRL: 'accelerate launch --config_file FILE ...'"
+    parser.add_argument("--launch", default="", metavar="WORDS", help=launch)
     return parser
 
 
@@ -120,12 +118,12 @@ def check_sources(plan: list[Stage], chosen: list[str], name: str) -> None:
     for stage in plan:
         for path, source in stage.sources.items() if stage.id in chosen else ():
             if source not in chosen and not ((folders[source] / MANIFEST).exists() and Path(path).exists()):
-                raise InputError(f"stage {stage.id} reads {path}, which stage {source} has yet to write: "
-                                 f"gr2 run {name} --only {source}")  # fmt: skip
+                command = f"gr2 run {name} --only {source}"
+                raise InputError(f"stage {stage.id} reads {path}, which stage {source} has yet to write: {command}")
 
 
 def print_plan(plan: list[Stage], chosen: list[str]) -> None:
-    """Every stage with its inputs and why it would run; a later one may stay the same although an input is made again."""
+    """Every stage with its inputs and why it would run; an input that is made again may come out the same."""
     runs: list[str] = []
     for number, stage in enumerate(plan, start=1):
         before = [source for source in dict.fromkeys(stage.sources.values()) if source in runs]

@@ -43,60 +43,58 @@ class Stage:
 
 
 def read_plan(path: Path, changes: dict[str, dict] | None = None) -> list[Stage]:
-    """The stages of a recipe file; `changes` are options by stage id that win over the file's."""
-    recipe = read_recipe(path)
-    entries = [
-        (pattern, names, own)
-        for pattern, values in recipe["stages"].items()
-        for names, own in repeat(values, f"{path}: stage {pattern}")
-    ]
-    ids = [fill(pattern, names) for pattern, names, _ in entries]
+    """The stages of a recipe file; `changes` are options by stage id, with _ for -, that win over the file's."""
+    recipe, changes = read_recipe(path), changes or {}
+    entries = [entry for pattern, values in recipe["stages"].items() for entry in repeat(pattern, values, path)]
+    ids = [stage_id for stage_id, _, _ in entries]
     for stage_id in ids:
         if not ID.fullmatch(stage_id) or ids.count(stage_id) > 1:
             raise InputError(f"{path}: stage {stage_id}: expected an id of its own, of letters, digits and _ - .")
-    changes = {stage_id: (changes or {}).pop(stage_id.replace("-", "_"), {}) for stage_id in ids} | (changes or {})
-    for stage_id in changes:
-        if stage_id not in ids:
-            raise InputError(f"--{stage_id}.…: expected the id of a stage, one of {', '.join(ids)}")
+    for stage_id in changes.keys() - {stage_id.replace("-", "_") for stage_id in ids}:
+        raise InputError(f"--{stage_id}.…: expected the id of a stage, one of {', '.join(ids)}")
     stages: list[Stage] = []
-    used = set()
-    for (pattern, names, own), stage_id in zip(entries, ids, strict=True):
-        own = fill(own, names) | changes[stage_id]
+    for stage_id, system, own in entries:
         try:
-            command = command_of(stage_id, own.pop("stage", None))
-            declared = read_command(command)
-            defaults = {name: value for name, value in recipe["defaults"].items() if name in declared.options}
-            used |= set(defaults)
-            given = defaults | (recipe["training"] if declared.trains else {}) | own
-            if "output_dir" in given:
-                raise InputError("output_dir: expected none; a stage writes to the recipe's folder and its own id")
-            if not declared.trains:  # the options of libraries are known once they are imported
-                refuse_unknown(command, given, declared.options)
-            options = {"output_dir": [str(Path(recipe["folder"]) / stage_id)]}
-            options |= {
-                name: [word for value in values for word in resolve(value, name, declared, stage_id, ids, stages)]
-                for name, values in mapping_options(given).items()
-            }
-            options |= found(declared, given, stages)
+            own = own | changes.get(stage_id.replace("-", "_"), {})
+            stages.append(plan_stage(stage_id, system, own, recipe, ids, stages))
         except InputError as error:
             raise InputError(f"{path}: stage {stage_id}: {error}") from None
-        system = re.sub("[_-]?{seed}", "", pattern) if "seed" in names else pattern
-        system = fill(system, names).removeprefix(re.sub("[- ]", "_", command) + "_")
-        stages.append(Stage(stage_id, command, options, sources(options, declared, stages), system))
-    for name in without_null(recipe["defaults"]).keys() - used:
-        raise InputError(f"{path}: defaults: {name}: expected an option that a stage has; "
-                         "one of transformers or TRL stands under `training:`")  # fmt: skip
+    known = {name for stage in stages for name in read_command(stage.command).options}
+    for name in without_null(recipe["defaults"]).keys() - known:
+        advice = "those of transformers and TRL belong under `training:`"
+        raise InputError(f"{path}: defaults: {name}: expected an option that a stage has; {advice}")
     return stages
 
 
-def repeat(values: dict, where: str) -> Iterator[tuple[dict, dict]]:
-    """A stage's options for every combination of the values of its `for`, and that combination."""
+def repeat(pattern: str, values: dict, path: Path) -> Iterator[tuple[str, str, dict]]:
+    """Id, id without the seed's part, and options, for every combination of the values of a stage's `for`."""
     lists = values.get("for") or {}
     if not isinstance(lists, dict) or not all(isinstance(value, list) for value in lists.values()):
-        raise InputError(f"{where}: for: expected a mapping of NAME: [value, ...], found {lists!r:.80}")
+        raise InputError(f"{path}: stage {pattern}: for: expected a mapping of NAME: [value, ...], found {lists!r:.80}")
+    own = {name: value for name, value in values.items() if name != "for"}
+    without_seed = re.sub("[_-]?{seed}", "", pattern) if "seed" in lists else pattern
     for combination in itertools.product(*lists.values()):
-        own = {name: value for name, value in values.items() if name != "for"}
-        yield dict(zip(lists, combination, strict=True)), own
+        names = dict(zip(lists, combination, strict=True))
+        yield fill(pattern, names), fill(without_seed, names), fill(own, names)
+
+
+def plan_stage(stage_id: str, system: str, own: dict, recipe: dict, ids: list[str], stages: list[Stage]) -> Stage:
+    """A stage with all its options; `ids` are those of all stages, `stages` the earlier ones."""
+    own = dict(own)
+    command = command_of(stage_id, own.pop("stage", None))
+    declared = read_command(command)
+    given = {name: value for name, value in recipe["defaults"].items() if name in declared.options}
+    given |= (recipe["training"] if declared.trains else {}) | own
+    if "output_dir" in given:
+        raise InputError("output_dir: expected none; a stage writes to the recipe's folder and its own id")
+    if not declared.trains:  # the options of libraries are known once they are imported
+        refuse_unknown(command, given, declared.options)
+    options = {"output_dir": [str(Path(recipe["folder"]) / stage_id)]}
+    for name, words in mapping_options(given).items():
+        options[name] = [path for word in words for path in resolve(word, name, declared, stage_id, ids, stages)]
+    options |= find_inputs(declared, given, stages)
+    system = system.removeprefix(re.sub("[- ]", "_", command) + "_")
+    return Stage(stage_id, command, options, find_sources(options, declared, stages), system)
 
 
 def fill(value: Any, names: dict) -> Any:
@@ -150,14 +148,15 @@ def writes(stage: Stage, option: Option) -> bool:
     return not isinstance(option.path, str) or option.path in read_command(stage.command).writes
 
 
-def found(declared: Command, given: dict, stages: list[Stage]) -> dict[str, list[str]]:
+def find_inputs(declared: Command, given: dict, stages: list[Stage]) -> dict[str, list[str]]:
     """The inputs that a recipe leaves out: the latest earlier stage's file of that name."""
     options = {}
     for name, option in declared.options.items():
         if option.found and name not in given:
             latest = next((stage for stage in reversed(stages) if writes(stage, option)), None)
             if latest:
-                options[name] = [str(latest.folder / option.path)]
+                label = f"{latest.system}=" if option.many and name in LISTS else ""
+                options[name] = [f"{label}{latest.folder / option.path}"]
             elif option.required:
                 raise InputError(
                     f"--{name}: expected an earlier stage that writes {option.path}, or the path of a file"
@@ -165,7 +164,7 @@ def found(declared: Command, given: dict, stages: list[Stage]) -> dict[str, list
     return options
 
 
-def sources(options: dict[str, list[str]], declared: Command, stages: list[Stage]) -> dict[str, str]:
+def find_sources(options: dict[str, list[str]], declared: Command, stages: list[Stage]) -> dict[str, str]:
     """Which of the inputs earlier stages write."""
     inputs = [name for name, option in declared.options.items() if option.path] + list(INPUTS)
     paths = [Path(word.rpartition("=")[2]) for name in inputs for word in options.get(name, [])]
@@ -180,6 +179,6 @@ def recipe_words(command: str, words: list[str]) -> list[str]:
     name, stage_id = " ".join(options.pop("recipe", [])), " ".join(options.pop("stage", []))
     stages = {stage.id: stage for stage in read_plan(find_recipe(name)) if stage.command == command}
     if stage_id not in stages or "config" in options:
-        raise InputError(f"--recipe {name} --stage {stage_id}: expected a stage of the command {command}, one of "
-                         f"{', '.join(stages)}, and no --config")  # fmt: skip
+        expected = f"a stage of the command {command}, one of {', '.join(stages)}, and no --config"
+        raise InputError(f"--recipe {name} --stage {stage_id}: expected {expected}")
     return [word for key, values in (stages[stage_id].options | options).items() for word in (f"--{key}", *values)]

@@ -8,7 +8,7 @@ from gr2.files.shipped import shipped
 from gr2.files.yaml import read_yaml
 
 KEYS = ("base", "folder", "defaults", "training", "stages")
-OLD = "this is a pipeline of gr2 0.1; docs/recipes.md shows the form of a recipe: `folder:`, and `stages:` with ID: options"
+OLD = "this is a pipeline of gr2 0.1; docs/recipes.md shows what a recipe is: `folder:`, and `stages:` with ID: options"
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -29,7 +29,7 @@ def read_recipe(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """`folder`, `defaults`, `training` and `stages` of a recipe; `above` are the recipes that it is a base of."""
     if path.resolve() in above:
         raise InputError(f"{path}: expected a base that is not, by way of its own base, this recipe itself")
-    recipe = beside(read_yaml(path), path.parent)
+    recipe = resolve_beside(read_yaml(path), path.parent)
     check_form(recipe, path)
     recipe = {"defaults": {}, "training": {}, "stages": {}} | recipe
     if "base" in recipe:
@@ -46,12 +46,12 @@ def without_null(values: dict) -> dict:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def beside(value: Any, folder: Path) -> Any:
+def resolve_beside(value: Any, folder: Path) -> Any:
     """`./FILE` -> FILE in the recipe's folder, in every text of a mapping or list."""
     if isinstance(value, dict):
-        return {key: beside(entry, folder) for key, entry in value.items()}
+        return {key: resolve_beside(entry, folder) for key, entry in value.items()}
     if isinstance(value, list):
-        return [beside(entry, folder) for entry in value]
+        return [resolve_beside(entry, folder) for entry in value]
     return str(folder / value) if isinstance(value, str) and value.startswith("./") else value
 
 

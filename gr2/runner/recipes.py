@@ -22,7 +22,7 @@ def main(words: list[str]) -> None:
 
 
 def copy(name: str, target: Path) -> None:
-    """Copies a recipe, and beside it the files that it takes as `./FILE`; InputError where one of them is there already."""
+    """Copies a recipe, and beside it the files that it names as `./FILE`; InputError where one exists already."""
     source = find_recipe(name)
     names = re.findall(r"(?<![\w.])\./([\w./-]*\w)", source.read_text(encoding="utf-8"))
     files = {source: target} | {source.parent / beside: target.parent / beside for beside in names}

@@ -1,6 +1,6 @@
 """Runs one stage: checks its inputs, lets it write, and records in `manifest.json` how the output was made.
 
-What becomes of a folder's earlier contents stands in gr2/runner/output_folder.py.
+gr2/runner/output_folder.py says what happens to a folder's earlier contents.
 """
 
 import dataclasses
@@ -81,7 +81,7 @@ def describe(stage: str, options: dict, config: Any) -> dict:
 
 
 def input_paths(config: Any, options: dict[str, list[str]]) -> list[str]:
-    """What a config's input options name, `name=file` without its name: files, folders, and hub ids and built-in names."""
+    """The values of a config's input options, of NAME=FILE the file: files, folders, hub ids and built-in names."""
     paths = []
     for field in filter(is_input, dataclasses.fields(config)):
         value = options.get(field.name) or vars(config)[field.name]
@@ -110,17 +110,17 @@ def hash_inputs(paths: list[str], output_dir: str | Path) -> dict[str, str]:
     return {str(file): artifacts.sha256(file) for file in files}
 
 
-def plain(config: Any) -> dict:
+def describe_config(config: Any) -> dict:
     """A config's fields as JSON values, without secrets."""
     fields = {f.name: vars(config)[f.name] for f in dataclasses.fields(config) if f.init}
-    return {name: masked(name, value) for name, value in fields.items()}
+    return {name: mask_value(name, value) for name, value in fields.items()}
 
 
-def masked(name: str, value: Any) -> Any:
+def mask_value(name: str, value: Any) -> Any:
     if is_secret(name) and value is not None:
         return MASK
     if isinstance(value, list):
-        return [masked("", entry) for entry in value]
+        return [mask_value("", entry) for entry in value]
     return value if isinstance(value, int | float | bool | None) else mask(str(value))
 
 
@@ -129,12 +129,14 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
     inputs = hash_inputs(plan["input_paths"], output_dir)
     changed = [name for name in sorted(plan["inputs"] | inputs) if plan["inputs"].get(name) != inputs.get(name)]
     if changed:
-        raise InputError(f"{changed[0]}: changed while {plan['stage']} ran; expected inputs that stay as they are. "
-                         f"{output_dir} is unfinished; run the stage again")  # fmt: skip
+        advice = f"{output_dir} is unfinished; run the stage again"
+        raise InputError(
+            f"{changed[0]}: changed while {plan['stage']} ran; expected inputs that do not change. {advice}"
+        )
     memory = environment.peak_memory()
     manifest = {
         **plan,
-        "config": plain(config),
+        "config": describe_config(config),
         "command": mask(shlex.join(["gr2", *sys.argv[1:]])),
         "git_commit": environment.git_commit(),
         "packages": environment.packages(),

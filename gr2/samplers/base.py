@@ -7,9 +7,13 @@ continuously is never drained by the slowest answer of a batch.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gr2.errors import InputError
 from gr2.language_model.chat import prompt_text
+
+if TYPE_CHECKING:  # slow to import
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,9 @@ class Sampler(ABC):
         return [answers[index] for index in range(len(conversations))]
 
 
-def prompt_ids(tokenizer, requests: Sequence[Request], max_tokens: int, context: int) -> list[list[int]]:
+def prompt_ids(
+    tokenizer: "PreTrainedTokenizerBase", requests: Sequence[Request], max_tokens: int, context: int
+) -> list[list[int]]:
     """The requests' conversations as token ids, each up to where the assistant's answer begins.
 
     InputError where a prompt leaves no room for `max_tokens` in `context`: a cut prompt would lose candidates.
@@ -109,13 +115,13 @@ def prompt_ids(tokenizer, requests: Sequence[Request], max_tokens: int, context:
     return ids
 
 
-def not_words(tokenizer, rows: int) -> list[int]:
+def not_words(tokenizer: "PreTrainedTokenizerBase", rows: int) -> list[int]:
     """The rows of a model's vocabulary that its tokenizer has no word for: padding, which decodes to nothing."""
     words = set(tokenizer.get_vocab().values())
     return [row for row in range(rows) if row not in words]
 
 
-def stop_token_ids(name_or_path: str, tokenizer) -> list[int]:
+def stop_token_ids(name_or_path: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """The tokens that end an answer: the tokenizer's, and those that the generation config adds (Gemma, Llama)."""
     from transformers import GenerationConfig
 

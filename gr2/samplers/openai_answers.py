@@ -74,6 +74,6 @@ def describe_failure(body: str) -> str:
 
 
 def shorten(text: str) -> str:
-    """One line of at most 200 characters, for a message."""
+    """The text on one line, cut after 200 characters, for a message."""
     line = " ".join(text.split())
     return line if len(line) <= 200 else line[:200] + "..."

@@ -38,6 +38,7 @@ class RaySampler(Sampler):
         import ray.data
         from ray.exceptions import RayError
 
+        worker = {"sampler": self.sampler, "model": self.model, "top_p": top_p, "max_tokens": max_tokens}
         while requests := take(sys.maxsize):
             starts = range(0, len(requests), self.batch_size)
             batches = [requests[start : start + self.batch_size] for start in starts]
@@ -46,12 +47,7 @@ class RaySampler(Sampler):
                 override_num_blocks=len(batches),
             ).map_batches(
                 Worker,
-                fn_constructor_kwargs={
-                    "sampler": self.sampler,
-                    "model": self.model,
-                    "top_p": top_p,
-                    "max_tokens": max_tokens,
-                },
+                fn_constructor_kwargs=worker,
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=self.workers),
                 num_cpus=0,  # else as many workers as cores would leave none for Ray's other tasks

@@ -43,15 +43,9 @@ def cluster(vectors: np.ndarray, codes: int, seed: int) -> np.ndarray:
     """Centroids, float32 [codes, d], of vectors [n, d]."""
     import faiss
 
-    kmeans = faiss.Kmeans(
-        vectors.shape[1],
-        codes,
-        niter=ITERATIONS,
-        seed=seed,
-        min_points_per_centroid=1,
-        max_points_per_centroid=PER_CODE,
-        init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
-    )
+    points = {"min_points_per_centroid": 1, "max_points_per_centroid": PER_CODE}
+    start = faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS
+    kmeans = faiss.Kmeans(vectors.shape[1], codes, niter=ITERATIONS, seed=seed, init_method=start, **points)
     kmeans.train(vectors)
     return kmeans.centroids
 

@@ -15,7 +15,6 @@ import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.columns import as_id, require_columns
-from gr2.ray_cluster import start  # noqa: F401
 
 if TYPE_CHECKING:
     import pyarrow as pa

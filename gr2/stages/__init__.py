@@ -1,4 +1,4 @@
-"""Every command that makes something: `gr2 NAME` is the module gr2/stages/NAME.py, with its options, `Config`, and `run`."""
+"""The register of commands: `gr2 NAME` is the module gr2/stages/NAME.py, with its options, `Config`, and `run`."""
 
 # `gr2 fit KIND` is the module gr2/stages/fit/KIND.py.
 FIT = {

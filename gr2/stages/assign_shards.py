@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from gr2 import ray_cluster
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.embeddings import SOUND, is_sound
@@ -54,18 +55,18 @@ def run(config: Config) -> None:
         raise InputError(
             f"--partition_levels {config.partition_levels}: expected fewer than the {levels} codes that an ID has"
         )
-    found = shards.check(config.embeddings, ("item_id", "embedding"))
-    kind = found.schema["embedding"]
+    inputs = shards.check(config.embeddings, ("item_id", "embedding"))
+    kind = inputs.schema["embedding"]
     if not isinstance(kind, pl.List | pl.Array) or not kind.inner.is_numeric():
         raise InputError(f"{config.embeddings}: column 'embedding': expected lists of numbers, found {kind}")
 
     # write
     shared = {"quantizer": quantizer, "leading": config.partition_levels}
-    partitions = min(codes**config.partition_levels, 1 + found.rows // PARTITION)
+    partitions = min(codes**config.partition_levels, 1 + inputs.rows // PARTITION)
     output = Path(config.output_dir)
-    shards.start()
+    ray_cluster.start()
     with shards.write_whole(output / "semantic_ids") as aside:
-        encoded = found.read(["item_id", "embedding"]).map_batches(
+        encoded = inputs.read(["item_id", "embedding"]).map_batches(
             encode, fn_kwargs=shared, batch_format="pyarrow", batch_size=ROWS
         )
         groups = encoded.groupby("group", num_partitions=partitions)

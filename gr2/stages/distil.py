@@ -36,9 +36,7 @@ class Config(Slated, Identified, Prompted, OnPolicy, Tracked, OwnPrecision, Dist
 
 
 def run(config: Config) -> None:
-    """Reads both models, the slates, whose labels are not needed, and the tables; writes the student, the IDs it was taught
-    and training_log.jsonl. Prints how many slates are answered and left out.
-    """
+    """Reads both models, the tables and the slates (no labels); writes the student, its IDs and training_log.jsonl."""
     from datasets import Dataset
 
     from gr2.language_model.loading import load_model, load_tokenizer
@@ -57,7 +55,7 @@ def run(config: Config) -> None:
     tokenizer = load_tokenizer(config.model_name_or_path)
     if tokenizer.get_vocab() != load_tokenizer(config.teacher).get_vocab():
         raise InputError(
-            f"--teacher {config.teacher}: expected the vocabulary of the student, {config.model_name_or_path}"
+            f"--teacher {config.teacher}: expected the student's vocabulary, {config.model_name_or_path}'s"
         )
     taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     check_taught(config.teacher, tokenizer, catalogue, config.semantic_ids)
@@ -68,21 +66,19 @@ def run(config: Config) -> None:
     if not slates:
         raise InputError(f"{config.slates}: no slate has split 'train'")
     slates = sample_slates(slates, config.max_slates, config.seed)
-    refuse_partial_batch(
-        len(slates),
-        config.per_device_train_batch_size * config.world_size * config.gradient_accumulation_steps,
-        config.slates,
-        "per_device_train_batch_size x processes x gradient_accumulation_steps",
-    )
+    batch = config.per_device_train_batch_size * config.world_size * config.gradient_accumulation_steps
+    product = "per_device_train_batch_size x processes x gradient_accumulation_steps"
+    refuse_partial_batch(len(slates), batch, config.slates, product)
     check_answer(config.model_name_or_path, tokenizer, prompt, slates[0], catalogue)
-    check_room(slates, catalogue, prompt, tokenizer, config.max_completion_length, "max_completion_length")
+    longest = config.max_completion_length
+    check_room(slates, catalogue, prompt, tokenizer, longest, "max_completion_length")
     shuffle_seed = config.seed if config.shuffle_candidates else None
-    rows = build_rows(slates, prompt, catalogue, tokenizer, config.max_prompt_tokens, shuffle_seed)
+    rows = build_rows(prompt, catalogue, tokenizer, config.max_prompt_tokens, slates, shuffle_seed)
 
     # model
     student, teacher = load_model(config.model_name_or_path), load_model(config.teacher)
     cut_padding(student, teacher)
-    check_context(rows, tokenizer, config.max_completion_length, student.config.max_position_embeddings)
+    check_context(rows, tokenizer, longest, student.config.max_position_embeddings)
     print(f"{len(slates)} slates", flush=True)
 
     # trainer
@@ -100,7 +96,7 @@ def run(config: Config) -> None:
 
 
 def cut_padding(student: PreTrainedModel, teacher: PreTrainedModel) -> None:
-    """Cuts the larger of two vocabularies to the other's number of rows, in place: of one tokenizer, both hold all words."""
+    """Cuts the larger vocabulary to the other's number of rows, in place: of one tokenizer, both hold all words."""
     rows = [model.get_input_embeddings().num_embeddings for model in (student, teacher)]
     for model in (student, teacher):
         if model.get_input_embeddings().num_embeddings > min(rows):

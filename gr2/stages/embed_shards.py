@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from gr2 import ray_cluster
 from gr2.data.items import join_texts
 from gr2.errors import InputError
 from gr2.files.embeddings import refuse_broken
@@ -45,18 +46,18 @@ def run(config: Config) -> None:
     """Reads parquet shards of items and a text encoder. Writes embeddings/*.parquet. Prints the number of items."""
     # read
     resolve(config.model_name_or_path)  # names a missing package here, not in a worker
-    found = shards.check(config.items, ("item_id", "title"))
-    texts = [name for name in TEXTS if name in found.schema]
+    inputs = shards.check(config.items, ("item_id", "title"))
+    texts = [name for name in TEXTS if name in inputs.schema]
     for name in texts:
-        if found.schema[name] != TEXTS[name]:
-            raise InputError(f"{config.items}: column '{name}': expected {TEXTS[name]}, found {found.schema[name]}")
+        if inputs.schema[name] != TEXTS[name]:
+            raise InputError(f"{config.items}: column '{name}': expected {TEXTS[name]}, found {inputs.schema[name]}")
 
     # model and write
-    shards.start()
+    ray_cluster.start()
     import ray.data
 
     with shards.write_whole(Path(config.output_dir) / "embeddings") as aside:
-        found.read(["item_id", *texts]).map_batches(
+        inputs.read(["item_id", *texts]).map_batches(
             Encoder,
             fn_constructor_args=(config.model_name_or_path, config.batch_size),
             batch_format="pyarrow",
@@ -65,7 +66,7 @@ def run(config: Config) -> None:
             num_cpus=0,  # else as many workers as cores would leave none to read with, and all would wait forever
             num_gpus=config.gpus_per_worker,
         ).write_parquet(aside)
-    print(f"{found.rows} items embedded")
+    print(f"{inputs.rows} items embedded")
 
 
 class Encoder:

@@ -19,15 +19,7 @@ from gr2.files.slates import Slate, sample_slates, slates_of
 from gr2.files.tables import read_slates
 from gr2.options.declare import arg
 from gr2.stages.shared import Identified, OwnPrecision, Prompted, Slated, Tracked
-from gr2.stages.trl_options import (
-    RL,
-    UNDER_A_GRAMMAR,
-    VALIDATION,
-    Dapo,
-    OnPolicy,
-    check_choices,
-    refuse_changed,
-)
+from gr2.stages.trl_options import RL, UNDER_A_GRAMMAR, VALIDATION, Dapo, OnPolicy, check_choices, refuse_changed
 
 WRITES = ("training_log.jsonl",)
 LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
@@ -40,20 +32,17 @@ class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision
         "gr2_conditional", "one of gr2/rl/rewards.py; gr2_naive is there to watch it being hacked"
     )
     alpha: float = arg(0.2, "weight of the format reward (GR2: 0.2)", least=0)
-    overlong_cache: int = arg(
-        0, "punish answers that use these last tokens of max_completion_length (DAPO); 0: never", least=0
-    )
+    overlong_cache: int = arg(0, "DAPO's penalty on the last N tokens of max_completion_length; 0: none", least=0)
     dynamic_sampling: bool = arg(False, "sample groups whose rankings all earn the same again, from other slates")
     max_resamples: int = arg(8, "dynamic_sampling: retries a batch", least=1)
     structured: bool = arg(False, "decode rollouts under the answer's grammar, for models that cannot yet copy IDs")
     eval_slates: int = arg(
         0,
-        "answer this many valid slates, drawn at random, every eval_steps, save a checkpoint there, and write the best: "
-        "turns on eval_strategy steps and load_best_model_at_end, and sets save_steps to eval_steps. 0: the last model is "
-        "written, however good it is",
+        "answer this many valid slates, drawn at random, every eval_steps, and write the best checkpoint: turns on "
+        "eval_strategy steps and load_best_model_at_end, sets save_steps to eval_steps. 0: the last model is written",
         least=0,
     )
-    # TRL's sequence_mask gives an answer weight 0 once the ratios of all its tokens multiply to more than 3, as those of
+    # TRL's sequence_mask gives an answer weight 0 once the ratios of its tokens multiply to more than 3, as those of
     # long answers do, while its tokens still count in DAPO's mean: long traces would not be learned, without a word.
     vllm_importance_sampling_mode: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = arg(
         "token_truncate", "use_vllm: how the ratio of the trainer's to vLLM's probabilities is bounded"
@@ -62,26 +51,23 @@ class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision
     def __post_init__(self) -> None:
         refuse_changed(self, RL | (UNDER_A_GRAMMAR if self.structured else {}))
         check_choices(self)
-        if self.overlong_cache >= self.max_completion_length:
-            raise InputError(
-                f"--overlong_cache {self.overlong_cache}: expected fewer tokens than max_completion_length, "
-                f"{self.max_completion_length}"
-            )
-        functions = 2 if self.overlong_cache else 1
+        longest, functions = self.max_completion_length, 2 if self.overlong_cache else 1
+        if self.overlong_cache >= longest:
+            raise InputError(f"--overlong_cache {self.overlong_cache}: expected below max_completion_length, {longest}")
         if self.reward_weights is not None and len(self.reward_weights) != functions:
             raise InputError(
-                f"--reward_weights {' '.join(map(str, self.reward_weights))}: expected {functions}, for the ranking reward "
-                "and, with overlong_cache, the penalty for length"
+                f"--reward_weights {' '.join(map(str, self.reward_weights))}: expected {functions}, for the ranking "
+                "reward and, with overlong_cache, the penalty for length"
             )
         if self.sync_ref_model and not self.beta:
             raise InputError("--sync_ref_model true: expected beta above 0; without it there is no reference model")
         if self.eval_slates:
-            self.validate_and_save_together()
+            self.save_where_validated()
         elif self.eval_strategy != "no" or self.load_best_model_at_end:
             raise InputError("--eval_slates 0: expected 1 or more with eval_strategy or load_best_model_at_end")
         super().__post_init__()
 
-    def validate_and_save_together(self) -> None:
+    def save_where_validated(self) -> None:
         """Turns on TRL's options for the best checkpoint; InputError where one of them says something else."""
         from gr2.rl.validation import METRIC
 
@@ -89,11 +75,8 @@ class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision
             if vars(self)[name] not in allowed:
                 raise InputError(f"--{name} {vars(self)[name]}: expected steps; {VALIDATION}")
         steps = self.eval_steps or self.save_steps
-        if self.save_steps not in (steps, type(self).save_steps):
-            raise InputError(f"--save_steps {self.save_steps}: expected eval_steps, {steps}; {VALIDATION}")
-        self.eval_strategy, self.eval_steps, self.save_steps = "steps", steps, steps
+        self.eval_strategy, self.eval_steps, self.save_steps, self.num_generations_eval = "steps", steps, steps, 1
         self.load_best_model_at_end, self.metric_for_best_model, self.greater_is_better = True, METRIC, True
-        self.num_generations_eval = 1
 
 
 def run(config: Config) -> None:
@@ -110,7 +93,7 @@ def run(config: Config) -> None:
     from gr2.prompts.prompt import load_prompt
     from gr2.prompts.room import check_room
     from gr2.rl.examples import build_rows, check_context, refuse_partial_batch, select_rewarded
-    from gr2.rl.reward_functions import reward_functions
+    from gr2.rl.rewards import reward_functions
     from gr2.rl.trainer import RerankingTrainer, refuse_unlearned
     from gr2.rl.validation import describe_choice
     from gr2.training import train
@@ -128,34 +111,34 @@ def run(config: Config) -> None:
     train_slates = sample_slates(
         select_rewarded(all_train, config.reward, config.slates), config.max_slates, config.seed
     )
-    refuse_partial_batch(
-        len(train_slates),
-        config.generation_batch_size // config.num_generations,
-        config.slates,
-        "per_device_train_batch_size x processes x steps_per_generation / num_generations",
-    )
-    shuffle_seed = config.seed if config.shuffle_candidates else None
-    train_rows = build_rows(train_slates, prompt, catalogue, tokenizer, config.max_prompt_tokens, shuffle_seed)
-    valid_slates = draw_valid(config, slates_of(frame.filter(pl.col("split") == "valid")))
-    valid_rows = build_rows(valid_slates, prompt, catalogue, tokenizer, config.max_prompt_tokens)
+    batch = config.generation_batch_size // config.num_generations
+    product = "per_device_train_batch_size x processes x steps_per_generation / num_generations"
+    refuse_partial_batch(len(train_slates), batch, config.slates, product)
+    valid_slates = []
+    if config.eval_slates:
+        relevant = [slate for slate in slates_of(frame.filter(pl.col("split") == "valid")) if slate.relevant]
+        if not relevant:
+            raise InputError(f"--eval_slates: expected valid slates with a relevant candidate in {config.slates}")
+        valid_slates = sample_slates(relevant, config.eval_slates, config.seed)
+    build = partial(build_rows, prompt, catalogue, tokenizer, config.max_prompt_tokens)
+    train_rows = build(train_slates, shuffle_seed=config.seed if config.shuffle_candidates else None)
+    valid_rows = build(valid_slates) if valid_slates else []
     print(f"{len(train_rows)} slates, {config.num_generations} answers each, reward {config.reward}", flush=True)
-    warn_of_hacks(config, train_slates)
+    foresee(config, train_slates)
     check_answer(config.model_name_or_path, tokenizer, prompt, all_train[0], catalogue)
-    shown = train_slates + valid_slates
-    check_room(shown, catalogue, prompt, tokenizer, config.max_completion_length, "max_completion_length")
+    longest = config.max_completion_length
+    check_room(train_slates + valid_slates, catalogue, prompt, tokenizer, longest, "max_completion_length")
 
     # model
     model = load_model(config.model_name_or_path)
-    context = model.config.max_position_embeddings
-    check_context(train_rows + valid_rows, tokenizer, config.max_completion_length, context)
+    check_context(train_rows + valid_rows, tokenizer, longest, model.config.max_position_embeddings)
 
     # trainer
     read = partial(parse, sids=catalogue.sid, has_trace=prompt.has_trace)
     known = set(tokenizer.get_vocab().values())
-    cache = config.overlong_cache
     trainer = RerankingTrainer(
         model=model,
-        reward_funcs=reward_functions(config.reward, config.alpha, read, known, config.max_completion_length, cache),
+        reward_funcs=reward_functions(config.reward, config.alpha, read, known, longest, config.overlong_cache),
         args=config,
         train_dataset=Dataset.from_list(train_rows),
         eval_dataset=Dataset.from_list(valid_rows) if valid_rows else None,
@@ -172,36 +155,20 @@ def run(config: Config) -> None:
         print(describe_choice(trainer.state), flush=True)
 
 
-def draw_valid(config: Config, slates: list[Slate]) -> list[Slate]:
-    """`eval_slates` of the valid slates with a relevant candidate, in the order in which `gr2 rerank` shows candidates."""
-    if not config.eval_slates:
-        return []
-    relevant = [slate for slate in slates if slate.relevant]
-    if not relevant:
-        raise InputError(
-            f"--eval_slates {config.eval_slates}: expected valid slates with a relevant candidate in {config.slates}"
-        )
-    return sample_slates(relevant, config.eval_slates, config.seed)
-
-
-def warn_of_hacks(config: Config, slates: list[Slate]) -> None:
+def foresee(config: Config, slates: list[Slate]) -> None:
     """Prints what the reward pays for blind orders; warns where one is a hack, of small groups and of no validation."""
     from gr2.rl.blind_orders import describe, find_hack, mean_rewards
     from gr2.rl.rewards import REWARDS
 
+    warn = partial(warnings.warn, stacklevel=3)
     means = mean_rewards(REWARDS[config.reward], slates, config.alpha)
     print(describe(means), flush=True)
     if blind := find_hack(means):
-        warnings.warn(
-            f"reward {config.reward}: on these slates {blind} pays more than a copy of the input order, and can be learned "
-            "without looking at a user (a smaller alpha or another reward may not pay for it)",
-            stacklevel=2,
+        warn(
+            f"reward {config.reward}: on these slates {blind} pays more than a copy of the input order, and can be "
+            "learned without looking at a user (a smaller alpha or another reward may not pay for it)"
         )
     if config.num_generations < LEAST_GROUP:
-        warnings.warn(
-            f"num_generations {config.num_generations}: groups below {LEAST_GROUP} give noisy advantages", stacklevel=2
-        )
+        warn(f"num_generations {config.num_generations}: groups below {LEAST_GROUP} give noisy advantages")
     if not config.eval_slates:
-        warnings.warn(
-            "eval_slates 0: nothing is validated; the last model is written, however good it is", stacklevel=2
-        )
+        warn("eval_slates 0: nothing is validated; the last model is written, however good it is")

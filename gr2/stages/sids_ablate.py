@@ -96,14 +96,7 @@ def measure(config: Config, items: pl.DataFrame, vectors: np.ndarray, seed: int,
     pairs = read_pairs(config.interactions, items["item_id"], every) if settings.contrastive else None
     checkpoint = Path(config.output_dir) / CHECKPOINT
     quantizer = fit(
-        "rqvae",
-        vectors,
-        config.levels,
-        config.codes,
-        seed=seed,
-        rqvae=settings,
-        pairs=pairs,
-        checkpoint=checkpoint,
+        "rqvae", vectors, config.levels, config.codes, seed=seed, rqvae=settings, pairs=pairs, checkpoint=checkpoint
     )
     encoded = quantizer.encode(vectors)
     rows = []
@@ -127,7 +120,7 @@ def measure(config: Config, items: pl.DataFrame, vectors: np.ndarray, seed: int,
 
 
 def compare(rows: list[dict], switch: str) -> dict:
-    """By metric: the mean over all rows with and without the switch, and the lowest and highest difference of a seed."""
+    """By metric: the mean over all rows with and without the switch, and the seeds' lowest and highest difference."""
     frame, metrics = pl.DataFrame(rows), {}
     for metric in METRICS:
         if frame[metric].null_count():

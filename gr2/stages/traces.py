@@ -15,9 +15,9 @@ from gr2.files.partial import Partial
 from gr2.files.slates import sample_slates
 from gr2.language_model.loading import load_tokenizer
 from gr2.options.declare import arg, is_input
+from gr2.prompts.checks import check_room
 from gr2.prompts.history import fit_history
 from gr2.prompts.prompt import load_prompt, prompt_file
-from gr2.prompts.room import check_room
 from gr2.samplers.open import Engine, LocalEngine, open_sampler
 from gr2.stages.shared import Identified, Served, Slated, Teaching
 from gr2.traces.accept import Rules, Script
@@ -118,17 +118,17 @@ def run(config: Config) -> None:
         catalogue = catalogue.safe_for(tokenizer)
     sampling = Sampling(config.temperature, config.temperature_step, config.top_p, config.max_tokens, config.seed)
     rules = Rules(config.accept_top, config.least_gain, config.script)
-    how = {"structured": config.structured, "short_ids": config.short_ids}
-    teacher = Teacher(config.model_name_or_path, config.mode, prompt, catalogue, sampling, rules, **how)
+    formats = {"structured": config.structured, "short_ids": config.short_ids}
+    teacher = Teacher(config.model_name_or_path, config.mode, prompt, catalogue, sampling, rules, **formats)
     if tokenizer:
-        check_room(slates, teacher.catalogue, prompt, tokenizer, config.max_tokens)
+        check_room(slates, teacher.shown, prompt, tokenizer, config.max_tokens)
     shown = slates
     if config.max_prompt_tokens is not None:
         shown = fit_history(slates, teacher.messages, tokenizer, config.max_prompt_tokens)
     partial = Partial(Path(config.output_dir) / PARTIAL, made_of(config))
     pool = Pool(shown, config.tries, [check_row(row, str(partial.path)) for row in partial.rows])
     if pool.left_out:
-        print(f"{partial.path}: two runs wrote to it at once; {pool.left_out} samples that both asked for are left out")
+        print(f"{partial.path}: two runs wrote to it at once; {pool.left_out} samples that both requested are left out")
 
     # model
     took = timing([], 0.0)

@@ -1,4 +1,4 @@
-"""TRL's options: our defaults where they differ, and those that gr2's trainings refuse by name, before anything is written."""
+"""TRL's options: our defaults, and those that gr2's trainings refuse by name, before anything is written."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -37,13 +37,8 @@ DISTIL = COMMON | {
     "load_best_model_at_end": "there is no validation",
 }
 MASKED = "with structured, log-probabilities are among all admitted tokens"
-UNDER_A_GRAMMAR = {
-    "use_vllm": "TRL's vLLM takes no grammar of each slate's own",
-    "top_p": MASKED,
-    "top_k": MASKED,
-    "min_p": MASKED,
-    "repetition_penalty": MASKED,
-}
+UNDER_A_GRAMMAR = dict.fromkeys(("top_p", "top_k", "min_p", "repetition_penalty"), MASKED)
+UNDER_A_GRAMMAR["use_vllm"] = "TRL's vLLM takes no grammar of each slate's own"
 
 # What TRL takes but checks only once it has begun.
 CHOICES = {
@@ -56,11 +51,9 @@ CHOICES = {
 
 @dataclass(kw_only=True)
 class Dapo:
-    """DAPO (2503.14476) in TRL's options: clip-higher, a mean over tokens, no KL, no mask for length, plain sampling."""
+    """DAPO (2503.14476) in TRL's options: clip-higher, a mean over tokens, no KL, no length mask, plain sampling."""
 
-    loss_type: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = arg(
-        "dapo", "how the loss is averaged; dapo: over all tokens of the batch"
-    )
+    loss_type: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = arg("dapo", "the loss")
     beta: float = arg(0.0, "weight of the KL to the model before RL; 0: no reference model")
     epsilon: float = arg(0.2, "clip: the ratio's lower bound is 1 - epsilon")
     epsilon_high: float = arg(0.28, "DAPO's clip-higher: the ratio's upper bound is 1 + epsilon_high")
@@ -78,9 +71,7 @@ class Dapo:
 class OnPolicy:
     """Of trainings on a model's own answers to train slates."""
 
-    shuffle_candidates: bool = arg(
-        False, "show candidates in random order when training; rewards stay relative to the input order"
-    )
+    shuffle_candidates: bool = arg(False, "show candidates in random order; rewards stay relative to the input order")
     max_slates: int | None = arg(None, "learn from this many slates, drawn at random under the seed", least=1)
 
 

@@ -3,8 +3,7 @@
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.slates import Slate, slates_of
-from gr2.files.tables import read_slates
+from gr2.files.slates import Slate, read_slates
 from gr2.traces.store import accepted_slates
 
 
@@ -16,7 +15,7 @@ def choose_slates(
     Left out are slates without a relevant candidate (unless `unlabelled`), those with an accepted trace in one of the
     traces.jsonl files `skip`, and those whose first relevant item cannot move up by `least_gain` ranks.
     """
-    slates = slates_of(read_slates(path, item_ids).filter(pl.col("split") == split))
+    slates = read_slates(path, item_ids, split)
     if not slates:
         raise InputError(f"{path}: column 'split': expected slates of split '{split}', found none")
     done = accepted_slates(skip)

@@ -42,12 +42,8 @@ def count_by_input_rank(slates: list[Slate], accepted_ids: set[str]) -> dict[str
         rank = slate.first_relevant(slate.candidates) + 1
         counts.setdefault(rank, []).append(slate.slate_id in accepted_ids)
     return {
-        str(rank): {
-            "slates": len(accepted),
-            "accepted": sum(accepted),
-            "share": round(sum(accepted) / len(accepted), 4),
-        }
-        for rank, accepted in sorted(counts.items())
+        str(rank): {"slates": len(hits), "accepted": sum(hits), "share": round(sum(hits) / len(hits), 4)}
+        for rank, hits in sorted(counts.items())
     }
 
 

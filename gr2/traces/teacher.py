@@ -3,6 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from gr2.data.catalogue import Catalogue
@@ -10,7 +11,9 @@ from gr2.errors import InputError
 from gr2.files.sid_tokens import sid_string
 from gr2.files.slates import Slate
 from gr2.prompts.answer import parse
-from gr2.prompts.prompt import Prompt, answer_schema, render
+from gr2.prompts.prompt import Prompt
+from gr2.prompts.render import render
+from gr2.prompts.schema import answer_schema
 from gr2.samplers.base import Request, Sample
 from gr2.traces.accept import Rules, judge
 
@@ -26,30 +29,23 @@ class Sampling:
     seed: int
 
 
+@dataclass(frozen=True)
 class Teacher:
-    """A model's name, the prompt that it is shown, and how its answers are sampled and judged.
+    """A model and the prompt that it is shown; how its answers are sampled and judged."""
 
-    Mode targeted shows it the relevant item. structured: it is decoded under the answer's schema. short_ids: it sees
-    and writes `57-7-23` for a semantic ID.
-    """
+    name: str
+    mode: Literal["targeted", "rejection"]  # targeted: it is shown the relevant item
+    prompt: Prompt
+    catalogue: Catalogue
+    sampling: Sampling
+    rules: Rules
+    structured: bool  # decoded under the answer's schema
+    short_ids: bool  # it sees and writes 57-7-23 for a semantic ID
 
-    def __init__(
-        self,
-        name: str,
-        mode: Literal["targeted", "rejection"],
-        prompt: Prompt,
-        catalogue: Catalogue,
-        sampling: Sampling,
-        rules: Rules,
-        *,
-        structured: bool,
-        short_ids: bool,
-    ):
-        self.name, self.mode, self.prompt = name, mode, prompt
-        self.sampling, self.rules = sampling, rules
-        self.structured, self.short_ids = structured, short_ids
-        self.sids, self.levels = catalogue.sid, catalogue.levels
-        self.catalogue = short_catalogue(catalogue) if short_ids else catalogue  # as it is shown
+    @cached_property
+    def shown(self) -> Catalogue:
+        """The catalogue as the teacher sees it."""
+        return short_catalogue(self.catalogue) if self.short_ids else self.catalogue
 
     def request(self, slate: Slate, attempt: int) -> Request:
         """The question about a slate; every attempt has its own seed, the same in a resumed run, and is hotter."""
@@ -58,23 +54,23 @@ class Teacher:
             self.messages(slate),
             sample_seed(self.sampling.seed, slate.slate_id, attempt),
             self.sampling.temperature + attempt * self.sampling.step,
-            answer_schema(self.prompt, slate, self.catalogue) if self.structured else None,
+            answer_schema(self.prompt, slate, self.shown) if self.structured else None,
         )
 
     def messages(self, slate: Slate) -> list[dict[str, str]]:
         """The chat about a slate."""
         target = slate.relevant[0] if self.mode == "targeted" else None
-        return render(self.prompt, slate, self.catalogue, target)
+        return render(self.prompt, slate, self.shown, target)
 
     def row(self, slate: Slate, attempt: int, messages: list[dict[str, str]], sample: Sample) -> dict:
         """A judged row of traces.jsonl."""
-        answer = parse(sample.text, slate.candidates, self.catalogue.sid, self.prompt.has_trace, sample.finish_reason)
+        answer = parse(sample.text, slate.candidates, self.shown.sid, self.prompt.has_trace, sample.finish_reason)
         seen = "\n".join(message["content"] for message in messages)
         if self.short_ids:
-            answer = replace(answer, reasoning=long_ids(answer.reasoning, self.levels))
-            seen = long_ids(seen, self.levels)
-        shown = slate.with_latest(self.prompt.max_history)
-        reason = judge(answer, seen, shown, self.sids, self.rules, self.prompt.has_trace)
+            answer = replace(answer, reasoning=long_ids(answer.reasoning, self.catalogue.levels))
+            seen = long_ids(seen, self.catalogue.levels)
+        latest = slate.with_latest(self.prompt.max_history)
+        reason = judge(answer, seen, latest, self.catalogue.sid, self.rules, self.prompt.has_trace)
         return {
             "slate_id": slate.slate_id,
             "mode": self.mode,
@@ -100,9 +96,7 @@ def sample_seed(seed: int, slate_id: str, attempt: int) -> int:
 def short_catalogue(catalogue: Catalogue) -> Catalogue:
     """The catalogue with `57-7-23` in place of `<|sid_begin|><s_a_57><s_b_7><s_c_23><|sid_end|>`."""
     if catalogue.levels < 2:
-        raise InputError(
-            "--short_ids true: expected semantic IDs of two levels or more; a number alone can mean anything"
-        )
+        raise InputError("--short_ids true: expected semantic IDs of two levels or more: a number can mean anything")
     return replace(catalogue, sid={item_id: "-".join(map(str, codes)) for item_id, codes in catalogue.codes.items()})
 
 

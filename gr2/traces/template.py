@@ -7,7 +7,8 @@ from gr2.files.slates import Slate
 from gr2.files.tables import read_rankings
 from gr2.prompts.answer import write_answer
 from gr2.prompts.explanation import category_weights, explain
-from gr2.prompts.prompt import Prompt, render
+from gr2.prompts.prompt import Prompt
+from gr2.prompts.render import render
 
 
 def relevant_first(slate: Slate) -> list[str]:

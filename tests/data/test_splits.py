@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.data.splits import by_time, in_order, k_core, later_share, leave_one_out, popularity, with_splits
+from gr2.data.splits import (
+    k_core,
+    later_share,
+    order_events,
+    popularity,
+    split_by_time,
+    split_by_user,
+    split_leave_one_out,
+)
 from gr2.errors import InputError
 
 pairs = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=60)
@@ -52,22 +60,22 @@ timed = st.lists(
 def test_order_does_not_depend_on_the_order_of_the_file(rows, rng, column, seed):
     schema = {"user_id": pl.Int64, "item_id": pl.Int64, column: pl.Int64}
     events = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("user_id", "item_id").cast(pl.String))
-    ordered = in_order(events, seed)
+    ordered = order_events(events, seed)
     shuffled = list(range(len(events)))
     rng.shuffle(shuffled)
-    assert in_order(events[shuffled], seed).equals(ordered)
-    for (_,), own in ordered.group_by("user_id", maintain_order=True):
-        assert own["position"].to_list() == list(range(len(own)))
+    assert order_events(events[shuffled], seed).equals(ordered)
+    for (_,), events_of_user in ordered.group_by("user_id", maintain_order=True):
+        assert events_of_user["position"].to_list() == list(range(len(events_of_user)))
         if column == "timestamp":
-            assert own["timestamp"].is_sorted()
+            assert events_of_user["timestamp"].is_sorted()
     assert sorted(ordered.select("user_id", "item_id").rows()) == sorted(events.select("user_id", "item_id").rows())
 
 
-def test_a_given_position_is_followed_and_counted_anew():
+def test_a_given_position_is_followed_and_counted_from_0():
     events = pl.DataFrame(
         {"user_id": ["u"] * 3, "item_id": ["a", "b", "c"], "position": [70, 5, 9], "timestamp": [1, 2, 3]}
     )
-    ordered = in_order(events, 0)
+    ordered = order_events(events, 0)
     assert ordered.select("item_id", "position").rows() == [("b", 0), ("c", 1), ("a", 2)]
 
 
@@ -78,7 +86,7 @@ def tied_events(users=200, items=10):
 
 def test_ties_come_in_random_order():
     """A file lists ties by item id; the order that stages see must tell nothing about the id."""
-    ordered = in_order(tied_events(), seed=0)
+    ordered = order_events(tied_events(), seed=0)
     ranks = ordered.with_columns(pl.col("item_id").str.slice(4).cast(pl.Int64).alias("number"))
     correlation = np.corrcoef(ranks["number"], ranks["position"])[0, 1]
     assert abs(correlation) < 0.1  # 2,000 events: a standard deviation is 0.022
@@ -90,10 +98,10 @@ def test_ties_come_in_random_order():
 
 def test_the_seed_decides_ties_and_nothing_else():
     events = tied_events(users=5)
-    assert in_order(events, 0).equals(in_order(events, 0))
-    assert not in_order(events, 0).equals(in_order(events, 1))
+    assert order_events(events, 0).equals(order_events(events, 0))
+    assert not order_events(events, 0).equals(order_events(events, 1))
     without_ties = events.with_columns(pl.int_range(pl.len()).alias("timestamp"))
-    assert in_order(without_ties, 0).equals(in_order(without_ties, 1))
+    assert order_events(without_ties, 0).equals(order_events(without_ties, 1))
 
 
 def ordered_users(lengths):
@@ -106,30 +114,30 @@ share = st.floats(0, 0.33)
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=5), share, share, share)
 def test_every_user_goes_through_pretrain_train_valid_test(lengths, train, valid, test):
-    split = with_splits(ordered_users(lengths), train, valid, test)
+    split = split_by_user(ordered_users(lengths), train, valid, test)
     for user, length in enumerate(lengths):
-        own = split.filter(pl.col("user_id") == f"u{user}")["split"].to_list()
+        events_of_user = split.filter(pl.col("user_id") == f"u{user}")["split"].to_list()
         if length < 4:
-            assert own == ["pretrain"] * length
+            assert events_of_user == ["pretrain"] * length
             continue
-        counts = Counter(own)
-        assert own == [name for name in ("pretrain", "train", "valid", "test") for _ in range(counts[name])]
+        counts = Counter(events_of_user)
+        assert events_of_user == [name for name in ("pretrain", "train", "valid", "test") for _ in range(counts[name])]
         assert min(counts[name] for name in ("pretrain", "train", "valid", "test")) >= 1
 
 
 @pytest.mark.parametrize("shares", [(0, 0, 0.9), (0, 0.9, 0), (0.9, 0, 0), (0.04, 0.45, 0.5), (0.33, 0.33, 0.33)])
 def test_large_shares_leave_an_event_for_every_split(shares):
-    split = with_splits(ordered_users(range(4, 30)), *shares)
+    split = split_by_user(ordered_users(range(4, 30)), *shares)
     assert split.group_by("user_id").agg(pl.col("split").n_unique())["split"].unique().to_list() == [4]
 
 
 def test_shares_zero_are_leave_one_out():
-    split = with_splits(ordered_users([4, 10]), 0, 0, 0)["split"].to_list()
+    split = split_by_user(ordered_users([4, 10]), 0, 0, 0)["split"].to_list()
     assert split == ["pretrain", "train", "valid", "test"] + ["pretrain"] * 7 + ["train", "valid", "test"]
 
 
 def test_shares_by_hand():
-    split = with_splits(ordered_users([20]), 0.2, 0.05, 0.15)["split"].to_list()
+    split = split_by_user(ordered_users([20]), 0.2, 0.05, 0.15)["split"].to_list()
     assert split == ["pretrain"] * 12 + ["train"] * 4 + ["valid"] + ["test"] * 3
 
 
@@ -142,22 +150,22 @@ def ordered_in_time(rows):
     events = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
         pl.col("user_id").cast(pl.String), pl.int_range(pl.len()).cast(pl.String).alias("item_id")
     )
-    return in_order(events, 0)
+    return order_events(events, 0)
 
 
 @given(moments, st.floats(0, 0.3), st.floats(0, 0.3), st.floats(0, 0.3))
 def test_by_time_every_event_of_a_split_is_earlier_than_those_of_the_next(rows, train, valid, test):
     ordered = ordered_in_time(rows)
     try:
-        split = by_time(ordered, train, valid, test)
+        split = split_by_time(ordered, train, valid, test)
     except InputError as error:
         assert "found none for" in str(error)
         return
     assert split.drop("split").equals(ordered)
-    found = [split.filter(pl.col("split") == name)["timestamp"] for name in NAMES]
-    there = [times for times in found if len(times)]
-    assert all(before.max() < after.min() for before, after in itertools.pairwise(there))
-    for times, share in zip(found, (1, train, valid, test), strict=True):
+    times_of_split = [split.filter(pl.col("split") == name)["timestamp"] for name in NAMES]
+    present = [times for times in times_of_split if len(times)]
+    assert all(before.max() < after.min() for before, after in itertools.pairwise(present))
+    for times, share in zip(times_of_split, (1, train, valid, test), strict=True):
         assert (len(times) > 0) == (share > 0)
     assert later_share(split) in (0, None)
 
@@ -165,29 +173,29 @@ def test_by_time_every_event_of_a_split_is_earlier_than_those_of_the_next(rows, 
 def test_shares_by_time_are_of_all_events():
     """Three users: one early, one late, one all along."""
     rows = [(0, at) for at in range(40)] + [(1, 60 + at) for at in range(40)] + [(2, 5 * at) for at in range(20)]
-    split = by_time(ordered_in_time(rows), 0.2, 0.05, 0.15)
+    split = split_by_time(ordered_in_time(rows), 0.2, 0.05, 0.15)
     assert [(split["split"] == name).sum() for name in NAMES] == [60, 20, 5, 15]
     assert set(split.filter(pl.col("user_id") == "0")["split"]) == {"pretrain"}
     assert set(split.filter(pl.col("user_id") == "1")["split"]) == {"pretrain", "train", "valid", "test"}
-    assert set(by_time(ordered_in_time(rows), 0, 0, 0.15)["split"]) == {"pretrain", "test"}
+    assert set(split_by_time(ordered_in_time(rows), 0, 0, 0.15)["split"]) == {"pretrain", "test"}
 
 
 def test_events_of_one_moment_are_in_one_split():
     rows = [(0, 1)] * 50 + [(0, 2)] * 50
-    split = by_time(ordered_in_time(rows), 0, 0, 0.1)
+    split = split_by_time(ordered_in_time(rows), 0, 0, 0.1)
     assert [(split["split"] == name).sum() for name in NAMES] == [50, 0, 0, 50]
     with pytest.raises(InputError, match="expected events of more moments, found none for 'train'"):
-        by_time(ordered_in_time(rows), 0.2, 0.05, 0.15)
+        split_by_time(ordered_in_time(rows), 0.2, 0.05, 0.15)
     with pytest.raises(InputError, match="found none for 'pretrain'"):
-        by_time(ordered_in_time(rows[:50]), 0, 0, 0.15)
+        split_by_time(ordered_in_time(rows[:50]), 0, 0, 0.15)
 
 
 def test_a_split_by_time_needs_times_that_agree_with_the_positions():
     rows = pl.DataFrame({"user_id": ["u"] * 3, "item_id": ["a", "b", "c"], "position": [0, 1, 2]})
     with pytest.raises(InputError, match="--split time: expected interactions with a column 'timestamp'"):
-        by_time(rows, 0.2, 0.2, 0.2)
+        split_by_time(rows, 0.2, 0.2, 0.2)
     with pytest.raises(InputError, match=r"user 'u', position 2 \(from 0\) is earlier than the event before it"):
-        by_time(rows.with_columns(pl.Series("timestamp", [1, 5, 3])), 0.2, 0.2, 0.2)
+        split_by_time(rows.with_columns(pl.Series("timestamp", [1, 5, 3])), 0.2, 0.2, 0.2)
 
 
 def test_the_share_of_pretrain_events_later_than_the_tests():
@@ -204,11 +212,13 @@ def test_leave_one_out_keeps_the_last_two_events_of_each_user(lengths, rng):
     ordered = ordered_users(lengths)
     rows = list(range(len(ordered)))
     rng.shuffle(rows)  # positions decide, not the order of the rows
-    split = leave_one_out(ordered[rows])
+    split = split_leave_one_out(ordered[rows])
     assert split.drop("split").equals(ordered[rows])
     for user, length in enumerate(lengths):
-        own = split.filter(pl.col("user_id") == f"u{user}").sort("position")["split"].to_list()
-        assert own == (["pretrain"] * length if length < 3 else ["pretrain"] * (length - 2) + ["valid", "test"])
+        events_of_user = split.filter(pl.col("user_id") == f"u{user}").sort("position")["split"].to_list()
+        assert events_of_user == (
+            ["pretrain"] * length if length < 3 else ["pretrain"] * (length - 2) + ["valid", "test"]
+        )
 
 
 def test_popularity_counts_pretrain_events_only():

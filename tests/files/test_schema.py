@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.errors import InputError
-from gr2.files import tables
-from gr2.files.columns import exact
-from gr2.files.schema import NUMBER, TEXT, TRUTH, WHOLE
-from gr2.files.tables import read_rankings
-from tests.files.test_tables import EVENTS, IDS, ITEMS, RANKINGS, READERS, SIDS, SLATES, made
+from gr2.files.columns import cast_exactly
+from gr2.files.interactions import read_interactions
+from gr2.files.schema import NUMBER, NUMBERS, TEXT, TEXTS, TRUTH, WHOLE, WHOLES
+from gr2.files.semantic_ids import read_semantic_ids
+from tests.files.examples import EVENTS, IDS, ITEMS, RANKINGS, READERS, SIDS, SLATES, write_table
 
 ANYTHING = [1, 1.0, 1.5, -1, 0, 2**70, float("nan"), float("inf"), "1", "true", "", "x", b"1", True, None, Decimal("1.50"),
             Decimal("1"), date(2024, 1, 1), [], [1], ["a"], [None], [[1]], [[["a"]]], {"a": 1}, [{"a": 1}], [1.5],
             [b"a"]]  # fmt: skip
-WANTED = [TEXT, WHOLE, NUMBER, TRUTH, pl.List(TEXT), pl.List(WHOLE), pl.List(NUMBER)]
+WANTED = [TEXT, WHOLE, NUMBER, TRUTH, TEXTS, WHOLES, NUMBERS]
 
 
 def same(value, given):
@@ -43,21 +43,21 @@ def test_a_value_stays_the_same_or_is_refused(values, wanted):
     if column is None or column.dtype == pl.Object:
         return
     try:
-        found = exact(column, "file.parquet", wanted)
+        cast = cast_exactly(column, "file.parquet", wanted)
     except InputError as error:
         assert str(error).startswith("file.parquet: ") and "column 'x': expected " in str(error)
         assert len(str(error).splitlines()) == 1
         return
-    assert found.dtype == wanted
-    assert same(found.to_list(), column.to_list())
+    assert cast.dtype == wanted
+    assert same(cast.to_list(), column.to_list())
 
 
 @given(st.lists(st.one_of(st.integers(-(2**62), 2**62), st.none()), min_size=1), st.booleans())
 def test_whole_numbers_pass_alone_and_in_lists(values, listed):
     column = pl.Series("x", [values] if listed else values, dtype=pl.List(pl.Int64) if listed else pl.Int64)
     kind = (lambda inner: pl.List(inner)) if listed else (lambda inner: inner)
-    assert exact(column, "f", kind(WHOLE)).to_list() == column.to_list()
-    texts = exact(column, "f", kind(TEXT)).to_list()
+    assert cast_exactly(column, "f", kind(WHOLE)).to_list() == column.to_list()
+    texts = cast_exactly(column, "f", kind(TEXT)).to_list()
     assert (texts[0] if listed else texts) == [None if value is None else str(value) for value in values]
 
 
@@ -65,7 +65,7 @@ def test_whole_numbers_pass_alone_and_in_lists(values, listed):
 def test_floats_are_whole_numbers_only_without_a_fraction(values):
     whole = all(abs(value) < 2**62 and value.is_integer() for value in values)
     try:
-        assert exact(pl.Series("x", values), "f", WHOLE).to_list() == values and whole
+        assert cast_exactly(pl.Series("x", values), "f", WHOLE).to_list() == values and whole
     except InputError:
         assert not all(abs(value) < 2**62 and value.is_integer() for value in values)
 
@@ -102,9 +102,9 @@ FILES = {
 @pytest.mark.parametrize(("kind", "column"), [(kind, column) for kind in FILES for column in FILES[kind]])
 def test_a_column_of_any_other_type_is_refused_with_a_sentence(tmp_path, kind, column):
     read, columns = READERS[kind][0], FILES[kind]
-    read(made(tmp_path, columns))
+    read(write_table(tmp_path, columns))
     for name, values in ODD.items():
-        path = made(tmp_path, columns, **{column: values(len(columns[column]))})
+        path = write_table(tmp_path, columns, **{column: values(len(columns[column]))})
         if name in GOOD.get(column, ()) + GOOD.get(f"{kind} {column}", ()):
             read(path)
             continue
@@ -116,27 +116,6 @@ def test_a_column_of_any_other_type_is_refused_with_a_sentence(tmp_path, kind, c
 
 
 @pytest.mark.parametrize(("changed", "complaint"), [
-    ({"valid": [0.5, 1.0]}, "column 'valid': expected true or false, found Float64"),
-    ({"valid": ["true", "false"]}, "column 'valid': expected true or false, found String"),
-    ({"valid": [True, None]}, "row 1, column 'valid': expected true or false, found None"),
-    ({"valid": [[True], [False]]}, r"column 'valid': expected true or false, found List\(Boolean\)"),
-    ({"valid": [1, 2]}, "row 1, column 'valid': expected true or false, found 2"),
-    ({"valid": pl.Series([Decimal("1.50")] * 2)}, "column 'valid': expected true or false, found Decimal"),
-    ({"completion_tokens": ["12", "x"]}, "column 'completion_tokens': expected whole numbers, found String"),
-    ({"completion_tokens": [1.5, 2.0]}, "row 0, column 'completion_tokens': expected a whole number, found 1.5"),
-    ({"completion_tokens": [-1, 2]}, "row 0, column 'completion_tokens': expected a number of at least 0"),
-])  # fmt: skip
-def test_figures_of_rankings_are_what_they_should_be(tmp_path, changed, complaint):
-    with pytest.raises(InputError, match=rf"table\.parquet: {complaint}"):
-        read_rankings(made(tmp_path, RANKINGS, **changed), pl.DataFrame(SLATES))
-
-
-def test_0_and_1_are_false_and_true(tmp_path):
-    found = read_rankings(made(tmp_path, RANKINGS, valid=[1, 0]), pl.DataFrame(SLATES))
-    assert found["valid"].to_list() == [False, True]
-
-
-@pytest.mark.parametrize(("changed", "complaint"), [
     ({"split": [0, 1, 2]}, "row 0, column 'split': expected one of pretrain, train, valid, test, found 0"),
     ({"split": ["pretrain", "Test", "test"]}, "row 1, column 'split': expected one of pretrain, train, valid, test, found 'Test'"),
     ({"position": [0.5, 1.0, 2.0]}, "row 0, column 'position': expected a whole number, found 0.5"),
@@ -145,7 +124,7 @@ def test_0_and_1_are_false_and_true(tmp_path):
 ])  # fmt: skip
 def test_events_of_prepare_are_what_they_should_be(tmp_path, changed, complaint):
     with pytest.raises(InputError, match=rf"table\.parquet: {complaint}"):
-        tables.read_interactions(made(tmp_path, FILES["events"], **changed), IDS)
+        read_interactions(write_table(tmp_path, FILES["events"], **changed), IDS)
 
 
 @pytest.mark.parametrize(("changed", "complaint"), [
@@ -158,10 +137,10 @@ def test_events_of_prepare_are_what_they_should_be(tmp_path, changed, complaint)
 ])  # fmt: skip
 def test_semantic_ids_are_what_they_should_be(tmp_path, changed, complaint):
     with pytest.raises(InputError, match=rf"table\.parquet: {complaint}"):
-        tables.read_semantic_ids(made(tmp_path, SIDS, **changed), IDS[:2])
+        read_semantic_ids(write_table(tmp_path, SIDS, **changed), IDS[:2])
 
 
 def test_arrays_of_one_length_are_lists(tmp_path):
     codes = pl.Series([[0, 1], [0, 2]], dtype=pl.Array(pl.UInt8, 2))
-    found = tables.read_semantic_ids(made(tmp_path, SIDS, codes=codes), IDS[:2])
-    assert found["codes"].to_list() == [[0, 1], [0, 2]] and found["codes"].dtype == pl.List(pl.Int64)
+    ids = read_semantic_ids(write_table(tmp_path, SIDS, codes=codes), IDS[:2])
+    assert ids["codes"].to_list() == [[0, 1], [0, 2]] and ids["codes"].dtype == pl.List(pl.Int64)

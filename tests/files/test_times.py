@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.data.splits import in_order
+from gr2.data.splits import order_events
 from gr2.errors import InputError
 from gr2.files.times import FINE, LIMIT, with_times
 
@@ -27,19 +27,19 @@ def read(times, dtype=None):
 
 @given(st.lists(st.integers(-LIMIT, LIMIT - 1), max_size=20))
 def test_seconds_stay_as_they_are_and_need_no_other_column(times):
-    found = read(times, pl.Int64)
-    assert found.columns == ["user_id", "item_id", "timestamp"]
-    assert found["timestamp"].to_list() == times and found["timestamp"].dtype == pl.Int64
+    times_read = read(times, pl.Int64)
+    assert times_read.columns == ["user_id", "item_id", "timestamp"]
+    assert times_read["timestamp"].to_list() == times and times_read["timestamp"].dtype == pl.Int64
 
 
 @pytest.mark.parametrize("unit", UNITS)
 @given(st.lists(moments, min_size=1, max_size=20))
 def test_numbers_of_any_unit_are_recognised(unit, nanoseconds):
     times = [moment // (10**9 // UNITS[unit]) for moment in nanoseconds]
-    found = read(times, pl.Int64)
-    assert found["timestamp"].to_list() == [moment // 10**9 for moment in nanoseconds]
+    times_read = read(times, pl.Int64)
+    assert times_read["timestamp"].to_list() == [moment // 10**9 for moment in nanoseconds]
     again = read([str(time) for time in times])
-    assert again.equals(found)
+    assert again.equals(times_read)
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
@@ -65,14 +65,14 @@ def test_the_order_within_seconds_is_never_lost(form, offsets, rng):
     else:
         given_times = times.cast(pl.Datetime("ns"))
         given_times = given_times if form == "datetime" else given_times.dt.strftime("%Y-%m-%d %H:%M:%S%.9f")
-    ordered = in_order(read(given_times), seed=0)
+    ordered = order_events(read(given_times), seed=0)
     assert ordered["item_id"].to_list() == [f"i{n}" for n in times.arg_sort()]
 
 
 def test_a_given_position_is_stronger_than_a_time():
     frame = read([1_700_000_000_002, 1_700_000_000_001]).with_columns(pl.Series("position", [0, 1]))
     assert FINE in frame.columns
-    assert in_order(frame, 0)["item_id"].to_list() == ["i0", "i1"]
+    assert order_events(frame, 0)["item_id"].to_list() == ["i0", "i1"]
 
 
 @pytest.mark.parametrize(("times", "row", "complaint"), [
@@ -122,10 +122,10 @@ def test_float64_and_decimals_of_whole_seconds_are_seconds():
 
 
 def test_zones_and_parts_of_a_second_may_stand_in_text():
-    found = read(["2024-01-31T12:00:00Z", "2024-01-31T12:00:00.25Z"])
+    times_read = read(["2024-01-31T12:00:00Z", "2024-01-31T12:00:00.25Z"])
     noon = int(datetime(2024, 1, 31, 12, tzinfo=UTC).timestamp())
-    assert found["timestamp"].to_list() == [noon, noon]
-    assert found[FINE].to_list() == [noon * 10**9, noon * 10**9 + 250_000_000]
+    assert times_read["timestamp"].to_list() == [noon, noon]
+    assert times_read[FINE].to_list() == [noon * 10**9, noon * 10**9 + 250_000_000]
 
 
 def test_no_times_are_no_times():

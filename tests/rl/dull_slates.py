@@ -1,5 +1,5 @@
-"""A trainer on slates some of which are dull: whatever is answered, it earns nothing. Run as a program, it is one process
-of several and writes what it saw to `seen-RANK.json`.
+"""A trainer on slates some of which are dull: whatever is answered, it earns nothing. Run as a program, it is one
+process of several and writes what it saw to `seen-RANK.json`.
 """
 
 import json
@@ -10,38 +10,45 @@ from datasets import Dataset
 from trl import GRPOConfig
 
 from gr2.language_model.scratch import small_model, train_tokenizer
-from gr2.rl.dynamic_sampling import DynamicSamplingTrainer
+from gr2.rl.trainer import RerankingTrainer
 
 GROUP, ROWS = 4, 6  # a process holds one group and a half
 
 
-class Recorded(DynamicSamplingTrainer):
+class Recorded(RerankingTrainer):
     """Keeps what each batch became."""
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         batch = super()._generate_and_score_completions(inputs)
-        self.seen.append({
-            "slates": [row["slate_id"] for row in self.rows],
+        record = {
+            "slates": [row["slate_id"] for row in self.batch.rows],
             "first": [row["slate_id"] for row in inputs],
             "prompts": self.processing_class.batch_decode(batch["prompt_ids"], skip_special_tokens=True),
             "earned": (batch["completion_ids"] * batch["completion_mask"]).sum(1).tolist(),
-            "rewards": self.rewards[:, 0].tolist(),
+            "rewards": self.batch.rewards[:, 0].tolist(),
             "advantages": batch["advantages"].tolist(),
             "tokens": batch["num_items_in_batch"].item(),
             "lengths": batch["completion_mask"].sum(1).tolist(),
-        })  # fmt: skip
+        }
+        self.seen.append(record)
         return batch
 
 
 def dull_trainer(
-    folder: Path, lively: int, slates: int = 24, max_resamples: int = 8, dull: float = 0.0,
-    penalised: bool = True, **options,
-) -> Recorded:  # fmt: skip
-    """The first `lively` of the slates earn the sum of their answer's tokens, the others `dull`; all of them less a penalty
-    for length that has spread everywhere.
+    folder: Path,
+    lively: int,
+    slates: int = 24,
+    max_resamples: int = 8,
+    dull: float = 0.0,
+    penalised: bool = True,
+    **options,
+) -> Recorded:
+    """The first `lively` of the slates earn the sum of their answer's tokens, the others `dull`; all of them less a
+    penalty for length that has spread everywhere.
     """
-    rows = [{"prompt": [{"role": "user", "content": f"s{number:02d}"}], "slate_id": f"s{number:02d}", "lively": number < lively}
-            for number in range(slates)]  # fmt: skip
+    names = [f"s{number:02d}" for number in range(slates)]
+    chats = [[{"role": "user", "content": name}] for name in names]
+    data = {"prompt": chats, "slate_id": names, "lively": [number < lively for number in range(slates)]}
 
     def earned(completion_ids, lively, log_metric, **_):
         log_metric("lively_share", sum(lively) / len(lively))
@@ -52,12 +59,11 @@ def dull_trainer(
 
     tokenizer = train_tokenizer(["s01 s23"], 280)
     common = {"per_device_train_batch_size": ROWS, "num_generations": GROUP, "max_completion_length": 8, "max_steps": 3}
-    common |= {"logging_steps": 1, "save_strategy": "no"}
-    args = GRPOConfig(str(folder), **common | options, bf16=False, report_to="none", disable_tqdm=True,
-                      gradient_checkpointing=False, seed=0)  # fmt: skip
+    common |= {"logging_steps": 1, "save_strategy": "no", "bf16": False, "report_to": "none", "disable_tqdm": True}
+    args = GRPOConfig(str(folder), **common | options, gradient_checkpointing=False, seed=0)
     rewards = [earned, penalty] if penalised else [earned]
-    trainer = Recorded(small_model(tokenizer, 16, 1, 2, 64, seed=0), rewards, args, Dataset.from_list(rows),
-                       processing_class=tokenizer, max_resamples=max_resamples)  # fmt: skip
+    model, rows = small_model(tokenizer, 16, 1, 2, 64, seed=0), Dataset.from_dict(data)
+    trainer = Recorded(model, rewards, args, rows, processing_class=tokenizer, max_resamples=max_resamples)
     trainer.seen = []
     return trainer
 

@@ -37,8 +37,8 @@ def copy(tmp_path_factory):
 
 @pytest.mark.parametrize(("file", "stages"), [
     ("reports/reranking.html.j2", {"evaluate"}),
-    ("evaluation/verdict.py", {"evaluate"}),
-    ("reports/base.html.j2", {"evaluate", "sids"}),
+    ("reports/verdict.py", {"evaluate"}),
+    ("reports/base.html.j2", {"evaluate", "evaluate-retrieval", "sids"}),
     ("midtrain/packing.py", {"midtrain"}),
     ("errors.py", set(STAGES)),
     ("runner/pipeline.py", set()),

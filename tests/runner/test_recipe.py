@@ -42,7 +42,7 @@ def test_a_recipe_can_be_another_one_with_changes(tmp_path):
 
 
 @pytest.mark.parametrize(("values", "complaint"), [
-    ({"stages": [{"prepare": "prepare.yaml"}]}, "a pipeline of gr2 0.1; docs/recipes.md shows the form"),
+    ({"stages": [{"prepare": "prepare.yaml"}]}, "a pipeline of gr2 0.1; docs/recipes.md shows"),
     ({"folder": "a", "stages": {"prepare": "prepare.yaml"}}, "a pipeline of gr2 0.1"),
     ({"folder": "a", "stages": {"prepare": {"config": "prepare.yaml"}}}, "a pipeline of gr2 0.1"),
     ({"stages": {"prepare": {}}}, "expected `folder:`, the folder to write to, and `stages:`"),

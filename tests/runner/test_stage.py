@@ -119,7 +119,7 @@ def test_the_evaluator_is_an_input(world, tmp_path):
 def test_an_input_that_was_a_name_and_now_is_a_folder_is_a_change(world, tmp_path, monkeypatch):
     """`--model_name_or_path NAME` is a hub id until a folder of that name is there."""
     monkeypatch.chdir(tmp_path)
-    options = {"slates": [world.slates], "top_k": ["own/model"], "output_dir": [str(tmp_path / "out")]}
+    options = {"slates": [world.slates], "evaluator": ["own/model"], "output_dir": [str(tmp_path / "out")]}
     config = evaluate.Config(slates=world.slates, rankings=["r=r.parquet"], output_dir=options["output_dir"][0])
     write_json(tmp_path / "out/manifest.json", describe("evaluate", options, config) | {"outputs": {}})
     assert why_run("evaluate", options) == ""

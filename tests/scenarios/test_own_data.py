@@ -35,20 +35,17 @@ def readme_yaml():
 def test_the_readmes_yaml_turns_a_shops_export_into_slates(tmp_path):
     shop(tmp_path / "shop")
     mine = readme_yaml()
-    assert mine["prepare"]["items"] == "shop/items.csv" and mine["prepare"]["interactions"] == "shop/events.csv"
-    mine["base"] = str(Path("recipes/demo/pipeline.yaml").resolve())
-    mine["folder"] = str(tmp_path / "run")
-    mine["prepare"] |= {"items": str(tmp_path / "shop/items.csv"), "interactions": str(tmp_path / "shop/events.csv")}
+    prepare = mine["stages"]["prepare"]
+    assert prepare["items"] == "shop/items.csv" and prepare["interactions"] == "shop/events.csv"
     # A world of 48 films needs fewer codes and less training than a shop.
-    mine |= {
-        "sids": {"codes": 8, "levels": 3},
-        "midtrain": {"passes": 4, "hidden_size": 32, "vocab_size": 400, "save_steps": 1000},
-    }
+    mine["stages"]["sids"] = {"codes": 8, "levels": 3}
+    mine["stages"]["midtrain"] = {"passes": 4, "hidden_size": 32, "vocab_size": 400, "save_steps": 1000}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
-    gr2("run", "--config", tmp_path / "mine.yaml", "--until", "slates")
-    items = pl.read_parquet(tmp_path / "run/prepare/items.parquet")
+    gr2("run", "mine.yaml", "--until", "slates", cwd=tmp_path)
+    run = tmp_path / mine["folder"]
+    items = pl.read_parquet(run / "prepare/items.parquet")
     assert items["title"][0] == "Comedy number 0" and items["categories"][0].to_list() == ["Comedy"]
-    events = pl.read_parquet(tmp_path / "run/prepare/interactions.parquet")
+    events = pl.read_parquet(run / "prepare/interactions.parquet")
     assert len(events) == 960 and events["timestamp"].min() == 1_000_000
-    slates = pl.read_parquet(tmp_path / "run/slates/slates.parquet")
+    slates = pl.read_parquet(run / "slates/slates.parquet")
     assert len(slates) > 0 and set(slates["candidates"].explode()) <= set(items["item_id"])

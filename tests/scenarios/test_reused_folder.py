@@ -46,9 +46,11 @@ def cheap(world):
     slated = {"items": world.items, "slates": world.slates}
     fit = slated | {"interactions": world.interactions, "embeddings": world.embeddings}
     template = slated | {"semantic_ids": world.semantic_ids, "prompt": "rejection"}
+    written = slated | {"semantic_ids": world.semantic_ids, "list_size": 3, "epochs": 1, "hidden_size": 8}
     lists = [("slates", slates | {"depth": 20}), slates | {"pre_ranker": "popularity"}]
     rankings = str(world.root / "ranked/rankings.parquet")
     report = {"slates": world.slates, "rankings": f"best={rankings}", "resamples": 100}
+    retrieval = catalogue | {"top_k": f"most={world.root}/ranked/slates/top_k.parquet", "resamples": 100}
     return {
         "prepare": [("prepare", {"source": "synthetic", "users": 60, "synthetic_items": 40}),
                     {"items": world.raw_items, "interactions": world.raw_interactions}],
@@ -56,22 +58,30 @@ def cheap(world):
         "slates": lists,
         "facts": [lists[0], catalogue | {"embeddings": world.embeddings, "slates": world.slates}],
         "template": [("template", template | {"split": "test"}), template],
+        "fit blend": [("fit lambdamart", fit), fit],
         "fit lambdamart": [("fit blend", fit), fit],
+        "fit prm": [("fit blend", fit), fit | {"epochs": 1, "hidden_size": 8}],
+        **{f"fit {kind}": [("fit blend", fit), written] for kind in ("glorank", "evaluator", "degre", "goalrank")},
         "rerank": [shuffled, slated | {"reranker": "input_order"}],
         "evaluate": [("evaluate", report), report | {"seed": 1}],
+        "evaluate-retrieval": [("evaluate", report), retrieval],
     }  # fmt: skip
 
 
-CHEAP = ("prepare", "sids", "slates", "facts", "template", "fit lambdamart", "rerank", "evaluate")
+CHEAP = (
+    "prepare",
+    "sids",
+    "slates",
+    "facts",
+    "template",
+    *(f"fit {kind}" for kind in FIT),
+    "rerank",
+    "evaluate",
+    "evaluate-retrieval",
+)
 TRAINED = ("midtrain", "sasrec", "sft", "rl", "distil")
-ELSEWHERE = (
-    "embed",
-    "sids-ablate",
-    "embed-shards",
-    "assign-shards",
-    "traces",
-    *(f"fit {kind}" for kind in FIT if kind != "lambdamart"),
-)  # they need packages that may be missing, a teacher, or minutes
+# They need packages that may be missing, a teacher, or minutes.
+ELSEWHERE = ("embed", "sids-ablate", "embed-shards", "assign-shards", "traces")
 
 
 def test_no_stage_is_forgotten():
@@ -80,8 +90,9 @@ def test_no_stage_is_forgotten():
 
 @pytest.mark.parametrize("stage", CHEAP)
 def test_a_folder_holds_what_its_last_run_made(world, tmp_path, stage):
-    if stage == "evaluate" and not (world.root / "ranked").exists():
+    if stage.startswith("evaluate") and not (world.root / "ranked").exists():
         run("rerank", world.root / "ranked", {"items": world.items, "slates": world.slates, "reranker": "oracle"})
+        run("slates", world.root / "ranked/slates", cheap(world)["slates"][0][1])
     earlier, options = cheap(world)[stage]
     as_into_an_empty_folder(stage, tmp_path, options, earlier)
 

@@ -1,12 +1,11 @@
-"""`gr2 sids --append`: new items get IDs, nobody else's changes, and no ID is used twice over the years."""
+"""`gr2 sids --append`: new items get IDs, no other ID changes, and no ID is used twice over the years."""
 
 import numpy as np
 import polars as pl
 import pytest
-from safetensors.numpy import save_file
 
-from gr2.data.catalogue import order_digest
 from gr2.errors import InputError
+from gr2.files.embeddings import write_embeddings
 from gr2.stages import sids
 from tests.stages.test_sids import QUICK, codes_of
 
@@ -25,9 +24,7 @@ def tokenized(folder, catalogue, rows, append=None, **changed):
     kept = items[rows]
     folder.mkdir(exist_ok=True)
     kept.write_parquet(folder / "items.parquet")
-    save_file(
-        {"embeddings": vectors[rows]}, folder / "embeddings.safetensors", {"items": order_digest(kept["item_id"])}
-    )
+    write_embeddings(folder / "embeddings.safetensors", kept["item_id"], vectors[rows])
     options = {"levels": 2, "codes": 32, "append": str(append) if append else None} | changed
     sids.run(sids.Config(items=str(folder / "items.parquet"), embeddings=str(folder / "embeddings.safetensors"),
                          output_dir=str(folder / "out"), **options))  # fmt: skip
@@ -71,7 +68,7 @@ def test_appending_nothing_gives_the_same_file(tmp_path, catalogue):
     assert not (tmp_path / "b/out/retired_ids.parquet").exists()
 
 
-def refused(tmp_path, catalogue, complaint, **changed):
+def check_refusal(tmp_path, catalogue, complaint, **changed):
     with pytest.raises(InputError, match=complaint):
         tokenized(tmp_path / "new", catalogue, list(range(110)), append=tmp_path / "old/out", **changed)
     assert not (tmp_path / "new/out").exists()
@@ -81,7 +78,7 @@ def test_another_codebook_is_refused(tmp_path, catalogue):
     tokenized(tmp_path / "old", catalogue, list(range(100)))
     tokenized(tmp_path / "other", catalogue, list(range(100)), seed=1)
     (tmp_path / "other/out/quantizer.safetensors").replace(tmp_path / "old/out/quantizer.safetensors")
-    refused(
+    check_refusal(
         tmp_path,
         catalogue,
         r"semantic_ids\.parquet: its IDs were made with another codebook than .*quantizer\.safetensors",
@@ -91,9 +88,9 @@ def test_another_codebook_is_refused(tmp_path, catalogue):
 def test_vectors_of_another_width_or_encoder_are_refused(tmp_path, catalogue):
     tokenized(tmp_path / "old", catalogue, list(range(100)))
     items, vectors = catalogue
-    refused(tmp_path, (items, vectors[:, :6].copy()), "expected vectors of 8 numbers.*found 6")
+    check_refusal(tmp_path, (items, vectors[:, :6].copy()), "expected vectors of 8 numbers.*found 6")
     turned = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0].astype(np.float32)
-    refused(tmp_path, (items, vectors @ turned), "would get another first code now.*different text encoders")
+    check_refusal(tmp_path, (items, vectors @ turned), "would get another first code now.*different text encoders")
 
 
 @pytest.mark.parametrize("factor", [0.01, 100])
@@ -101,16 +98,16 @@ def test_vectors_of_another_scale_are_refused_also_where_every_item_is_new(tmp_p
     items, vectors = catalogue
     tokenized(tmp_path / "old", catalogue, list(range(100)))
     later = items.with_columns(item_id=pl.format("later{}", pl.int_range(pl.len()))), vectors * np.float32(factor)
-    refused(tmp_path, later, "times as long as what their codes stand for")
+    check_refusal(tmp_path, later, "times as long as their decoded codes")
 
 
 def test_an_assignment_of_another_length_and_a_folder_without_ids_are_refused(tmp_path, catalogue):
     tokenized(tmp_path / "old", catalogue, list(range(100)))
-    refused(tmp_path, catalogue, "the earlier IDs have 2 codes, this assignment gives 3", assignment="level")
+    check_refusal(tmp_path, catalogue, "the earlier IDs have 2 codes, this assignment gives 3", assignment="level")
     (tmp_path / "old/out/semantic_ids.parquet").unlink()
-    refused(tmp_path, catalogue, r"semantic_ids\.parquet: no such file")
+    check_refusal(tmp_path, catalogue, r"semantic_ids\.parquet: no such file")
     (tmp_path / "old/out/quantizer.safetensors").unlink()
-    refused(tmp_path, catalogue, r"quantizer\.safetensors: expected a quantizer")
+    check_refusal(tmp_path, catalogue, r"quantizer\.safetensors: expected a quantizer")
 
 
 def test_a_new_item_never_takes_the_id_of_one_that_is_gone(tmp_path, catalogue):
@@ -118,7 +115,7 @@ def test_a_new_item_never_takes_the_id_of_one_that_is_gone(tmp_path, catalogue):
     items, vectors = catalogue
     twin = (items, np.concatenate([vectors[:100], vectors[:10]]))  # items 100 to 109 are copies of the first ten
     tokenized(tmp_path / "old", twin, list(range(100)))
-    with pytest.raises(InputError, match="append: 10 of 10 new items find no ID that was never given"):
+    with pytest.raises(InputError, match="--append: 10 of 10 new items find no ID that was never given"):
         tokenized(
             tmp_path / "new",
             twin,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gr2.errors import InputError
 from gr2.semantic_ids import residual
-from gr2.semantic_ids.assign import assign, colliding_prefixes, extra_level, group_numbers, random_unused
+from gr2.semantic_ids.assign import add_level, assign, draw_unused, find_collisions, index_groups
 from gr2.semantic_ids.quantizer import Quantizer
 
 NONE = np.zeros((0, 2), np.int64)
@@ -34,22 +34,22 @@ def tuples(codes):
     return [tuple(row) for row in codes.tolist()]
 
 
-@pytest.mark.parametrize("way", ["minimum", "random"])
+@pytest.mark.parametrize("kind", ["minimum", "random"])
 @given(problems())
-def test_ids_are_unique_not_taken_and_keep_their_prefix(way, problem):
+def test_ids_are_unique_not_taken_and_keep_their_prefix(kind, problem):
     quantizer, vectors, encoded, taken = problem
-    final = assign(way, quantizer, vectors, encoded, taken, seed=0)
+    final = assign(kind, quantizer, vectors, encoded, taken, seed=0)
     assert len(set(tuples(final))) == len(final) and not set(tuples(final)) & set(tuples(taken))
     assert (final[:, :-1] == encoded[:, :-1]).all()
     assert ((final >= 0) & (final < quantizer.codebooks.shape[1])).all()
-    assert (assign(way, quantizer, vectors, encoded, taken, seed=0) == final).all()
+    assert (assign(kind, quantizer, vectors, encoded, taken, seed=0) == final).all()
 
 
-@pytest.mark.parametrize("way", ["minimum", "random"])
+@pytest.mark.parametrize("kind", ["minimum", "random"])
 @given(problems())
-def test_items_whose_prefix_has_no_collision_keep_their_codes(way, problem):
+def test_items_whose_prefix_has_no_collision_keep_their_codes(kind, problem):
     quantizer, vectors, encoded, taken = problem
-    final = assign(way, quantizer, vectors, encoded, taken, seed=0)
+    final = assign(kind, quantizer, vectors, encoded, taken, seed=0)
     every = np.concatenate([encoded, taken])
     for row, codes in enumerate(encoded):
         group = every[(every[:, :-1] == codes[:-1]).all(axis=1)]
@@ -61,7 +61,7 @@ def test_items_whose_prefix_has_no_collision_keep_their_codes(way, problem):
 def test_minimum_is_the_least_of_all_assignments(problem):
     quantizer, vectors, encoded, taken = problem
     final = assign("minimum", quantizer, vectors, encoded, taken, seed=0)
-    for rows, used in colliding_prefixes(encoded, taken):
+    for rows, used in find_collisions(encoded, taken):
         free = sorted(set(range(quantizer.codebooks.shape[1])) - set(used.tolist()))
         if len(rows) > 4:
             continue  # too many to try them all
@@ -122,16 +122,16 @@ def test_equal_vectors_have_an_id_each_as_long_as_there_are_ids(count):
 
 def test_random_leaves_the_first_of_equals_where_it_is_and_draws_under_the_seed():
     encoded = np.zeros((4, 2), np.int64)
-    drawn = {tuple(random_unused(encoded, NONE, 200, seed)[1:, 1].tolist()) for seed in range(5)}
+    drawn = {tuple(draw_unused(encoded, NONE, 200, seed)[1:, 1].tolist()) for seed in range(5)}
     assert len(drawn) == 5 and all(0 not in row and len(set(row)) == 3 for row in drawn)
-    assert random_unused(encoded, NONE, 200, 3)[0].tolist() == [0, 0]
+    assert draw_unused(encoded, NONE, 200, 3)[0].tolist() == [0, 0]
 
 
 def test_without_room_random_keeps_collisions_and_minimum_takes_the_nearest_id_elsewhere():
     quantizer = Quantizer("rkmeans", np.array([[[0.0], [5.0], [50.0]], [[0.0], [1.0], [2.0]]], np.float32), beam=1)
     vectors = np.full((5, 1), 0.1, np.float32)
     encoded = quantizer.encode(vectors)
-    assert len(set(tuples(random_unused(encoded, NONE, 3, 0)))) == 3
+    assert len(set(tuples(draw_unused(encoded, NONE, 3, 0)))) == 3
     final = assign("minimum", quantizer, vectors, encoded, NONE, seed=0)
     assert sorted(tuples(final)) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
     full = np.array([[0, 0], [0, 1], [0, 2], [1, 0]])
@@ -148,17 +148,17 @@ def test_where_no_id_is_left_at_all_the_collision_stays():
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=12), st.integers(0, 12))
 def test_an_extra_level_counts_items_with_the_same_codes(rows, cut):
     encoded = np.array(rows)
-    first = extra_level(encoded[:cut], np.zeros((0, 3), np.int64), 12) if cut else np.zeros((0, 3), np.int64)
+    first = add_level(encoded[:cut], np.zeros((0, 3), np.int64), 12) if cut else np.zeros((0, 3), np.int64)
     assert (first[:, :2] == encoded[:cut]).all()
     if cut < len(encoded):  # the others come later: together they are as if they had come at once
-        both = np.concatenate([first, extra_level(encoded[cut:], first, 12)])
-        assert both.tolist() == extra_level(encoded, np.zeros((0, 3), np.int64), 12).tolist()
+        both = np.concatenate([first, add_level(encoded[cut:], first, 12)])
+        assert both.tolist() == add_level(encoded, np.zeros((0, 3), np.int64), 12).tolist()
         assert [row[2] for row in tuples(both)] == [rows[:place].count(row) for place, row in enumerate(rows)]
 
 
 def test_more_equal_items_than_an_extra_level_has_codes_are_refused():
     with pytest.raises(InputError, match=r"4 items share the codes \[1, 2\].*one level of 3 codes"):
-        extra_level(np.array([[1, 2]] * 4), np.zeros((0, 3), np.int64), 3)
+        add_level(np.array([[1, 2]] * 4), np.zeros((0, 3), np.int64), 3)
 
 
 def test_none_leaves_the_codes_alone():
@@ -169,4 +169,4 @@ def test_none_leaves_the_codes_alone():
 @given(st.integers(1, 3), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1))
 def test_group_numbers_agree_with_unique(columns, rows):
     array = np.array(rows)[:, :columns]
-    assert group_numbers(array).tolist() == np.unique(array, axis=0, return_inverse=True)[1].ravel().tolist()
+    assert index_groups(array).tolist() == np.unique(array, axis=0, return_inverse=True)[1].ravel().tolist()

@@ -1,7 +1,9 @@
 import numpy as np
+import polars as pl
 import pytest
 
 from gr2.semantic_ids import quality
+from gr2.semantic_ids.assign import Assignment
 from gr2.semantic_ids.quantizer import Quantizer
 
 
@@ -10,7 +12,8 @@ def test_quality_by_hand():
     vectors = np.array([[0.1], [0.2], [10.0], [11.0]], np.float32)
     encoded, final = quantizer.encode(vectors), np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     assert encoded.tolist() == [[0, 0], [0, 0], [1, 0], [1, 1]]
-    facts = quality.quality(vectors, quantizer, encoded, final, ["a", "a", "a", "b"], seed=0)
+    items = pl.DataFrame({"categories": [["a"], ["a"], ["a"], ["b"]]})
+    facts = quality.measure_quality(Assignment(quantizer, encoded, final), vectors, items, seed=0)
     energy = 0.01 + 0.04 + 100 + 121
     assert facts["uniqueness"] == 1.0 and facts["uniqueness_before_assignment"] == 0.5
     assert facts["collisions"] == 0 and facts["items_moved_by_assignment"] == 1

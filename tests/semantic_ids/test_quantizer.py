@@ -8,7 +8,7 @@ from gr2.semantic_ids import quantizer as module
 from gr2.semantic_ids.quantizer import Autoencoder, Quantizer, load
 
 
-def made(network: bool) -> Quantizer:
+def make_quantizer(network: bool) -> Quantizer:
     torch.manual_seed(0)
     codebooks = np.random.default_rng(0).normal(size=(3, 8, 5 if network else 6)).astype(np.float32)
     if not network:
@@ -21,7 +21,7 @@ def made(network: bool) -> Quantizer:
 
 @pytest.mark.parametrize("network", [False, True])
 def test_saved_and_loaded_it_gives_the_same_codes_vectors_and_bytes(tmp_path, network):
-    first, vectors = made(network), np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
+    first, vectors = make_quantizer(network), np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
     first.save(tmp_path / "a.safetensors")
     again = load(tmp_path / "a.safetensors")
     assert (again.kind, again.beam, again.width) == (first.kind, first.beam, 6)
@@ -34,7 +34,7 @@ def test_saved_and_loaded_it_gives_the_same_codes_vectors_and_bytes(tmp_path, ne
 
 
 def test_codes_do_not_depend_on_chunks(monkeypatch):
-    quantizer, vectors = made(True), np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
+    quantizer, vectors = make_quantizer(True), np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
     whole = quantizer.encode(vectors)
     monkeypatch.setattr(module, "CHUNK", 16)
     assert (quantizer.encode(vectors) == whole).all()

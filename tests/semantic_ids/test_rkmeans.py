@@ -55,24 +55,24 @@ def test_refit_is_the_least_squares_solution(vectors):
         assert loss(refitted) < loss(refitted + 0.01 * rng.normal(size=refitted.shape))
 
 
-def test_a_code_that_nobody_uses_stays_where_it_was(vectors):
+def test_an_unused_code_keeps_its_vector(vectors):
     codebooks = rkmeans.train(vectors, 1, 4, 0)
     far = np.concatenate([codebooks, np.full((1, 1, 12), 99, np.float32)], axis=1)
     assert np.allclose(additive.refit(vectors, residual.encode(vectors, far), far)[0, 4], 99)
 
 
 def test_no_code_holds_more_than_its_share(vectors):
-    codebook = rkmeans.centroids(vectors, 16, 0)
-    free, balanced = rkmeans.nearest(vectors, codebook), rkmeans.with_room(vectors, codebook)
+    codebook = rkmeans.cluster(vectors, 16, 0)
+    free, balanced = rkmeans.find_nearest(vectors, codebook), rkmeans.assign_balanced(vectors, codebook)
     assert np.bincount(free).max() > 38 >= np.bincount(balanced, minlength=16).max()  # 600 / 16 = 37.5
     assert (free == balanced).mean() > 0.4  # most may stay
 
 
-def test_who_is_refused_finds_those_nearer_who_were_taken():
+def test_a_refused_vector_is_farther_than_those_that_its_code_keeps():
     """Deferred acceptance is stable: a code that a vector would rather have is full of vectors that are nearer to it."""
     rng = np.random.default_rng(3)
     vectors, codebook = rng.normal(size=(60, 2)).astype(np.float32), rng.normal(size=(6, 2)).astype(np.float32)
-    code = rkmeans.with_room(vectors, codebook)
+    code = rkmeans.assign_balanced(vectors, codebook)
     distance = ((vectors[:, None] - codebook) ** 2).sum(axis=2)
     for row, own in enumerate(code):
         for other in np.flatnonzero(distance[row] < distance[row, own] - 1e-5):

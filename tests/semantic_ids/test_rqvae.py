@@ -6,9 +6,9 @@ import torch
 
 from gr2.semantic_ids import residual, rqvae_train
 from gr2.semantic_ids.rqvae import RQVAE, crowding, info_nce
-from gr2.stages.sids_options import Settings
+from gr2.semantic_ids.settings import RQVAESettings
 
-SMALL = {"hidden": [16], "latent": 8, "epochs": 30, "warmup_epochs": 5, "batch_size": 64, "learning_rate": 5e-3}
+SMALL = {"hidden": (16,), "latent": 8, "epochs": 30, "warmup_epochs": 5, "batch_size": 64, "learning_rate": 5e-3}
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def vectors():
 
 
 def trained(vectors, seed=0, **changed):
-    return rqvae_train.train(vectors, 2, 16, Settings(**SMALL | changed), seed)
+    return rqvae_train.train(vectors, 2, 16, RQVAESettings(**SMALL | changed), seed)
 
 
 def codes(model, vectors):
@@ -33,9 +33,9 @@ def error(model, vectors):
         return float(model(torch.from_numpy(vectors))[2].sum() / (vectors**2).sum())
 
 
-@pytest.mark.parametrize("changed", [{}, {"ema": False}, {"hidden": []}])
+@pytest.mark.parametrize("changed", [{}, {"ema": False}, {"hidden": ()}])
 def test_it_learns_to_rebuild_vectors_through_its_codes(vectors, changed):
-    if changed == {"hidden": []}:
+    if changed == {"hidden": ()}:
         assert len(list(trained(vectors, **changed, epochs=1).network.encoder.perceptron)) == 1
     before, after = trained(vectors, **changed, epochs=1, warmup_epochs=0), trained(vectors, **changed)
     assert error(after, vectors) < 0.75 * error(before, vectors) and error(after, vectors) < 0.3
@@ -58,7 +58,7 @@ def test_the_seed_decides(vectors):
 @pytest.mark.parametrize("stop", [2, 5, 11])  # in the warm-up, at its end, after it
 @pytest.mark.parametrize("switches", [{}, {"ema": False, "reset_after": 2, "diversity": 0.1}])
 def test_a_resumed_training_ends_at_the_same_bytes(vectors, tmp_path, monkeypatch, stop, switches):
-    settings = Settings(**SMALL | {"epochs": 12} | switches)
+    settings = RQVAESettings(**SMALL | {"epochs": 12} | switches)
     whole = rqvae_train.train(vectors, 2, 16, settings, 0)
     file, batches = tmp_path / "state.safetensors", rqvae_train.minibatches
 
@@ -79,7 +79,7 @@ def test_a_resumed_training_ends_at_the_same_bytes(vectors, tmp_path, monkeypatc
 
 
 def test_straight_through_quantizes_but_passes_the_gradient(vectors):
-    model = RQVAE(12, 2, 16, Settings(**SMALL))
+    model = RQVAE(12, 2, 16, RQVAESettings(**SMALL))
     model.start_codebooks(torch.from_numpy(vectors), 0)
     quantized, steps = model.straight_through(torch.from_numpy(vectors))
     expected = residual.decode(codes(model, vectors), model.codebooks.detach().numpy())
@@ -90,7 +90,7 @@ def test_straight_through_quantizes_but_passes_the_gradient(vectors):
 
 
 def test_a_moving_average_by_hand():
-    model = RQVAE(1, 1, 2, Settings(hidden=[], latent=1, ema_decay=0.75))
+    model = RQVAE(1, 1, 2, RQVAESettings(hidden=(), latent=1, ema_decay=0.75))
     model.codebooks.data[:] = model.sums[:] = torch.tensor([[[0.0], [10.0]]])
     latents = torch.tensor([[1.0], [3.0]])
     model.update_codebooks(model.quantize(latents), torch.zeros(2))
@@ -100,7 +100,7 @@ def test_a_moving_average_by_hand():
 
 
 def test_a_dead_code_moves_to_the_worst_rebuilt_vector():
-    model = RQVAE(1, 1, 3, Settings(hidden=[], latent=1, ema=False, reset_after=2))
+    model = RQVAE(1, 1, 3, RQVAESettings(hidden=(), latent=1, ema=False, reset_after=2))
     model.codebooks.data[:] = torch.tensor([[[0.0], [50.0], [60.0]]])
     latents, errors = torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0.1, 0.9, 0.5])
     model.update_codebooks(model.quantize(latents), errors)
@@ -134,7 +134,7 @@ def test_the_contrastive_loss_gives_items_taken_together_the_same_first_code(vec
     pairs = np.stack([rows[rows % 2 == 0], rows[rows % 2 == 1]], axis=1)  # centres 0 and 1, 2 and 3, ...
 
     def shared(weight):
-        model = rqvae_train.train(vectors, 2, 16, Settings(**SMALL, contrastive=weight), 0, pairs)
+        model = rqvae_train.train(vectors, 2, 16, RQVAESettings(**SMALL, contrastive=weight), 0, pairs)
         first = codes(model, vectors)[:, 0]
         return (first[pairs[:, 0]] == first[pairs[:, 1]]).mean()
 
@@ -146,5 +146,5 @@ def test_the_contrastive_loss_gives_items_taken_together_the_same_first_code(vec
 @pytest.mark.parametrize("switches", [{}, {"ema": False, "reset_after": 2, "diversity": 0.1, "contrastive": 0.1}])
 def test_a_gpu_learns_as_much_and_hands_back_a_model_on_the_cpu(vectors, switches):
     pairs = np.random.default_rng(0).integers(300, size=(200, 2))
-    model = rqvae_train.train(vectors, 2, 16, Settings(**SMALL | switches), 0, pairs)
+    model = rqvae_train.train(vectors, 2, 16, RQVAESettings(**SMALL | switches), 0, pairs)
     assert error(model, vectors) < 0.3 and model.codebooks.device.type == "cpu"

@@ -5,12 +5,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gr2 import ray_cluster
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
 from gr2.files.embeddings import SOUND, read_embeddings
 from gr2.files.sid_tokens import sid_string
 from gr2.semantic_ids import rkmeans, shards
-from gr2.semantic_ids.assign import minimum_distortion
+from gr2.semantic_ids.assign import minimize_distortion
 from gr2.semantic_ids.quantizer import Quantizer
 from gr2.stages import assign_shards, embed, embed_shards
 from tests.helpers import gr2
@@ -27,7 +28,7 @@ def ray():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_idle_worker_killing_time_threshold_ms", "600000")
-        shards.start()
+        ray_cluster.start()
         yield ray
         ray.shutdown()
 
@@ -82,7 +83,7 @@ def test_ids_are_those_of_one_machine_whatever_the_shards(ray, catalogue, tmp_pa
     vectors = np.array(rows["embedding"].to_list(), np.float32)
     encoded = quantizer.encode(vectors)
     assert len(np.unique(encoded, axis=0)) < 0.7 * len(encoded)
-    final = minimum_distortion(quantizer, vectors, encoded, np.zeros((0, LEVELS), np.int64))
+    final = minimize_distortion(quantizer, vectors, encoded, np.zeros((0, LEVELS), np.int64))
     assert (final[:, 1] != encoded[:, 1]).any()  # some have no room under their own prefix
     monkeypatch.setattr(assign_shards, "PARTITION", 500)  # several partitions
     for name, given, parts in (("a", frame, 2), ("b", frame.sample(fraction=1, shuffle=True, seed=1), 5)):
@@ -93,7 +94,7 @@ def test_ids_are_those_of_one_machine_whatever_the_shards(ray, catalogue, tmp_pa
         assert found["codes"].to_list() == final.tolist()
         assert found["sid"].to_list() == [sid_string(codes) for codes in final]
         assert read_json(tmp_path / name / "out/summary.json") == {"items": 2000, "unique": 2000}
-    with pytest.raises(InputError, match=r"find no ID of their own under them; use more codes or levels$"):
+    with pytest.raises(InputError, match=r"find no free ID under them; use more codes or levels$"):
         assign_shards.run(assign_shards.Config(**options | {"output_dir": str(tmp_path / "out")}, partition_levels=2))
     assert not list((tmp_path / "out").iterdir())
 
@@ -126,7 +127,7 @@ def test_a_worker_that_meets_a_broken_vector_says_so_in_one_sentence(ray, catalo
 def test_broken_vectors_are_named(vector, complaint):
     rows = pl.DataFrame({"item_id": ["a", "b"], "embedding": [[1.0] * 16, vector], "path": "p.parquet"})
     with pytest.raises(InputError, match=rf"p\.parquet: item 'b', column 'embedding': {complaint}"):
-        assign_shards.sound_vectors(rows, 16)
+        assign_shards.read_vectors(rows, 16)
 
 
 def test_a_group_without_room_for_its_items_is_refused(catalogue):
@@ -135,7 +136,9 @@ def test_a_group_without_room_for_its_items_is_refused(catalogue):
     rows = pl.DataFrame({"item_id": [f"{n:02}" for n in range(CODES + 1)], "embedding": vectors, "path": "p.parquet"})
     encoded = assign_shards.encode(rows.to_arrow(), quantizer, 1)
     assert assign_shards.give_ids(encoded[:CODES], quantizer, 1)["codes"].type.value_type == "int64"
-    with pytest.raises(InputError, match=r"1 of the 33 items with the leading codes \[\d+\] find no ID .* more codes"):
+    with pytest.raises(
+        InputError, match=r"1 of the 33 items with the leading codes \[\d+\] find no free ID .* more codes"
+    ):
         assign_shards.give_ids(encoded, quantizer, 1)
 
 

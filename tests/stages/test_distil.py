@@ -1,4 +1,5 @@
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -6,23 +7,26 @@ import pytest
 
 from tests.helpers import gr2, refused
 
+COMMON = "--bf16 false --disable_tqdm true --save_strategy no --logging_steps 1 --prompt student_no_trace"
+LONG = f"{COMMON} --per_device_train_batch_size 16 --max_steps 120 --max_completion_length 48 --learning_rate 1e-3"
+SHORT = f"{COMMON} --per_device_train_batch_size 8 --max_steps 1 --max_completion_length 110 --learning_rate 1e-2"
 
-def words(world, traced, teacher: str) -> list[str]:
-    return ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates, "--teacher", teacher,
-            "--prompt", "student_no_trace", "--per_device_train_batch_size", "16", "--max_steps", "120",
-            "--max_completion_length", "48", "--learning_rate", "1e-3", "--logging_steps", "1", "--save_strategy", "no",
-            "--bf16", "false", "--disable_tqdm", "true"]  # fmt: skip
+
+def words(world, slates: str, student, teacher, options: str) -> list[str]:
+    tables = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", slates]
+    return [*tables, "--model_name_or_path", str(student), "--teacher", str(teacher), *shlex.split(options)]
 
 
 @pytest.mark.slow
 def test_the_student_comes_closer_to_its_teacher(world, traced, midtrained, tuned, tmp_path):
     """The logged loss is KL(student || teacher) a token, on what the student itself wrote at that step."""
-    gr2("distil", *words(world, traced, tuned), "--model_name_or_path", midtrained, "--output_dir", tmp_path / "out")
+    gr2("distil", *words(world, traced.slates, midtrained, tuned, LONG), "--output_dir", tmp_path / "out")
     log = [json.loads(line) for line in (tmp_path / "out/training_log.jsonl").read_text().splitlines()]
     divergence = [entry["loss"] for entry in log if "loss" in entry]
     assert len(divergence) == 120 and all(value > 0 for value in divergence)
-    # How far it falls depends on what is sampled, and so on the machine: to 0.3 of where it was, or to 0.65.
-    assert sum(divergence[-10:]) / 10 < 0.8 * sum(divergence[:3]) / 3
+    # From 3.4 to 1.5 nats here; another machine samples other answers. Steps differ by 0.2: one standard error of the
+    # difference of two means of ten is 0.1.
+    assert sum(divergence[:10]) / 10 - sum(divergence[-10:]) / 10 > 0.5
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert any("sft" in name for name in manifest["inputs"]), "the teacher is an input"
 
@@ -34,20 +38,13 @@ def test_a_teacher_with_another_vocabulary_is_refused(world, traced, midtrained,
 
     tokenizer = train_tokenizer(["another one"], 280)
     save_model(small_model(tokenizer, 16, 1, 2, 64, seed=0), tokenizer, tmp_path / "other")
-    done = gr2("distil", *words(world, traced, str(tmp_path / "other")), "--model_name_or_path", midtrained,
-               "--output_dir", tmp_path / "out", expect=2)  # fmt: skip
+    options = words(world, traced.slates, midtrained, tmp_path / "other", LONG)
+    done = gr2("distil", *options, "--output_dir", tmp_path / "out", expect=2)
     assert "vocabulary" in done.stderr and not (tmp_path / "out").exists()
 
 
-def short_words(world, student, teacher) -> list[str]:
-    return ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", world.slates, "--bf16", "false",
-            "--model_name_or_path", str(student), "--teacher", str(teacher), "--prompt", "student_no_trace",
-            "--per_device_train_batch_size", "8", "--max_steps", "1", "--max_completion_length", "110",
-            "--learning_rate", "1e-2", "--save_strategy", "no", "--logging_steps", "1", "--disable_tqdm", "true"]  # fmt: skip
-
-
 def padded(model: Path, folder: Path, rows: int) -> Path:
-    """The same model, its vocabulary padded to so many rows."""
+    """The same model, its vocabulary padded to `rows` rows."""
     from gr2.language_model.loading import load_model, load_tokenizer, save_model
 
     shutil.copytree(model, folder, ignore=lambda *_: ["manifest.json"])
@@ -66,7 +63,7 @@ def test_a_teacher_with_other_padding_of_the_vocabulary_teaches(world, beginner,
 
     other = padded(beginner, tmp_path / "wide", 1024)
     student, teacher = (other, beginner) if wider == "student" else (beginner, other)
-    run_stage("distil", [*short_words(world, student, teacher), "--output_dir", str(tmp_path / "out")])
+    run_stage("distil", [*words(world, world.slates, student, teacher, SHORT), "--output_dir", str(tmp_path / "out")])
     before, after = (
         load_file(folder / "model.safetensors")["model.embed_tokens.weight"] for folder in (beginner, tmp_path / "out")
     )
@@ -77,21 +74,23 @@ def test_a_teacher_with_other_padding_of_the_vocabulary_teaches(world, beginner,
 
 
 def test_fewer_slates_than_a_batch_are_refused(world, beginner, tmp_path):
-    complaint = refused("distil", *short_words(world, beginner, beginner), "--output_dir", tmp_path / "out",
-                        "--max_slates", "7")  # fmt: skip
+    options = words(world, world.slates, beginner, beginner, SHORT)
+    complaint = refused("distil", *options, "--output_dir", tmp_path / "out", "--max_slates", "7")
     assert "7 train slates" in complaint and "at least 8" in complaint and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("more", "complaint"), [
-    (["--max_slates", "0"], "--max_slates 0"),
-    (["--max_prompt_tokens", "-3"], "--max_prompt_tokens -3"),
-    (["--generation_kwargs", '{"num_beams": 2}'], "--generation_kwargs"),
-    (["--teacher_model_name_or_path", "other"], "--teacher_model_name_or_path other"),
-    (["--eval_strategy", "steps"], "--eval_strategy"),
-    (["--max_completion_length", "20"], "shortest answer"),
-])  # fmt: skip
+REFUSED = {
+    "--max_slates 0": "--max_slates 0",
+    "--max_prompt_tokens -3": "--max_prompt_tokens -3",
+    "--generation_kwargs '{\"num_beams\": 2}'": '--generation_kwargs {"num_beams": 2}: expected None',
+    "--teacher_model_name_or_path other": "--teacher_model_name_or_path other",
+    "--eval_strategy steps": "--eval_strategy",
+    "--max_completion_length 20": "shortest answer",
+}
+
+
+@pytest.mark.parametrize(("more", "complaint"), REFUSED.items())
 def test_options_that_cannot_be_meant_are_refused(world, beginner, tmp_path, more, complaint):
-    assert complaint in refused(
-        "distil", *short_words(world, beginner, beginner), "--output_dir", tmp_path / "out", *more
-    )
+    options = words(world, world.slates, beginner, beginner, SHORT)
+    assert complaint in refused("distil", *options, "--output_dir", tmp_path / "out", *shlex.split(more))
     assert not (tmp_path / "out").exists()

@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gr2.data.catalogue import order_digest
+from gr2.data.items import join_texts
 from gr2.errors import InputError
-from gr2.files.embeddings import item_texts, read_embeddings, refuse_broken
-from gr2.files.tables import read_items
+from gr2.files.embeddings import read_embeddings, refuse_broken
+from gr2.files.items import order_digest, read_items
 from gr2.stages import embed
 from tests.helpers import refused
 
@@ -15,8 +15,8 @@ from tests.helpers import refused
 def test_texts_leave_out_what_is_missing():
     items = pl.DataFrame({"item_id": ["a", "b", "c"], "title": ["A", "B", ""], "categories": [["F", "G"], [], ["F"]],
                           "description": ["Long.", None, ""]})  # fmt: skip
-    assert item_texts(items) == ["A. F > G. Long.", "B", "F"]
-    assert item_texts(items.select("item_id", "title")) == ["A", "B", ""]
+    assert join_texts(items) == ["A. F > G. Long.", "B", "F"]
+    assert join_texts(items.select("item_id", "title")) == ["A", "B", ""]
 
 
 def test_the_digest_tells_orders_apart():

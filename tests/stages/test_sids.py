@@ -5,22 +5,22 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from gr2.data.catalogue import order_digest
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
 from gr2.files.embeddings import read_embeddings
-from gr2.files.semantic_ids import codes_of_level
+from gr2.files.items import order_digest
+from gr2.files.semantic_ids import codes_of_level, read_semantic_ids
 from gr2.files.sid_tokens import sid_string
-from gr2.files.tables import read_semantic_ids
 from gr2.semantic_ids import quantizer
-from gr2.semantic_ids.fit import co_interacted
+from gr2.semantic_ids.settings import RQVAESettings
 from gr2.stages import sids
+from gr2.stages.sids_options import RQVAEOptions
 from tests.helpers import refused
 
 QUICK = {"hidden": [16], "latent": 8, "epochs": 6, "warmup_epochs": 2, "batch_size": 16}  # an RQ-VAE of seconds
 
 
-def made(world, folder, **changed):
+def run_sids(world, folder, **changed):
     options = {"items": world.items, "embeddings": world.embeddings, "output_dir": str(folder), "levels": 3, "codes": 8}
     sids.run(sids.Config(**options | changed))
     return folder
@@ -36,7 +36,7 @@ def codes_of(folder):
 
 @pytest.mark.parametrize("levels", [2, 3, 4])
 def test_every_item_has_its_own_id(world, tmp_path, levels):
-    folder = made(world, tmp_path, levels=levels, codes=16)
+    folder = run_sids(world, tmp_path, levels=levels, codes=16)
     frame = read_semantic_ids(folder / "semantic_ids.parquet", item_ids(world))
     codes = frame["codes"].to_list()
     assert len({tuple(row) for row in codes}) == 48 and {len(row) for row in codes} == {levels}
@@ -52,7 +52,7 @@ def test_every_item_has_its_own_id(world, tmp_path, levels):
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_codes(world, tmp_path, kind):
     files = ("semantic_ids.parquet", "quantizer.safetensors", "quality.json", "quality.html")
     first, again, other = (
-        made(world, tmp_path / name, seed=seed, quantizer=kind, **QUICK)
+        run_sids(world, tmp_path / name, seed=seed, quantizer=kind, **QUICK)
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
     for file in files:
@@ -63,14 +63,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_codes(world, 
 
 @pytest.mark.parametrize("kind", ["rkmeans", "balanced", "additive", "rqvae"])
 def test_the_saved_quantizer_gives_the_same_ids_again(world, tmp_path, kind):
-    folder = made(world, tmp_path, quantizer=kind, assignment="none", min_uniqueness=0.0, beam=2, **QUICK)
+    folder = run_sids(world, tmp_path, quantizer=kind, assignment="none", min_uniqueness=0.0, beam=2, **QUICK)
     vectors = read_embeddings(world.embeddings, item_ids(world))
     loaded = quantizer.load(folder / "quantizer.safetensors")
     assert loaded.kind == kind and (loaded.encode(vectors) == codes_of(folder)).all()
 
 
 def test_codes_decode_to_something_near_the_vectors(world, tmp_path):
-    folder = made(world, tmp_path)
+    folder = run_sids(world, tmp_path)
     vectors = read_embeddings(world.embeddings, item_ids(world))
     assert load_file(folder / "quantizer.safetensors")["codebooks"].shape == (3, 8, 16)
     codes = codes_of(folder)
@@ -87,15 +87,15 @@ def test_codes_decode_to_something_near_the_vectors(world, tmp_path):
 
 def test_the_file_of_ids_says_how_many_codes_a_level_has(world, tmp_path):
     """Also where no item uses the last of them; an item appended later may."""
-    folder = made(world, tmp_path, codes=32)
+    folder = run_sids(world, tmp_path, codes=32)
     assert codes_of(folder).max(axis=0).min() < 31 and codes_of_level(folder / "semantic_ids.parquet") == 32
     pl.read_parquet(folder / "semantic_ids.parquet").write_parquet(tmp_path / "own.parquet")
     assert codes_of_level(tmp_path / "own.parquet") is None
 
 
 def test_an_extra_level_and_random_codes_are_unique_too(world, tmp_path):
-    assert codes_of(made(world, tmp_path / "level", levels=1, codes=16, assignment="level")).shape == (48, 2)
-    facts = read_json(made(world, tmp_path / "random", levels=2, codes=16, assignment="random") / "quality.json")
+    assert codes_of(run_sids(world, tmp_path / "level", levels=1, codes=16, assignment="level")).shape == (48, 2)
+    facts = read_json(run_sids(world, tmp_path / "random", levels=2, codes=16, assignment="random") / "quality.json")
     assert facts["uniqueness"] == 1.0 > facts["uniqueness_before_assignment"]
     assert facts["added_distortion"] == facts["added_distortion_of_random"] > 0
 
@@ -103,51 +103,35 @@ def test_an_extra_level_and_random_codes_are_unique_too(world, tmp_path):
 def test_too_many_collisions_fail_unless_they_are_allowed(world, tmp_path):
     few = {"levels": 1, "codes": 8, "assignment": "none"}
     with pytest.raises(
-        InputError, match=r"48 of 48 items share their ID: uniqueness 0\.0000 is below min_uniqueness 1\.0"
+        InputError, match=r"48 of 48 items share their ID: uniqueness 0\.0000 is below --min_uniqueness 1\.0"
     ):
-        made(world, tmp_path / "out", **few)
+        run_sids(world, tmp_path / "out", **few)
     assert not (tmp_path / "out").exists()
-    facts = read_json(made(world, tmp_path / "out", min_uniqueness=0.0, **few) / "quality.json")
+    facts = read_json(run_sids(world, tmp_path / "out", min_uniqueness=0.0, **few) / "quality.json")
     assert facts["collisions"] == 48
     assert sum(int(size) * count for size, count in facts["collision_sizes"].items()) == 48
 
 
 def test_training_on_a_sample_still_gives_every_item_an_id(world, tmp_path):
-    sampled, whole = made(world, tmp_path / "a", train_sample=20), made(world, tmp_path / "b", train_sample=1000)
+    sampled, whole = (
+        run_sids(world, tmp_path / "a", train_sample=20),
+        run_sids(world, tmp_path / "b", train_sample=1000),
+    )
     assert len(np.unique(codes_of(sampled), axis=0)) == 48
     assert (whole / "quantizer.safetensors").read_bytes() == (
-        made(world, tmp_path / "c") / "quantizer.safetensors"
+        run_sids(world, tmp_path / "c") / "quantizer.safetensors"
     ).read_bytes()
     assert (sampled / "quantizer.safetensors").read_bytes() != (whole / "quantizer.safetensors").read_bytes()
 
 
-def test_pairs_come_from_pretrain_events_alone(world, tmp_path):
-    items, events = pl.read_parquet(world.items), pl.read_parquet(world.interactions)
-    config = sids.Config(items=world.items, embeddings=world.embeddings, output_dir="", interactions=world.interactions)
-    pairs = co_interacted(config, items, np.arange(48))
-    past = events.filter(pl.col("split") == "pretrain").sort("user_id", "position")
-    row = {item_id: number for number, item_id in enumerate(items["item_id"])}
-    expected = [
-        [row[left], row[right]]
-        for (_user,), user in past.group_by("user_id", maintain_order=True)
-        for left, right in zip(user["item_id"][:-1], user["item_id"][1:], strict=True)
-    ]
-    assert pairs.tolist() == expected
-    later = events.with_columns(
-        item_id=pl.when(pl.col("split") == "pretrain").then("item_id").otherwise(pl.lit("film00"))
-    )
-    later.write_parquet(tmp_path / "changed.parquet")
-    config.interactions = str(tmp_path / "changed.parquet")
-    assert co_interacted(config, items, np.arange(48)).tolist() == expected
-    some = np.array([3, 7, 11, 15])  # a sample: both ends of a pair must be in it, under their places there
-    inside = [[some.tolist().index(a), some.tolist().index(b)] for a, b in expected if a in some and b in some]
-    assert co_interacted(config, items, some).tolist() == inside
+def test_the_options_defaults_are_those_of_the_settings():
+    assert RQVAEOptions().rqvae() == RQVAESettings()
 
 
 def test_contrastive_training_needs_interactions(world, tmp_path):
     with pytest.raises(InputError, match=r"--contrastive 0\.1: expected --interactions"):
         sids.Config(items="i", embeddings="e", output_dir="o", quantizer="rqvae", contrastive=0.1, **QUICK)
-    made(world, tmp_path / "out", quantizer="rqvae", contrastive=0.1, interactions=world.interactions, **QUICK)
+    run_sids(world, tmp_path / "out", quantizer="rqvae", contrastive=0.1, interactions=world.interactions, **QUICK)
 
 
 def broken(world, folder, change, digest=True):
@@ -179,7 +163,7 @@ def with_row(row, value):
 ])  # fmt: skip
 def test_broken_vectors_are_named_and_nothing_written(world, tmp_path, change, complaint):
     with pytest.raises(InputError, match=rf"broken\.safetensors: .*{complaint}"):
-        made(world, tmp_path / "out", embeddings=broken(world, tmp_path, change))
+        run_sids(world, tmp_path / "out", embeddings=broken(world, tmp_path, change))
     assert not (tmp_path / "out").exists()
 
 
@@ -187,9 +171,9 @@ def test_vectors_of_other_items_or_another_order_are_refused(world, tmp_path):
     reversed_items = str(tmp_path / "items.parquet")
     pl.read_parquet(world.items).reverse().write_parquet(reversed_items)
     with pytest.raises(InputError, match="other items, or another order"):
-        made(world, tmp_path / "out", items=reversed_items)
+        run_sids(world, tmp_path / "out", items=reversed_items)
     own = broken(world, tmp_path, lambda vectors: vectors, digest=False)  # a user's own file has no digest to check
-    made(world, tmp_path / "own", embeddings=own)
+    run_sids(world, tmp_path / "own", embeddings=own)
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors", None])
@@ -236,11 +220,11 @@ def test_options_that_do_not_go_together_are_refused(tmp_path, words, complaint)
 
 def test_an_rqvae_whose_numbers_run_away_is_refused(world, tmp_path):
     with pytest.raises(InputError, match=r"--learning_rate 1e\+30: expected a lower one"):
-        made(world, tmp_path / "out", quantizer="rqvae", **QUICK | {"learning_rate": 1e30})
+        run_sids(world, tmp_path / "out", quantizer="rqvae", **QUICK | {"learning_rate": 1e30})
 
 
 def test_fewer_items_than_codes_are_refused(world, tmp_path):
     for changed in ({}, {"quantizer": "rqvae"}, {"train_sample": 48}):
-        with pytest.raises(InputError, match="48 items to train on are fewer than 64 codes; lower --codes"):
-            made(world, tmp_path / "out", codes=64, **changed)
+        with pytest.raises(InputError, match="--codes 64: expected at most 48, the number of items to train on"):
+            run_sids(world, tmp_path / "out", codes=64, **changed)
     assert not (tmp_path / "out").exists()

@@ -60,5 +60,7 @@ def test_a_killed_study_goes_on_behind_its_last_row(world, tmp_path, monkeypatch
     ([], r"--contrastive 0.1: expected --interactions"),
 ])  # fmt: skip
 def test_wrong_options_are_refused_before_anything_is_read(tmp_path, words, complaint):
-    found = refused("sids-ablate", "--items", "i", "--embeddings", "e", "--output_dir", tmp_path / "out", *words)
-    assert re.search(complaint, found) and not (tmp_path / "out").exists()
+    complaint_made = refused(
+        "sids-ablate", "--items", "i", "--embeddings", "e", "--output_dir", tmp_path / "out", *words
+    )
+    assert re.search(complaint, complaint_made) and not (tmp_path / "out").exists()

@@ -71,6 +71,15 @@ def test_the_summary_counts(tables, tmp_path, fake):
     assert (timing["samples"], timing["completion_tokens"]) == (len(rows), 20 * len(rows))
 
 
+OUT_OF_RANGE = (
+    ("tries accept_top batch_size max_tokens concurrency workers max_slates max_prompt_tokens max_model_len", (0, -1)),
+    ("least_gain seed", (-1,)),
+    ("temperature temperature_step gpus_per_worker", (-0.5, "nan", "inf")),
+    ("top_p", (0.0, 1.5, "nan")),
+    ("deadline", (0.0, -1.0, "nan")),
+)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -94,13 +103,7 @@ def test_the_summary_counts(tables, tmp_path, fake):
         ({"base_url": "host/v1"}, "--base_url host/v1: expected a URL"),
         ({"skip_accepted": "nowhere.jsonl"}, "nowhere"),
         *(({name: value}, f"--{name} {value}: expected a number")
-          for names, values in ((("tries", "accept_top", "batch_size", "max_tokens", "concurrency", "workers", "max_slates",
-                                  "max_prompt_tokens", "max_model_len"), (0, -1)),
-                                (("least_gain", "seed"), (-1,)),
-                                (("temperature", "temperature_step", "gpus_per_worker"), (-0.5, "nan", "inf")),
-                                (("top_p",), (0.0, 1.5, "nan")),
-                                (("deadline",), (0.0, -1.0, "nan")))
-          for name in names for value in values),
+          for names, values in OUT_OF_RANGE for name in names.split() for value in values),
     ],
 )  # fmt: skip
 def test_wrong_input_is_named_and_nothing_is_written(tables, tmp_path, fake, changes, message):
@@ -134,7 +137,7 @@ def test_the_command_line_asks_a_server(tables, tmp_path):
 
 
 def test_a_server_that_fails_ends_the_run_with_one_sentence_and_loses_nothing(tables, tmp_path, monkeypatch, capsys):
-    """Five answers, one of them without usage, then pages; then the server is well again, and the same command goes on."""
+    """Five answers, one without usage, then pages; then the server is well again, and the same command goes on."""
     monkeypatch.setattr(samplers_openai, "RETRIES", 0)
     well = False
 

@@ -23,7 +23,7 @@ def test_a_second_try_waits_for_no_slate(tables, tmp_path, fake):
 
 
 def test_an_interrupted_run_resumes_to_the_same_bytes(tables, tmp_path, fake):
-    """Killed after every number of answers, with the last line torn: nothing lost, nothing doubled, nothing different."""
+    """Killed after every number of answers, with the last line torn: nothing is lost, doubled or different."""
     run(tables, tmp_path / "whole")
     files = ("traces.jsonl", "summary.json")
     expected = [(tmp_path / "whole" / name).read_bytes() for name in files]

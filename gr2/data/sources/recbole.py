@@ -10,8 +10,8 @@ import polars as pl
 
 from gr2.data.sources.source import Source, select_from
 from gr2.errors import InputError
-from gr2.files.columns import as_id, cast_exactly, refuse_odd_csv, refuse_rows, require_columns
-from gr2.files.times import with_times
+from gr2.files.columns import as_id, refuse_odd_csv, refuse_rows, require_columns
+from gr2.files.interactions import check_events
 
 TITLES = ("title", "movie_title", "name", "item_name")
 CATEGORIES = ("categories", "category", "class", "genre", "genres")
@@ -25,15 +25,8 @@ def recbole(folder: str) -> Source:
     path, item_path = find_one(Path(folder), ".inter"), find_one(Path(folder), ".item")
     events, catalogue = read_atomic(path), make_items(read_atomic(item_path), item_path)
     require_columns(events, path, ("user_id", "item_id", "timestamp"))
-    columns = [as_id(events, path, "user_id"), as_id(events, path, "item_id"), events["timestamp"]]
-    if "rating" in events.columns:
-        rating = cast_exactly(events["rating"], path, pl.Float64())
-        refuse_rows(~(rating.is_finite() | rating.is_null()), path, "rating", "a number", rating)
-        columns.append(rating)
-    interactions = with_times(pl.DataFrame(columns), path)
-    unknown = ~interactions["item_id"].is_in(catalogue["item_id"].implode())
-    refuse_rows(unknown, path, "item_id", "an item of the .item file", interactions["item_id"])
-    return Source(interactions, select_from(catalogue))
+    wanted = [name for name in ("user_id", "item_id", "timestamp", "rating") if name in events.columns]
+    return Source(check_events(events.select(wanted), path, catalogue["item_id"]), select_from(catalogue))
 
 
 def find_one(folder: Path, ending: str) -> Path:

@@ -41,13 +41,8 @@ def synthetic(users: int, items: int, events: int, seed: int) -> Source:
     user, step = np.nonzero(taken >= 0)
     width = len(str(max(users, items) - 1))
     user_ids, item_ids = number_ids("user", users, width), number_ids("item", items, width)
-    interactions = pl.DataFrame(
-        {
-            "user_id": user_ids.gather(user),
-            "item_id": item_ids.gather(taken[user, step]),
-            "timestamp": START + 60 * step,
-        }
-    )
+    ids = {"user_id": user_ids.gather(user), "item_id": item_ids.gather(taken[user, step])}
+    interactions = pl.DataFrame(ids | {"timestamp": START + 60 * step})
     titles = [f"{GENRES[g]} tale {row}" for row, g in enumerate(genre)]
     catalogue = pl.DataFrame({"item_id": item_ids, "title": titles, "categories": [[GENRES[g]] for g in genre]})
     latent = {"taste": taste, "follows": follows, "genre": genre, "share": share}

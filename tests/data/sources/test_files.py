@@ -59,20 +59,24 @@ def test_a_mapped_column_takes_the_place_of_one_that_has_our_name(tmp_path):
     items = ITEMS | {"item_id": [1, 2, 3], "title": ["x", "y", "z"]}
     events = EVENTS | {"item_id": [1, 2, 1], "timestamp": [0, 0, 0]}
     for ending in (".parquet", ".csv"):
-        found_items, found = read(tmp_path, items=items, events=events, ending=ending)
-        assert found_items["item_id"].to_list() == ["007", "12", "1e3"]
-        assert found_items["title"].to_list() == ["1984", "Brazil", "Casino"]
-        assert sorted(found_items.columns) == ["categories", "item_id", "title"]
-        assert found["item_id"].to_list() == ["007", "12", "007"] and found["timestamp"].to_list() == [30, 10, 20]
+        catalogue, events_read = read(tmp_path, items=items, events=events, ending=ending)
+        assert catalogue["item_id"].to_list() == ["007", "12", "1e3"]
+        assert catalogue["title"].to_list() == ["1984", "Brazil", "Casino"]
+        assert sorted(catalogue.columns) == ["categories", "item_id", "title"]
+        assert events_read["item_id"].to_list() == ["007", "12", "007"] and events_read["timestamp"].to_list() == [
+            30,
+            10,
+            20,
+        ]
 
 
 def test_two_columns_may_swap_names_and_one_may_serve_twice(tmp_path):
     items = {"item_id": ["007", "12"], "title": ["Long text", "Longer text"], "description": ["Short", "Shorter"]}
     events = {"user_id": ["u"], "item_id": ["12"], "timestamp": [1]}
-    found, _ = read(tmp_path, ["title=description", "description=title"], items, events)
-    assert found.select("title", "description").rows() == [("Short", "Long text"), ("Shorter", "Longer text")]
-    found, _ = read(tmp_path, ["title=description", "brand=description"], items, events)
-    assert found.select("title", "brand").rows() == [("Short", "Short"), ("Shorter", "Shorter")]
+    items_read, _ = read(tmp_path, ["title=description", "description=title"], items, events)
+    assert items_read.select("title", "description").rows() == [("Short", "Long text"), ("Shorter", "Longer text")]
+    items_read, _ = read(tmp_path, ["title=description", "brand=description"], items, events)
+    assert items_read.select("title", "brand").rows() == [("Short", "Short"), ("Shorter", "Shorter")]
 
 
 @pytest.mark.parametrize(("values", "expected"), [
@@ -87,9 +91,9 @@ def test_two_columns_may_swap_names_and_one_may_serve_twice(tmp_path):
 @pytest.mark.parametrize("ending", [".parquet", ".jsonl", ".csv", ".tsv.gz"])
 def test_times_are_seconds_or_dates(tmp_path, values, expected, ending):
     events = {"buyer": ["u", "u"], "sku": ["12", "007"], "at": values}
-    _, found = read(tmp_path, events=events, ending=ending)
-    assert found["timestamp"].dtype == pl.Int64
-    assert found["timestamp"].to_list() == expected
+    _, events_read = read(tmp_path, events=events, ending=ending)
+    assert events_read["timestamp"].dtype == pl.Int64
+    assert events_read["timestamp"].to_list() == expected
 
 
 @pytest.mark.parametrize(("values", "expected"), [
@@ -101,8 +105,8 @@ def test_times_are_seconds_or_dates(tmp_path, values, expected, ending):
 def test_parquets_own_dates_and_times_become_seconds(tmp_path, values, expected, unit):
     at = pl.Series(values)
     at = at if at.dtype == pl.Date else at.dt.cast_time_unit(unit)
-    _, found = read(tmp_path, events={"buyer": ["u"], "sku": ["12"], "at": at})
-    assert found["timestamp"].to_list() == [expected]
+    _, events_read = read(tmp_path, events={"buyer": ["u"], "sku": ["12"], "at": at})
+    assert events_read["timestamp"].to_list() == [expected]
 
 
 @pytest.mark.parametrize(("values", "row", "shown"), [
@@ -119,15 +123,15 @@ def test_a_bad_date_is_named(tmp_path, values, row, shown, ending):
         read(tmp_path, events=EVENTS | {"at": values}, ending=ending)
     assert str(refusal.value) == (
         f"{tmp_path}/events{ending}: row {row}, column 'timestamp': expected seconds since 1970, or a date and time like "
-        f"2024-01-31 12:00:00, found {shown}; columns takes 'timestamp' from 'at'"
+        f"2024-01-31 12:00:00, found {shown}; --columns reads 'timestamp' from 'at'"
     )
 
 
 @pytest.mark.parametrize(("changed", "complaint"), [
     ({"at": [1.0, 2.5, 3.0]}, "row 1, column 'timestamp': expected a whole number, found 2.5; .* 'timestamp' from 'at'"),
     ({"at": [timedelta(1)] * 3}, "column 'timestamp': expected whole numbers, found Duration.* 'timestamp' from 'at'"),
-    ({"buyer": ["u", None, "v"]}, "row 1, column 'user_id': expected an id, found None; columns takes 'user_id' from 'buyer'"),
-    ({"sku": ["12", "7", "12"]}, "row 1, column 'item_id': .* items file, found '7'; columns takes 'item_id' from 'sku'"),
+    ({"buyer": ["u", None, "v"]}, "row 1, column 'user_id': expected an id, found None; --columns reads 'user_id' from 'buyer'"),
+    ({"sku": ["12", "7", "12"]}, "row 1, column 'item_id': .* items file, found '7'; --columns reads 'item_id' from 'sku'"),
 ])  # fmt: skip
 def test_a_bad_value_is_named_with_both_names_of_its_column(tmp_path, changed, complaint):
     with pytest.raises(InputError, match=rf"events\.parquet: {complaint}"):
@@ -140,7 +144,7 @@ def test_a_bad_value_is_named_with_both_names_of_its_column(tmp_path, changed, c
     ([*COLUMNS, "brand="], "columns brand=: expected NAME=COLUMN"),
     ([*COLUMNS, "title=kind"], "columns title=kind: expected each NAME once, found also title=name"),
     (["item_id=sku", "title=nmae"],
-     r"items\.parquet: column 'title' is missing; it has item_id, name, kind; columns takes 'title' from 'nmae'"),
+     r"items\.parquet: column 'title' is missing; it has item_id, name, kind; --columns reads 'title' from 'nmae'"),
     (["sku=item_id"], r"items\.parquet: column 'item_id' is missing; it has sku, name, kind"),
     ([*COLUMNS, "description=blurb"], r"columns description=blurb: expected a column of .*items\.parquet or .*events\.parquet"),
 ])  # fmt: skip

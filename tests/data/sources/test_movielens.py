@@ -137,8 +137,8 @@ BAD_RATINGS = {
 )
 def test_a_bad_rating_is_named(tmp_path, release, line):
     name, good = RELEASES[release][:2]
-    at = 2 if release == "32m" else 1  # after a header
-    folder = unpacked(tmp_path, release, ratings=[*good[:at], line, *good[at:]])
+    row = 2 if release == "32m" else 1  # after a header
+    folder = unpacked(tmp_path, release, ratings=[*good[:row], line, *good[row:]])
     with pytest.raises(InputError) as refusal:
         movielens(folder)
     assert str(refusal.value).startswith(f"{tmp_path / name}: {BAD_RATINGS[release][line]}")

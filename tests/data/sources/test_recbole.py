@@ -80,7 +80,7 @@ def test_titles_are_enough(tmp_path):
 
 
 @pytest.mark.parametrize(("ending", "line", "complaint"), [
-    (".inter", "196\t999\t3\t1", "row 2, column 'item_id': expected an item of the .item file, found '999'"),
+    (".inter", "196\t999\t3\t1", "row 2, column 'item_id': expected an item of the items file, found '999'"),
     (".inter", "\t242\t3\t1", "row 2, column 'user_id': expected an id, found None"),
     (".inter", "196\t242\t3\tnow", "row 2, column 'timestamp:float': expected a number, found 'now'"),
     (".inter", "196\t242\tgood\t1", "row 2, column 'rating:float': expected a number, found 'good'"),

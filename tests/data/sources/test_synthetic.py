@@ -66,7 +66,7 @@ def test_the_shares_of_a_genre_sum_to_1_and_fall(items):
         assert (np.diff(share) < 0).all()
 
 
-def test_nobody_takes_an_item_twice_and_time_goes_on():
+def test_no_user_takes_an_item_twice_and_time_goes_on():
     made = synthetic(users=300, items=40, events=35, seed=1)
     events = made.interactions
     assert not events.select("user_id", "item_id").is_duplicated().any()

@@ -4,41 +4,19 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from accelerate import Accelerator
+from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from gr2.errors import InputError
-from gr2.rl.dynamic_sampling import replacements, whole_groups, with_spread
+from gr2.language_model.scratch import small_model, train_tokenizer
+from gr2.rl.trainer import Batch, RerankingTrainer, refuse_unlearned
 from gr2.training import train
 from tests.rl import dull_slates
 from tests.rl.dull_slates import GROUP, ROWS, dull_trainer
-
-flags = st.lists(st.booleans(), max_size=12)
-
-
-@given(flags, flags)
-def test_groups_without_spread_are_replaced_by_groups_that_have_it(spread, others):
-    pairs = replacements(spread, others)
-    assert len(pairs) == min(spread.count(False), others.count(True))
-    assert not any(spread[place] for place, _ in pairs) and all(others[group] for _, group in pairs)
-    assert len({place for place, _ in pairs}) == len({group for _, group in pairs}) == len(pairs)
-    assert pairs == sorted(pairs)
-
-
-@given(st.lists(st.lists(st.integers(-3, 3), min_size=3, max_size=3), min_size=1))
-def test_spread_is_more_than_one_value_in_a_group(groups):
-    rewards = torch.tensor(groups, dtype=torch.float32).view(-1) / 7 + 0.2
-    assert with_spread(rewards, 3) == [len(set(group)) > 1 for group in groups]
-
-
-@given(st.integers(1, 20), st.integers(2, 16), st.integers(1, 8))
-def test_the_groups_drawn_are_the_fewest_that_share_out_evenly(wanted, group_size, processes):
-    count = whole_groups(wanted, group_size, processes)
-    assert count >= wanted and count * group_size % processes == 0
-    assert not any(fewer * group_size % processes == 0 for fewer in range(wanted, count))
 
 
 def check(seen: list[dict], lively: int) -> None:
@@ -74,15 +52,16 @@ def test_in_one_process_every_group_gets_spread(tmp_path):
 
 
 def test_the_same_seed_draws_the_same_slates_and_a_later_step_others(tmp_path):
-    trainers = [dull_trainer(tmp_path / name, lively=12, per_device_train_batch_size=8) for name in "ab"]
-    for trainer in trainers:
-        trainer.rows = []
-    first, second = ([row["slate_id"] for row in trainer._fresh_rows()] for trainer in trainers)
-    assert first == second and sorted(first) == [f"s{number:02d}" for number in range(24)]
-    trainers[0].state.global_step = 1
-    assert [row["slate_id"] for row in trainers[0]._fresh_rows()] != first
-    trainers[0].rows = [{"slate_id": "s03"}]
-    assert "s03" not in [row["slate_id"] for row in trainers[0]._fresh_rows()]
+    first, second = (dull_trainer(tmp_path / name, lively=12, per_device_train_batch_size=8) for name in "ab")
+
+    def drawn(trainer) -> list[str]:
+        return [row["slate_id"] for row in trainer.draw_others()]
+
+    assert drawn(first) == drawn(second) and sorted(drawn(first)) == [f"s{number:02d}" for number in range(24)]
+    first.state.global_step = 1
+    assert drawn(first) != drawn(second)
+    first.batch = Batch([{"slate_id": "s03"}])
+    assert "s03" not in drawn(first)
 
 
 @pytest.mark.parametrize(("slates", "retries"), [(24, 2), (6, 1)])  # of six slates, four are in the batch
@@ -126,8 +105,8 @@ def test_a_group_without_spread_is_not_learned_from(tmp_path, scale):
 
 def test_what_rounding_leaves_of_equal_rewards_is_no_advantage(tmp_path):
     """The mean of eight numbers .3 is not .3 in float32, and Adam would make a full step of the difference."""
-    trainer = dull_trainer(tmp_path, lively=0, max_resamples=0, dull=0.3, penalised=False, learning_rate=1e-3,
-                           per_device_train_batch_size=8, num_generations=8)  # fmt: skip
+    options = {"learning_rate": 1e-3, "per_device_train_batch_size": 8, "num_generations": 8}
+    trainer = dull_trainer(tmp_path, lively=0, max_resamples=0, dull=0.3, penalised=False, **options)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     trainer.train()
     assert all(advantage == 0 for batch in trainer.seen for advantage in batch["advantages"])
@@ -136,10 +115,8 @@ def test_what_rounding_leaves_of_equal_rewards_is_no_advantage(tmp_path):
 
 def test_a_training_that_learned_nothing_is_refused_and_so_is_its_resumption(tmp_path):
     """The checkpoints stay, and none of them has a log: 3 steps, logged every 10."""
-    from gr2.rl.dynamic_sampling import refuse_unlearned
-
-    options = {"lively": 0, "max_resamples": 0, "per_device_train_batch_size": 8, "save_strategy": "steps", "save_steps": 2,
-               "logging_steps": 10}  # fmt: skip
+    options = {"lively": 0, "max_resamples": 0, "per_device_train_batch_size": 8}
+    options |= {"save_strategy": "steps", "save_steps": 2, "logging_steps": 10}
     for _ in range(2):
         with pytest.raises(InputError, match="none of 3 steps"):
             train(dull_trainer(tmp_path, **options), refuse_unlearned)
@@ -161,10 +138,10 @@ def test_figures_of_answers_are_of_the_batch_as_first_sampled(tmp_path):
 @pytest.mark.slow
 def test_two_processes_take_the_same_decision(tmp_path):
     """Twelve rows, three groups, the second of which lies on both processes; half of the slates are dull."""
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1",
-                                "PYTHONPATH": str(Path(__file__).parents[2])}  # fmt: skip
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-               dull_slates.__file__, str(tmp_path)]  # fmt: skip
+    root = str(Path(__file__).parents[2])
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
+    launcher = [sys.executable, *["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]]
+    command = [*launcher, dull_slates.__file__, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]
     one, two = (json.loads((tmp_path / f"seen-{rank}.json").read_text()) for rank in (0, 1))
@@ -178,3 +155,31 @@ def test_two_processes_take_the_same_decision(tmp_path):
         together.append({name: first[name] if name == "rewards" else first[name] + second[name] for name in first})
     check(together, lively=12)
     assert all(int(slate[1:]) < 12 for batch in together for slate in batch["slates"])
+
+
+def scores(model, ids: torch.Tensor, masks: torch.Tensor, temperature: float = 1.0, **options) -> tuple:
+    """What a structured trainer says of the last two tokens, of which `masks` were admitted."""
+    policy = SimpleNamespace(accelerator=Accelerator(cpu=True), temperature=temperature, structured=True)
+    policy.batch = Batch([], admitted=masks)
+    return RerankingTrainer._get_per_token_logps_and_entropies(policy, model, ids, ids > 0, 2, **options)
+
+
+def test_log_probabilities_are_among_the_admitted_tokens():
+    model = small_model(train_tokenizer(["a b"], 300), 32, 1, 2, 64, seed=0)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    masks = torch.zeros(1, 2, 10, dtype=torch.int32)
+    masks[0, 0, 0] = 1 << 7  # token 7 is forced
+    masks[0, 1, 0] = 1 << 8 | 1 << 9  # 8 or 9
+    logps, entropies, _ = scores(model, ids, masks, temperature=2.0)
+    pair = (model(ids).logits[0, 2, [8, 9]] / 2).log_softmax(-1)
+    assert torch.allclose(logps, torch.stack([torch.zeros(()), pair[0]])[None], atol=1e-5)
+    assert torch.allclose(entropies, torch.stack([torch.zeros(()), -(pair.exp() * pair).sum()])[None], atol=1e-5)
+
+
+def test_a_mixture_of_experts_has_its_balancing_loss():
+    shape = {"vocab_size": 64, "hidden_size": 16, "moe_intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "num_experts": 4, "num_experts_per_tok": 2}
+    masks = torch.full((1, 2, 2), -1, dtype=torch.int32)
+    model = Qwen3MoeForCausalLM(Qwen3MoeConfig(**shape, **heads))
+    *_, balance = scores(model, torch.tensor([[5, 6, 7, 8]]), masks, compute_aux_loss=True)
+    assert balance > 0
