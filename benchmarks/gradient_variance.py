@@ -21,26 +21,27 @@ import json
 import torch
 
 from gr2.data.catalogue import read_catalogue
+from gr2.files.slates import slates_of
 from gr2.files.tables import read_items, read_slates
-from gr2.rerankers.list_writer import batch as requests
-from gr2.rerankers.list_writer.batch import Requests, canonical
-from gr2.rerankers.list_writer.network import ListWriter, placed
-from gr2.rerankers.list_writer.train import references
+from gr2.rerankers.list_writer.batch import Requests, canonical_order, from_request, read_labels, read_requests
+from gr2.rerankers.list_writer.network import ListWriter
+from gr2.rerankers.list_writer.train import reference_lists
 
 
-def measured(model: ListWriter, asked: Requests, labels: torch.Tensor, orders: int) -> dict[str, float]:
-    """asked, labels: of one slate, sorted by codes."""
-    reference = references(labels, asked.there, model.config.list_size)
+def measure(model: ListWriter, requests: Requests, labels: torch.Tensor, orders: int) -> dict[str, float]:
+    """requests, labels: of one slate, sorted by codes."""
+    reference = reference_lists(labels, requests.mask, model.config.list_size)
     gradients, hidden, right = [], [], []
     for _ in range(orders):
         order = torch.randperm(labels.shape[1])
-        mixed, lists = Requests(asked.history, asked.candidates[:, order]), placed(reference, order[None])
+        mixed = Requests(requests.history, requests.candidates[:, order])
+        lists = from_request(reference, order[None])
         model.zero_grad()
         model(*mixed, lists)["loss"].backward()
         gradients.append(torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]))
         with torch.no_grad():
             encoded = model.encode(mixed)
-            hidden.append(model.states(encoded, placed(lists, encoded["order"]))[0, 0, 0])
+            hidden.append(model.states(encoded, from_request(lists, encoded.order))[0, 0, 0])
         right.append(lists[0, 0])
     gradient, state = torch.stack(gradients), torch.stack(hidden)
     noise = (gradient - gradient.mean(0)).square().sum(1).mean() / gradient.square().sum(1).mean()
@@ -61,18 +62,17 @@ def main() -> None:
     config = parser.parse_args()
     catalogue = read_catalogue(config.items, config.semantic_ids)
     frame = read_slates(config.slates, read_items(config.items)["item_id"])
-    slates = [slate for slate in frame.to_dicts() if slate["split"] == "train" and any(slate["labels"])][
-        : config.requests
-    ]
+    slates = [slate for slate in slates_of(frame) if slate.split == "train" and any(slate.labels)][: config.requests]
     for entry in config.networks:
         name, folder = entry.split("=", 1)
         torch.manual_seed(0)
         model, rows = ListWriter.from_pretrained(folder).eval(), []
         for slate in slates:
-            asked = requests.read([slate], catalogue, model.config.history)
-            order = canonical(asked.candidates)[0]
-            labels = requests.labels([slate], len(order))[:, order]
-            rows.append(measured(model, Requests(asked.history, asked.candidates[:, order]), labels, config.orders))
+            requests = read_requests([slate], catalogue, model.config.history)
+            order = canonical_order(requests.candidates)[0]
+            labels = read_labels([slate], len(order))[:, order]
+            sorted_requests = Requests(requests.history, requests.candidates[:, order])
+            rows.append(measure(model, sorted_requests, labels, config.orders))
         count = labels.shape[1]
         means = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
         print(json.dumps({"network": name, **means, "bound": (1 / count) * (1 - 1 / count)}))

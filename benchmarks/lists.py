@@ -2,9 +2,10 @@
 
     python benchmarks/lists.py --rounds 200
 
-Untrained networks of the recipes' sizes, 50 candidates and 50 items of history, lists of 6, one thread; all take turns, so that
-other programs slow them alike. Prints one JSON line: p50 and p99 milliseconds of a slate at batch 1, milliseconds a slate at batch
-64, and how many times faster than the beam search (8 beams) each is, by the medians at batch 1.
+Untrained networks of the recipes' sizes, 50 candidates and 50 items of history, lists of 6, one thread; all take
+turns, so that other programs slow them alike. Prints one JSON line: p50 and p99 milliseconds of a slate at batch 1,
+milliseconds a slate at batch 64, and how many times faster than the beam search (8 beams) each is, by the medians at
+batch 1.
 """
 
 import argparse
@@ -18,13 +19,13 @@ from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
 from gr2.rerankers.degre.lookahead import Lookahead
 from gr2.rerankers.degre.mining import mine
 from gr2.rerankers.list_writer.batch import Requests
-from gr2.rerankers.list_writer.decode import write
+from gr2.rerankers.list_writer.decode import write_lists
 from gr2.rerankers.list_writer.network import SPACES, ListWriter, ListWriterConfig
 
 CANDIDATES, HISTORY, SIZE, LEVELS, CODES, BEAMS = 50, 50, 6, 2, 256, 8
 
 
-def drawn(n: int, seed: int) -> Requests:
+def draw_requests(n: int, seed: int) -> Requests:
     rng = torch.Generator().manual_seed(seed)
     items = torch.stack([torch.randperm(CODES**LEVELS, generator=rng)[: CANDIDATES + HISTORY] for _ in range(n)])
     codes = torch.stack([items // CODES, items % CODES], -1)
@@ -46,17 +47,18 @@ def main() -> None:
     }
     evaluator = Evaluator(EvaluatorConfig(**sizes)).eval()
     answers = {
-        space: lambda asked, model=model: write(model, model.encode(asked), SIZE) for space, model in writers.items()
+        space: lambda requests, model=model: write_lists(model, model.encode(requests), SIZE)
+        for space, model in writers.items()
     }
-    answers["beam"] = lambda asked: mine(Lookahead(evaluator, asked), asked.there, SIZE, BEAMS).lists[:, 0]
+    answers["beam"] = lambda requests: mine(Lookahead(evaluator, requests), requests.mask, SIZE, BEAMS).lists[:, 0]
     seconds = {(name, batch): [] for name in answers for batch in (1, 64)}
     with torch.inference_mode():
         for number in range(config.rounds):
             for batch in (1, 64) if number % 10 == 0 else (1,):
-                asked = drawn(batch, number)
+                requests = draw_requests(batch, number)
                 for name, answer in answers.items():
                     start = time.perf_counter()
-                    lists = answer(asked)
+                    lists = answer(requests)
                     seconds[name, batch].append((time.perf_counter() - start) / batch)
                     assert all(len(set(row)) == SIZE for row in lists.tolist())
     milliseconds = {key: 1000 * np.array(values[len(values) // 10 :]) for key, values in seconds.items()}

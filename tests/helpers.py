@@ -1,5 +1,6 @@
 """What tests of every kind share: a process, a complaint, a tiny world's raw tables, a training that is killed."""
 
+import importlib
 import shutil
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -66,6 +68,15 @@ def refused(stage: str, *words: str | Path) -> str:
     return str(complaint.value)
 
 
+def fit(kind: str, folder: str | Path, known: dict, **options) -> Any:
+    """Runs `gr2 fit KIND` in this process with what it takes of `known`, and these options; returns its Config."""
+    stage = importlib.import_module(f"gr2.stages.fit.{kind}")
+    inputs = {name: value for name, value in known.items() if name in stage.Config.__dataclass_fields__}
+    config = stage.Config(output_dir=str(folder), **inputs | options)
+    stage.run(config)
+    return config
+
+
 def save_model(model, tokenizer, folder: str | Path) -> None:
     """Writes a checkpoint that loads with AutoModelForCausalLM and in vLLM; nothing is sampled by default."""
     from transformers import GenerationConfig
@@ -99,8 +110,8 @@ def resumed_after_a_kill(
     from gr2.training import last_checkpoint
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    gr2(stage, "--output_dir", whole, *words)
-    process = subprocess.Popen([sys.executable, "-m", "gr2", stage, "--output_dir", str(killed), *map(str, words)],
+    gr2(*stage.split(), "--output_dir", whole, *words)
+    process = subprocess.Popen([sys.executable, "-m", "gr2", *stage.split(), "--output_dir", str(killed), *map(str, words)],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     while process.poll() is None and not Path(last_checkpoint(killed) or "none yet").match(checkpoint):
         time.sleep(0.01)
@@ -112,7 +123,7 @@ def resumed_after_a_kill(
     torn = killed / "checkpoint-99999"  # and a checkpoint that the kill cut short
     shutil.copytree(kept[0].parent, torn)
     (torn / "trainer_state.json").unlink()
-    assert "resuming from" in gr2(stage, "--output_dir", killed, *words).stdout
+    assert "resuming from" in gr2(*stage.split(), "--output_dir", killed, *words).stdout
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert not list(killed.glob("checkpoint-*"))
     return whole, killed

@@ -1,4 +1,4 @@
-"""What a production reranker knows of a candidate beside its text: features of small rerankers, and, in deciles, of prompts."""
+"""Features of a candidate beside its text, as a production reranker knows them; prompts show them in deciles."""
 
 import numpy as np
 import polars as pl
@@ -25,7 +25,7 @@ class Features:
         self.vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def compute(self, slate: Slate) -> np.ndarray:
-        """float64 [K, len(NAMES)] of a slate's candidates; scores are standardised within the slate, 0 where there are none."""
+        """float64 [K, len(NAMES)] of a slate's candidates; scores are standardised within the slate, 0 without any."""
         rows = np.array([self.row[item_id] for item_id in slate.candidates])
         past = np.array([self.row[item_id] for item_id in slate.history])
         similarity = self.vectors[rows] @ self.vectors[past].T

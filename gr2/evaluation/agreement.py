@@ -1,7 +1,7 @@
 """HR@p % (2605.25749): the share of slates whose list is among the evaluator's best p % of all lists.
 
-All lists of a slate are scored where there are at most `ENUMERATED`, else `SAMPLED` random ones, the same for every system.
-It measures agreement with the evaluator, not with users, so the evaluator's own quality stands beside it.
+All lists of a slate are scored where there are at most `ENUMERATED`, else `SAMPLED` random ones, the same for every
+system. It measures agreement with the evaluator, not with users, so the evaluator's own quality stands beside it.
 """
 
 from math import perm
@@ -27,11 +27,11 @@ TIE = 1e-5  # closer scores are equal: of the same list, scored in another batch
 def better_shares(
     slates: list[Slate], orders: list[np.ndarray], folder: str, catalogue: Catalogue, size: int, seed: int
 ) -> tuple[np.ndarray, dict]:
-    """Orders int [n, K] (see `metrics`) -> float [orders, n], the share of all lists of `size` items that the evaluator scores
-    higher than the order's, and a dict describing the measurement: `lists`, `method`, and the evaluator's `auc` and
-    `calibration_error` on lists of these slates drawn as in its training.
+    """Orders int [n, K] (see `metrics`) -> float [orders, n], the share of all lists of `size` items that the
+    evaluator scores higher than the order's, and a dict describing the measurement: `lists`, `method`, and the
+    evaluator's `auc` and `calibration_error` on lists of these slates drawn as in its training.
     """
-    check_kind(folder, ("evaluator",), "evaluator")
+    check_kind(folder, "evaluator", "evaluator")
     check_ids(folder, catalogue)
     evaluator = Evaluator.from_pretrained(folder).eval()
     if size > evaluator.config.list_size:

@@ -30,7 +30,7 @@ class Ranking:
 
 
 def write_rankings(rankings: Sequence[Ranking], path: str | Path) -> None:
-    """Writes rankings.parquet whole: scores, and what belongs to a written answer, only where the reranker gives them."""
+    """Writes rankings.parquet whole; scores and the columns of written answers only where the reranker gives them."""
     first = rankings[0]
     scored = {} if first.scores is None else SCORED
     written = {} if first.completion_tokens is None else WRITTEN

@@ -1,7 +1,7 @@
-"""LambdaMART on the blend's features: boosted trees whose gradients are the NDCG's changes (Burges 2010, MSR-TR-2010-82).
+"""LambdaMART (Burges 2010, MSR-TR-2010-82) on the blend's features: boosted trees by the changes of NDCG.
 
-LightGBM's `lambdarank` with its defaults. Its labels are whole numbers: here the ranks of the distinct labels, from 0, and
-the label itself is what LightGBM gains by a rank. So any labels are fine, and its NDCG is that of gr2/metrics.py.
+LightGBM's `lambdarank` with its defaults. Its labels are whole numbers: here the ranks of the distinct labels, from 0,
+and the label itself is what LightGBM gains by a rank. So any labels are fine, and its NDCG is that of gr2/metrics.py.
 """
 
 from pathlib import Path
@@ -53,8 +53,8 @@ def train_lambdamart(
 ) -> dict[str, float]:
     """Grows trees on `train` and keeps as many as are best on `valid`, by NDCG at `list_size`.
 
-    Every slate has a label above 0 and none below. Writes model.txt; returns each feature's share of what the splits gain.
-    InputError where the slates are too few to split on anything.
+    Every slate has a label above 0 and none below. Writes model.txt; returns each feature's share of what the splits
+    gain. InputError where the slates are too few to split on anything.
     """
     import lightgbm
 

@@ -13,10 +13,11 @@ from gr2.files.partial import Partial
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
 from gr2.prompts.answer import parse
-from gr2.prompts.checks import check_answer
+from gr2.prompts.checks import check_answer, check_room
 from gr2.prompts.history import fit_history
-from gr2.prompts.prompt import answer_schema, load_prompt, prompt_file, render
-from gr2.prompts.room import check_room
+from gr2.prompts.prompt import load_prompt, prompt_file
+from gr2.prompts.render import render
+from gr2.prompts.schema import answer_schema
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.samplers.base import Sampler
 from gr2.samplers.open import open_sampler
@@ -44,11 +45,13 @@ class LanguageModel:
     @cached_property
     def sampler(self) -> Sampler:
         """Loaded with the first batch: what can be known to go wrong is refused before."""
-        how = self.sampling
-        return open_sampler(how.engine, self.folder, base_url=how.base_url, batch_size=how.batch_size, progress=False)
+        names = ("engine", "batch_size", "base_url", "concurrency", "deadline")
+        return open_sampler(
+            model_name_or_path=self.folder, progress=False, **{name: vars(self.sampling)[name] for name in names}
+        )
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
-        """Answers are kept in `sampling.unfinished` after every batch, so an interrupted run goes on where it stopped."""
+        """Keeps answers in `sampling.unfinished` after every batch: an interrupted run goes on from there."""
         how = self.sampling
         check_answer(self.folder, self.tokenizer, self.prompt, slates[0], self.catalogue)
         check_room(slates, self.catalogue, self.prompt, self.tokenizer, how.max_tokens)
@@ -66,9 +69,10 @@ class LanguageModel:
 
     def answer(self, batch: list[Slate]) -> list[Ranking]:
         """latency_ms is the batch's wall-clock time divided by its slates: throughput, not the wait of one request."""
-        how, started = self.sampling, time.monotonic()
+        how, sampler = self.sampling, self.sampler
+        started = time.monotonic()
         schemas = [answer_schema(self.prompt, slate, self.catalogue) for slate in batch] if how.structured else None
-        samples = self.sampler.sample(
+        samples = sampler.sample(
             [self.messages(slate) for slate in batch],
             temperature=how.temperature,
             top_p=1.0,
@@ -99,7 +103,8 @@ class LanguageModel:
     def made_of(self, slates: list[Slate]) -> dict:
         """What the answers depend on: the slates, the sha256 of every input file, and how they are sampled."""
         how = asdict(self.sampling)
-        del how["unfinished"]
+        for name in ("unfinished", "concurrency", "deadline"):
+            del how[name]
         paths = {"reranker": self.folder, "items": self.inputs.items, "semantic_ids": self.inputs.semantic_ids}
         paths["prompt"] = prompt_file(how.pop("prompt"))
         files = {name: {str(file): sha256(file) for file in files_below(path)} for name, path in paths.items()}

@@ -1,7 +1,7 @@
 """The best order that can be known in the synthetic world: by the probability that its source draws from.
 
-See gr2/data/sources/synthetic.py: P(next = i) is proportional to taste[user, genre[i]] * follows[genre[last], genre[i]] *
-share[i]. It is the ceiling of any reranker there; the `oracle` knows what was drawn as well.
+See gr2/data/sources/synthetic.py: P(next = i) is proportional to taste[user, genre[i]] * follows[genre[last],
+genre[i]] * share[i]. It is the ceiling of any reranker there; the `oracle` knows what was drawn as well.
 """
 
 import re

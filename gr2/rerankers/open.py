@@ -3,8 +3,8 @@
     reranker = open_reranker("runs/demo/blend", Inputs(items, interactions, embeddings))
     rankings = reranker.rank(slates)
 
-A new one is a file with a class that has `open` and `rank`, and a line of KINDS. Libraries that take seconds to import are
-imported as a reranker is opened.
+A new one is a file with a class that has `open` and `rank`, and a line of KINDS. Libraries that take seconds to import
+are imported as a reranker is opened.
 """
 
 from pathlib import Path
@@ -35,7 +35,7 @@ KINDS = {
 
 
 def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling | None = None) -> Reranker:
-    """A rule by its name; anything else by the kind that its folder says. InputError where the kind needs other inputs."""
+    """A rule by its name; anything else by the kind that its folder says. InputError for a missing input."""
     kind = name_or_folder
     if kind not in NAMES:
         if not Path(name_or_folder).is_dir():

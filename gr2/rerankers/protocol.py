@@ -1,6 +1,6 @@
 """What a reranker is, what it may read, and how scores become rankings."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -44,7 +44,9 @@ class Sampling:
     prompt: str = "student"  # a name that comes with gr2, or a file
     max_prompt_tokens: int | None = None  # leave out the oldest history items until a prompt has this many or fewer
     engine: Literal["transformers", "vllm", "openai"] = "transformers"
-    base_url: list[str] = field(default_factory=list)
+    base_url: str | None = None  # of engine openai, as the next two
+    concurrency: int = 32
+    deadline: float = 600.0
     batch_size: int = 128
     max_tokens: int = 256
     structured: bool = False

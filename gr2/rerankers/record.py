@@ -58,11 +58,11 @@ def kind_of(folder: str | Path) -> str:
     return "sasrec" if model_type == "sasrec" else "language model"
 
 
-def check_kind(folder: str | Path, kinds: tuple[str, ...], option: str) -> None:
-    """InputError unless the folder that `--option` names is one of these kinds."""
-    kind = kind_of(folder)
-    if kind not in kinds:
-        raise InputError(f"--{option} {folder}: expected a folder of `gr2 fit {' or '.join(kinds)}`, found {kind}")
+def check_kind(folder: str | Path, kind: str, option: str) -> None:
+    """InputError unless the folder that `--option` names is of this kind."""
+    found = kind_of(folder)
+    if found != kind:
+        raise InputError(f"--{option} {folder}: expected a folder of `gr2 fit {kind}`, found {found}")
 
 
 def check_ids(folder: str | Path, catalogue: Catalogue) -> None:

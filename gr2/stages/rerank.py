@@ -20,13 +20,13 @@ from gr2.rerankers.language_model import PARTIAL, LanguageModel
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.rerankers.rules import BY_POPULARITY
-from gr2.stages.shared import Prompted, Slated
+from gr2.stages.shared import Prompted, Served, Slated
 
 WRITES = ("rankings.parquet",)
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Prompted):
+class Config(Slated, Prompted, Served):
     reranker: str = arg(
         help="a model folder, a folder of `gr2 fit` or `gr2 sasrec`, input_order, reversed, random, oracle, popularity "
         "or rarest",
@@ -44,7 +44,6 @@ class Config(Slated, Prompted):
     engine: Literal["transformers", "vllm", "openai"] = arg(
         "transformers", "language model: what samples; openai is a server at --base_url"
     )
-    base_url: list[str] = arg([], "engine openai: the servers, e.g. http://127.0.0.1:8000/v1")
     batch_size: int = arg(128, "language model, list writers: slates a batch", least=1)
     max_tokens: int = arg(256, "language model: longest answer", least=1)
     structured: bool = arg(False, "language model: decode under the answer's grammar, which admits only permutations")
@@ -55,8 +54,9 @@ class Config(Slated, Prompted):
     )
 
     def __post_init__(self) -> None:
-        if bool(self.base_url) != (self.engine == "openai"):
-            raise InputError(f"--engine {self.engine}: expected --base_url with engine openai, and with no other")
+        super().__post_init__()
+        if self.engine == "openai" and not self.base_url:
+            raise InputError("--engine openai: expected --base_url, of the server that serves the model")
         if self.reranker in BY_POPULARITY and not self.interactions:
             raise InputError(f"--reranker {self.reranker}: expected --interactions")
 

@@ -10,9 +10,10 @@ from gr2 import metrics
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.evaluation import agreement
+from gr2.files.slates import Slate
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
-from gr2.rerankers.degre.lookahead import score
-from gr2.rerankers.list_writer import batch as requests
+from gr2.rerankers.degre.lookahead import score_lists
+from gr2.rerankers.list_writer.batch import read_requests
 from gr2.rerankers.record import write_record
 
 IDS = [f"i{number}" for number in range(9)]
@@ -22,9 +23,9 @@ CATALOGUE = Catalogue(
     codes={item_id: (number // 3, number % 3) for number, item_id in enumerate(IDS)},
 )  # fmt: skip
 SLATES = [
-    {"slate_id": "a", "history": ["i8"], "candidates": IDS[:5], "labels": [0.0, 1.0, 0.0, 1.0, 0.0]},
-    {"slate_id": "b", "history": ["i7", "i0"], "candidates": IDS[2:7], "labels": [1.0, 0.0, 0.0, 0.0, 0.0]},
-    {"slate_id": "c", "history": ["i1"], "candidates": IDS[4:7], "labels": [0.0, 0.0, 1.0]},
+    Slate("a", ["i8"], IDS[:5], [0.0, 1.0, 0.0, 1.0, 0.0]),
+    Slate("b", ["i7", "i0"], IDS[2:7], [1.0, 0.0, 0.0, 0.0, 0.0]),
+    Slate("c", ["i1"], IDS[4:7], [0.0, 0.0, 1.0]),
 ]
 
 
@@ -40,15 +41,14 @@ def folder(tmp_path_factory) -> str:
     return str(folder)
 
 
-def all_scores(folder: str, slate: dict) -> dict[tuple[str, ...], float]:
-    model, size = Evaluator.from_pretrained(folder).eval(), min(3, len(slate["candidates"]))
-    asked = requests.read([slate], CATALOGUE, model.config.history)
-    orders = list(permutations(range(len(slate["candidates"])), size))
+def all_scores(folder: str, slate: Slate) -> dict[tuple[str, ...], float]:
+    model, size = Evaluator.from_pretrained(folder).eval(), min(3, len(slate.candidates))
+    requests = read_requests([slate], CATALOGUE, model.config.history)
+    orders = list(permutations(range(len(slate.candidates)), size))
     with torch.no_grad():
-        scores = score(model, asked, torch.zeros(1, asked.there.shape[1]), torch.tensor(orders)[None])[0]
+        scores = score_lists(model, requests, torch.zeros(1, requests.mask.shape[1]), torch.tensor(orders)[None])[0]
     return {
-        tuple(slate["candidates"][at] for at in order): value
-        for order, value in zip(orders, scores.tolist(), strict=True)
+        tuple(slate.candidates[at] for at in order): value for order, value in zip(orders, scores.tolist(), strict=True)
     }
 
 
@@ -56,15 +56,15 @@ def orders(rows: list[list[str]]) -> np.ndarray:
     """Lists of items -> what `better_shares` takes, the items that are not in a list behind it."""
     placed = []
     for slate, row in zip(SLATES, rows, strict=True):
-        rest = [item for item in slate["candidates"] if item not in row]
-        placed.append([slate["candidates"].index(item) for item in [*row, *rest]])
+        rest = [item for item in slate.candidates if item not in row]
+        placed.append([slate.candidates.index(item) for item in [*row, *rest]])
     return metrics.pad(placed, -1)
 
 
 def test_the_share_of_better_lists_is_that_of_all_lists_one_by_one(folder):
     every = [all_scores(folder, slate) for slate in SLATES]
     best, worst = ([list(pick(scores, key=scores.get)) for scores in every] for pick in (max, min))
-    middle = [slate["candidates"][::-1] for slate in SLATES]
+    middle = [slate.candidates[::-1] for slate in SLATES]
     shares, about = agreement.better_shares(
         SLATES, [orders(rows) for rows in (best, worst, middle)], folder, CATALOGUE, 3, 0
     )
@@ -78,7 +78,7 @@ def test_the_share_of_better_lists_is_that_of_all_lists_one_by_one(folder):
 
 
 def test_where_lists_are_too_many_random_ones_give_nearly_the_same(folder, monkeypatch):
-    middle = [orders([slate["candidates"][::-1] for slate in SLATES])]
+    middle = [orders([slate.candidates[::-1] for slate in SLATES])]
     exact, _ = agreement.better_shares(SLATES, middle, folder, CATALOGUE, 3, 0)
     monkeypatch.setattr(agreement, "ENUMERATED", 10)
     drawn, about = agreement.better_shares(SLATES, middle, folder, CATALOGUE, 3, 0)

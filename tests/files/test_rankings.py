@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from gr2.errors import InputError
-from gr2.files.rankings import read_rankings
+from gr2.files.rankings import Ranking, read_rankings, write_rankings
 from tests.files.examples import RANKINGS, SLATES, write_table
 
 
@@ -45,3 +45,25 @@ def test_figures_of_rankings_are_what_they_should_be(tmp_path, changed, complain
 def test_0_and_1_are_false_and_true(tmp_path):
     rankings = read_rankings(write_table(tmp_path, RANKINGS, valid=[1, 0]), pl.DataFrame(SLATES))
     assert rankings["valid"].to_list() == [False, True]
+
+
+def test_rankings_come_back_with_the_columns_that_the_reranker_gives(tmp_path):
+    path = tmp_path / "rankings.parquet"
+    plain = [Ranking("s", ["b", "a"]), Ranking("t", ["c"])]
+    scored = [Ranking("s", ["b", "a"], scores=[2.0, 1.0]), Ranking("t", ["c"], scores=[0.0])]
+    written = [
+        Ranking("s", ["a", "b"], False, reason="truncated", reasoning="", completion_tokens=9, latency_ms=0.5),
+        Ranking("t", ["c"], reasoning="It fits.", completion_tokens=3, latency_ms=0.5),
+    ]
+    for rankings, more in ((plain, []), (scored, ["scores"]),
+                           (written, ["reason", "reasoning", "completion_tokens", "latency_ms"])):  # fmt: skip
+        write_rankings(rankings, path)
+        frame = read_rankings(path, pl.DataFrame({"slate_id": ["s", "t"], "candidates": [["a", "b"], ["c"]]}))
+        assert frame.columns == ["slate_id", "ranking", "valid", *more]
+        assert [Ranking(**row) for row in frame.iter_rows(named=True)] == rankings
+
+
+def test_a_column_of_nothing_has_its_type(tmp_path):
+    write_rankings([Ranking("s", ["a", "b"], completion_tokens=3)], tmp_path / "rankings.parquet")
+    frame = pl.read_parquet(tmp_path / "rankings.parquet")
+    assert frame["reason"].dtype == pl.String and frame["latency_ms"].dtype == pl.Float64

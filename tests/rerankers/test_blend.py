@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from gr2.data.features import NAMES, Features, load_features
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
-from gr2.rerankers import blend
-from gr2.stages import fit, rerank
+from gr2.files.slates import Slate, slates_of
+from gr2.rerankers.blend import Blend, train_blend
+from gr2.stages import rerank
 from gr2.stages import slates as slates_stage
+from tests.helpers import fit
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def every_slate(world, tmp_path_factory):
 
 def fitted(world, slates, folder, **changed):
     options = {"items": world.items, "interactions": world.interactions, "embeddings": world.embeddings}
-    fit.run(fit.Config(slates=slates, output_dir=str(folder), **options | changed))
+    fit("blend", folder, options, slates=slates, **changed)
     return folder
 
 
@@ -73,23 +75,23 @@ def planted(seed, signal):
         history, candidates = rng.choice(30, 3, replace=False), rng.choice(30, 10, replace=False)
         likeness = vectors[candidates] @ vectors[history[-1]] if signal else rng.random(10)
         labels = (likeness == likeness.max()).astype(float).tolist()
-        made.append({"slate_id": str(number), "history": [f"i{at}" for at in history],
-                     "candidates": [f"i{at}" for at in candidates], "labels": labels})  # fmt: skip
+        past, names = [f"i{row}" for row in history], [f"i{row}" for row in candidates]
+        made.append(Slate(str(number), past, names, labels))
     events = pl.DataFrame({"item_id": ["i0"], "timestamp": [1], "split": ["pretrain"]})
     return made, Features(events, pl.Series([f"i{at}" for at in range(30)]), vectors)
 
 
 def first_is_right(made, features, folder):
-    scores = blend.score(made, features, folder)
-    return np.mean([slate["labels"][int(values.argmax())] for slate, values in zip(made, scores, strict=True)])
+    scores = Blend(folder, features).scores(made)
+    return np.mean([slate.labels[int(values.argmax())] for slate, values in zip(made, scores, strict=True)])
 
 
 def test_it_finds_a_planted_signal_and_none_where_there_is_none(tmp_path):
     train, features = planted(1, signal=True)
-    weights = blend.fit(train, features, tmp_path / "signal", seed=0)
+    weights = train_blend(train, features, tmp_path / "signal", seed=0)
     assert max(weights, key=lambda name: abs(weights[name])) == "similarity_last" and weights["similarity_last"] > 0
     assert first_is_right(planted(2, signal=True)[0], features, tmp_path / "signal") > 0.9
-    blend.fit(planted(1, signal=False)[0], features, tmp_path / "noise", seed=0)
+    train_blend(planted(1, signal=False)[0], features, tmp_path / "noise", seed=0)
     assert first_is_right(planted(2, signal=False)[0], features, tmp_path / "noise") < 0.25  # 0.1 by chance
 
 
@@ -101,8 +103,9 @@ def test_the_file_is_all_there_is_and_the_same_every_time(world, every_slate, tm
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "blend.json").write_text(json.dumps(model))
     features = load_features(world.items, world.interactions, world.embeddings)
-    test = pl.read_parquet(every_slate).filter(pl.col("split") == "test").head(5).to_dicts()
-    for one, other in zip(*(blend.score(test, features, folder) for folder in (first, tmp_path / "copy")), strict=True):
+    test = pl.read_parquet(every_slate).filter(pl.col("split") == "test").head(5)
+    scores = [Blend(folder, features).scores(slates_of(test)) for folder in (first, tmp_path / "copy")]
+    for one, other in zip(*scores, strict=True):
         assert (one == other).all()
 
 
@@ -129,7 +132,7 @@ def test_features_by_hand():
         {"item_id": ["a", "a", "b", "c"], "timestamp": [1, 3, 9, 2], "split": ["pretrain"] * 3 + ["test"]}
     )
     features = Features(events, pl.Series(["a", "b", "c"]), np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
-    rows = features.of({"candidates": ["c", "a", "b"], "history": ["b", "a"], "scores": [3.0, 2.0, 1.0]})
+    rows = features.compute(Slate("s", ["b", "a"], ["c", "a", "b"], scores=[3.0, 2.0, 1.0]))
     columns = dict(zip(NAMES, rows.T.tolist(), strict=True))
     half = 0.5**0.5
     assert columns["popularity"] == pytest.approx(np.log([1, 3, 2]).tolist())
@@ -150,16 +153,15 @@ def test_every_list_is_a_permutation(planted_blend, candidates, history):
     """Slates of one item or many, repeated histories, items that were never bought; no scores and no labels."""
     folder, features = planted_blend
     names, past = ([f"i{at}" for at in rows] for rows in (candidates, history))
-    made = [{"slate_id": "s", "candidates": names, "history": past, "labels": [], "scores": []}]
-    (row,) = rerank.by_score(made, blend.score(made, features, folder))
-    assert sorted(row["ranking"]) == sorted(names) and np.isfinite(row["scores"]).all()
+    (ranking,) = Blend(folder, features).rank([Slate("s", past, names)])
+    assert sorted(ranking.ranking) == sorted(names) and np.isfinite(ranking.scores).all()
 
 
 @pytest.fixture(scope="module")
 def planted_blend(tmp_path_factory):
     train, features = planted(1, signal=True)
     folder = tmp_path_factory.mktemp("planted")
-    blend.fit(train, features, folder, seed=0)
+    train_blend(train, features, folder, seed=0)
     return folder, features
 
 

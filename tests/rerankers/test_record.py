@@ -7,8 +7,9 @@ import pytest
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json, write_json
 from gr2.files.semantic_ids import write_ids
-from gr2.rerankers.prm import PRM, PRMConfig
-from gr2.stages import fit, rerank
+from gr2.rerankers.prm.network import PRM, PRMConfig
+from gr2.stages import rerank
+from tests.helpers import fit
 
 RECORD = "reranker.json"
 SMALL = {"list_size": 2, "hidden_size": 8, "epochs": 1}
@@ -20,8 +21,8 @@ def known(world, later) -> dict[str, str]:
             "embeddings": world.embeddings}  # fmt: skip
 
 
-def fitted(folder, known, **options) -> str:
-    fit.run(fit.Config(output_dir=str(folder), **known | options))
+def fitted(folder, known, kind: str, **options) -> str:
+    fit(kind, folder, known, **options)
     return str(folder)
 
 
@@ -30,7 +31,8 @@ def folders(known, tmp_path_factory) -> dict[str, str]:
     """One of every kind that others go on from, and the two that are not networks."""
     root = tmp_path_factory.mktemp("fitted")
     made = {kind: fitted(root / kind, known, kind=kind) for kind in ("blend", "lambdamart")}
-    made |= {kind: fitted(root / kind, known, kind=kind, **SMALL) for kind in ("prm", "glorank", "evaluator")}
+    made["prm"] = fitted(root / "prm", known, kind="prm", hidden_size=8, epochs=1)
+    made |= {kind: fitted(root / kind, known, kind=kind, **SMALL) for kind in ("glorank", "evaluator")}
     made["place"] = fitted(root / "place", known, kind="glorank", space="place", **SMALL)
     return made
 
@@ -106,19 +108,17 @@ def test_reinforcement_refuses_another_shape_than_the_folders(folders, known, tm
 
 
 def test_what_reinforcement_used_is_what_the_config_says(folders, known, tmp_path):
-    config = fit.Config(
-        kind="glorank", model_name_or_path=folders["place"], epochs=1, output_dir=str(tmp_path), **known
-    )
-    fit.run(config)
+    config = fit("glorank", tmp_path, known, model_name_or_path=folders["place"], epochs=1)
     assert (config.space, config.list_size, config.hidden_size, config.layers) == ("place", 2, 8, 1)
     assert (config.history, config.dropout) == (6, 0.2)
     fitted(tmp_path / "again", known, kind="glorank", model_name_or_path=folders["place"], epochs=1, history=50)
 
 
-@pytest.mark.parametrize(("option", "kind", "found"), [("model_name_or_path", "glorank", "evaluator"),
-                                                       ("evaluator", "degre", "glorank")])  # fmt: skip
-def test_a_folder_of_another_kind_is_refused(folders, known, tmp_path, option, kind, found):
-    with pytest.raises(InputError, match=f"--{option} .*: expected a folder of `gr2 fit --kind .*`, found {found}"):
+@pytest.mark.parametrize(("kind", "option", "expected", "found"), [
+    ("glorank", "model_name_or_path", "glorank", "evaluator"), ("degre", "evaluator", "evaluator", "glorank"),
+])  # fmt: skip
+def test_a_folder_of_another_kind_is_refused(folders, known, tmp_path, kind, option, expected, found):
+    with pytest.raises(InputError, match=f"--{option} .*: expected a folder of `gr2 fit {expected}`, found {found}"):
         fitted(tmp_path / "out", known, kind=kind, list_size=2, **{option: folders[found]})
 
 

@@ -3,13 +3,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.errors import InputError
-from gr2.rerankers.rules import NAMES, rank
+from gr2.files.slates import Slate
+from gr2.rerankers.rules import NAMES, Rule
 
 SLATES = [
-    {"slate_id": "s0", "candidates": ["a", "b", "c", "d"], "labels": [0.0, 1.0, 0.0, 2.0]},
-    {"slate_id": "s1", "candidates": ["d", "c", "b"], "labels": [0.0, 0.0, 1.0]},
+    Slate("s0", [], ["a", "b", "c", "d"], [0.0, 1.0, 0.0, 2.0]),
+    Slate("s1", [], ["d", "c", "b"], [0.0, 0.0, 1.0]),
 ]
 COUNTS = {"a": 1, "b": 3, "c": 3}
+
+
+def rank(name, slates, popularity, seed):
+    return [ranking.ranking for ranking in Rule(name, popularity, seed).rank(slates)]
 
 
 def test_rules_by_hand():
@@ -22,11 +27,7 @@ def test_rules_by_hand():
 
 slates = st.lists(st.integers(1, 8), min_size=1, max_size=5).map(
     lambda sizes: [
-        {
-            "slate_id": f"s{at}",
-            "candidates": [f"i{number}" for number in range(size)],
-            "labels": [1.0] + [0.0] * (size - 1),
-        }
+        Slate(f"s{at}", [], [f"i{number}" for number in range(size)], [1.0] + [0.0] * (size - 1))
         for at, size in enumerate(sizes)
     ]
 )
@@ -34,14 +35,14 @@ slates = st.lists(st.integers(1, 8), min_size=1, max_size=5).map(
 
 @given(slates, st.sampled_from(NAMES), st.integers(0, 5))
 def test_every_rule_gives_permutations_and_leaves_slates_alone(made, name, seed):
-    before = [list(slate["candidates"]) for slate in made]
+    before = [list(slate.candidates) for slate in made]
     rankings = rank(name, made, {"i1": 2}, seed)
     assert [sorted(ranking) for ranking in rankings] == [sorted(candidates) for candidates in before]
-    assert [slate["candidates"] for slate in made] == before
+    assert [slate.candidates for slate in made] == before
 
 
 def test_random_depends_on_the_seed_and_the_slate_alone():
-    many = [{"slate_id": f"s{at}", "candidates": list("abcdef"), "labels": []} for at in range(600)]
+    many = [Slate(f"s{at}", [], list("abcdef")) for at in range(600)]
     rankings = rank("random", many, {}, 0)
     assert rankings == rank("random", many, {}, 0)
     assert rankings != rank("random", many, {}, 1)
@@ -51,5 +52,5 @@ def test_random_depends_on_the_seed_and_the_slate_alone():
 
 
 def test_the_oracle_needs_labels():
-    with pytest.raises(InputError, match="slate 's9' has no labels"):
-        rank("oracle", [{"slate_id": "s9", "candidates": ["a"], "labels": []}], {}, 0)
+    with pytest.raises(InputError, match="--reranker oracle: expected labels, slate_id 's9' has none"):
+        rank("oracle", [Slate("s9", [], ["a"])], {}, 0)

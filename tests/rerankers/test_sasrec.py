@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from gr2.data.catalogue import order_digest
 from gr2.errors import InputError
-from gr2.rerankers import sasrec
+from gr2.files.slates import Slate
+from gr2.rerankers.sasrec import SASRecReranker
 from gr2.retrieval.sasrec import SASRec, SASRecConfig
 from gr2.stages import rerank
 
@@ -31,35 +32,34 @@ def folder(tmp_path_factory):
 
 
 items = st.integers(0, 11).map("i{}".format)
-slates = st.lists(
-    st.fixed_dictionaries({
-        "slate_id": st.just("s"),
-        "candidates": st.lists(items, min_size=1, max_size=9, unique=True),
-        "history": st.lists(items, min_size=1, max_size=7),
-        "labels": st.just([]),
-    }),
+some_slates = st.lists(
+    st.builds(
+        Slate,
+        slate_id=st.just("s"),
+        history=st.lists(items, min_size=1, max_size=7),
+        candidates=st.lists(items, min_size=1, max_size=9, unique=True),
+    ),
     min_size=1,
     max_size=4,
-)  # fmt: skip
+)
 
 
-@given(slates)
+@given(some_slates)
 @settings(max_examples=20)
 def test_candidates_stand_in_the_order_of_the_models_scores(folder, made):
-    model = SASRec.from_pretrained(folder).eval()
-    scores = sasrec.score(made, ITEM_IDS, folder)
-    for slate, row, values in zip(made, rerank.by_score(made, scores), scores, strict=True):
-        assert sorted(row["ranking"]) == sorted(slate["candidates"])
-        past = torch.tensor([[int(name[1:]) for name in slate["history"][-4:]]])
+    model, reranker = SASRec.from_pretrained(folder).eval(), SASRecReranker(folder, ITEM_IDS)
+    for slate, ranking, values in zip(made, reranker.rank(made), reranker.scores(made), strict=True):
+        assert sorted(ranking.ranking) == sorted(slate.candidates)
+        past = torch.tensor([[int(name[1:]) for name in slate.history[-4:]]])
         with torch.inference_mode():
             expected = model.scores(model.encode(past, torch.arange(past.shape[1])[None])[:, -1])[0].numpy()
-        assert values == pytest.approx(expected[[int(name[1:]) for name in slate["candidates"]]], rel=1e-3, abs=1e-4)
-        assert row["scores"] == sorted(row["scores"], reverse=True)
+        assert values == pytest.approx(expected[[int(name[1:]) for name in slate.candidates]], rel=1e-3, abs=1e-4)
+        assert ranking.scores == sorted(ranking.scores, reverse=True)
 
 
 def test_a_model_of_other_items_is_refused(folder):
     with pytest.raises(InputError, match="trained on other items, or another order, than the items file"):
-        sasrec.score([{"candidates": ["i0"], "history": ["i1"]}], ITEM_IDS.reverse(), folder)
+        SASRecReranker(folder, ITEM_IDS.reverse())
 
 
 def test_the_stage_takes_its_folder(world, tmp_path):

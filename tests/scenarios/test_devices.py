@@ -1,8 +1,11 @@
 """Small rerankers run where the Trainer moves them.
 
-With torch's `meta` device as the default, a tensor that is made without `device=` lands on meta and meets the inputs' device,
-the CPU, which raises as CPU and CUDA would.
+With torch's `meta` device as the default, a tensor that is made without `device=` lands on meta and meets the inputs'
+device, the CPU, which raises as CPU and CUDA would.
 """
+
+from dataclasses import replace
+from functools import partial
 
 import polars as pl
 import pytest
@@ -11,28 +14,47 @@ from torch.testing import assert_close
 
 from gr2.data.catalogue import read_catalogue
 from gr2.data.features import load_features
-from gr2.rerankers import prm_train
-from gr2.rerankers.degre import fit_evaluator, fit_generator
+from gr2.files.slates import slates_of
+from gr2.files.tables import read_slates
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
-from gr2.rerankers.degre.fit_generator import Dense, Goal, dense, group
-from gr2.rerankers.degre.lookahead import Labels, Lookahead, score
+from gr2.rerankers.degre.lookahead import Labels, Lookahead, score_lists
 from gr2.rerankers.degre.mining import mine
-from gr2.rerankers.glorank import Cloned, Reinforced, group_advantages
-from gr2.rerankers.list_writer import train as fitting
-from gr2.rerankers.list_writer.batch import NONE, Requests, canonical
-from gr2.rerankers.list_writer.decode import in_request_order, repeated, write
+from gr2.rerankers.degre.train_evaluator import collate as collate_shown
+from gr2.rerankers.degre.train_evaluator import draw_lists
+from gr2.rerankers.degre.train_generator import (
+    DeGReTrainer,
+    GoalRankTrainer,
+    add_lists,
+    dense_loss,
+    draw_group,
+    mine_lists,
+)
+from gr2.rerankers.degre.train_generator import collate as collate_examples
+from gr2.rerankers.list_writer.batch import canonical_order, to_request
+from gr2.rerankers.list_writer.decode import write_lists
 from gr2.rerankers.list_writer.network import SPACES
-from gr2.rerankers.prm import PRM, PRMConfig
-from gr2.rerankers.training import Slates, arguments
-from gr2.stages import fit, rerank
+from gr2.rerankers.list_writer.train import collate, new_network, reference_lists, requests_of, shape_of, utility
+from gr2.rerankers.list_writer.train_glorank import CloningTrainer, ReinforcementTrainer, group_advantages
+from gr2.rerankers.prm.network import PRM, PRMConfig, encode
+from gr2.rerankers.prm.train import collate as collate_prm
+from gr2.rerankers.settings import Lists, Training
+from gr2.rerankers.train import Examples, make_arguments
+from gr2.stages import rerank
+from tests.helpers import fit
 
-KINDS = ("blend", "lambdamart", "prm", "glorank", "evaluator", "degre", "goalrank")
+WEIGHTS = {"alpha": 1.0, "tau_w": 0.1, "tau_q": 0.1}
 
 
 @pytest.fixture
-def config(world, later, tmp_path):
-    return fit.Config(items=world.items, semantic_ids=world.semantic_ids, slates=later, output_dir=str(tmp_path / "out"),
-                      kind="degre", list_size=2, history=4, hidden_size=8, layers=1, dropout=0.2, beams=3, group=3)  # fmt: skip
+def training(tmp_path):
+    return Training(str(tmp_path / "out"), seed=0, hidden_size=8, layers=1, dropout=0.2, learning_rate=1e-3,
+    batch_size=32,
+                    epochs=60, patience=8)  # fmt: skip
+
+
+@pytest.fixture
+def lists(slates, catalogue):
+    return Lists(slates, slates, catalogue, list_size=2, history=4)
 
 
 @pytest.fixture
@@ -43,35 +65,34 @@ def catalogue(world):
 @pytest.fixture
 def slates(later):
     """Six of them, of twelve, eleven, ... candidates."""
-    made = pl.read_parquet(later).filter(pl.col("split") == "test").head(6).to_dicts()
-    lengths = range(12, 6, -1)
-    return [slate | {name: slate[name][:length] for name in ("candidates", "labels", "scores")}
-            | {"labels": [1.0, *slate["labels"][1:length]]} for slate, length in zip(made, lengths, strict=True)]  # fmt: skip
+    made = [slate for slate in slates_of(read_slates(later)) if slate.split == "test"][:6]
+    shorter = [slate.reordered(range(length)) for slate, length in zip(made, range(12, 6, -1), strict=True)]
+    return [replace(slate, labels=[1.0, *slate.labels[1:]]) for slate in shorter]
 
 
 @pytest.fixture
 def inputs(slates, catalogue):
-    return fitting.collate(slates, catalogue, 4)
+    return collate(slates, catalogue, 4)
 
 
 @pytest.fixture
-def evaluator(slates, catalogue, config):
+def evaluator(lists, training):
     torch.manual_seed(0)
-    return Evaluator(EvaluatorConfig(**fitting.shape(slates, catalogue, config))).eval()
+    return Evaluator(EvaluatorConfig(**shape_of(lists, training))).eval()
 
 
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("sampled", [False, True])
-def test_lists_are_written_and_scored_there(space, sampled, slates, catalogue, config, inputs):
+def test_lists_are_written_and_scored_there(space, sampled, lists, training, inputs):
     torch.manual_seed(0)
-    model = fitting.new_network(space, slates, catalogue, config).eval()
-    asked = Requests(inputs["history"], inputs["candidates"])
+    model = new_network(space, lists, training).eval()
+    requests = requests_of(inputs)
 
     def written():
         with torch.no_grad():
-            encoded = repeated(model.encode(asked), 2)
-            lists = write(model, encoded, 2, torch.Generator("cpu").manual_seed(0) if sampled else None)
-            return lists, in_request_order(lists, encoded), model.log_probs(encoded, lists)
+            encoded = model.encode(requests).repeat(2)
+            chosen = write_lists(model, encoded, 2, torch.Generator("cpu").manual_seed(0) if sampled else None)
+            return chosen, to_request(chosen, encoded.order), model.log_probs(encoded, chosen)
 
     here = written()
     with torch.device("meta"):
@@ -81,12 +102,12 @@ def test_lists_are_written_and_scored_there(space, sampled, slates, catalogue, c
 
 
 def test_rewards_and_references_are_counted_there(inputs):
-    labels, present = inputs["labels"], inputs["candidates"][..., 0] != NONE
+    labels, requests = inputs["labels"], requests_of(inputs)
 
     def found():
-        lists = fitting.references(labels, present, 3)
-        worth = fitting.utility(labels, lists)
-        return canonical(inputs["candidates"]), lists, worth, group_advantages(worth, 2)
+        references = reference_lists(labels, requests.mask, 3)
+        ndcg = utility(labels, references)
+        return canonical_order(requests.candidates), references, ndcg, group_advantages(ndcg, 2)
 
     here = found()
     with torch.device("meta"):
@@ -95,21 +116,21 @@ def test_rewards_and_references_are_counted_there(inputs):
 
 
 @pytest.mark.parametrize("by", ["evaluator", "labels"])
-def test_lists_are_mined_and_drawn_there(by, inputs, config, evaluator):
-    asked, labels = Requests(inputs["history"], inputs["candidates"]), inputs["labels"]
+def test_lists_are_mined_and_drawn_there(by, inputs, evaluator):
+    requests, labels = requests_of(inputs), inputs["labels"]
     judge = evaluator if by == "evaluator" else None
 
     def found():
         torch.manual_seed(0)
         with torch.no_grad():
-            ahead = Lookahead(judge, asked) if judge else Labels(labels)
-            mined = mine(ahead, asked.there, 2, 3)
-            drawn = group(judge, asked, labels, config)
+            lookahead = Lookahead(judge, requests) if judge else Labels(labels)
+            mined = mine(lookahead, requests.mask, 2, 3)
+            drawn = draw_group(requests, labels, judge, 2, 3)
             values = mined.values.flatten(0, 1)
-            left = asked.there.repeat_interleave(3, 0)[:, None].expand_as(values)
+            left = requests.mask.repeat_interleave(3, 0)[:, None].expand_as(values)
             logp = torch.zeros_like(values).log_softmax(2)
-            lost = dense(logp, mined.lists.flatten(0, 1), values, left, 1.0, 0.1)
-            return *mined, *drawn, score(judge, asked, labels, mined.lists), lost
+            loss = dense_loss(logp, mined.lists.flatten(0, 1), values, left, 1.0, 0.1)
+            return *mined, *drawn, score_lists(judge, requests, labels, mined.lists), loss
 
     here = found()
     with torch.device("meta"):
@@ -137,27 +158,31 @@ def step_of(trainer, inputs) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("stage", [Cloned, Reinforced])
-def test_a_step_of_glorank_runs_there(stage, space, slates, catalogue, config, inputs):
-    model = fitting.new_network(space, slates, catalogue, config)
-    options = arguments(config, "ndcg", ["labels"])
-    others = {"group": 3} if stage is Reinforced else {}
-    step_of(stage(model, options, train_dataset=Slates(slates), eval_dataset=Slates(slates), **others), inputs)
+@pytest.mark.parametrize("trainer", [CloningTrainer, ReinforcementTrainer])
+def test_a_step_of_glorank_runs_there(trainer, space, slates, lists, training, inputs):
+    model = new_network(space, lists, training)
+    arguments = make_arguments(training, "ndcg", ["labels"])
+    others = {"group": 3} if trainer is ReinforcementTrainer else {}
+    data = {"train_dataset": Examples(slates), "eval_dataset": Examples(slates)}
+    step_of(trainer(model, arguments, **data, **others), inputs)
 
 
-@pytest.mark.parametrize("stage", [Dense, Goal])
-def test_a_step_of_degre_and_goalrank_runs_there(stage, slates, catalogue, config, evaluator):
-    find = group if stage is Goal else fit_generator.mined
-    taught = fit_generator.with_lists(slates, find, evaluator, catalogue, config)
-    inputs = fit_generator.collate(taught, catalogue, 4)
-    model, options = fitting.new_network("pointer", slates, catalogue, config), arguments(config, "score", ["labels"])
-    data = {"train_dataset": Slates(taught), "eval_dataset": Slates(slates)}
-    step_of(stage(model, options, **data, evaluator=evaluator, options=config), inputs)
+@pytest.mark.parametrize("trainer", [DeGReTrainer, GoalRankTrainer])
+def test_a_step_of_degre_and_goalrank_runs_there(trainer, slates, catalogue, lists, training, evaluator):
+    if trainer is DeGReTrainer:
+        find, weights = partial(mine_lists, evaluator=evaluator, size=2, beams=3), WEIGHTS
+    else:
+        find, weights = partial(draw_group, evaluator=evaluator, size=2, group=3), {}
+    examples = add_lists(slates, find, catalogue, 4)
+    inputs = collate_examples(examples, catalogue, 4)
+    model, arguments = new_network("pointer", lists, training), make_arguments(training, "score", ["labels"])
+    data = {"train_dataset": Examples(examples), "eval_dataset": Examples(slates)}
+    step_of(trainer(model, arguments, **data, evaluator=evaluator, **weights), inputs)
 
 
-def test_a_step_of_the_evaluator_runs_there(slates, catalogue, config, evaluator):
-    shown = [fit_evaluator.listed(slate, 2, 3, number) for number, slate in enumerate(slates)]
-    inputs = fit_evaluator.collate(shown, catalogue, 4, 2)
+def test_a_step_of_the_evaluator_runs_there(slates, catalogue, evaluator):
+    shown = [draw_lists(slate, 2, 3, seed) for seed, slate in enumerate(slates)]
+    inputs = collate_shown(shown, catalogue, 4, 2)
     with torch.device("meta"):
         there = evaluator(**inputs)
     assert_close(there, evaluator(**inputs))
@@ -167,25 +192,19 @@ def test_a_step_of_the_evaluator_runs_there(slates, catalogue, config, evaluator
 def test_a_step_of_prm_runs_there(world, slates, features):
     known = load_features(world.items, world.interactions, world.embeddings)
     model = PRM(PRMConfig(vector_size=16, features=features, hidden_size=8)).eval()
-    inputs = prm_train.collate([prm_train.labelled(slate, known, model.config) for slate in slates], known.vectors)
+    inputs = collate_prm([encode(slate, known, model.config) for slate in slates], known.vectors)
     with torch.device("meta"):
         there = model(**inputs)
     assert_close(there, model(**inputs))
 
 
-def test_the_evaluator_goes_where_the_writer_trains(slates, catalogue, config, evaluator):
+def test_the_evaluator_goes_where_the_writer_trains(slates, lists, training, evaluator):
     """The Trainer moves the network; the evaluator that judges its lists must follow."""
-    model, options = fitting.new_network("pointer", slates, catalogue, config), arguments(config, "score", ["labels"])
+    model, arguments = new_network("pointer", lists, training), make_arguments(training, "score", ["labels"])
+    data = {"train_dataset": Examples(slates), "eval_dataset": Examples(slates)}
     evaluator.to("meta")
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):  # it is moved to the CPU, here
-        Dense(
-            model,
-            options,
-            train_dataset=Slates(slates),
-            eval_dataset=Slates(slates),
-            evaluator=evaluator,
-            options=config,
-        )
+        DeGReTrainer(model, arguments, **data, evaluator=evaluator, **WEIGHTS)
 
 
 @pytest.mark.gpu
@@ -193,16 +212,16 @@ def test_the_evaluator_goes_where_the_writer_trains(slates, catalogue, config, e
 def test_every_kind_is_fitted_on_a_gpu_and_ranks(world, later, tmp_path):
     known = {"items": world.items, "semantic_ids": world.semantic_ids, "slates": later,
              "interactions": world.interactions, "embeddings": world.embeddings}  # fmt: skip
-    small = {"list_size": 2, "hidden_size": 16, "epochs": 2, "batch_size": 16}
-    runs = {kind: small | {"kind": kind} for kind in KINDS}
-    runs |= {space: runs["glorank"] | {"space": space} for space in ("place", "pointer")}
-    runs |= {
-        f"{kind} judged": runs[kind] | {"evaluator": str(tmp_path / "evaluator")} for kind in ("degre", "goalrank")
-    }
-    runs["prm with features"] = runs["prm"] | {"features": True}
-    runs["reinforced"] = {"kind": "glorank", "epochs": 2, "model_name_or_path": str(tmp_path / "glorank")}
-    for name, options in runs.items():
-        fit.run(fit.Config(output_dir=str(tmp_path / name), **known, **options))
+    small = {"hidden_size": 16, "epochs": 2, "batch_size": 16}
+    lists, evaluator = small | {"list_size": 2}, {"evaluator": str(tmp_path / "evaluator")}
+    runs = {"blend": ("blend", {}), "lambdamart": ("lambdamart", {}), "prm": ("prm", small)}
+    runs["prm with features"] = ("prm", small | {"features": True})
+    runs |= {kind: (kind, lists) for kind in ("glorank", "evaluator", "degre", "goalrank")}
+    runs |= {space: ("glorank", lists | {"space": space}) for space in ("place", "pointer")}
+    runs |= {f"{kind} judged": (kind, lists | evaluator) for kind in ("degre", "goalrank")}
+    runs["reinforced"] = ("glorank", {"epochs": 2, "model_name_or_path": str(tmp_path / "glorank")})
+    for name, (kind, options) in runs.items():
+        fit(kind, tmp_path / name, known, **options)
         if name != "evaluator":
             rerank.run(rerank.Config(reranker=str(tmp_path / name), output_dir=str(tmp_path / "ranks"), **known))
             assert pl.read_parquet(tmp_path / "ranks/rankings.parquet")["valid"].all()

@@ -3,7 +3,7 @@ import pytest
 
 from gr2.cli import main
 from gr2.files.artifacts import read_json, write_json
-from gr2.rerankers.prm import PRM, PRMConfig
+from gr2.rerankers.prm.network import PRM, PRMConfig
 from gr2.rerankers.rules import NAMES
 
 
@@ -51,7 +51,7 @@ def test_the_seed_and_the_number_of_slates_are_obeyed(world, tmp_path):
 @pytest.mark.parametrize(("changed", "complaint"), [
     ({"reranker": "inputorder"}, "--reranker inputorder: expected input_order, reversed, random, oracle, popularity, rarest, or a"),
     ({"reranker": "random", "split": "pretrain"}, "--split pretrain: expected one of"),
-    ({"reranker": "popularity"}, "reranker popularity: expected --interactions"),
+    ({"reranker": "popularity"}, "--reranker popularity: expected --interactions"),
     ({"reranker": "random", "slates": "absent.parquet"}, "absent.parquet: no such file"),
 ])  # fmt: skip
 def test_what_cannot_be_answered_is_refused(world, tmp_path, capsys, changed, complaint):
@@ -70,14 +70,14 @@ def test_a_folder_that_is_no_reranker_is_refused(world, tmp_path, capsys):
 
 
 def test_blend_and_prm_need_what_features_are_made_of(world, tmp_path, capsys):
-    main(["fit", "--items", world.items, "--interactions", world.interactions, "--embeddings", world.embeddings,
+    main(["fit", "blend", "--items", world.items, "--interactions", world.interactions, "--embeddings", world.embeddings,
           "--slates", world.slates, "--output_dir", str(tmp_path / "blend")])  # fmt: skip
     error = refused(world, tmp_path / "out", capsys, reranker=tmp_path / "blend", interactions=world.interactions)
-    assert "reranker blend: expected --interactions and --embeddings" in error
+    assert "blend: expected --embeddings" in error
     PRM(PRMConfig()).save_pretrained(tmp_path / "prm")
     write_json(tmp_path / "prm" / "reranker.json", {"kind": "prm"})
     error = refused(world, tmp_path / "out", capsys, reranker=tmp_path / "prm", embeddings=world.embeddings)
-    assert "reranker prm: expected --interactions and --embeddings" in error
+    assert "prm: expected --interactions" in error
     rerank(
         world,
         tmp_path / "out",
@@ -95,4 +95,4 @@ def test_slates_without_labels_can_be_answered_but_not_by_the_oracle(world, tmp_
                    interactions=world.interactions)  # fmt: skip
     assert len(frame) == 31
     error = refused(world, tmp_path / "out", capsys, reranker="oracle", slates=tmp_path / "serving.parquet")
-    assert "reranker oracle: slate 'user" in error and "has no labels" in error
+    assert "--reranker oracle: expected labels, slate_id 'user" in error

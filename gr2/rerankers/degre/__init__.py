@@ -1,1 +1,1 @@
-"""DeGRe (2605.25749): an evaluator of lists looks ahead while training, a greedy generator answers; and GoalRank's way of it."""
+"""DeGRe (2605.25749): an evaluator looks ahead in training, a greedy generator answers. GoalRank's way beside it."""

@@ -1,9 +1,9 @@
 """The Lookahead Evaluator of DeGRe (2605.25749): how many items of a list, read from its start, will be relevant.
 
-Attention among an item's fields, here the codes of its semantic ID, then a causal Transformer over the list that attends
-to the user's history, then a head with P(V >= k) for k = 1 .. list_size, V = relevant items so far. The value of a prefix
-is its expected V, sum_k P(V >= k). The loss is binary cross-entropy on 1[V >= k] at every prefix; its form is not
-published: ours, as are the sizes and that k <= length is given, not learned.
+Attention among an item's fields, here the codes of its semantic ID, then a causal Transformer over the list that
+attends to the user's history, then a head with P(V >= k) for k = 1 .. list_size, V = relevant items so far. The value
+of a prefix is its expected V, sum_k P(V >= k). The loss is binary cross-entropy on 1[V >= k] at every prefix; its form
+is not published: ours, as are the sizes and that k <= length is given, not learned.
 """
 
 import torch
@@ -61,7 +61,7 @@ class Evaluator(PreTrainedModel):
             nn.init.normal_(module.weight, std=0.02)
 
     def items(self, codes: torch.Tensor) -> torch.Tensor:
-        """Codes int64 [n, items, levels] -> float [n, items, size]; padding (code NONE) returns arbitrary values: mask them."""
+        """Codes int64 [n, items, levels] -> float [n, items, size]; arbitrary for padding (code NONE)."""
         offset = torch.arange(self.config.levels, device=codes.device) * self.config.codes
         fields = self.code(codes.clamp(min=0) + offset).flatten(0, 1)
         return (fields + self.fields(fields, *self.fields.keys(fields))).sum(1).unflatten(0, codes.shape[:2])

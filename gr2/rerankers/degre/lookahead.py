@@ -11,7 +11,7 @@ from gr2.rerankers.list_writer.batch import NONE, Requests
 
 
 class Lookahead:
-    """Prefixes of equal length, the same number for every request and a request's adjacent; at first one empty one each."""
+    """Prefixes of equal length, equally many for every request and adjacent; at first one empty one each."""
 
     def __init__(self, evaluator: Evaluator, requests: Requests):
         self.evaluator = evaluator
@@ -20,7 +20,7 @@ class Lookahead:
         self.past, self.alternatives, self.length = None, None, 0
 
     def values(self, rows: int) -> torch.Tensor:
-        """V of every prefix with each of its request's candidates appended, float [rows, K]; also where one is taken."""
+        """V of every prefix with each of its request's candidates appended, float [rows, K]; taken ones too."""
         step = self.evaluator.step.weight[self.length]
         states = (self.items + step).repeat_interleave(rows // len(self.items), 0)
         states, self.alternatives = self.evaluator.decoder(states, self.memory, self.memory_mask, self.past, apart=True)

@@ -1,7 +1,7 @@
 """Trains the Lookahead Evaluator on lists as an exploring system would have shown them.
 
-Public data holds no lists that were shown. Ours: random lists of a slate's candidates. Labels play no part in drawing them,
-so P(V >= k) is not biased towards good lists.
+Public data holds no lists that were shown. Ours: random lists of a slate's candidates. Labels play no part in drawing
+them, so P(V >= k) is not biased towards good lists.
 """
 
 import random
@@ -68,7 +68,7 @@ def train_evaluator(lists: Lists, training: Training, group: int) -> None:
 
 
 def collate(examples: list[Shown], catalogue: Catalogue, history: int, size: int) -> dict[str, torch.Tensor]:
-    """What `Evaluator.forward` takes: a request's two tensors, lists int64 [n, lists, size], and the prefixes' outcomes."""
+    """What `Evaluator.forward` takes."""
     slates = [example.slate for example in examples]
     requests = read_requests(slates, catalogue, history)
     lists = torch.full((len(slates), len(examples[0].lists), size), NONE)
@@ -85,8 +85,9 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def measure_quality(probabilities: np.ndarray, outcomes: np.ndarray) -> dict[str, float]:
-    """P(V >= k) float [lists, Kmax] against V int [lists]: `likelihood`, mean log P of the outcomes; `auc`, the mean over those
-    k that some lists reach and others do not; `calibration_error`, in ten bins of equal width, weighted by size (ECE).
+    """P(V >= k) float [lists, Kmax] against V int [lists]: `likelihood`, mean log P of the outcomes; `auc`, the mean
+    over those k that some lists reach and others do not; `calibration_error`, in ten bins of equal width, weighted by
+    size (ECE).
     """
     from sklearn.metrics import roc_auc_score
 

@@ -1,10 +1,10 @@
 """Trains a pointer network to write, greedily, lists that the evaluator values.
 
-DeGRe (2605.25749): lists are mined by beam search, w_l = softmax(score / tau_w) over a request's lists, q_t = softmax(V /
-tau_q) over its remaining candidates, L = sum_l w_l sum_t [CE(y_t, p_t) + alpha KL(q_t || p_t)]. alpha 0 leaves CE only,
-tau_w inf weighs all lists alike, and without an evaluator the labels are one that is always right. tau_q is ours (the
-paper: 1). GoalRank's way (2509.22046): a group of random lists, a reference policy that is the softmax of their
-standardised scores, and cross-entropy against it.
+DeGRe (2605.25749): lists are mined by beam search, w_l = softmax(score / tau_w) over a request's lists, q_t =
+softmax(V / tau_q) over its remaining candidates, L = sum_l w_l sum_t [CE(y_t, p_t) + alpha KL(q_t || p_t)]. alpha 0
+leaves CE only, tau_w inf weighs all lists alike, and without an evaluator the labels are one that is always right.
+tau_q is ours (the paper: 1). GoalRank (2509.22046): a group of random lists, a reference policy that is the softmax of
+their standardised scores, and cross-entropy against it.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def open_evaluator(folder: str | None, catalogue: Catalogue) -> Evaluator | None
     """None where there is no folder. InputError where it holds no evaluator, or one of other items or semantic IDs."""
     if not folder:
         return None
-    check_kind(folder, ("evaluator",), "evaluator")
+    check_kind(folder, "evaluator", "evaluator")
     check_ids(folder, catalogue)
     return Evaluator.from_pretrained(folder).eval()
 
@@ -78,8 +78,9 @@ def check_shape(evaluator: Evaluator, model: ListWriter) -> None:
     for name in ("levels", "codes", "list_size", "history"):
         found, expected = vars(evaluator.config)[name], vars(model.config)[name]
         if found != expected:
-            raise InputError(f"{evaluator.name_or_path}: its {name} is {found}; expected {expected}, as these slates and "
-                             "options have it")  # fmt: skip
+            raise InputError(
+                f"{evaluator.name_or_path}: its {name} is {found}; expected {expected}, by these slates and options"
+            )
 
 
 def add_lists(slates: list[Slate], find: Find, catalogue: Catalogue, history: int) -> list[Example]:
@@ -162,7 +163,7 @@ def dense_loss(
 ) -> torch.Tensor:
     """sum_t [CE(y_t, p_t) + alpha KL(q_t || p_t)] of each list, float [n].
 
-    logp, values: float [n, m, K], log P and V of the candidates; lists: int64 [n, m]; left: bool [n, m, K], not yet taken.
+    logp, values: float [n, m, K], log P and V of the candidates; lists: int64 [n, m]; left: bool [n, m, K].
     """
     loss = -logp.gather(2, lists.clamp(min=0)[..., None]).squeeze(2)
     if alpha > 0:

@@ -1,4 +1,4 @@
-"""Lists from the network: action by action along the trie of the request's remaining candidates, all requests at once."""
+"""Lists from the network: action by action along the trie of a request's remaining candidates, in batches."""
 
 from pathlib import Path
 

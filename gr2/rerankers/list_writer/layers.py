@@ -1,8 +1,8 @@
 """An encoder of requests, and a decoder with a cache that writes a list over an encoded request.
 
 Pre-norm Transformer blocks (Xiong et al. 2020) on torch's own attention, with dropout on a block's output only: inside
-attention and the wide layer it costs a third of a step on a CPU. Training runs whole lists at once; writing a list feeds
-one position at a time and gives the same states, which tests check.
+attention and the wide layer it costs a third of a step on a CPU. Training runs whole lists at once; writing a list
+feeds one position at a time and gives the same states, which tests check.
 """
 
 import torch
@@ -33,7 +33,7 @@ class Attention(nn.Module):
     def forward(
         self, states: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """states: [n, t, size]; mask: bool, broadcast to [n, heads, t, positions], true where a position is attended to."""
+        """states: [n, t, size]; mask: bool, broadcast to [n, heads, t, positions], true: attended to."""
         attended = scaled_dot_product_attention(self.split(self.query(states)), key, value, mask)
         return self.output(attended.transpose(1, 2).flatten(2))
 
@@ -86,8 +86,9 @@ class Decoder(nn.Module):
         past: Cache | None = None,
         apart: bool = False,
     ) -> tuple[torch.Tensor, Cache]:
-        """states: [n * lists, t, size], whole lists, or with `past` the one next position (t = 1), or `apart`, t alternatives
-        for it that do not see each other; memory_mask: bool [n, positions] of the requests. A request's lists are adjacent.
+        """states: [n * lists, t, size], whole lists, or with `past` the one next position (t = 1), or `apart`, t
+        alternatives for it that do not see each other; memory_mask: bool [n, positions] of the requests. A request's
+        lists are adjacent.
 
         Returns states [n * lists, t, size] and the cache with these positions appended.
         """

@@ -1,11 +1,12 @@
 """The network that writes lists, with the action space of GloRank (2604.25291) or the local ones it is compared with.
 
 A bidirectional encoder reads history and candidates as sums of their codes' vectors; a causal decoder, started from a
-projection of the history, writes the list. In the `global` space an action is a code, an item takes one action per level,
-and an output neuron means the same code in every request. In a local space an action is one of the request's candidates:
-by `place`, output neuron j stands for the request's j-th candidate, the setting that GloRank's paper argues against; by
-`pointer`, an action's logit is a product with the candidate's own state, as in Seq2Slate (1810.02019, whose network is an
-LSTM) and in DeGRe's Online Generator (2605.25749). All else is shared. Sizes are not published: ours.
+projection of the history, writes the list. In the `global` space an action is a code, an item takes one action per
+level, and an output neuron means the same code in every request. In a local space an action is one of the request's
+candidates: by `place`, output neuron j stands for the request's j-th candidate, the setting that GloRank's paper
+argues against; by `pointer`, an action's logit is a product with the candidate's own state, as in Seq2Slate
+(1810.02019, whose network is an LSTM) and in DeGRe's Online Generator (2605.25749). All else is shared. Sizes are not
+published: ours.
 """
 
 from typing import Literal, get_args
@@ -22,7 +23,7 @@ SPACES = get_args(Space)
 
 
 class ListWriterConfig(PretrainedConfig):
-    """levels, codes: of the semantic IDs; candidates, list_size, history: the largest numbers that a request may have."""
+    """levels, codes: of the semantic IDs; candidates, list_size, history: the most of each in a request."""
 
     model_type = "list_writer"
 
@@ -85,7 +86,7 @@ class ListWriter(PreTrainedModel):
         return self.code(codes.clamp(min=0) + offset).sum(-2)
 
     def encode(self, requests: Requests) -> Encoded:
-        """Reads candidates sorted by their codes, so that their order in the request changes nothing; by `place` in that order."""
+        """Reads candidates sorted by codes, so their order in the request changes nothing; by `place` in that order."""
         n, count = requests.mask.shape
         by_place = self.config.space == "place"
         given = torch.arange(count, device=requests.candidates.device).expand(n, -1)
@@ -129,8 +130,8 @@ class ListWriter(PreTrainedModel):
         return states.unflatten(1, (lists.shape[1], self.config.actions))
 
     def log_probs(self, encoded: Encoded, lists: torch.Tensor) -> torch.Tensor:
-        """Lists int64 [n, m] of indices in the order read, NONE past a list's end -> log P of each item among the candidates
-        that remain, float [n, m], 0 past the end.
+        """Lists int64 [n, m] of indices in the order read, NONE past a list's end -> log P of each item among the
+        candidates that remain, float [n, m], 0 past the end.
         """
         if self.config.space == "global":
             return self.log_probs_of_codes(encoded, lists).masked_fill(lists == NONE, 0.0)
@@ -138,7 +139,7 @@ class ListWriter(PreTrainedModel):
         return logps.masked_fill(lists == NONE, 0.0)
 
     def distributions(self, encoded: Encoded, lists: torch.Tensor) -> torch.Tensor:
-        """Local spaces: log P of every candidate at each position of lists [n, m], float [n, m, K], lowest where taken."""
+        """Local spaces: log P of every candidate at each position of lists [n, m], float [n, m, K], lowest if taken."""
         logits = self.logits(self.states(encoded, lists)[:, :, 0], encoded, 0)
         return logits.masked_fill(~remaining(encoded.mask, lists), torch.finfo(logits.dtype).min).log_softmax(-1)
 
@@ -155,7 +156,7 @@ class ListWriter(PreTrainedModel):
         return total
 
     def forward(self, history: torch.Tensor, candidates: torch.Tensor, lists: torch.Tensor) -> dict[str, torch.Tensor]:
-        """lists: int64 [n, m], indices in the request's order, NONE past an end. The loss is the mean -log P of an item."""
+        """lists: int64 [n, m], indices in the request's order, NONE past an end. The loss: mean -log P."""
         encoded = self.encode(Requests(history, candidates))
         logps = self.log_probs(encoded, from_request(lists, encoded.order))
         return {"loss": -logps.sum() / (lists != NONE).sum()}
@@ -170,8 +171,8 @@ def remaining(mask: torch.Tensor, lists: torch.Tensor) -> torch.Tensor:
 
 
 def admitted(codes: torch.Tensor, left: torch.Tensor, width: int) -> torch.Tensor:
-    """A level's codes of the candidates [n, K], and which are left at each position [n, m, K] -> bool [n, m, width]: the codes
-    that continue a path of the request's trie.
+    """A level's codes of the candidates [n, K], and which are left at each position [n, m, K] -> bool [n, m, width]:
+    the codes that continue a path of the request's trie.
     """
     table = torch.zeros(*left.shape[:2], width, device=left.device)
     index = codes.clamp(min=0)[:, None].expand_as(left)

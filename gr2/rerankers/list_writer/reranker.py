@@ -1,4 +1,4 @@
-"""GloRank, DeGRe and GoalRank as rerankers: for each slate the list that the network writes, then the other candidates."""
+"""GloRank, DeGRe and GoalRank as rerankers: the list that the network writes, then the other candidates."""
 
 from pathlib import Path
 from typing import Self

@@ -48,7 +48,7 @@ def train_writer(
     metric: str = METRIC,
     **others: Any,
 ) -> None:
-    """Keeps the epoch that is best by the metric on valid slates; collator: `collate`, or one that adds to its batch."""
+    """Keeps the epoch that is best by the metric on valid slates; collator: `collate`, or one that adds to it."""
     metrics = partial(compute_mean, metric)
     collator = partial(collator or collate, catalogue=lists.catalogue, history=model.config.history)
     train_best(
@@ -99,7 +99,8 @@ def requests_of(inputs: dict[str, torch.Tensor]) -> Requests:
 
 
 def reference_lists(labels: torch.Tensor, mask: torch.Tensor, size: int) -> torch.Tensor:
-    """Labels [n, K], bool [n, K] -> lists int64 [n, size]: the most relevant candidates, equal ones in the slate's order.
+    """Labels [n, K], bool [n, K] -> lists int64 [n, size]: the most relevant candidates, equal ones in the slate's
+    order.
 
     Ours: how GloRank's reference lists are made is not published.
     """

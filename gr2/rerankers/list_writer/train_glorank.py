@@ -1,7 +1,7 @@
 """Trains GloRank (2604.25291): behaviour cloning of reference lists, then reinforcement learning.
 
-The second stage is GRPO's advantage on list-wise utility: several lists are drawn for each request, a list's advantage is
-its NDCG against its group's mean in units of the group's standard deviation, and the gradient is that of the lists'
+The second stage is GRPO's advantage on list-wise utility: several lists are drawn for each request, a list's advantage
+is its NDCG against its group's mean in units of the group's standard deviation, and the gradient is that of the lists'
 log-probabilities. Every list is used once, where it was drawn, so nothing needs clipping. With the space `pointer` the
 first stage is a supervised Seq2Slate (1810.02019).
 """
@@ -37,7 +37,7 @@ def clone(lists: Lists, training: Training, space: Space, shuffle: bool) -> None
 
 def open_cloned(folder: str, lists: Lists) -> ListWriter:
     """The network to go on from; InputError where it cannot rank the slates."""
-    check_kind(folder, ("glorank",), "model_name_or_path")
+    check_kind(folder, "glorank", "model_name_or_path")
     check_ids(folder, lists.catalogue)
     model = ListWriter.from_pretrained(folder)
     check_outputs(model, lists.slates, folder)

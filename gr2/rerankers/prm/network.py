@@ -1,10 +1,10 @@
-"""PRM (Pei et al. 2019, Personalized Re-ranking for Recommendation, 1904.06813): a Transformer over a slate's candidates
-scores each in the light of the others.
+"""PRM (Pei et al. 2019, Personalized Re-ranking for Recommendation, 1904.06813): a Transformer over a slate's
+candidates scores each in the light of the others.
 
-Where it differs from the paper: an item is its text vector, so that new items need no training; the personalised vector PV
-is learned with the rest, as attention of a candidate over the user's history, while the paper takes it from a click model
-trained before; PV is added, not concatenated; the pre-ranker's score is an input beside the rank. With `features` the inputs
-are those of the logistic blend, and the pre-ranker's score is added to the model's own.
+Where it differs from the paper: an item is its text vector, so that new items need no training; the personalised
+vector PV is learned with the rest, as attention of a candidate over the user's history, while the paper takes it from
+a click model trained before; PV is added, not concatenated; the pre-ranker's score is an input beside the rank. With
+`features` the inputs are those of the logistic blend, and the pre-ranker's score is added to the model's own.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,17 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from gr2.arrays import pad
 from gr2.data.features import NAMES, Features
 from gr2.files.slates import Slate
-from gr2.metrics import ndcg, pad
+from gr2.metrics import ndcg
 
 SCORE = ("score",)  # the only input without `features`
 
 
 class PRMConfig(PretrainedConfig):
-    """`vector_size`: of the item vectors; `ranks`, `history`: positions with an embedding of their own. Higher ranks share the
-    last one; older items of a history are not read."""
+    """`vector_size`: of the item vectors; `ranks`, `history`: positions with an embedding of their own. Higher ranks
+    share the last one; older items of a history are not read."""
 
     model_type = "prm"
 
@@ -113,7 +114,8 @@ class PRM(PreTrainedModel):
     ) -> dict[str, torch.Tensor]:
         """labels: float [n, K], 0 or more, some above 0 in each row; the others are a `Batch`.
 
-        Returns the listwise softmax cross-entropy (labels as shares of their sum); when evaluating also NDCG@5, float [n].
+        Returns the listwise softmax cross-entropy (labels as shares of their sum); when evaluating also NDCG@5, float
+        [n].
         """
         scores = self.scores(Batch(candidates, inputs, mask, history, history_mask))
         shares = labels / labels.sum(1, keepdim=True)

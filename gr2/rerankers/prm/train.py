@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from transformers import EvalPrediction, set_seed
 
+from gr2.arrays import pad
 from gr2.data.features import Features
 from gr2.files.slates import Slate
-from gr2.metrics import pad
 from gr2.rerankers.prm.network import PRM, Encoded, PRMConfig, encode, make_batch
 from gr2.rerankers.settings import Training
 from gr2.rerankers.train import Examples, train_best

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
-from gr2.rerankers.degre.lookahead import Labels, Lookahead, score
+from gr2.rerankers.degre.lookahead import Labels, Lookahead, score_lists
 from gr2.rerankers.degre.mining import mine
 from gr2.rerankers.list_writer.batch import NONE, Requests
 
@@ -33,12 +33,12 @@ def made(sizes: list[int], seed: int = 0) -> Requests:
     return Requests(history, candidates)
 
 
-def whole(model: Evaluator, asked: Requests, row: int, places: list[int]) -> list[float]:
+def whole(model: Evaluator, requests: Requests, row: int, places: list[int]) -> list[float]:
     """V of every prefix of a list, each read as a whole list by the network that is trained."""
     values = []
     for length in range(1, len(places) + 1):
         lists = torch.tensor([[places[:length]]])
-        alone = Requests(asked.history[row : row + 1], asked.candidates[row : row + 1])
+        alone = Requests(requests.history[row : row + 1], requests.candidates[row : row + 1])
         values.append(model(*alone, lists, torch.zeros_like(lists))["probabilities"].sum().item())
     return values
 
@@ -49,44 +49,45 @@ def discounted(values: list[float]) -> float:
 
 
 def test_probabilities_fall_in_k_and_no_prefix_has_more_relevant_items_than_items():
-    model, asked = evaluator(), made([5, 5, 5])
+    model, requests = evaluator(), made([5, 5, 5])
     with torch.no_grad():
         for length in (1, 2, 3):
             lists = torch.arange(length).expand(3, 2, -1)
-            found = model(*asked, lists, torch.zeros_like(lists))["probabilities"]
+            found = model(*requests, lists, torch.zeros_like(lists))["probabilities"]
             assert found.shape == (3, 2, SIZE) and (found[..., length:] == 0).all() and (found[..., :length] > 0).all()
             assert (found[..., :length].diff(dim=-1) < 0).all()
 
 
 def test_the_loss_by_hand_and_it_reaches_every_parameter():
-    model, asked = evaluator().train(), made([4, 3, 4])
+    model, requests = evaluator().train(), made([4, 3, 4])
     lists = torch.tensor([[[0, 1, 2]], [[2, 0, NONE]], [[3, 1, 0]]])
     outcomes = torch.tensor([[[0, 1, 1]], [[1, 1, 1]], [[0, 0, 0]]])
     model.eval()
-    found = model(*asked, lists, outcomes)["loss"].item()
+    found = model(*requests, lists, outcomes)["loss"].item()
     terms = []
     for row, length in enumerate((3, 2, 3)):
         for prefix in range(1, length + 1):
             part = lists[row : row + 1, :, :prefix]
-            alone = Requests(asked.history[row : row + 1], asked.candidates[row : row + 1])
+            alone = Requests(requests.history[row : row + 1], requests.candidates[row : row + 1])
             says = model(*alone, part, torch.zeros_like(part))["probabilities"][0, 0]
             reached = outcomes[row, 0, prefix - 1].item()
             terms += [-(says[k] if reached > k else 1 - says[k]).log().item() for k in range(prefix)]
     assert found == pytest.approx(sum(terms) / len(terms), rel=1e-4)
-    model.train()(*asked, lists, outcomes)["loss"].backward()
+    model.train()(*requests, lists, outcomes)["loss"].backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
 @pytest.mark.parametrize("sizes", [[4, 4], [5, 3, 2, 1]])
 def test_with_room_for_all_the_search_enumerates_and_scores_as_whole_lists_do(sizes):
-    model, asked = evaluator(), made(sizes)
+    model, requests = evaluator(), made(sizes)
     with torch.no_grad():
-        found = mine(Lookahead(model, asked), asked.there, SIZE, beams=200)
+        found = mine(Lookahead(model, requests), requests.mask, SIZE, beams=200)
         for row, size in enumerate(sizes):
             length = min(size, SIZE)
             expected = {
-                order: discounted(whole(model, asked, row, list(order))) for order in permutations(range(size), length)
+                order: discounted(whole(model, requests, row, list(order)))
+                for order in permutations(range(size), length)
             }
             seen = {tuple(place for place in places if place != NONE): value
                     for places, value in zip(found.lists[row].tolist(), found.scores[row].tolist(), strict=True)
@@ -97,31 +98,31 @@ def test_with_room_for_all_the_search_enumerates_and_scores_as_whole_lists_do(si
 
 
 def test_values_are_those_of_every_candidate_after_each_prefix():
-    model, asked = evaluator(), made([5, 5])
+    model, requests = evaluator(), made([5, 5])
     with torch.no_grad():
-        found = mine(Lookahead(model, asked), asked.there, SIZE, beams=4)
+        found = mine(Lookahead(model, requests), requests.mask, SIZE, beams=4)
         for row in range(2):
             for beam in range(4):
                 places = found.lists[row, beam].tolist()
                 for length in range(SIZE):
                     for candidate in set(range(5)) - set(places[:length]):
-                        expected = whole(model, asked, row, [*places[:length], candidate])[-1]
+                        expected = whole(model, requests, row, [*places[:length], candidate])[-1]
                         assert found.values[row, beam, length, candidate].item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_list_alone_is_scored_as_in_the_search():
-    model, asked = evaluator(), made([5, 2])
+    model, requests = evaluator(), made([5, 2])
     with torch.no_grad():
-        found = mine(Lookahead(model, asked), asked.there, SIZE, beams=2)
-        torch.testing.assert_close(score(model, asked, torch.zeros(2, 5), found.lists), found.scores)
+        found = mine(Lookahead(model, requests), requests.mask, SIZE, beams=2)
+        torch.testing.assert_close(score_lists(model, requests, torch.zeros(2, 5), found.lists), found.scores)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=7), st.integers(1, 4), st.integers(1, 9))
 @settings(max_examples=60)
 def test_by_the_labels_the_best_list_has_the_relevant_first(relevant, size, beams):
     labels = torch.tensor([relevant]).float()
-    there = torch.ones_like(labels, dtype=torch.bool)
-    found = mine(Labels(labels), there, size, beams)
+    mask = torch.ones_like(labels, dtype=torch.bool)
+    found = mine(Labels(labels), mask, size, beams)
     assert found.lists.shape == (1, beams, size)
     best = [relevant[place] for place in found.lists[0, 0].tolist() if place != NONE]
     assert best == sorted(best, reverse=True) and sum(best) == min(sum(relevant), size)
@@ -132,5 +133,5 @@ def test_by_the_labels_the_best_list_has_the_relevant_first(relevant, size, beam
     for row in alive:
         places = [place for place in row if place != NONE]
         assert len(places) == len(set(places)) == min(size, len(relevant))
-    again = score(None, made([1]), labels, found.lists[:, :1]).item()
+    again = score_lists(None, made([1]), labels, found.lists[:, :1]).item()
     assert again == pytest.approx(found.scores[0, 0].item(), abs=1e-5)

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from gr2 import metrics
 from gr2.data.catalogue import Catalogue
-from gr2.rerankers.list_writer import batch as requests
-from gr2.rerankers.list_writer.batch import NONE
+from gr2.files.slates import Slate
+from gr2.rerankers.list_writer.batch import NONE, read_requests
 from gr2.rerankers.list_writer.layers import Decoder
-from gr2.rerankers.list_writer.train import Shuffled, collate, references, utility
+from gr2.rerankers.list_writer.train import Shuffled, collate, reference_lists, utility
 
 IDS = [f"i{number}" for number in range(9)]
 CATALOGUE = Catalogue(
@@ -18,32 +18,30 @@ CATALOGUE = Catalogue(
     description=dict.fromkeys(IDS, ""), sid=dict.fromkeys(IDS, ""), codes={name: (at // 3, at % 3) for at, name in enumerate(IDS)},
 )  # fmt: skip
 SLATES = [
-    {"history": ["i0", "i1", "i2"], "candidates": ["i3", "i4", "i5"], "labels": [0.0, 1.0, 2.0]},
-    {"history": [], "candidates": ["i8"], "labels": [1.0]},
+    Slate("a", ["i0", "i1", "i2"], ["i3", "i4", "i5"], [0.0, 1.0, 2.0]),
+    Slate("b", [], ["i8"], [1.0]),
 ]
 
 
 def test_slates_as_tensors_by_hand():
-    asked = requests.read(SLATES, CATALOGUE, history=2)
-    assert asked.history.tolist() == [[[0, 2], [0, 1]], [[NONE, NONE]] * 2], "newest first"
-    assert asked.candidates.tolist() == [[[1, 0], [1, 1], [1, 2]], [[2, 2], [NONE, NONE], [NONE, NONE]]]
-    assert asked.there.tolist() == [[True] * 3, [True, False, False]] and asked.past.tolist() == [
-        [True] * 2,
-        [False] * 2,
-    ]
-    assert requests.read(SLATES[1:], CATALOGUE, history=2).history.shape == (1, 0, 2)
+    requests = read_requests(SLATES, CATALOGUE, history=2)
+    assert requests.history.tolist() == [[[0, 2], [0, 1]], [[NONE, NONE]] * 2], "newest first"
+    assert requests.candidates.tolist() == [[[1, 0], [1, 1], [1, 2]], [[2, 2], [NONE, NONE], [NONE, NONE]]]
+    assert requests.mask.tolist() == [[True] * 3, [True, False, False]]
+    assert requests.history_mask.tolist() == [[True] * 2, [False] * 2]
+    assert read_requests(SLATES[1:], CATALOGUE, history=2).history.shape == (1, 0, 2)
 
 
 def test_references_by_hand():
     labels = torch.tensor([[0.0, 1.0, 2.0, 1.0], [1.0, 0.0, 0.0, 0.0]])
     there = torch.tensor([[True] * 4, [True, True, False, False]])
-    assert references(labels, there, 3).tolist() == [[2, 1, 3], [0, 1, NONE]]
+    assert reference_lists(labels, there, 3).tolist() == [[2, 1, 3], [0, 1, NONE]]
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=1, max_size=8).filter(any), st.integers(1, 8), st.data())
 def test_the_utility_is_ndcg_and_the_reference_has_the_most(labels, size, data):
     own = torch.tensor([labels])
-    best = references(own, torch.ones_like(own, dtype=torch.bool), size)
+    best = reference_lists(own, torch.ones_like(own, dtype=torch.bool), size)
     assert utility(own, best).item() == pytest.approx(1.0)
     order = data.draw(st.permutations(range(len(labels))))
     ranked = np.array([[labels[at] for at in order]])
@@ -52,14 +50,14 @@ def test_the_utility_is_ndcg_and_the_reference_has_the_most(labels, size, data):
 
 def test_a_shuffled_slate_keeps_its_labels():
     torch.manual_seed(0)
-    data, seen = Shuffled([SLATES[0] | {"slate_id": "s"}]), set()
+    data, seen = Shuffled([SLATES[0]]), set()
     for _ in range(50):
         drawn = data[0]
-        seen.add(tuple(drawn["candidates"]))
+        seen.add(tuple(drawn.candidates))
         made = collate([drawn, SLATES[1]], CATALOGUE, history=5)
-        assert dict(zip(drawn["candidates"], drawn["labels"], strict=True)) == {"i3": 0.0, "i4": 1.0, "i5": 2.0}
-        assert made["labels"][0].tolist() == drawn["labels"] and made["labels"][1].tolist() == [1.0, 0.0, 0.0]
-        assert made["candidates"][0].tolist() == [list(CATALOGUE.codes[item]) for item in drawn["candidates"]]
+        assert dict(zip(drawn.candidates, drawn.labels, strict=True)) == {"i3": 0.0, "i4": 1.0, "i5": 2.0}
+        assert made["labels"][0].tolist() == drawn.labels and made["labels"][1].tolist() == [1.0, 0.0, 0.0]
+        assert made["candidates"][0].tolist() == [list(CATALOGUE.codes[item]) for item in drawn.candidates]
     assert len(seen) == 6
 
 

@@ -3,9 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gr2.rerankers.list_writer.batch import NONE, Requests, canonical
-from gr2.rerankers.list_writer.decode import in_request_order, repeated, write
-from gr2.rerankers.list_writer.network import SPACES, ListWriter, ListWriterConfig, admitted, placed, remaining
+from gr2.rerankers.list_writer.batch import NONE, Requests, canonical_order, from_request, to_request
+from gr2.rerankers.list_writer.decode import write_lists
+from gr2.rerankers.list_writer.network import SPACES, ListWriter, ListWriterConfig, admitted, remaining
 
 LEVELS, CODES = 2, 5
 ALL = torch.cartesian_prod(torch.arange(CODES), torch.arange(CODES))  # 25 items
@@ -38,7 +38,7 @@ def test_every_list_is_valid_and_as_long_as_it_can_be(space, sizes, length, samp
     model, asked = network(space), made(sizes)
     with torch.no_grad():
         encoded = model.encode(asked)
-        chosen = in_request_order(write(model, encoded, length, torch.Generator() if sampled else None), encoded)
+        chosen = to_request(write_lists(model, encoded, length, torch.Generator() if sampled else None), encoded.order)
     for row, size in zip(chosen.tolist(), sizes, strict=True):
         listed = [place for place in row if place != NONE]
         assert len(listed) == len(set(listed)) == min(size, length) and all(0 <= place < size for place in listed)
@@ -47,19 +47,21 @@ def test_every_list_is_valid_and_as_long_as_it_can_be(space, sizes, length, samp
 
 @pytest.mark.parametrize("space", SPACES)
 def test_what_is_written_step_by_step_is_what_whole_lists_are_scored_as(space):
-    """Greedy lists have, item by item, the highest log-probability; sampled ones come as often as their probability says."""
+    """Greedy lists have, item by item, the highest log-probability; sampled ones come as often as their probability
+    says.
+    """
     model, asked = network(space), made([4, 4, 4])
     with torch.no_grad():
         encoded = model.encode(asked)
         lists = torch.tensor([[a, b] for a in range(4) for b in range(4) if a != b])
-        every = repeated(encoded, len(lists))
+        every = encoded.repeat(len(lists))
         probability = model.log_probs(every, lists.repeat(3, 1)).sum(1).exp().view(3, -1)
         torch.testing.assert_close(probability.sum(1), torch.ones(3))
-        drawn = write(model, repeated(encoded, 4000), 2, torch.Generator().manual_seed(0)).view(3, 4000, 2)
+        drawn = write_lists(model, encoded.repeat(4000), 2, torch.Generator().manual_seed(0)).view(3, 4000, 2)
         for row in range(3):
             seen = (drawn[row][:, None] == lists).all(2).float().mean(0)
             torch.testing.assert_close(seen, probability[row], atol=0.03, rtol=0)
-        greedy = write(model, encoded, 2)
+        greedy = write_lists(model, encoded, 2)
         single = torch.stack([model.log_probs(encoded, torch.full((3, 1), place))[:, 0] for place in range(4)], 1)
         if space != "global":  # there the best first code may belong to several items that share its probability
             assert greedy[:, 0].tolist() == single.argmax(1).tolist()
@@ -75,7 +77,7 @@ def test_the_order_of_the_candidates_changes_nothing(rng, space):
         lists = []
         for requests in (asked, mixed):
             encoded = model.encode(requests)
-            chosen = in_request_order(write(model, encoded, 6), encoded)
+            chosen = to_request(write_lists(model, encoded, 6), encoded.order)
             lists.append(requests.candidates.gather(1, chosen[..., None].expand(-1, -1, LEVELS)))
     assert lists[0].equal(lists[1])
 
@@ -86,7 +88,7 @@ def test_output_neurons_that_stand_for_places_do_depend_on_the_order():
     with torch.no_grad():
         lists = []
         for requests in (asked, mixed):
-            chosen = write(model, model.encode(requests), 6)
+            chosen = write_lists(model, model.encode(requests), 6)
             lists.append(requests.candidates.gather(1, chosen[..., None].expand(-1, -1, LEVELS)))
     assert not lists[0].equal(lists[1])
 
@@ -95,10 +97,10 @@ def test_output_neurons_that_stand_for_places_do_depend_on_the_order():
 def test_other_requests_of_a_batch_and_padding_change_nothing(space):
     model, asked = network(space), made([9, 3, 6])
     with torch.no_grad():
-        together = write(model, model.encode(asked), 6)
+        together = write_lists(model, model.encode(asked), 6)
         for row, size in enumerate((9, 3, 6)):
             alone = Requests(asked.history[row : row + 1, : 1 + row], asked.candidates[row : row + 1, :size])
-            assert write(model, model.encode(alone), 6)[0].tolist() == together[row].tolist()
+            assert write_lists(model, model.encode(alone), 6)[0].tolist() == together[row].tolist()
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -131,13 +133,13 @@ def test_what_is_left_and_admitted_by_hand():
 def test_places_go_back_and_forth(size, rng):
     order = torch.tensor([rng.sample(range(size), size)])
     lists = torch.tensor([[*rng.sample(range(size), size), NONE]])
-    read = placed(lists, order)
-    assert order.gather(1, read.clamp(min=0)).masked_fill(read == NONE, NONE).equal(lists)
+    read = from_request(lists, order)
+    assert to_request(read, order).equal(lists)
 
 
 def test_candidates_are_sorted_by_their_codes_with_padding_last():
     candidates = torch.tensor([[[2, 0], [0, 4], [0, 1], [NONE, NONE]]])
-    assert canonical(candidates)[0].tolist() == [2, 1, 0, 3]
+    assert canonical_order(candidates)[0].tolist() == [2, 1, 0, 3]
 
 
 def test_saved_and_read_again_it_writes_the_same(tmp_path):
@@ -145,5 +147,5 @@ def test_saved_and_read_again_it_writes_the_same(tmp_path):
     model.save_pretrained(tmp_path)
     again = ListWriter.from_pretrained(tmp_path).eval()
     with torch.no_grad():
-        assert write(model, model.encode(asked), 6).equal(write(again, again.encode(asked), 6))
+        assert write_lists(model, model.encode(asked), 6).equal(write_lists(again, again.encode(asked), 6))
     assert (tmp_path / "model.safetensors").exists()

@@ -7,15 +7,15 @@ import torch
 
 from gr2 import metrics
 from gr2.errors import InputError
-from gr2.rerankers.glorank import group_advantages
+from gr2.rerankers.list_writer.train_glorank import group_advantages
 from gr2.rerankers.record import RECORD
-from gr2.stages import fit, rerank
+from gr2.stages import rerank
 from gr2.training import LOG
-from tests.helpers import gr2, resumed_after_a_kill
+from tests.helpers import fit, gr2, resumed_after_a_kill
 
 
 def words(world, slates: str, **changed) -> list[str]:
-    options = {"kind": "glorank", "items": world.items, "semantic_ids": world.semantic_ids, "slates": slates, "list_size": 2,
+    options = {"items": world.items, "semantic_ids": world.semantic_ids, "slates": slates, "list_size": 2,
                "hidden_size": 32, "epochs": 30, "patience": 30, "learning_rate": 3e-3, "batch_size": 16} | changed  # fmt: skip
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
@@ -23,7 +23,7 @@ def words(world, slates: str, **changed) -> list[str]:
 @pytest.fixture(scope="module")
 def cloned(world, later, tmp_path_factory):
     folder = tmp_path_factory.mktemp("glorank") / "cloned"
-    gr2("fit", "--output_dir", folder, *words(world, later))
+    gr2("fit", "glorank", "--output_dir", folder, *words(world, later))
     return folder
 
 
@@ -46,6 +46,7 @@ def test_cloning_beats_the_input_order_and_reinforcement_does_not_lose_it(world,
     assert first > given_order + 0.2
     gr2(
         "fit",
+        "glorank",
         "--output_dir",
         tmp_path / "reinforced",
         *words(world, later, model_name_or_path=cloned, epochs=3, learning_rate=1e-4),
@@ -64,7 +65,7 @@ def test_cloning_beats_the_input_order_and_reinforcement_does_not_lose_it(world,
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_bytes(world, later, tmp_path):
-    resumed_after_a_kill("fit", tmp_path, words(world, later, hidden_size=8, epochs=5))
+    resumed_after_a_kill("fit glorank", tmp_path, words(world, later, hidden_size=8, epochs=5))
 
 
 def test_advantages_are_relative_to_the_group_and_nothing_where_all_are_the_same():
@@ -72,13 +73,9 @@ def test_advantages_are_relative_to_the_group_and_nothing_where_all_are_the_same
     assert found[:2].tolist() == pytest.approx([0.7071, -0.7071], abs=1e-3) and found[2:].tolist() == [0, 0, 0, 0]
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"semantic_ids": None}, "--kind glorank: expected --semantic_ids"),
-    ({"list_size": 13}, "--list_size 13: expected at most 12, the candidates of the longest train slate"),
-    ({"kind": "prm"}, "--kind prm: expected --interactions and --embeddings"),
-])  # fmt: skip
-def test_wrong_options_are_refused(world, later, tmp_path, changes, message):
-    options = {"items": world.items, "slates": later, "output_dir": str(tmp_path / "out"), "kind": "glorank",
-               "semantic_ids": world.semantic_ids} | changes  # fmt: skip
-    with pytest.raises(InputError, match=message):
-        fit.run(fit.Config(**options))
+def test_lists_longer_than_every_train_slate_are_refused(world, later, tmp_path):
+    known = {"items": world.items, "slates": later, "semantic_ids": world.semantic_ids}
+    with pytest.raises(
+        InputError, match="--list_size 13: expected at most 12, the candidates of the longest train slate"
+    ):
+        fit("glorank", tmp_path / "out", known, list_size=13)

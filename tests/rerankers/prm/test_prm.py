@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from gr2 import metrics
 from gr2.data.features import Features, load_features
 from gr2.errors import InputError
+from gr2.files.slates import Slate, slates_of
 from gr2.files.tables import read_slates
-from gr2.rerankers import prm, prm_train
-from gr2.rerankers.prm import PRM, PRMConfig
+from gr2.rerankers.prm.network import PRM, PRMConfig, encode
+from gr2.rerankers.prm.reranker import PRMReranker
+from gr2.rerankers.prm.train import collate
 from gr2.rerankers.record import RECORD
 from gr2.stages import rerank
 from gr2.stages import slates as slates_stage
@@ -50,31 +53,31 @@ def some_slates(draw):
     for number in range(draw(st.integers(1, 4))):
         candidates = draw(st.lists(items, min_size=1, max_size=9, unique=True))
         value = st.floats(-1e6, 1e6)
-        scores = draw(st.none() | st.just([]) | st.lists(value, min_size=len(candidates), max_size=len(candidates)))
-        slate = {"slate_id": f"s{number}", "candidates": candidates, "labels": [], "scores": scores,
-                 "history": draw(st.lists(items, min_size=1, max_size=6))}  # fmt: skip
-        made.append({name: value for name, value in slate.items() if value is not None})
+        scores = draw(st.just([]) | st.lists(value, min_size=len(candidates), max_size=len(candidates)))
+        history = draw(st.lists(items, min_size=1, max_size=6))
+        made.append(Slate(f"s{number}", history, candidates, scores=scores))
     return made
 
 
 @given(some_slates())
 @settings(max_examples=20)
 def test_every_list_is_a_permutation_and_no_slate_changes_another(features, folder, made):
-    scores = prm.score(made, features, folder)
-    for slate, row, values in zip(made, rerank.by_score(made, scores), scores, strict=True):
-        assert sorted(row["ranking"]) == sorted(slate["candidates"])
-        assert np.isfinite(row["scores"]).all() and row["scores"] == sorted(row["scores"], reverse=True)
-        assert values == pytest.approx(prm.score([slate], features, folder)[0], rel=1e-4, abs=1e-4)
+    reranker = PRMReranker(folder, features)
+    for slate, ranking, values in zip(made, reranker.rank(made), reranker.scores(made), strict=True):
+        assert sorted(ranking.ranking) == sorted(slate.candidates)
+        assert np.isfinite(ranking.scores).all() and ranking.scores == sorted(ranking.scores, reverse=True)
+        assert values == pytest.approx(reranker.scores([slate])[0], rel=1e-4, abs=1e-4)
 
 
 def test_all_that_it_reads_counts(features, folder):
-    slate = {"candidates": ["i0", "i1", "i2"], "history": ["i3", "i4", "i5"], "scores": [3.0, 2.0, 0.0]}
-    (before,) = prm.score([slate], features, folder)
+    reranker = PRMReranker(folder, features)
+    slate = Slate("s", ["i3", "i4", "i5"], ["i0", "i1", "i2"], scores=[3.0, 2.0, 0.0])
+    (before,) = reranker.scores([slate])
     for change in ({"history": ["i4", "i3", "i5"]}, {"history": ["i3", "i4", "i6"]}, {"scores": [3.0, 0.0, 2.0]},
                    {"candidates": ["i0", "i2", "i1"]}, {"candidates": ["i0", "i1", "i7"]}):  # fmt: skip
-        (after,) = prm.score([slate | change], features, folder)
+        (after,) = reranker.scores([replace(slate, **change)])
         assert abs(after[0] - before[0]) > 1e-4, change  # though the first candidate is the same
-    (longer,) = prm.score([slate | {"history": ["i9", *slate["history"]]}], features, folder)
+    (longer,) = reranker.scores([replace(slate, history=["i9", *slate.history])])
     if not PRMConfig.from_pretrained(folder).features:  # older than the three that it reads
         assert longer == pytest.approx(before, abs=1e-5)
 
@@ -82,15 +85,15 @@ def test_all_that_it_reads_counts(features, folder):
 def test_the_loss_and_the_ndcg_by_hand(features, folder):
     model = PRM.from_pretrained(folder).eval()
     made = [
-        {"candidates": ["i0", "i1", "i2"], "history": ["i3"], "labels": [1.0, 0.0, 3.0]},
-        {"candidates": ["i5", "i4"], "history": ["i3", "i6"], "labels": [0.0, 1.0]},
+        Slate("a", ["i3"], ["i0", "i1", "i2"], [1.0, 0.0, 3.0]),
+        Slate("b", ["i3", "i6"], ["i5", "i4"], [0.0, 1.0]),
     ]
-    rows = [prm_train.labelled(slate, features, model.config) for slate in made]
+    rows = [encode(slate, features, model.config) for slate in made]
     with torch.inference_mode():
-        found = model(**prm_train.collate(rows, features.vectors))
+        found = model(**collate(rows, features.vectors))
     losses, gains = [], []
-    for slate, scores in zip(made, prm.score(made, features, folder), strict=True):
-        labels = np.array(slate["labels"])
+    for slate, scores in zip(made, PRMReranker(folder, features).scores(made), strict=True):
+        labels = np.array(slate.labels)
         losses.append(-(labels / labels.sum() * (scores - np.log(np.exp(scores).sum()))).sum())
         gains.append(metrics.ndcg(labels[None, (-scores).argsort()], 5)[0])
     assert float(found["loss"]) == pytest.approx(np.mean(losses), rel=1e-4)
@@ -101,7 +104,7 @@ def test_vectors_of_another_size_are_refused(folder):
     events = pl.DataFrame({"item_id": ["i0"], "timestamp": [1], "split": ["pretrain"]})
     other = Features(events, pl.Series(["i0"]), np.ones((1, 4)))
     with pytest.raises(InputError, match="trained on item vectors of 6 numbers, --embeddings has 4"):
-        prm.score([{"candidates": ["i0"], "history": ["i0"]}], other, folder)
+        PRMReranker(folder, other)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +117,7 @@ def every_slate(world, tmp_path_factory):
 
 
 def words(world, slates, **changed):
-    options = {"kind": "prm", "items": world.items, "interactions": world.interactions, "embeddings": world.embeddings,
+    options = {"items": world.items, "interactions": world.interactions, "embeddings": world.embeddings,
                "slates": slates, "hidden_size": 16, "epochs": 12, "patience": 12, "learning_rate": 5e-3} | changed  # fmt: skip
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
@@ -122,7 +125,7 @@ def words(world, slates, **changed):
 @pytest.fixture(scope="module")
 def trained(world, every_slate, tmp_path_factory):
     made = tmp_path_factory.mktemp("trained") / "prm"
-    gr2("fit", "--output_dir", made, *words(world, every_slate))
+    gr2("fit", "prm", "--output_dir", made, *words(world, every_slate))
     return made
 
 
@@ -152,17 +155,17 @@ def test_the_folder_is_plain_complete_and_that_of_the_best_epoch(world, every_sl
     }
     log = [json.loads(line) for line in (trained / LOG).read_text().splitlines()]
     judged = [entry["eval_ndcg@5"] for entry in log if "eval_ndcg@5" in entry]
-    slates = read_slates(every_slate).filter(pl.col("split") == "valid").to_dicts()
+    slates = slates_of(read_slates(every_slate).filter(pl.col("split") == "valid"))
     known = load_features(world.items, world.interactions, world.embeddings)
-    scores = prm.score(slates, known, trained)
-    ranked = [np.array(slate["labels"])[(-own).argsort()] for slate, own in zip(slates, scores, strict=True)]
+    scores = PRMReranker(trained, known).scores(slates)
+    ranked = [np.array(slate.labels)[(-own).argsort()] for slate, own in zip(slates, scores, strict=True)]
     assert metrics.ndcg(np.array(ranked), 5).mean() == pytest.approx(max(judged), abs=1e-5) and max(judged) > judged[0]
 
 
 @pytest.mark.slow
 def test_every_parameter_is_trained(world, every_slate, tmp_path):
     options = {"features": True, "epochs": 2, "layers": 2}
-    gr2("fit", "--output_dir", tmp_path / "prm", *words(world, every_slate, **options))
+    gr2("fit", "prm", "--output_dir", tmp_path / "prm", *words(world, every_slate, **options))
     read = PRM.from_pretrained(tmp_path / "prm")
     torch.manual_seed(0)
     begun = PRM(read.config).state_dict()
@@ -173,4 +176,4 @@ def test_every_parameter_is_trained(world, every_slate, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_bytes(world, every_slate, tmp_path):
-    resumed_after_a_kill("fit", tmp_path, words(world, every_slate, features=True, hidden_size=8, epochs=5))
+    resumed_after_a_kill("fit prm", tmp_path, words(world, every_slate, features=True, hidden_size=8, epochs=5))

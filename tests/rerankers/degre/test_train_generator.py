@@ -7,22 +7,21 @@ import torch
 
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
-from gr2.files.tables import read_items, read_slates
+from gr2.files.slates import Slate, slates_of
+from gr2.files.tables import read_slates
 from gr2.rerankers.degre.evaluator import Evaluator
-from gr2.rerankers.degre.fit_evaluator import listed, quality
-from gr2.rerankers.degre.fit_generator import dense
-from gr2.rerankers.degre.lookahead import score
-from gr2.rerankers.list_writer import train as fitting
-from gr2.rerankers.list_writer.batch import NONE, Requests
-from gr2.rerankers.list_writer.decode import in_request_order, write
+from gr2.rerankers.degre.lookahead import score_lists
+from gr2.rerankers.degre.train_evaluator import draw_lists, measure_quality
+from gr2.rerankers.degre.train_generator import dense_loss
+from gr2.rerankers.list_writer.batch import NONE, read_labels, read_requests, to_request
+from gr2.rerankers.list_writer.decode import write_lists
 from gr2.rerankers.list_writer.network import ListWriter
-from gr2.stages import fit
 from gr2.training import LOG
-from tests.helpers import gr2, resumed_after_a_kill
+from tests.helpers import fit, gr2, resumed_after_a_kill
 
 
-def words(world, slates: str, kind: str, **changed) -> list[str]:
-    options = {"kind": kind, "items": world.items, "semantic_ids": world.semantic_ids, "slates": slates, "list_size": 2,
+def words(world, slates: str, **changed) -> list[str]:
+    options = {"items": world.items, "semantic_ids": world.semantic_ids, "slates": slates, "list_size": 2,
                "hidden_size": 32, "epochs": 30, "patience": 30, "learning_rate": 3e-3, "batch_size": 16} | changed  # fmt: skip
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
@@ -30,7 +29,7 @@ def words(world, slates: str, kind: str, **changed) -> list[str]:
 @pytest.fixture(scope="module")
 def evaluator(world, later, tmp_path_factory):
     folder = tmp_path_factory.mktemp("degre") / "evaluator"
-    gr2("fit", "--output_dir", folder, *words(world, later, "evaluator"))
+    gr2("fit", "evaluator", "--output_dir", folder, *words(world, later))
     return folder
 
 
@@ -43,20 +42,18 @@ def test_the_evaluator_tells_good_lists_and_generators_learn_to_write_them(world
     evaluations = [entry for entry in logged(evaluator) if "eval_auc" in entry]
     assert max(entry["eval_auc"] for entry in evaluations) > 0.7
     assert max(entry["eval_likelihood"] for entry in evaluations) > evaluations[0]["eval_likelihood"]
-    slates = [
-        slate for slate in read_slates(later, read_items(world.items)["item_id"]).to_dicts() if slate["split"] == "test"
-    ]
+    slates = [slate for slate in slates_of(read_slates(later)) if slate.split == "test"]
     catalogue, model = read_catalogue(world.items, world.semantic_ids), Evaluator.from_pretrained(evaluator).eval()
-    inputs = fitting.collate(slates, catalogue, model.config.history)
-    asked = Requests(inputs["history"], inputs["candidates"])
+    requests = read_requests(slates, catalogue, model.config.history)
+    labels = read_labels(slates, requests.candidates.shape[1])
     with torch.no_grad():
-        by = {"input": score(model, asked, inputs["labels"], torch.arange(2).expand(len(slates), 1, -1)).mean()}
+        by = {"input": score_lists(model, requests, labels, torch.arange(2).expand(len(slates), 1, -1)).mean()}
         for kind in ("degre", "goalrank"):
-            gr2("fit", "--output_dir", tmp_path / kind, *words(world, later, kind, evaluator=evaluator))
+            gr2("fit", kind, "--output_dir", tmp_path / kind, *words(world, later, evaluator=evaluator))
             writer = ListWriter.from_pretrained(tmp_path / kind).eval()
-            encoded = writer.encode(asked)
-            lists = in_request_order(write(writer, encoded, 2), encoded)
-            by[kind] = score(model, asked, inputs["labels"], lists[:, None]).mean()
+            encoded = writer.encode(requests)
+            lists = to_request(write_lists(writer, encoded, 2), encoded.order)
+            by[kind] = score_lists(model, requests, labels, lists[:, None]).mean()
     assert by["degre"] > by["goalrank"] > by["input"] + 0.1
     gr2("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", later, "--reranker",
         tmp_path / "degre", "--output_dir", tmp_path / "answers")  # fmt: skip
@@ -64,7 +61,7 @@ def test_the_evaluator_tells_good_lists_and_generators_learn_to_write_them(world
         "--evaluator", evaluator, "--rankings", f"degre={tmp_path}/answers/rankings.parquet",
         "--output_dir", tmp_path / "report")  # fmt: skip
     found = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    assert found["agreement"]["lists"] == 132 and found["agreement"]["evaluator_auc"] > 0.6
+    assert found["agreement"].lists == 132 and found["agreement"]["evaluator_auc"] > 0.6
     near = {name: system["hr@10%"] for name, system in found["systems"].items()}
     assert near["degre"] > 0.8 > 0.3 > near["random"] and near["degre"] >= found["systems"]["degre"]["hr@1%"]
     assert found["intervals"]["degre"]["hr@1%"][0] is not None
@@ -73,9 +70,9 @@ def test_the_evaluator_tells_good_lists_and_generators_learn_to_write_them(world
 
 @pytest.mark.slow
 def test_a_killed_training_of_either_goes_on_to_the_same_bytes(world, later, evaluator, tmp_path):
-    resumed_after_a_kill("fit", tmp_path / "evaluator", words(world, later, "evaluator", hidden_size=8, epochs=4))
+    resumed_after_a_kill("fit evaluator", tmp_path / "evaluator", words(world, later, hidden_size=8, epochs=4))
     resumed_after_a_kill(
-        "fit", tmp_path / "degre", words(world, later, "degre", evaluator=evaluator, hidden_size=8, epochs=4)
+        "fit degre", tmp_path / "degre", words(world, later, evaluator=evaluator, hidden_size=8, epochs=4)
     )
 
 
@@ -83,19 +80,19 @@ def test_the_dense_loss_by_hand():
     logp = torch.tensor([[[0.5, 0.3, 0.2], [0.4, 0.6, 0.0]]]).clamp(min=1e-30).log()
     lists, left = torch.tensor([[2, 0]]), torch.tensor([[[True, True, True], [True, True, False]]])
     values = torch.tensor([[[1.0, 1.0, 1.0], [2.0, 1.0, 9.0]]])
-    assert dense(logp, lists, values, left, 0.0, 1.0).item() == pytest.approx(-np.log(0.2) - np.log(0.4), rel=1e-5)
+    assert dense_loss(logp, lists, values, left, 0.0, 1.0).item() == pytest.approx(-np.log(0.2) - np.log(0.4), rel=1e-5)
     first = sum(1 / 3 * np.log(1 / 3 / p) for p in (0.5, 0.3, 0.2))
     q = np.exp([2, 1]) / np.exp([2, 1]).sum()
     second = q[0] * np.log(q[0] / 0.4) + q[1] * np.log(q[1] / 0.6)
     expected = -np.log(0.2) - np.log(0.4) + 0.5 * (first + second)
-    assert dense(logp, lists, values, left, 0.5, 1.0).item() == pytest.approx(expected, rel=1e-4)
-    ended = dense(logp, torch.tensor([[2, NONE]]), values, left, 0.5, 1.0).item()
+    assert dense_loss(logp, lists, values, left, 0.5, 1.0).item() == pytest.approx(expected, rel=1e-4)
+    ended = dense_loss(logp, torch.tensor([[2, NONE]]), values, left, 0.5, 1.0).item()
     assert ended == pytest.approx(-np.log(0.2) + 0.5 * first, rel=1e-4)
 
 
 def test_quality_by_hand():
     said, came = np.array([[0.9, 0.2], [0.6, 0.1], [0.3, 0.0]]), np.array([2, 0, 1])
-    found = quality(said, came)
+    found = measure_quality(said, came)
     # V >= 1 in the first and third list: one of two pairs in order; V >= 2 in the first: both.
     assert found["auc"] == pytest.approx((0.5 + 1.0) / 2)
     right = [0.9, 0.4, 0.3, 0.2, 0.9, 1.0]
@@ -105,19 +102,18 @@ def test_quality_by_hand():
 
 
 def test_lists_as_shown_are_random_orders_of_the_slate_that_its_seed_decides():
-    slate = {"candidates": list("abcdef")}
-    assert listed(slate, 4, 3, 7) == listed(slate, 4, 3, 7) != listed(slate, 4, 3, 8)
-    rows = listed(slate, 4, 600, 0)["lists"]
+    slate = Slate("s", [], list("abcdef"))
+    assert draw_lists(slate, 4, 3, 7) == draw_lists(slate, 4, 3, 7) != draw_lists(slate, 4, 3, 8)
+    rows = draw_lists(slate, 4, 600, 0).lists
     assert all(len(row) == len(set(row)) == 4 and set(row) <= set(range(6)) for row in rows)
     assert all(60 < count < 140 for count in np.bincount([row[0] for row in rows], minlength=6))
-    assert len(listed(slate, 9, 1, 0)["lists"][0]) == 6
+    assert len(draw_lists(slate, 9, 1, 0).lists[0]) == 6
 
 
 @pytest.mark.slow
 def test_an_evaluator_of_other_lists_is_refused_and_labels_can_stand_in(world, later, evaluator, tmp_path):
-    options = {"items": world.items, "slates": later, "kind": "degre", "semantic_ids": world.semantic_ids, "epochs": 1,
-               "hidden_size": 16}  # fmt: skip
+    known = {"items": world.items, "slates": later, "semantic_ids": world.semantic_ids, "epochs": 1, "hidden_size": 16}
     with pytest.raises(InputError, match="list_size is 2; expected 3"):
-        fit.run(fit.Config(**options, list_size=3, evaluator=str(evaluator), output_dir=str(tmp_path / "wrong")))
-    fit.run(fit.Config(**options, list_size=2, tau_w=inf, output_dir=str(tmp_path / "labels")))
+        fit("degre", tmp_path / "wrong", known, list_size=3, evaluator=str(evaluator))
+    fit("degre", tmp_path / "labels", known, list_size=2, tau_w=inf)
     assert ListWriter.from_pretrained(tmp_path / "labels").config.space == "pointer"

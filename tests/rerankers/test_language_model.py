@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import polars as pl
@@ -6,11 +5,15 @@ import pytest
 import yaml
 
 from gr2.errors import InputError
+from gr2.files.partial import Partial
+from gr2.files.slates import slates_of
+from gr2.files.tables import read_slates
+from gr2.rerankers.language_model import PARTIAL, LanguageModel
+from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.runner.stage import run_stage
 from gr2.stages import rerank
 from tests.helpers import refused
 
-PARTIAL = "answers.partial"
 LONG = 450  # items; with five tokens each more than the model's context of 2,048
 
 
@@ -40,12 +43,10 @@ def test_answers_of_another_prompt_or_model_are_never_mixed_in(known, tmp_path):
     out = tmp_path / "out"
     assert "more than the model's context" in refused("rerank", "--output_dir", out, *words(known))
     kept = (out / PARTIAL).read_text().splitlines()
-    assert len(kept) == 25  # a head, and three rounds of eight
+    assert len(kept) == 4  # a head, and three batches of eight
     short = known["prompt"].replace("long.yaml", "short.yaml")
     for changed, named in (({"prompt": short}, "prompt"), ({"temperature": 1}, "temperature"), ({"seed": 3}, "seed")):
-        with pytest.raises(
-            InputError, match=f"answers.partial: holds answers of a run with another {named}; give another"
-        ):
+        with pytest.raises(InputError, match=f"answers.partial: holds rows of a run with other {named}; delete it"):
             rerank.run(rerank.Config(output_dir=str(out), **typed(known | changed)))
     assert (out / PARTIAL).read_text().splitlines() == kept and not (out / "rankings.parquet").exists()
     run_stage("rerank", ["--output_dir", str(out), *words(known, prompt=short)])
@@ -59,11 +60,11 @@ def test_the_same_run_goes_on_and_takes_what_was_answered(known, tmp_path):
     rerank.run(config)
     whole = pl.read_parquet(out / "rankings.parquet")
     assert whole["valid"].all() and whole["reason"].dtype == pl.String and whole["reason"].is_null().all()
-    from gr2.rerankers.llm import made_of
-    from gr2.rerankers.partial import Partial
-
+    sampling = Sampling(batch_size=8, max_tokens=110, structured=True, prompt=short)
+    model = LanguageModel(known["reranker"], Inputs(known["items"], semantic_ids=known["semantic_ids"]), sampling)
+    slates = [slate for slate in slates_of(read_slates(known["slates"])) if slate.split == "test"]
     answered = [row | {"reasoning": "kept"} for row in whole.to_dicts()[:5]]
-    Partial(out, made_of(config)).append(answered)
+    Partial(out / PARTIAL, model.made_of(slates)).append(answered)
     rerank.run(config)
     again = pl.read_parquet(out / "rankings.parquet")
     assert again["reasoning"].to_list() == ["kept"] * 5 + [""] * (len(whole) - 5)
@@ -72,27 +73,6 @@ def test_the_same_run_goes_on_and_takes_what_was_answered(known, tmp_path):
 
 def typed(known: dict) -> dict:
     return known | {"batch_size": 8, "max_tokens": 110, "structured": True}
-
-
-def test_two_heads_and_torn_ends_are_read_and_other_lines_refused(tmp_path):
-    from gr2.rerankers.partial import Partial
-
-    made = {"seed": 0}
-    head, row = json.dumps({"made_of": made}), json.dumps({"slate_id": "a", "ranking": ["x"]})
-    (tmp_path / PARTIAL).write_text(
-        "\n".join([head, row, head, json.dumps({"slate_id": "a", "ranking": ["y"]}), '{"sla'])
-    )
-    assert Partial(tmp_path, made).done == {"a": {"slate_id": "a", "ranking": ["x"]}}
-    (tmp_path / PARTIAL).write_text(head[:7])  # a torn head is none
-    assert Partial(tmp_path, made).done == {} and not Partial(tmp_path, made).started
-    (tmp_path / PARTIAL).write_text(row + "\n")  # what gr2 wrote before answers were bound to their run
-    for content, complaint in ((row, "another seed"), (f'{head}\n{json.dumps({"made_of": {"seed": 1}})}', "another seed"),
-                               (f"{head}\n{{}}", "row 1: expected an answer"), (f"{head}\n[1", "expected lines of JSON"),
-                               (f"{head}\n[1]", "row 1: expected an answer")):  # fmt: skip
-        (tmp_path / PARTIAL).write_text(content + "\n")
-        with pytest.raises(Exception, match=complaint) as refusal:
-            Partial(tmp_path, made)
-        assert type(refusal.value).__name__ == "InputError"
 
 
 @pytest.mark.parametrize("prompt", ["student", "student_no_trace"])
