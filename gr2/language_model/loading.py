@@ -36,11 +36,3 @@ def load_model(name_or_path: str, dtype: str = "float32") -> PreTrainedModel:
         raise InputError(
             f"{name_or_path}: expected a causal language model that loads ({str(error).splitlines()[0]})"
         ) from None
-
-
-def save_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder
-):  # TEMPORARY: now in tests/helpers.py
-    from tests import helpers
-
-    helpers.save_model(model, tokenizer, folder)

@@ -146,11 +146,3 @@ def _check_domain(path: Path, values: object) -> dict[str, str]:
             f"{', '.join(sorted(names)) or 'none'}"
         )
     return values
-
-
-def __getattr__(name: str):  # TEMPORARY, until the imports of other packages are renamed
-    if name not in ("render", "shown_items", "answer_schema"):
-        raise AttributeError(name)
-    from gr2.prompts import render, schema
-
-    return getattr(schema if name == "answer_schema" else render, name)

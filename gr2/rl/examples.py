@@ -9,7 +9,9 @@ from gr2.errors import InputError
 from gr2.files.slates import Slate
 from gr2.language_model.chat import prompt_text
 from gr2.prompts.history import fit_history
-from gr2.prompts.prompt import Prompt, answer_schema, render
+from gr2.prompts.prompt import Prompt
+from gr2.prompts.render import render
+from gr2.prompts.schema import answer_schema
 from gr2.rl.rewards import PAIRWISE, has_pairs
 
 

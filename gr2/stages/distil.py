@@ -41,9 +41,8 @@ def run(config: Config) -> None:
 
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.language_model.taught_ids import check_taught, hand_on
-    from gr2.prompts.checks import check_answer
+    from gr2.prompts.checks import check_answer, check_room
     from gr2.prompts.prompt import load_prompt
-    from gr2.prompts.room import check_room
     from gr2.rl.examples import build_rows, check_context, refuse_partial_batch
     from gr2.rl.trainer import OnPolicyDistiller
     from gr2.training import train

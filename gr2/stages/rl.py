@@ -89,9 +89,8 @@ def run(config: Config) -> None:
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.language_model.taught_ids import check_taught, hand_on
     from gr2.prompts.answer import parse
-    from gr2.prompts.checks import check_answer
+    from gr2.prompts.checks import check_answer, check_room
     from gr2.prompts.prompt import load_prompt
-    from gr2.prompts.room import check_room
     from gr2.rl.examples import build_rows, check_context, refuse_partial_batch, select_rewarded
     from gr2.rl.rewards import reward_functions
     from gr2.rl.trainer import RerankingTrainer, refuse_unlearned

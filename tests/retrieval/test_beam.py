@@ -11,14 +11,14 @@ from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.sid_tokens import sid_string, vocabulary
 from gr2.language_model.legal_search import search
-from gr2.language_model.loading import load_model, load_tokenizer, save_model
+from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.sequences import code_token_ids, next_item_prompt
 from gr2.language_model.taught_ids import FILE, taught_ids
 from gr2.language_model.vocabulary import expand
 from gr2.retrieval.beam import chunks, first_read, ranker
 from gr2.semantic_ids.trie import build_trie
-from tests.helpers import refused
+from tests.helpers import refused, save_model
 from tests.retrieval.arrays import flat, lists
 
 users = st.tuples(st.lists(st.integers(0, 5), min_size=2, max_size=60), st.sets(st.integers(1, 59), min_size=1)).map(

@@ -5,7 +5,8 @@ from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.slates import Slate, sample_slates, slates_of
 from gr2.language_model.loading import load_tokenizer
-from gr2.prompts.prompt import load_prompt, render
+from gr2.prompts.prompt import load_prompt
+from gr2.prompts.render import render
 from gr2.rl.examples import build_rows, select_rewarded
 
 

@@ -7,10 +7,10 @@ import torch
 
 from gr2.errors import InputError
 from gr2.files.sid_tokens import sid_string, vocabulary
-from gr2.language_model.loading import save_model
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.samplers.base import Request
 from gr2.samplers.open import open_sampler
+from tests.helpers import save_model
 
 CONTEXT = 128
 CONVERSATIONS = [

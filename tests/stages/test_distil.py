@@ -33,8 +33,8 @@ def test_the_student_comes_closer_to_its_teacher(world, traced, midtrained, tune
 
 @pytest.mark.slow
 def test_a_teacher_with_another_vocabulary_is_refused(world, traced, midtrained, tmp_path):
-    from gr2.language_model.loading import save_model
     from gr2.language_model.scratch import small_model, train_tokenizer
+    from tests.helpers import save_model
 
     tokenizer = train_tokenizer(["another one"], 280)
     save_model(small_model(tokenizer, 16, 1, 2, 64, seed=0), tokenizer, tmp_path / "other")
@@ -45,7 +45,8 @@ def test_a_teacher_with_another_vocabulary_is_refused(world, traced, midtrained,
 
 def padded(model: Path, folder: Path, rows: int) -> Path:
     """The same model, its vocabulary padded to `rows` rows."""
-    from gr2.language_model.loading import load_model, load_tokenizer, save_model
+    from gr2.language_model.loading import load_model, load_tokenizer
+    from tests.helpers import save_model
 
     shutil.copytree(model, folder, ignore=lambda *_: ["manifest.json"])
     wider = load_model(str(model))

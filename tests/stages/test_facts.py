@@ -5,7 +5,8 @@ import pytest
 from gr2.errors import InputError
 from gr2.files.slates import slates_of
 from gr2.files.tables import read_slates
-from gr2.prompts.prompt import load_prompt, render
+from gr2.prompts.prompt import load_prompt
+from gr2.prompts.render import render
 from gr2.stages import facts
 
 
