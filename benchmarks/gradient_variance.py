@@ -21,8 +21,8 @@ import json
 import torch
 
 from gr2.data.catalogue import read_catalogue
-from gr2.files.slates import slates_of
-from gr2.files.tables import read_items, read_slates
+from gr2.files.items import read_items
+from gr2.files.slates import read_slate_table, slates_of
 from gr2.rerankers.list_writer.batch import Requests, canonical_order, from_request, read_labels, read_requests
 from gr2.rerankers.list_writer.network import ListWriter
 from gr2.rerankers.list_writer.train import reference_lists
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=50)
     config = parser.parse_args()
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    frame = read_slates(config.slates, read_items(config.items)["item_id"])
+    frame = read_slate_table(config.slates, read_items(config.items)["item_id"])
     slates = [slate for slate in slates_of(frame) if slate.split == "train" and any(slate.labels)][: config.requests]
     for entry in config.networks:
         name, folder = entry.split("=", 1)

@@ -15,8 +15,8 @@ import json
 
 from scipy.stats import kendalltau
 
-from gr2.files.slates import Slate, slates_of
-from gr2.files.tables import read_items, read_slates
+from gr2.files.items import read_items
+from gr2.files.slates import Slate, read_slate_table, slates_of
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.protocol import Inputs, Reranker
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--list_size", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    frame = read_slates(options.slates, read_items(options.items)["item_id"])
+    frame = read_slate_table(options.slates, read_items(options.items)["item_id"])
     slates = [slate for slate in slates_of(frame) if slate.split == "test"][: options.max_slates]
     inputs = Inputs(options.items, options.interactions, options.embeddings, options.semantic_ids)
     for entry in options.rerankers:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gr2.arrays import pad as pad
-
 KS = (1, 3, 5)
 
 

@@ -30,7 +30,7 @@ def list_checkpoints(output_dir: str | Path) -> list[Path]:
     return sorted((path for path in paths if path.is_dir()), key=lambda path: -int(path.name.split("-")[1]))
 
 
-def last_checkpoint(output_dir: str | Path) -> str | None:
+def find_last_checkpoint(output_dir: str | Path) -> str | None:
     """The newest checkpoint that was written to its end, or None."""
     return next((str(folder) for folder in list_checkpoints(output_dir) if is_whole(folder)), None)
 
@@ -56,7 +56,7 @@ def train(trainer: Trainer, check: Callable[[TrainerState], None] = lambda state
     from peft import PeftModel  # slow to import
 
     output_dir = Path(trainer.args.output_dir)
-    if checkpoint := last_checkpoint(output_dir):
+    if checkpoint := find_last_checkpoint(output_dir):
         resume(trainer, checkpoint)
     else:
         trainer.train()

@@ -31,8 +31,8 @@ def world(tmp_path_factory) -> World:
     """Everything up to slates (by popularity) and template traces; trained models come from `midtrained` and `tuned`."""
     from safetensors.numpy import save_file
 
-    from gr2.data.catalogue import order_digest
-    from gr2.files.semantic_ids import write_ids
+    from gr2.files.items import order_digest
+    from gr2.files.semantic_ids import write_semantic_ids
     from gr2.stages import prepare, slates
 
     made = World(tmp_path_factory.mktemp("world"))
@@ -50,7 +50,7 @@ def world(tmp_path_factory) -> World:
     vectors = np.stack([centres[int(name[4:]) % 4] + 0.3 * rng.normal(size=16) for name in item_ids]).astype(np.float32)
     save_file({"embeddings": vectors}, made.embeddings, {"items": order_digest(item_ids)})
     codes = np.array([[int(code) for code in word] for word in CODES.split()])
-    write_ids(made.root / "sids/semantic_ids.parquet", item_ids, codes, {})
+    write_semantic_ids(made.root / "sids/semantic_ids.parquet", item_ids, codes, {})
     slates.run(slates.Config(items=made.items, interactions=made.interactions, semantic_ids=made.semantic_ids,
                              output_dir=str(made.root / "slates"), pre_ranker=["popularity"], exclude_seen=False))  # fmt: skip
     return made

@@ -107,13 +107,13 @@ def resumed_after_a_kill(
     stage: str, tmp_path: Path, words: list[str], checkpoint: str = "checkpoint-*"
 ) -> tuple[Path, Path]:
     """Folders of an undisturbed training and of one that was killed after `checkpoint` and started again: same model bytes."""
-    from gr2.training import last_checkpoint
+    from gr2.training import find_last_checkpoint
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     gr2(*stage.split(), "--output_dir", whole, *words)
     process = subprocess.Popen([sys.executable, "-m", "gr2", *stage.split(), "--output_dir", str(killed), *map(str, words)],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    while process.poll() is None and not Path(last_checkpoint(killed) or "none yet").match(checkpoint):
+    while process.poll() is None and not Path(find_last_checkpoint(killed) or "none yet").match(checkpoint):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()

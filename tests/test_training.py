@@ -8,7 +8,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from gr2.errors import InputError
 from gr2.language_model.scratch import small_model, train_tokenizer
-from gr2.training import last_checkpoint, train
+from gr2.training import find_last_checkpoint, train
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_run_that_was_killed_after_a_checkpoint_ends_as_a_whole_one(tmp_path, 
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     log = [json.loads(line) for line in (tmp_path / "whole/training_log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log] == [1, 2, 3, 4] and all("loss" in entry for entry in log)
-    assert not last_checkpoint(tmp_path / "killed")
+    assert not find_last_checkpoint(tmp_path / "killed")
 
 
 def test_no_step_is_no_training(tmp_path, tokenizer):
@@ -73,7 +73,7 @@ def test_what_is_no_whole_checkpoint_is_passed_over(tmp_path, tokenizer):
     with pytest.raises(Killed):
         train(trainer_of(tmp_path, tokenizer, callbacks=[KillAfter(2)]))
     whole = tmp_path / "checkpoint-2"
-    assert last_checkpoint(tmp_path) == str(whole)
+    assert find_last_checkpoint(tmp_path) == str(whole)
     for name in ("checkpoint-best", "checkpoint-3", "checkpoint-4", "checkpoint-5", "checkpoint-7"):
         shutil.copytree(whole, tmp_path / name)
     (tmp_path / "checkpoint-3/model.safetensors").unlink()
@@ -82,7 +82,7 @@ def test_what_is_no_whole_checkpoint_is_passed_over(tmp_path, tokenizer):
     (tmp_path / "checkpoint-5/trainer_state.json").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "checkpoint-6").write_text("a file")
     (tmp_path / "checkpoint-7/trainer_state.json").write_text("[1]")
-    assert last_checkpoint(tmp_path) == str(whole)
+    assert find_last_checkpoint(tmp_path) == str(whole)
     train(trainer_of(tmp_path, tokenizer, save_strategy="no"))
     assert (tmp_path / "checkpoint-best").exists() and (tmp_path / "checkpoint-6").exists(), "not the trainer's"
 

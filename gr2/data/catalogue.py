@@ -7,7 +7,7 @@ import polars as pl
 
 from gr2.data.items import join_categories
 from gr2.data.text import defuse, neutralise
-from gr2.files.items import order_digest, read_items  # noqa: F401
+from gr2.files.items import read_items
 from gr2.files.semantic_ids import read_semantic_ids
 
 if TYPE_CHECKING:  # slow to import

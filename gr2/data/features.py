@@ -5,8 +5,9 @@ import polars as pl
 
 from gr2.files.columns import require_columns
 from gr2.files.embeddings import read_embeddings
+from gr2.files.interactions import read_interactions
+from gr2.files.items import read_items
 from gr2.files.slates import Slate
-from gr2.files.tables import read_interactions, read_items
 
 NAMES = ("popularity", "recency", "rank", "top", "score", "similarity_last", "similarity_max", "similarity_mean")
 

@@ -107,7 +107,7 @@ def split_by_time(ordered: pl.DataFrame, train: float, valid: float, test: float
     return divided
 
 
-def later_share(interactions: pl.DataFrame, quantile: float = 0.0) -> float | None:
+def measure_later_share(interactions: pl.DataFrame, quantile: float = 0.0) -> float | None:
     """The share of pretrain events later than the first test event or, with quantile 0.5, than half of the test events.
 
     What is learned from them could not have been known then. None without timestamps, pretrain events or test events.

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from gr2.data.splits import later_share
+from gr2.data.splits import measure_later_share
 from gr2.files.interactions import SPLITS
 
 
@@ -15,8 +15,8 @@ def summarize(events_read: int, items: pl.DataFrame, events: pl.DataFrame) -> di
         "items_without_events": len(items) - events["item_id"].n_unique(),
         "events": len(events),
         "splits": {name: int((events["split"] == name).sum()) for name in SPLITS},
-        "pretrain_later_than_first_test": later_share(events),
-        "pretrain_later_than_median_test": later_share(events, 0.5),
+        "pretrain_later_than_first_test": measure_later_share(events),
+        "pretrain_later_than_median_test": measure_later_share(events, 0.5),
     }
 
 

@@ -7,8 +7,9 @@ import polars as pl
 from gr2.errors import InputError
 from gr2.evaluation.systems import COMPUTED
 from gr2.files.artifacts import MANIFEST, read_json, read_lines
-from gr2.files.columns import as_id, read_table, refuse_rows, require_columns
-from gr2.files.tables import read_interactions, read_slates
+from gr2.files.columns import cast_ids, read_table, refuse_rows, require_columns
+from gr2.files.interactions import read_interactions
+from gr2.files.slates import read_slate_table
 from gr2.rerankers import latent, rules
 from gr2.traces.store import read_traces
 
@@ -70,7 +71,7 @@ def select_answered(slates: pl.DataFrame, files: dict[str, list[str]]) -> tuple[
         for path in paths:
             frame = read_table(path)
             require_columns(frame, path, ("slate_id",))
-            ranked = as_id(frame, path, "slate_id").implode()
+            ranked = cast_ids(frame, path, "slate_id").implode()
             missing[name] = max(missing.get(name, 0), int((~slates["slate_id"].is_in(ranked)).sum()))
             answered = answered.filter(answered.is_in(ranked))
     if answered.is_empty():
@@ -101,8 +102,8 @@ def read_split_events(path: str) -> pl.DataFrame:
 
 def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.DataFrame, int]:
     """The labelled slates of a split, and how many more were left out because nothing in them is relevant."""
-    slates = read_slates(path, item_ids)
-    slates = slates.with_columns(as_id(slates, path, "user_id").alias("user_id"))
+    slates = read_slate_table(path, item_ids)
+    slates = slates.with_columns(cast_ids(slates, path, "user_id").alias("user_id"))
     labels, mask = slates["labels"], slates["split"] == split
     refuse_rows(mask & (labels.list.len() == 0), path, "labels", "labels, without which nothing is measured", labels)
     if not mask.any():

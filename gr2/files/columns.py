@@ -125,14 +125,14 @@ def can_become(given: pl.DataType, wanted: pl.DataType) -> bool:
     return given.is_integer() if wanted == pl.Boolean else given.is_numeric() and not isinstance(wanted, pl.List)
 
 
-def as_id(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
+def cast_ids(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
     """A column of ids as strings; refuses missing and empty ids."""
     ids = cast_exactly(frame[name], path, pl.String())
     refuse_rows(ids.is_null() | (ids == ""), path, name, "an id", frame[name])
     return ids
 
 
-def whole_numbers(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
+def cast_whole(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
     """A column as int64; refuses missing numbers, NaN, infinities and fractions."""
     whole = cast_exactly(frame[name], path, pl.Int64())
     refuse_rows(whole.is_null(), path, name, "a whole number", frame[name])

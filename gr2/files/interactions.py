@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.columns import as_id, cast_exactly, read_table, refuse_rows, require_columns, whole_numbers
+from gr2.files.columns import cast_exactly, cast_ids, cast_whole, read_table, refuse_rows, require_columns
 from gr2.files.schema import NUMBER, TEXT, WHOLE, Types, cast_columns
 from gr2.files.times import with_times
 
@@ -39,12 +39,12 @@ def check_events(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | No
         raise InputError(
             f"{path}: expected a column 'timestamp' (seconds) or 'position'; it has {', '.join(frame.columns)}"
         )
-    frame = frame.with_columns(as_id(frame, path, "user_id"), as_id(frame, path, "item_id"))
+    frame = frame.with_columns(cast_ids(frame, path, "user_id"), cast_ids(frame, path, "item_id"))
     frame = cast_columns(frame, path, EVENTS)
     if "timestamp" in frame.columns:
         frame = with_times(frame, path)
     if "position" in frame.columns:
-        frame = frame.with_columns(whole_numbers(frame, path, "position"))
+        frame = frame.with_columns(cast_whole(frame, path, "position"))
     if "rating" in frame.columns:
         finite = frame["rating"].is_finite() | frame["rating"].is_null()
         refuse_rows(~finite, path, "rating", "a finite number, or none", frame["rating"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.files.columns import as_id, read_table, refuse_rows, require_columns, table_ending
+from gr2.files.columns import cast_ids, read_table, refuse_rows, require_columns, table_ending
 from gr2.files.schema import TEXT, TEXTS, Types, cast_columns
 
 ITEMS: Types = {"item_id": TEXT, "title": TEXT, "description": TEXT, "categories": TEXTS}
@@ -21,7 +21,7 @@ def read_items(path: str | Path, names: dict[str, str] | None = None) -> pl.Data
     if "categories" in frame.columns and frame["categories"].dtype == pl.String:  # CSV has no lists: `Comedy|Drama`
         frame = frame.with_columns(pl.col("categories").str.split("|"))
     frame = cast_columns(frame, path, ITEMS)
-    frame = frame.with_columns(as_id(frame, path, "item_id"))
+    frame = frame.with_columns(cast_ids(frame, path, "item_id"))
     refuse_rows(~frame["item_id"].is_first_distinct(), path, "item_id", "unique item ids", frame["item_id"])
     if table_ending(path) in (".csv", ".tsv"):  # `,,` and `,"",` are the same there
         frame = frame.with_columns(pl.col("title").fill_null(""))

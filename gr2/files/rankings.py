@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.columns import as_id, read_table, refuse_rows, require_columns, write_parquet
+from gr2.files.columns import cast_ids, read_table, refuse_rows, require_columns, write_parquet
 from gr2.files.schema import NUMBER, NUMBERS, TEXT, TEXTS, TRUTH, WHOLE, cast_columns
 
 COLUMNS = {"slate_id": TEXT, "ranking": TEXTS, "valid": TRUTH}
@@ -45,7 +45,7 @@ def read_rankings(path: str | Path, slates: pl.DataFrame, advice: str = "") -> p
     frame = read_table(path)
     require_columns(frame, path, ("slate_id", "ranking", "valid"))
     frame = cast_columns(frame, path, COLUMNS | SCORED | WRITTEN)
-    frame = frame.with_columns(as_id(frame, path, "slate_id"))
+    frame = frame.with_columns(cast_ids(frame, path, "slate_id"))
     refuse_rows(frame["valid"].is_null(), path, "valid", "true or false", frame["valid"])
     if "completion_tokens" in frame.columns:
         counts = frame["completion_tokens"]

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.columns import as_id, read_table, refuse_elements, refuse_rows, require_columns, write_parquet
+from gr2.files.columns import cast_ids, read_table, refuse_elements, refuse_rows, require_columns, write_parquet
 from gr2.files.schema import TEXT, WHOLES, Types, cast_columns
 from gr2.files.sid_tokens import MOST_LEVELS, sid_string
 
@@ -21,7 +21,7 @@ def read_semantic_ids(path: str | Path, item_ids: pl.Series | None = None) -> pl
     frame = cast_columns(frame, path, SEMANTIC_IDS)
     if frame.is_empty():
         raise InputError(f"{path}: column 'codes': expected a list of whole numbers for each item, found no item")
-    frame = frame.with_columns(as_id(frame, path, "item_id"))
+    frame = frame.with_columns(cast_ids(frame, path, "item_id"))
     codes, lengths = frame["codes"], frame["codes"].list.len()
     refuse_rows(~lengths.is_between(1, MOST_LEVELS), path, "codes", f"1 to {MOST_LEVELS} codes, one a level", codes)
     refuse_rows(lengths != lengths[0], path, "codes", f"{lengths[0]} codes", codes)
@@ -44,10 +44,7 @@ def write_semantic_ids(path: Path, item_ids: pl.Series, codes: np.ndarray, metad
     write_parquet(pl.DataFrame({"item_id": item_ids, "codes": rows, "sid": sids}), path, metadata)
 
 
-def codes_of_level(path: str | Path) -> int | None:
+def read_codes_per_level(path: str | Path) -> int | None:
     """The number of codes a level of these IDs has, as `gr2 sids` recorded it; None for a file from elsewhere."""
     recorded = pl.read_parquet_metadata(path).get("codes")
     return int(recorded) if recorded else None
-
-
-write_ids = write_semantic_ids

@@ -10,7 +10,7 @@ from typing import Self
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.columns import as_id, read_table, refuse_elements, refuse_rows, require_columns, write_parquet
+from gr2.files.columns import cast_ids, read_table, refuse_elements, refuse_rows, require_columns, write_parquet
 from gr2.files.interactions import SPLITS
 from gr2.files.schema import NUMBERS, TEXT, TEXTS, Types, cast_columns
 
@@ -116,7 +116,7 @@ def check_slates(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | No
     """
     require_columns(frame, path, ("slate_id", "user_id", "history", "candidates", "labels", "split"))
     frame = cast_columns(frame, path, SLATES)
-    frame = frame.with_columns(as_id(frame, path, "slate_id"), as_id(frame, path, "user_id"))
+    frame = frame.with_columns(cast_ids(frame, path, "slate_id"), cast_ids(frame, path, "user_id"))
     refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "unique slate ids", frame["slate_id"])
     refuse_rows(frame["history"].list.len() == 0, path, "history", "at least one item", frame["history"])
     candidates, sizes = frame["candidates"], frame["candidates"].list.len()

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.columns import refuse_rows, whole_numbers
+from gr2.files.columns import cast_whole, refuse_rows
 
 LIMIT = 4_102_444_800  # seconds: all times lie before 2100, and after 1840
 # A whole number too large for seconds is milli-, micro- or nanoseconds if it then lies between 1973 and 2100. These
@@ -34,7 +34,7 @@ def with_times(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
         refuse_rows(~seconds.is_between(-LIMIT, LIMIT), path, "timestamp", "a time between 1840 and 2100", times)
         fine = times.str.to_datetime(time_unit="ns") if times.dtype == pl.String else written.cast(pl.Datetime("ns"))
         return with_fine(frame, seconds, fine.to_physical())
-    whole = whole_numbers(pl.DataFrame([written]), path, "timestamp")
+    whole = cast_whole(pl.DataFrame([written]), path, "timestamp")
     if times.dtype.is_float():
         refuse_rows(whole.abs() > 2**53, path, "timestamp", "a whole number below 2^53 in a column of floats", times)
     return with_unit(frame.with_columns(whole), path, find_unit(whole, path))

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.columns import as_id, is_table, read_table, refuse_rows, require_columns, whole_numbers
+from gr2.files.columns import cast_ids, cast_whole, is_table, read_table, refuse_rows, require_columns
 from gr2.files.schema import NUMBERS, TEXT, TEXTS, WHOLE, Types, cast_columns
 
 TOP_K: Types = {"user_id": TEXT, "position": WHOLE, "candidates": TEXTS, "scores": NUMBERS}
@@ -19,7 +19,7 @@ def read_top_k(path: str, item_ids: pl.Series, positions: pl.DataFrame) -> pl.Da
     """
     table = read_table(path) if is_table(path) else read_llmrank(path, positions)
     require_columns(table, path, ("user_id", "position", "candidates"))
-    table = table.with_columns(as_id(table, path, "user_id"), whole_numbers(table, path, "position"))
+    table = table.with_columns(cast_ids(table, path, "user_id"), cast_whole(table, path, "position"))
     table = cast_columns(table, path, TOP_K)
     twice = ~table.select(pl.struct("user_id", "position").is_first_distinct()).to_series()
     refuse_rows(twice, path, "position", "one list per user and position", table["position"])

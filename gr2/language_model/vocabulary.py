@@ -4,7 +4,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gr2.data.catalogue import Catalogue
-from gr2.files.semantic_ids import codes_of_level
+from gr2.files.semantic_ids import read_codes_per_level
 from gr2.files.sid_tokens import vocabulary
 
 
@@ -13,7 +13,7 @@ def add_codes(
 ) -> list[int]:
     """`expand` by a token for every code of the quantizer: a later item may get one that no item has yet."""
     used = 1 + max(max(codes) for codes in catalogue.codes.values())
-    codes = max(used, codes_of_level(semantic_ids) or 0)
+    codes = max(used, read_codes_per_level(semantic_ids) or 0)
     return expand(model, tokenizer, vocabulary(catalogue.levels, codes), seed)
 
 

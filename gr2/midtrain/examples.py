@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from gr2.data.catalogue import Catalogue
 from gr2.files.columns import require_columns
-from gr2.files.tables import read_interactions
+from gr2.files.interactions import read_interactions
 from gr2.language_model.chat import IGNORED, encode_turn, turn_end_id
 from gr2.midtrain import tasks
 from gr2.midtrain.exercises import make_exercises

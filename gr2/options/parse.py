@@ -11,7 +11,6 @@ from typing import Any
 
 from gr2.errors import InputError
 from gr2.options.declare import check_range, is_required, limits_of
-from gr2.options.words import config_file, read_options  # noqa: F401 - for those that still look for them here
 
 
 def parse(stage: str, config_class: type, options: dict[str, list[str]], source: Path | None = None) -> Any:

@@ -6,9 +6,10 @@ A folder is opened by this record, never by whichever file is found first.
 import hashlib
 from pathlib import Path
 
-from gr2.data.catalogue import Catalogue, order_digest
+from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json, write_json
+from gr2.files.items import order_digest
 
 RECORD = "reranker.json"
 FILES = {"blend": "blend.json", "lambdamart": "model.txt", "latent": "latent.safetensors"}

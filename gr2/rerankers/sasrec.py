@@ -11,11 +11,10 @@ import numpy as np
 import polars as pl
 
 from gr2.arrays import pad
-from gr2.data.catalogue import order_digest
 from gr2.errors import InputError
+from gr2.files.items import order_digest, read_items
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
-from gr2.files.tables import read_items
 from gr2.rerankers.protocol import Inputs, Sampling, rank_by_scores
 
 BLOCK = 512  # slates scored at a time

@@ -11,7 +11,7 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, Traini
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
 from gr2.rerankers.settings import Training
-from gr2.training import last_checkpoint, train
+from gr2.training import find_last_checkpoint, train
 
 
 class Examples(Dataset):
@@ -71,7 +71,7 @@ class OneDevice(TrainingArguments):
 
 def epochs_to_train(training: Training) -> int:
     """`epochs`, but no more than were trained where an interrupted run has already lost its patience."""
-    checkpoint = last_checkpoint(training.output_dir)
+    checkpoint = find_last_checkpoint(training.output_dir)
     if not checkpoint:
         return training.epochs
     state = read_json(Path(checkpoint) / "trainer_state.json")

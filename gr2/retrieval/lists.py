@@ -8,14 +8,15 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from gr2.data.catalogue import order_digest, read_catalogue
+from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
-from gr2.files.tables import read_items
+from gr2.files.items import order_digest, read_items
+from gr2.files.top_k import read_top_k
 from gr2.retrieval import classic
 from gr2.retrieval.positions import EventLog, Positions
 from gr2.retrieval.queries import Queries, Ranker, Top
-from gr2.retrieval.top_k import as_arrays, read_top_k
+from gr2.retrieval.top_k import as_arrays
 
 CELLS = 50_000_000  # scores held at a time, 200 MB
 FUSED = 50  # smallest depth of each list that is fused

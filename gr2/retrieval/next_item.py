@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from gr2.files.tables import SLATE_SPLITS
+from gr2.files.slates import SLATE_SPLITS
 from gr2.retrieval.positions import Positions
 from gr2.retrieval.queries import Top
 

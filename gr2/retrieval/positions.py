@@ -8,7 +8,8 @@ import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.columns import refuse_rows, require_columns
-from gr2.files.tables import SPLITS, read_interactions, read_items
+from gr2.files.interactions import SPLITS, read_interactions
+from gr2.files.items import read_items
 from gr2.retrieval.queries import Queries
 
 

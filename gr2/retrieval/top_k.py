@@ -3,7 +3,6 @@
 import numpy as np
 import polars as pl
 
-from gr2.files.top_k import read_top_k  # noqa: F401
 from gr2.retrieval.queries import Top
 
 

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from trl.models import unwrap_model_for_generation
 
-from gr2.samplers.base import not_words
+from gr2.samplers.base import padding_rows
 from gr2.samplers.grammar_processor import GrammarProcessor, unpacked
 
 
@@ -47,7 +47,7 @@ def without_own_settings(model: PreTrainedModel) -> Iterator[None]:
 
 def unknown_tokens(trainer: Trainer) -> list[int] | None:
     """Rows of the vocabulary that only pad it: they decode to nothing. None where there are none."""
-    return not_words(trainer.processing_class, trainer.model.config.get_text_config().vocab_size) or None
+    return padding_rows(trainer.processing_class, trainer.model.config.get_text_config().vocab_size) or None
 
 
 def decode(

@@ -7,8 +7,9 @@ from accelerate.utils import gather_object
 from transformers import Trainer, TrainerCallback, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from gr2.arrays import pad
 from gr2.files.slates import Slate
-from gr2.metrics import ndcg, pad
+from gr2.metrics import ndcg
 from gr2.rl.decoding import decode, greedy, make_grammar
 from gr2.rl.rewards import ReadAnswer
 

@@ -115,7 +115,7 @@ def prompt_ids(
     return ids
 
 
-def not_words(tokenizer: "PreTrainedTokenizerBase", rows: int) -> list[int]:
+def padding_rows(tokenizer: "PreTrainedTokenizerBase", rows: int) -> list[int]:
     """The rows of a model's vocabulary that its tokenizer has no word for: padding, which decodes to nothing."""
     words = set(tokenizer.get_vocab().values())
     return [row for row in range(rows) if row not in words]

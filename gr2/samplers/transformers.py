@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.packaged import resolve
-from gr2.samplers.base import Answered, Request, Sample, Sampler, Take, not_words, prompt_ids, stop_token_ids
+from gr2.samplers.base import Answered, Request, Sample, Sampler, Take, padding_rows, prompt_ids, stop_token_ids
 
 COLDEST = 1e-5  # the temperature of a greedy request in a batch that samples
 
@@ -26,7 +26,7 @@ class TransformersSampler(Sampler):
         # `generate` fills what its config leaves open from the model's: from an empty one it takes nothing.
         self.model.generation_config = GenerationConfig()
         self.stop_ids = stop_token_ids(folder, self.tokenizer)
-        self.not_words = not_words(self.tokenizer, self.model.get_input_embeddings().num_embeddings)
+        self.padding_rows = padding_rows(self.tokenizer, self.model.get_input_embeddings().num_embeddings)
         self.context = max_model_len or self.model.config.max_position_embeddings
         self.batch_size = batch_size
 
@@ -51,7 +51,7 @@ class TransformersSampler(Sampler):
             max_new_tokens=max_tokens,
             eos_token_id=self.stop_ids,
             pad_token_id=self.tokenizer.pad_token_id,
-            suppress_tokens=self.not_words or None,
+            suppress_tokens=self.padding_rows or None,
         )
         seeds = repr([request.seed for request in batch]).encode()
         torch.manual_seed(int.from_bytes(hashlib.sha256(seeds).digest()[:7]))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from gr2.errors import InputError
 from gr2.language_model.loading import load_tokenizer
 from gr2.packaged import resolve
-from gr2.samplers.base import Answered, Request, Sample, Sampler, Take, not_words, prompt_ids, stop_token_ids
+from gr2.samplers.base import Answered, Request, Sample, Sampler, Take, padding_rows, prompt_ids, stop_token_ids
 from gr2.samplers.grammar import MOST_CHOICES, has_grammar, permutation_grammar, plain_json
 from gr2.samplers.no_repeats import long_lists
 
@@ -47,7 +47,7 @@ class VllmSampler(Sampler):
         atexit.register(self.close)
         self.context = self.llm.llm_engine.model_config.max_model_len
         rows = self.llm.llm_engine.model_config.get_vocab_size()
-        self.not_words = dict.fromkeys(not_words(self.tokenizer, rows), -100.0)
+        self.padding_rows = dict.fromkeys(padding_rows(self.tokenizer, rows), -100.0)
         self.batch_size = batch_size
         self.counter = itertools.count()
 
@@ -96,7 +96,7 @@ class VllmSampler(Sampler):
             skip_special_tokens=False,  # semantic IDs survive where a tokenizer holds them as special tokens
             structured_outputs=structured_outputs(request.schema, self.vocabulary) if request.schema else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
-            logit_bias=self.not_words or None,
+            logit_bias=self.padding_rows or None,
             extra_args={"gr2_schema": request.schema} if long else None,
         )
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.columns import as_id, require_columns
+from gr2.files.columns import cast_ids, require_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +48,7 @@ def check(folder: str, columns: tuple[str, ...]) -> Shards:
         require_columns(pl.DataFrame(schema=schema), file, columns)
         if schema != schemas[0]:
             raise InputError(f"{file}: expected columns and types as in {files[0]}; it has {dict(schema)}")
-    parts = [as_id(pl.read_parquet(file, columns=["item_id"]), file, "item_id") for file in files]
+    parts = [cast_ids(pl.read_parquet(file, columns=["item_id"]), file, "item_id") for file in files]
     item_ids = pl.concat(parts)
     if item_ids.is_empty():
         raise InputError(f"{folder}: expected items, found none in {len(files)} files")

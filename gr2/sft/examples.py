@@ -14,8 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.files.sid_tokens import SID
-from gr2.files.slates import Slate, slates_of
-from gr2.files.tables import read_slates
+from gr2.files.slates import Slate, read_slate_table, slates_of
 from gr2.language_model.chat import IGNORED, encode_turn
 from gr2.processes import map_chunks
 from gr2.prompts.answer import reasoning_span, write_answer
@@ -47,7 +46,7 @@ def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series
     InputError for a trace of a slate that is not in the train split, or an accepted one whose ranking is not of its
     slate's candidates: the same slate_id is given to another pre-ranker's list for that event.
     """
-    slates = slates_of(read_slates(slates_file, item_ids).filter(pl.col("split") == "train"))
+    slates = slates_of(read_slate_table(slates_file, item_ids).filter(pl.col("split") == "train"))
     candidates = {slate.slate_id: slate.candidates for slate in slates}
     traces: dict[str, dict] = {}
     for file in traces_files:

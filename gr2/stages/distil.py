@@ -15,8 +15,7 @@ from trl import DistillationConfig
 
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
-from gr2.files.slates import sample_slates, slates_of
-from gr2.files.tables import read_slates
+from gr2.files.slates import read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
 from gr2.stages.shared import Identified, OwnPrecision, Prompted, Slated, Tracked
 from gr2.stages.trl_options import DISTIL, OnPolicy, check_choices, refuse_changed
@@ -50,7 +49,7 @@ def run(config: Config) -> None:
     # read
     prompt = load_prompt(config.prompt)
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    frame = read_slates(config.slates, catalogue.item_ids)
+    frame = read_slate_table(config.slates, catalogue.item_ids)
     tokenizer = load_tokenizer(config.model_name_or_path)
     if tokenizer.get_vocab() != load_tokenizer(config.teacher).get_vocab():
         raise InputError(

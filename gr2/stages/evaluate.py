@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from gr2.arrays import pad
-from gr2.data.splits import later_share, popularity
+from gr2.data.splits import measure_later_share, popularity
 from gr2.errors import InputError
 from gr2.evaluation import inputs, systems
 from gr2.evaluation.buckets import measure_slate_buckets
 from gr2.evaluation.significance import Resampling, comparisons, intervals
 from gr2.files.artifacts import write_json, write_text
+from gr2.files.items import read_items
+from gr2.files.rankings import read_rankings
+from gr2.files.semantic_ids import read_semantic_ids
 from gr2.files.slates import slates_of
-from gr2.files.tables import read_items, read_rankings, read_semantic_ids
 from gr2.options.declare import arg
 from gr2.stages.shared import Measured
 
@@ -142,7 +144,7 @@ def run(config: Config) -> None:
         "slates_without_relevant_item": unusable,
         "slates_left_out": len(labelled) - len(slates),
         "missing": missing,
-        "pretrain_later_than_first_test": later_share(events) if config.interactions else None,
+        "pretrain_later_than_first_test": measure_later_share(events) if config.interactions else None,
         "kinds": {name: inputs.find_kind(name, files[name][0], several[0]) for name, several in rankings.items()},
         "systems": {name: systems.mean_summary(several) for name, several in summaries.items()},
         "seeds": {name: systems.by_seed(several) for name, several in summaries.items() if len(several) > 1},

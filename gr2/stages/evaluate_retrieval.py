@@ -8,7 +8,7 @@ with the first one.
 from dataclasses import dataclass
 from pathlib import Path
 
-from gr2.data.splits import later_share
+from gr2.data.splits import measure_later_share
 from gr2.errors import InputError
 from gr2.evaluation.inputs import named_files
 from gr2.evaluation.retrieval import evaluate, read_making
@@ -47,7 +47,7 @@ def run(config: Config) -> None:
     making = {name: read_making(file) for name, file in lists.items()}
     # measure, compare
     results, curves = evaluate(log, config.split, lists, config.resamples, config.seed)
-    results["pretrain_later_than_first_test"] = later_share(log.events)
+    results["pretrain_later_than_first_test"] = measure_later_share(log.events)
     # write
     page = report.render(results, curves, making)
     write_json(Path(config.output_dir) / "metrics.json", results)

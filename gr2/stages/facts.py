@@ -13,8 +13,8 @@ import polars as pl
 from gr2.data.features import NAMES, load_features
 from gr2.errors import InputError
 from gr2.files.columns import write_parquet
-from gr2.files.slates import slates_of
-from gr2.files.tables import check_slates, read_items, read_slates
+from gr2.files.items import read_items
+from gr2.files.slates import check_slates, read_slate_table, slates_of
 from gr2.options.declare import arg
 from gr2.stages.shared import Slated
 
@@ -33,7 +33,7 @@ class Config(Slated):
 def run(config: Config) -> None:
     """Reads slates, whose train split sets the levels, and what features are made of; writes slates.parquet."""
     # read
-    frame = read_slates(config.slates, read_items(config.items)["item_id"])
+    frame = read_slate_table(config.slates, read_items(config.items)["item_id"])
     features = load_features(config.items, config.interactions, config.embeddings)
     # facts
     slates, columns = slates_of(frame), [NAMES.index(name) for name in SHOWN]

@@ -12,9 +12,9 @@ from typing import Literal
 import polars as pl
 
 from gr2.errors import InputError
+from gr2.files.items import read_items
 from gr2.files.rankings import write_rankings
-from gr2.files.slates import Slate, sample_slates, slates_of
-from gr2.files.tables import read_items, read_slates
+from gr2.files.slates import Slate, read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
 from gr2.rerankers.language_model import PARTIAL, LanguageModel
 from gr2.rerankers.open import open_reranker
@@ -91,7 +91,7 @@ def run(config: Config) -> None:
 
 def choose_slates(config: Config) -> list[Slate]:
     """The slates of the split, or `max_slates` of them, in file order."""
-    frame = read_slates(config.slates, read_items(config.items)["item_id"]).filter(pl.col("split") == config.split)
+    frame = read_slate_table(config.slates, read_items(config.items)["item_id"]).filter(pl.col("split") == config.split)
     if frame.is_empty():
         raise InputError(f"{config.slates}: no slate has split '{config.split}'")
     slates = sample_slates(slates_of(frame), config.max_slates, config.seed)

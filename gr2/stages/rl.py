@@ -15,8 +15,7 @@ from trl import GRPOConfig
 
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
-from gr2.files.slates import Slate, sample_slates, slates_of
-from gr2.files.tables import read_slates
+from gr2.files.slates import Slate, read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
 from gr2.stages.shared import Identified, OwnPrecision, Prompted, Slated, Tracked
 from gr2.stages.trl_options import RL, UNDER_A_GRAMMAR, VALIDATION, Dapo, OnPolicy, check_choices, refuse_changed
@@ -103,7 +102,7 @@ def run(config: Config) -> None:
     tokenizer = load_tokenizer(config.model_name_or_path)
     taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     catalogue = catalogue.safe_for(tokenizer)
-    frame = read_slates(config.slates, catalogue.item_ids)
+    frame = read_slate_table(config.slates, catalogue.item_ids)
 
     # examples
     all_train = slates_of(frame.filter(pl.col("split") == "train"))

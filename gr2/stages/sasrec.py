@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
 
-from gr2.data.catalogue import order_digest
 from gr2.errors import InputError
+from gr2.files.items import order_digest
 from gr2.options.declare import arg
 from gr2.retrieval.positions import read_events
 from gr2.retrieval.sasrec import SASRec, SASRecConfig

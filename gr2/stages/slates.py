@@ -16,7 +16,7 @@ import polars as pl
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.columns import write_parquet
-from gr2.files.tables import SLATE_SPLITS, check_slates
+from gr2.files.slates import SLATE_SPLITS, check_slates
 from gr2.options.declare import arg
 from gr2.retrieval.lists import PreRankers, draw_lists, read_lists
 from gr2.retrieval.next_item import find_wanted, next_item_slates, top_k_table

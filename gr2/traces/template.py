@@ -3,8 +3,8 @@
 import polars as pl
 
 from gr2.data.catalogue import Catalogue
+from gr2.files.rankings import read_rankings
 from gr2.files.slates import Slate
-from gr2.files.tables import read_rankings
 from gr2.prompts.answer import write_answer
 from gr2.prompts.explanation import category_weights, explain
 from gr2.prompts.prompt import Prompt

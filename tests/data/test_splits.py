@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gr2.data.splits import (
     k_core,
-    later_share,
+    measure_later_share,
     order_events,
     popularity,
     split_by_time,
@@ -167,7 +167,7 @@ def test_by_time_every_event_of_a_split_is_earlier_than_those_of_the_next(rows, 
     assert all(before.max() < after.min() for before, after in itertools.pairwise(present))
     for times, share in zip(times_of_split, (1, train, valid, test), strict=True):
         assert (len(times) > 0) == (share > 0)
-    assert later_share(split) in (0, None)
+    assert measure_later_share(split) in (0, None)
 
 
 def test_shares_by_time_are_of_all_events():
@@ -200,11 +200,11 @@ def test_a_split_by_time_needs_times_that_agree_with_the_positions():
 
 def test_the_share_of_pretrain_events_later_than_the_tests():
     events = pl.DataFrame({"timestamp": [1, 2, 3, 4, 5, 6, 3, 5, 9], "split": ["pretrain"] * 6 + ["test"] * 3})
-    assert later_share(events) == 0.5  # 4, 5 and 6 are later than 3
-    assert later_share(events, 0.5) == pytest.approx(1 / 6)  # than 5: 6
-    assert later_share(events, 1.0) == 0
-    assert later_share(events.drop("timestamp")) is None
-    assert later_share(events.head(6)) is None and later_share(events.tail(3)) is None
+    assert measure_later_share(events) == 0.5  # 4, 5 and 6 are later than 3
+    assert measure_later_share(events, 0.5) == pytest.approx(1 / 6)  # than 5: 6
+    assert measure_later_share(events, 1.0) == 0
+    assert measure_later_share(events.drop("timestamp")) is None
+    assert measure_later_share(events.head(6)) is None and measure_later_share(events.tail(3)) is None
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=5), st.randoms(use_true_random=False))

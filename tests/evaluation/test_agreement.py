@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import torch
 
-from gr2 import metrics
+from gr2.arrays import pad
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.evaluation import agreement
@@ -58,7 +58,7 @@ def orders(rows: list[list[str]]) -> np.ndarray:
     for slate, row in zip(SLATES, rows, strict=True):
         rest = [item for item in slate.candidates if item not in row]
         placed.append([slate.candidates.index(item) for item in [*row, *rest]])
-    return metrics.pad(placed, -1)
+    return pad(placed, -1)
 
 
 def test_the_share_of_better_lists_is_that_of_all_lists_one_by_one(folder):

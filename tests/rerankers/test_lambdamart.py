@@ -3,6 +3,7 @@ import polars as pl
 import pytest
 
 from gr2 import metrics
+from gr2.arrays import pad
 from gr2.cli import main
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
@@ -36,7 +37,7 @@ def scored(slates, features, folder):
 
 def ndcg(slates, scores, k):
     ranked = [np.array(slate.labels)[(-own).argsort(kind="stable")] for slate, own in zip(slates, scores, strict=True)]
-    return metrics.ndcg(metrics.pad(ranked, np.nan), k).mean()
+    return metrics.ndcg(pad(ranked, np.nan), k).mean()
 
 
 def test_it_finds_the_feature_that_decides(tmp_path):
@@ -116,6 +117,4 @@ def test_from_the_command_line_to_the_same_bytes(world, tmp_path, capsys):
     rows = joined.select("candidates", "labels", "ranking").rows()
     ranked = [[labels[candidates.index(item)] for item in ranking] for candidates, labels, ranking in rows]
     given = slates["labels"].to_list()
-    assert (
-        metrics.ndcg(metrics.pad(ranked, np.nan), 5).mean() > 0.1 + metrics.ndcg(metrics.pad(given, np.nan), 5).mean()
-    )
+    assert metrics.ndcg(pad(ranked, np.nan), 5).mean() > 0.1 + metrics.ndcg(pad(given, np.nan), 5).mean()

@@ -6,8 +6,7 @@ import yaml
 
 from gr2.errors import InputError
 from gr2.files.partial import Partial
-from gr2.files.slates import slates_of
-from gr2.files.tables import read_slates
+from gr2.files.slates import read_slate_table, slates_of
 from gr2.rerankers.language_model import PARTIAL, LanguageModel
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.runner.stage import run_stage
@@ -62,7 +61,7 @@ def test_the_same_run_goes_on_and_takes_what_was_answered(known, tmp_path):
     assert whole["valid"].all() and whole["reason"].dtype == pl.String and whole["reason"].is_null().all()
     sampling = Sampling(batch_size=8, max_tokens=110, structured=True, prompt=short)
     model = LanguageModel(known["reranker"], Inputs(known["items"], semantic_ids=known["semantic_ids"]), sampling)
-    slates = [slate for slate in slates_of(read_slates(known["slates"])) if slate.split == "test"]
+    slates = [slate for slate in slates_of(read_slate_table(known["slates"])) if slate.split == "test"]
     answered = [row | {"reasoning": "kept"} for row in whole.to_dicts()[:5]]
     Partial(out / PARTIAL, model.made_of(slates)).append(answered)
     rerank.run(config)

@@ -6,7 +6,7 @@ import pytest
 
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json, write_json
-from gr2.files.semantic_ids import write_ids
+from gr2.files.semantic_ids import write_semantic_ids
 from gr2.rerankers.prm.network import PRM, PRMConfig
 from gr2.stages import rerank
 from tests.helpers import fit
@@ -47,7 +47,7 @@ def permuted(world, tmp_path_factory) -> str:
     """The items' semantic IDs, given to other items."""
     ids = pl.read_parquet(world.semantic_ids)
     folder = tmp_path_factory.mktemp("permuted")
-    write_ids(folder / "semantic_ids.parquet", ids["item_id"], np.array(ids["codes"].reverse().to_list()), {})
+    write_semantic_ids(folder / "semantic_ids.parquet", ids["item_id"], np.array(ids["codes"].reverse().to_list()), {})
     return str(folder / "semantic_ids.parquet")
 
 

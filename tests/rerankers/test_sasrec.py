@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gr2.data.catalogue import order_digest
 from gr2.errors import InputError
+from gr2.files.items import order_digest
 from gr2.files.slates import Slate
 from gr2.rerankers.sasrec import SASRecReranker
 from gr2.retrieval.sasrec import SASRec, SASRecConfig

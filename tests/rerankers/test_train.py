@@ -33,7 +33,7 @@ def test_a_run_that_was_killed_before_it_saved_the_model_trains_no_epoch_more(kn
         patch.setattr(shared, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))  # the kill
         with pytest.raises(KeyboardInterrupt):
             fit("glorank", killed, known)
-    assert read_json(shared.last_checkpoint(killed) + "/trainer_state.json")["epoch"] == 3
+    assert read_json(shared.find_last_checkpoint(killed) + "/trainer_state.json")["epoch"] == 3
     fit("glorank", killed, known)
     assert epochs(killed) == epochs(whole) == [1, 2, 3]
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.errors import InputError
-from gr2.files.tables import SPLITS
+from gr2.files.interactions import SPLITS
 from gr2.retrieval.positions import add_rows, in_order, select_positions
 from tests.retrieval.arrays import pasts
 

@@ -130,7 +130,7 @@ def test_rows_that_only_pad_the_vocabulary_are_never_sampled(model, tmp_path):
         net.get_input_embeddings().weight[words:] *= 1000
     save_model(net, tokenizer, tmp_path)
     padded = open_sampler("transformers", str(tmp_path), batch_size=7, progress=False)
-    assert padded.not_words == list(range(words, words + 60))
+    assert padded.padding_rows == list(range(words, words + 60))
     for temperature in (0.0, 1.0):
         (ids,) = padded._generate([Request(0, CONVERSATIONS[0], 0, temperature)], [[5, 6]], 1.0, 20)
         assert max(ids) < words

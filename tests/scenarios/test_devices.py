@@ -14,8 +14,7 @@ from torch.testing import assert_close
 
 from gr2.data.catalogue import read_catalogue
 from gr2.data.features import load_features
-from gr2.files.slates import slates_of
-from gr2.files.tables import read_slates
+from gr2.files.slates import read_slate_table, slates_of
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
 from gr2.rerankers.degre.lookahead import Labels, Lookahead, score_lists
 from gr2.rerankers.degre.mining import mine
@@ -65,7 +64,7 @@ def catalogue(world):
 @pytest.fixture
 def slates(later):
     """Six of them, of twelve, eleven, ... candidates."""
-    made = [slate for slate in slates_of(read_slates(later)) if slate.split == "test"][:6]
+    made = [slate for slate in slates_of(read_slate_table(later)) if slate.split == "test"][:6]
     shorter = [slate.reordered(range(length)) for slate, length in zip(made, range(12, 6, -1), strict=True)]
     return [replace(slate, labels=[1.0, *slate.labels[1:]]) for slate in shorter]
 

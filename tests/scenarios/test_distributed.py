@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gr2.arrays import pad
 from gr2.files.slates import sample_slates, slates_of
-from gr2.metrics import ndcg, pad
+from gr2.metrics import ndcg
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,7 @@ import pytest
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.sid_tokens import SID
-from gr2.files.slates import slates_of
-from gr2.files.tables import read_slates
+from gr2.files.slates import read_slate_table, slates_of
 from gr2.language_model.scratch import train_tokenizer
 from gr2.prompts.prompt import load_prompt
 from gr2.sft import examples
@@ -24,7 +23,9 @@ def catalogue(world):
 @pytest.fixture
 def rows(world, catalogue) -> list[dict]:
     """An accepted trace for each train slate: it cites the latest item of the history and reverses the candidates."""
-    slates = [slate for slate in slates_of(read_slates(world.slates, catalogue.item_ids)) if slate.split == "train"]
+    slates = [
+        slate for slate in slates_of(read_slate_table(world.slates, catalogue.item_ids)) if slate.split == "train"
+    ]
     return [
         {
             "slate_id": slate.slate_id,

@@ -3,8 +3,7 @@ import polars as pl
 import pytest
 
 from gr2.errors import InputError
-from gr2.files.slates import slates_of
-from gr2.files.tables import read_slates
+from gr2.files.slates import read_slate_table, slates_of
 from gr2.prompts.prompt import load_prompt
 from gr2.prompts.render import render
 from gr2.stages import facts
@@ -18,7 +17,7 @@ def with_facts(world):
 
 
 def test_each_candidate_has_its_rank_and_a_level_of_each_feature(world, with_facts):
-    before, after = read_slates(world.slates), read_slates(with_facts)
+    before, after = read_slate_table(world.slates), read_slate_table(with_facts)
     assert after.drop("facts").equals(before)
     for slate in after.iter_rows(named=True):
         assert [known["rank"] for known in slate["facts"]] == list(range(1, len(slate["candidates"]) + 1))
@@ -27,7 +26,7 @@ def test_each_candidate_has_its_rank_and_a_level_of_each_feature(world, with_fac
 
 
 def test_levels_are_deciles_of_the_train_candidates(with_facts):
-    train = read_slates(with_facts).filter(pl.col("split") == "train")
+    train = read_slate_table(with_facts).filter(pl.col("split") == "train")
     levels = train["facts"].explode().struct.field("similarity_mean")  # no two alike
     counts = levels.value_counts()["count"]
     assert len(counts) == 10 and counts.max() - counts.min() <= 2
@@ -44,7 +43,7 @@ def test_a_prompt_shows_them_beside_their_item(world, with_facts):
     from gr2.data.catalogue import read_catalogue
 
     catalogue = read_catalogue(world.items, world.semantic_ids)
-    slate = slates_of(read_slates(with_facts))[0]
+    slate = slates_of(read_slate_table(with_facts))[0]
     text = render(load_prompt("student_facts"), slate, catalogue)[1]["content"]
     for item_id, known in zip(slate.candidates, slate.facts, strict=True):
         line = next(line for line in text.splitlines() if line.endswith(catalogue.sid[item_id]) and " s" in line)
@@ -55,7 +54,7 @@ def test_a_prompt_with_facts_refuses_slates_without(world):
     from gr2.data.catalogue import read_catalogue
 
     catalogue = read_catalogue(world.items, world.semantic_ids)
-    slate = slates_of(read_slates(world.slates))[0]
+    slate = slates_of(read_slate_table(world.slates))[0]
     with pytest.raises(InputError, match="student_facts"):
         render(load_prompt("student_facts"), slate, catalogue)
 
@@ -64,7 +63,7 @@ def test_facts_of_the_wrong_number_are_refused(with_facts, tmp_path):
     frame = pl.read_parquet(with_facts).with_columns(pl.col("facts").list.head(2))
     frame.write_parquet(tmp_path / "slates.parquet")
     with pytest.raises(InputError, match=r"row 0, column 'facts'.*one mapping per candidate"):
-        read_slates(tmp_path / "slates.parquet")
+        read_slate_table(tmp_path / "slates.parquet")
     frame.with_columns(pl.lit("x").alias("facts")).write_parquet(tmp_path / "texts.parquet")
     with pytest.raises(InputError, match="column 'facts': expected a list of mappings"):
-        read_slates(tmp_path / "texts.parquet")
+        read_slate_table(tmp_path / "texts.parquet")

@@ -107,10 +107,10 @@ def test_every_code_of_the_quantizer_has_a_token_and_the_folder_says_what_was_ta
     """A later item may get a code that none has yet."""
     from transformers import AutoTokenizer
 
-    from gr2.files.semantic_ids import write_ids
+    from gr2.files.semantic_ids import write_semantic_ids
 
     frame = pl.read_parquet(world.semantic_ids)
-    write_ids(tmp_path / "ids.parquet", frame["item_id"], np.array(frame["codes"].to_list()), {"codes": "12"})
+    write_semantic_ids(tmp_path / "ids.parquet", frame["item_id"], np.array(frame["codes"].to_list()), {"codes": "12"})
     gr2(
         "midtrain",
         "--items",

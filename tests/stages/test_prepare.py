@@ -3,7 +3,7 @@ import itertools
 import polars as pl
 import pytest
 
-from gr2.data.splits import later_share
+from gr2.data.splits import measure_later_share
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
 from gr2.stages import prepare, rerank, slates
@@ -163,7 +163,7 @@ def test_one_boundary_in_time_divides_all_users(world, tmp_path, capsys):
     assert "0.0% of the pretrain events are later than the first test event" in capsys.readouterr().out
     _, per_user = prepared(world, tmp_path / "user", interactions=options["interactions"])
     summary = read_json(tmp_path / "user/summary.json")
-    assert summary["pretrain_later_than_first_test"] == later_share(per_user) > 0.9
+    assert summary["pretrain_later_than_first_test"] == measure_later_share(per_user) > 0.9
 
 
 def test_a_split_by_time_goes_through_slates_and_evaluation(world, tmp_path):

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 from safetensors.torch import load_file
 
+from gr2.arrays import pad
 from gr2.files.slates import slates_of
-from gr2.metrics import ndcg, pad
+from gr2.metrics import ndcg
 from tests.helpers import gr2, resumed_after_a_kill
 
 pytestmark = pytest.mark.slow

@@ -79,7 +79,8 @@ def test_settings_of_the_models_own_do_not_matter(world, beginner, tmp_path):
 
 
 def config_of(world, model, *more: str):
-    from gr2.options.parse import parse, read_options
+    from gr2.options.parse import parse
+    from gr2.options.words import read_options
     from gr2.stages.rl import Config
 
     return parse("rl", Config, read_options([*words(world, model), "--output_dir", "unused", *more]))

@@ -9,7 +9,8 @@ from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.artifacts import read_appended
 from gr2.language_model.loading import load_tokenizer
-from gr2.options.parse import parse, read_options
+from gr2.options.parse import parse
+from gr2.options.words import read_options
 from gr2.prompts.prompt import load_prompt
 from gr2.sft import examples
 from gr2.stages.sft import Config, run
@@ -153,12 +154,12 @@ def test_a_model_that_does_not_know_the_ids_is_refused(world, traced, tmp_path):
 
 def test_a_model_that_was_taught_other_ids_is_refused(world, traced, midtrained, tuned, tmp_path):
     """Two items have changed their IDs; what is taught is handed on from mid-training to SFT."""
-    from gr2.files.semantic_ids import write_ids
+    from gr2.files.semantic_ids import write_semantic_ids
 
     frame = pl.read_parquet(world.semantic_ids)
     codes = frame["codes"].to_list()
     swapped = np.array([codes[1], codes[0], *codes[2:]])
-    write_ids(tmp_path / "ids.parquet", frame["item_id"], swapped, {})
+    write_semantic_ids(tmp_path / "ids.parquet", frame["item_id"], swapped, {})
     for model in (midtrained, tuned):
         said = refused(
             "sft", *words_of(world, traced, model, tmp_path / "out", semantic_ids=str(tmp_path / "ids.parquet"))

@@ -9,7 +9,7 @@ from gr2.errors import InputError
 from gr2.files.artifacts import read_json
 from gr2.files.embeddings import read_embeddings
 from gr2.files.items import order_digest
-from gr2.files.semantic_ids import codes_of_level, read_semantic_ids
+from gr2.files.semantic_ids import read_codes_per_level, read_semantic_ids
 from gr2.files.sid_tokens import sid_string
 from gr2.semantic_ids import quantizer
 from gr2.semantic_ids.settings import RQVAESettings
@@ -88,9 +88,9 @@ def test_codes_decode_to_something_near_the_vectors(world, tmp_path):
 def test_the_file_of_ids_says_how_many_codes_a_level_has(world, tmp_path):
     """Also where no item uses the last of them; an item appended later may."""
     folder = run_sids(world, tmp_path, codes=32)
-    assert codes_of(folder).max(axis=0).min() < 31 and codes_of_level(folder / "semantic_ids.parquet") == 32
+    assert codes_of(folder).max(axis=0).min() < 31 and read_codes_per_level(folder / "semantic_ids.parquet") == 32
     pl.read_parquet(folder / "semantic_ids.parquet").write_parquet(tmp_path / "own.parquet")
-    assert codes_of_level(tmp_path / "own.parquet") is None
+    assert read_codes_per_level(tmp_path / "own.parquet") is None
 
 
 def test_an_extra_level_and_random_codes_are_unique_too(world, tmp_path):

@@ -4,11 +4,12 @@ import polars as pl
 import pytest
 import torch
 
-from gr2.data.catalogue import order_digest
 from gr2.data.splits import popularity
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
-from gr2.files.tables import SLATE_SPLITS, SPLITS
+from gr2.files.interactions import SPLITS
+from gr2.files.items import order_digest
+from gr2.files.slates import SLATE_SPLITS
 from gr2.retrieval.sasrec import SASRec, SASRecConfig
 from gr2.stages import slates
 from tests.helpers import gr2, refused

@@ -7,7 +7,7 @@ import polars as pl
 
 from gr2.data.sources.source import Source, select_from
 from gr2.errors import InputError
-from gr2.files.columns import as_id, refuse_odd_csv, refuse_rows, require_columns
+from gr2.files.columns import cast_ids, refuse_odd_csv, refuse_rows, require_columns
 from gr2.files.times import with_unit
 
 COLUMNS = ("user_id", "item_id", "rating", "timestamp")  # in every release's order
@@ -56,7 +56,7 @@ def read_csv(ratings: Path, films: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     refuse_odd_csv(items, films, films, b",")
     require_columns(frame, ratings, ("userId", "movieId", "rating", "timestamp"))
     require_columns(items, films, ("movieId", "title", "genres"))
-    rows = items.select(as_id(items, films, "movieId"), pl.col("title", "genres").fill_null("")).iter_rows()
+    rows = items.select(cast_ids(items, films, "movieId"), pl.col("title", "genres").fill_null("")).iter_rows()
     rows = [(item_id, title, genres.split("|")) for item_id, title, genres in rows]
     return frame.select("userId", "movieId", "rating", "timestamp"), make_items(rows)
 
@@ -90,7 +90,7 @@ def check_ratings(frame: pl.DataFrame, path: Path, items: pl.DataFrame) -> pl.Da
     if frame.width != len(COLUMNS):
         raise InputError(f"{path}: row 0: expected {', '.join(COLUMNS)}, found {frame.width} fields")
     frame.columns = COLUMNS
-    ids = [as_id(frame, path, "user_id"), as_id(frame, path, "item_id")]
+    ids = [cast_ids(frame, path, "user_id"), cast_ids(frame, path, "item_id")]
     refuse_rows(~ids[1].is_in(items["item_id"].implode()), path, "item_id", "an item of the list of films", ids[1])
     numbers = [frame["rating"].cast(pl.Float64, strict=False), frame["timestamp"].cast(pl.Int64, strict=False)]
     for column in numbers:

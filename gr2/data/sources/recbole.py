@@ -10,7 +10,7 @@ import polars as pl
 
 from gr2.data.sources.source import Source, select_from
 from gr2.errors import InputError
-from gr2.files.columns import as_id, refuse_odd_csv, refuse_rows, require_columns
+from gr2.files.columns import cast_ids, refuse_odd_csv, refuse_rows, require_columns
 from gr2.files.interactions import check_events
 
 TITLES = ("title", "movie_title", "name", "item_name")
@@ -68,7 +68,7 @@ def make_items(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
         )
     year = pl.format(" ({})", "release_year").fill_null("") if "release_year" in frame.columns else pl.lit("")
     titles = frame.select((pl.col(title).fill_null("") + year).alias("title")).to_series()
-    columns = [as_id(frame, path, "item_id"), titles]
+    columns = [cast_ids(frame, path, "item_id"), titles]
     category = next((name for name in CATEGORIES if name in frame.columns), None)
     if category:
         lists = [split_category(text or "") for text in frame[category]]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
-from gr2.files.slates import Slate, slates_of
-from gr2.files.tables import read_items, read_slates
+from gr2.files.items import read_items
+from gr2.files.slates import Slate, read_slate_table, slates_of
 from gr2.options.declare import arg
 from gr2.rerankers.settings import Lists, Training
 from gr2.stages.shared import Identified, Slated
@@ -82,7 +82,7 @@ class Judged(ListWriting):
 
 def read_train(config: Fit) -> tuple[list[Slate], list[Slate]]:
     """The train and the valid slates that have a relevant candidate; prints how many train slates have none."""
-    frame = read_slates(config.slates, read_items(config.items)["item_id"])
+    frame = read_slate_table(config.slates, read_items(config.items)["item_id"])
     labelled = [slate for slate in slates_of(frame) if any(slate.labels)]
     train = [slate for slate in labelled if slate.split == "train"]
     valid = [slate for slate in labelled if slate.split == "valid"]

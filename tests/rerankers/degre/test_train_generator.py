@@ -7,8 +7,7 @@ import torch
 
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
-from gr2.files.slates import Slate, slates_of
-from gr2.files.tables import read_slates
+from gr2.files.slates import Slate, read_slate_table, slates_of
 from gr2.rerankers.degre.evaluator import Evaluator
 from gr2.rerankers.degre.lookahead import score_lists
 from gr2.rerankers.degre.train_evaluator import draw_lists, measure_quality
@@ -42,7 +41,7 @@ def test_the_evaluator_tells_good_lists_and_generators_learn_to_write_them(world
     evaluations = [entry for entry in logged(evaluator) if "eval_auc" in entry]
     assert max(entry["eval_auc"] for entry in evaluations) > 0.7
     assert max(entry["eval_likelihood"] for entry in evaluations) > evaluations[0]["eval_likelihood"]
-    slates = [slate for slate in slates_of(read_slates(later)) if slate.split == "test"]
+    slates = [slate for slate in slates_of(read_slate_table(later)) if slate.split == "test"]
     catalogue, model = read_catalogue(world.items, world.semantic_ids), Evaluator.from_pretrained(evaluator).eval()
     requests = read_requests(slates, catalogue, model.config.history)
     labels = read_labels(slates, requests.candidates.shape[1])

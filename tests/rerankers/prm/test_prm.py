@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from gr2 import metrics
 from gr2.data.features import Features, load_features
 from gr2.errors import InputError
-from gr2.files.slates import Slate, slates_of
-from gr2.files.tables import read_slates
+from gr2.files.slates import Slate, read_slate_table, slates_of
 from gr2.rerankers.prm.network import PRM, PRMConfig, encode
 from gr2.rerankers.prm.reranker import PRMReranker
 from gr2.rerankers.prm.train import collate
@@ -155,7 +154,7 @@ def test_the_folder_is_plain_complete_and_that_of_the_best_epoch(world, every_sl
     }
     log = [json.loads(line) for line in (trained / LOG).read_text().splitlines()]
     judged = [entry["eval_ndcg@5"] for entry in log if "eval_ndcg@5" in entry]
-    slates = slates_of(read_slates(every_slate).filter(pl.col("split") == "valid"))
+    slates = slates_of(read_slate_table(every_slate).filter(pl.col("split") == "valid"))
     known = load_features(world.items, world.interactions, world.embeddings)
     scores = PRMReranker(trained, known).scores(slates)
     ranked = [np.array(slate.labels)[(-own).argsort()] for slate, own in zip(slates, scores, strict=True)]
