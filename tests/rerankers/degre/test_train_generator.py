@@ -60,7 +60,7 @@ def test_the_evaluator_tells_good_lists_and_generators_learn_to_write_them(world
         "--evaluator", evaluator, "--rankings", f"degre={tmp_path}/answers/rankings.parquet",
         "--output_dir", tmp_path / "report")  # fmt: skip
     found = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    assert found["agreement"].lists == 132 and found["agreement"]["evaluator_auc"] > 0.6
+    assert found["agreement"]["lists"] == 132 and found["agreement"]["evaluator_auc"] > 0.6
     near = {name: system["hr@10%"] for name, system in found["systems"].items()}
     assert near["degre"] > 0.8 > 0.3 > near["random"] and near["degre"] >= found["systems"]["degre"]["hr@1%"]
     assert found["intervals"]["degre"]["hr@1%"][0] is not None
