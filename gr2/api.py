@@ -3,7 +3,7 @@
 from gr2.api import evaluate, find_inputs, open_reranker, read_slates
 
 slates = read_slates("runs/demo/slates/slates.parquet", split="test")
-blend = open_reranker("runs/demo/blend", find_inputs("runs/demo"))
+blend = open_reranker("runs/demo/fit_blend", find_inputs("runs/demo"))
 print(evaluate(slates, {"blend": blend.rank(slates)}))
 """
 
