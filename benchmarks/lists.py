@@ -40,8 +40,13 @@ def main() -> None:
     config = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    sizes = {"levels": LEVELS, "codes": CODES, "list_size": SIZE, "hidden_size": config.hidden_size,
-             "encoder_layers": config.layers}  # fmt: skip
+    sizes = {
+        "levels": LEVELS,
+        "codes": CODES,
+        "list_size": SIZE,
+        "hidden_size": config.hidden_size,
+        "encoder_layers": config.layers,
+    }
     writers = {
         space: ListWriter(ListWriterConfig(space=space, candidates=CANDIDATES, **sizes)).eval() for space in SPACES
     }

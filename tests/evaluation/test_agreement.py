@@ -71,8 +71,10 @@ def test_the_share_of_better_lists_is_that_of_all_lists_one_by_one(folder):
     assert about["lists"] == 60 and about["method"] == "enumerated"
     assert shares[0].tolist() == [0, 0, 0]
     assert shares[1] == pytest.approx([59 / 60, 59 / 60, 5 / 6])
-    expected = [np.mean([value > scores[tuple(ranked[:3])] for value in scores.values()])
-                for scores, ranked in zip(every, middle, strict=True)]  # fmt: skip
+    expected = [
+        np.mean([value > scores[tuple(ranked[:3])] for value in scores.values()])
+        for scores, ranked in zip(every, middle, strict=True)
+    ]
     assert shares[2] == pytest.approx(expected)
     assert 0 <= about["evaluator_auc"] <= 1 and 0 <= about["evaluator_calibration_error"] <= 1
 
