@@ -91,11 +91,13 @@ def save_model(model, tokenizer, folder: str | Path) -> None:
 def raw_tables(seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Items, and events in which a user walks through the films of the genre that they like, in order of item id."""
     rng = np.random.default_rng(seed)
-    items = pl.DataFrame({
-        "item_id": [f"film{number:02d}" for number in range(ITEMS)],
-        "title": [f"{GENRES[number % 4]} number {number}" for number in range(ITEMS)],
-        "categories": [GENRES[number % 4] for number in range(ITEMS)],
-    })  # fmt: skip
+    items = pl.DataFrame(
+        {
+            "item_id": [f"film{number:02d}" for number in range(ITEMS)],
+            "title": [f"{GENRES[number % 4]} number {number}" for number in range(ITEMS)],
+            "categories": [GENRES[number % 4] for number in range(ITEMS)],
+        }
+    )
     rows = []
     for user in range(USERS):
         at, genre = int(rng.integers(12)), user % 4

@@ -19,9 +19,12 @@ from gr2.rerankers.record import write_record
 IDS = [f"i{number}" for number in range(9)]
 CATALOGUE = Catalogue(
     item_ids=pl.Series("item_id", IDS),
-    title={}, category={}, description={}, sid={},
+    title={},
+    category={},
+    description={},
+    sid={},
     codes={item_id: (number // 3, number % 3) for number, item_id in enumerate(IDS)},
-)  # fmt: skip
+)
 SLATES = [
     Slate("a", ["i8"], IDS[:5], [0.0, 1.0, 0.0, 1.0, 0.0]),
     Slate("b", ["i7", "i0"], IDS[2:7], [1.0, 0.0, 0.0, 0.0, 0.0]),

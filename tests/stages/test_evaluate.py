@@ -38,9 +38,15 @@ def folder(tmp_path):
         labels[int(rng.integers(1, size))] = 1.0
         split = "test" if number_ < 60 else "valid"
         rows.append(
-            {"slate_id": f"s{number_}", "user_id": f"u{number_ // 2}", "history": ["i1", "i2"] * 7,
-             "candidates": candidates, "labels": labels, "split": split}
-        )  # fmt: skip
+            {
+                "slate_id": f"s{number_}",
+                "user_id": f"u{number_ // 2}",
+                "history": ["i1", "i2"] * 7,
+                "candidates": candidates,
+                "labels": labels,
+                "split": split,
+            }
+        )
     slates = pl.DataFrame(rows)
     lifted, copied = [], []
     for labels in slates["labels"].to_list():
