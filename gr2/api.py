@@ -1,0 +1,64 @@
+"""gr2 from Python, for notebooks: read slates, open a reranker, rank, evaluate.
+
+from gr2.api import evaluate, find_inputs, open_reranker, read_slates
+
+slates = read_slates("runs/demo/slates/slates.parquet", split="test")
+blend = open_reranker("runs/demo/blend", find_inputs("runs/demo"))
+print(evaluate(slates, {"blend": blend.rank(slates)}))
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from gr2.arrays import pad
+from gr2.errors import InputError
+from gr2.evaluation import systems
+from gr2.evaluation.significance import Resampling, comparisons, intervals
+from gr2.files.rankings import Ranking
+from gr2.files.slates import Slate, read_slates
+from gr2.metrics import TOP
+from gr2.rerankers.open import Inputs, Reranker, Sampling, open_reranker
+
+__all__ = ["Inputs", "Ranking", "Reranker", "Sampling", "Slate", "evaluate", "find_inputs", "open_reranker",
+           "read_slates"]  # fmt: skip
+
+
+def find_inputs(run: str | Path) -> Inputs:
+    """The files that rerankers read, in the folders of a run's stages; InputError where two stages wrote one."""
+    names = ("items.parquet", "interactions.parquet", "embeddings.safetensors", "semantic_ids.parquet")
+    files = {name.partition(".")[0]: sorted(map(str, Path(run).glob(f"*/{name}"))) for name in names}
+    for name, paths in files.items():
+        if len(paths) > 1 or (name == "items" and not paths):
+            raise InputError(f"{run}: expected one file of {name}, found {', '.join(paths) or 'none'}; use Inputs(...)")
+    return Inputs(**{name: paths[0] for name, paths in files.items() if paths})
+
+
+def evaluate(
+    slates: list[Slate], rankings: dict[str, list[Ranking]], resamples: int = 5000, seed: int = 0
+) -> pl.DataFrame:
+    """A row per system, as `gr2 evaluate` measures: each metric of `TOP`, and NDCG@5's interval and difference to the
+    input order with interval and p-value, clustered by user. Slates without a relevant item are left out.
+    """
+    rows = [row for row, slate in enumerate(slates) if any(slate.labels)]
+    table = pl.DataFrame({"candidates": [slates[row].candidates for row in rows]})
+    frames = {
+        name: [pl.DataFrame({"ranking": [answers[row].ranking for row in rows],
+                             "valid": [answers[row].valid for row in rows]})]
+        for name, answers in rankings.items()
+    }  # fmt: skip
+    labels = pad([slates[row].labels for row in rows], np.nan)
+    orders = systems.all_orders(table, labels, frames, seed)
+    measured = systems.measure_all(labels, orders, frames, TOP.ks)
+    values = {name: systems.mean_over_seeds(several) for name, several in measured.items()}
+    resampling = Resampling(np.array([slates[row].user_id for row in rows]), resamples, seed)
+    low_high = intervals(values, [TOP.headline], resampling)
+    differences = {row["system"]: row for row in comparisons(values, [TOP.headline], ["input_order"], resampling)}
+    return pl.DataFrame([
+        {"system": name}
+        | {metric: float(values[name][metric].mean()) for metric in TOP.main}
+        | dict(zip(("low", "high"), low_high[name][TOP.headline], strict=True))
+        | {key: differences.get(name, {}).get(key) for key in ("delta", "ci_low", "ci_high", "p_value")}
+        for name in values
+    ])  # fmt: skip
