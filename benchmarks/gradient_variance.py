@@ -1,18 +1,20 @@
-"""How much of a gradient is noise of the candidates' order (2604.25291): trained networks, the same requests in random orders.
+"""How much of a gradient is noise of the candidates' order (2604.25291): the same requests in random orders.
 
     python benchmarks/gradient_variance.py --items runs/movielens/prepare/items.parquet \
         --semantic_ids runs/movielens/sids/semantic_ids.parquet --slates runs/lists/slates/slates.parquet \
         --networks global=runs/lists/global-shuffled_0 place=runs/lists/place-shuffled_0
 
-For each network, over `--requests` train slates in `--orders` random orders of their candidates:
+For each trained network, over `--requests` train slates in `--orders` random orders of their candidates:
 
-    noise       E |g - E g|^2 / E |g|^2, g the gradient by all weights of one slate's -log P of its reference set in one order
-    label       of a local space: the label's part of the gradient of an output neuron's weights, 1[neuron j is right] h, has the
-                variance (1/N)(1 - 1/N) |E h|^2 over orders, says the paper; the mean over neurons, measured, over |E h|^2
+    noise       E |g - E g|^2 / E |g|^2, g the gradient by all weights of one slate's -log P of its reference set in one
+                order
+    label       of a local space: the label's part of the gradient of an output neuron's weights, 1[neuron j is right]
+                h, has the variance (1/N)(1 - 1/N) |E h|^2 over orders, says the paper; the mean over neurons,
+                measured, over |E h|^2
     bound       (1/N)(1 - 1/N)
 
-The reference items are the same in every order: relevant ones, as sorted by their codes. In a space in which an action means the
-same in every order nothing depends on the order, and noise is 0 but for rounding.
+The reference items are the same in every order: relevant ones, as sorted by their codes. In a space in which an action
+means the same in every order nothing depends on the order, and noise is 0 but for rounding.
 """
 
 import argparse

@@ -40,8 +40,13 @@ def main() -> None:
     config = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    sizes = {"levels": LEVELS, "codes": CODES, "list_size": SIZE, "hidden_size": config.hidden_size,
-             "encoder_layers": config.layers}  # fmt: skip
+    sizes = {
+        "levels": LEVELS,
+        "codes": CODES,
+        "list_size": SIZE,
+        "hidden_size": config.hidden_size,
+        "encoder_layers": config.layers,
+    }
     writers = {
         space: ListWriter(ListWriterConfig(space=space, candidates=CANDIDATES, **sizes)).eval() for space in SPACES
     }
@@ -63,15 +68,19 @@ def main() -> None:
                     assert all(len(set(row)) == SIZE for row in lists.tolist())
     milliseconds = {key: 1000 * np.array(values[len(values) // 10 :]) for key, values in seconds.items()}
     beam = np.median(milliseconds["beam", 1])
-    print(json.dumps({
-        name: {
-            "p50": round(float(np.median(milliseconds[name, 1])), 2),
-            "p99": round(float(np.quantile(milliseconds[name, 1], 0.99)), 2),
-            "batch_64": round(float(np.median(milliseconds[name, 64])), 2),
-            "times_faster_than_beam": round(float(beam / np.median(milliseconds[name, 1])), 1),
-        }
-        for name in answers
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                name: {
+                    "p50": round(float(np.median(milliseconds[name, 1])), 2),
+                    "p99": round(float(np.quantile(milliseconds[name, 1], 0.99)), 2),
+                    "batch_64": round(float(np.median(milliseconds[name, 64])), 2),
+                    "times_faster_than_beam": round(float(beam / np.median(milliseconds[name, 1])), 1),
+                }
+                for name in answers
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@
         --semantic_ids runs/lists/sids/semantic_ids.parquet --list_size 6 \\
         --rerankers global=runs/lists/global-shuffled_0 pointer=runs/lists/pointer-shuffled_0
 
-Any reranker of `gr2 rerank`; language models answer greedily with the prompt `student`. Prints one JSON line for each: of
-how many slates the first `list_size` items are the same, item by item, and the mean Kendall tau of the two whole rankings
-(list writers leave what comes after a list in its input order). What reads the rank (blend, LambdaMART, PRM) is told
-another one.
+Any reranker of `gr2 rerank`; language models answer greedily with the prompt `student`. Prints one JSON line for each:
+of how many slates the first `list_size` items are the same, item by item, and the mean Kendall tau of the two whole
+rankings (list writers leave what comes after a list in its input order). What reads the rank (blend, LambdaMART, PRM)
+is told another one.
 """
 
 import argparse

@@ -7,8 +7,8 @@ its slate's grammar. Both ways use one engine that is already loaded, in turn, `
 round to round, and the prefix cache is emptied before each. `bare`: all prompts as token ids and all settings made
 beforehand, then one `LLM.generate`. `gr2 traces`: the stage from reading its tables to the files it writes; its clock
 starts at the first request and stops at the last answer's line in traces.partial, so it includes rendering, tokenizing,
-grammars, judging and fsync. The medians are compared, by the clock and, for a machine that has other work as well, by the
-CPU seconds of this process and the engine's.
+grammars, judging and fsync. The medians are compared, by the clock and, for a machine that has other work as well, by
+the CPU seconds of this process and the engine's.
 
 Both must give the same number of samples; their tokens may differ a little: a CPU's bfloat16 sums depend on the batch.
 

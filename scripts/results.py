@@ -2,9 +2,11 @@
 
 python scripts/results.py record --experiment demo --dataset movielens-latest-small --run runs/demo/evaluate \\
     --command "make demo" --date 2026-11-22      # adds an evaluation's figures; a row = value with interval
-python scripts/results.py record-sids --experiment beauty-sids --dataset beauty --command "gr2 run beauty --until sids_gr2" \\
-    --runs gr2=runs/beauty/sids_gr2 additive=runs/beauty/sids --date 2026-11-22   # a system = a name, its runs = seeds
-python scripts/results.py record-ablation --experiment beauty-sids-ablation --dataset beauty --run runs/beauty/sids_ablate ...
+python scripts/results.py record-sids --experiment beauty-sids --dataset beauty --date 2026-11-22 \\
+    --command "gr2 run beauty --until sids_gr2" \\
+    --runs gr2=runs/beauty/sids_gr2 additive=runs/beauty/sids   # a system = a name, its runs = seeds
+python scripts/results.py record-ablation --experiment beauty-sids-ablation --dataset beauty \\
+    --run runs/beauty/sids_ablate ...
 python scripts/results.py record-retrieval --experiment beauty-retrieval --dataset beauty \\
     --run runs/beauty_retrieval/evaluate_retrieval ...
 python scripts/results.py record-lists --experiment lists --dataset movielens-latest-small --run runs/lists/evaluate ...
@@ -36,8 +38,16 @@ def record(options: argparse.Namespace) -> None:
     for system, values in metrics["systems"].items():
         for metric in METRICS:
             low, high = metrics["intervals"][system].get(metric, (None, None))
-            rows.append({"system": system, "metric": metric, "value": values[metric], "ci_low": low, "ci_high": high,
-                         "baseline": None})  # fmt: skip
+            rows.append(
+                {
+                    "system": system,
+                    "metric": metric,
+                    "value": values[metric],
+                    "ci_low": low,
+                    "ci_high": high,
+                    "baseline": None,
+                }
+            )
     for entry in metrics["comparisons"]:
         found = {name: entry[name] for name in ("system", "metric", "ci_low", "ci_high", "baseline")}
         rows.append(found | {"value": entry["delta"], "p_value": entry["p_value"]})
@@ -88,8 +98,14 @@ def provenance(options: argparse.Namespace, folder: Path, n: int, seeds: list[in
     manifest = json.loads((folder / "manifest.json").read_text())
     machine = manifest["hardware"]
     cpu = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
-    return {"seeds": seeds, "n": n, "hardware": ", ".join(machine["gpus"]) or cpu, "commit": manifest["git_commit"],
-            "command": options.command, "date": options.date}  # fmt: skip
+    return {
+        "seeds": seeds,
+        "n": n,
+        "hardware": ", ".join(machine["gpus"]) or cpu,
+        "commit": manifest["git_commit"],
+        "command": options.command,
+        "date": options.date,
+    }
 
 
 def replace(options: argparse.Namespace, rows: list[dict]) -> None:
@@ -115,8 +131,10 @@ def table(rows: list[dict]) -> str:
         return results_lists.table(rows)
     value = {(row["system"], row["metric"], row["baseline"]): row for row in rows}
     systems = list(dict.fromkeys(row["system"] for row in rows))
-    lines = ["| system | R@1 | R@3 | R@5 | N@5 [95 % interval] | N@5 against the input order | copied | invalid |",
-             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "| system | R@1 | R@3 | R@5 | N@5 [95 % interval] | N@5 against the input order | copied | invalid |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for system in systems:
         cells = [f"{value[system, metric, None]['value']:.3f}" for metric in METRICS[:3]]
         ndcg = value[system, "ndcg@5", None]
@@ -126,8 +144,11 @@ def table(rows: list[dict]) -> str:
         cells += [fixed(value[system, metric, None]["value"], 2) for metric in ("identity_rate", "invalid_rate")]
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
     first = rows[0]
-    lines += ["", f"{first['dataset']}, {first['n']} {first.get('split', 'test')} slates, seeds {first['seeds']}; "
-              f"`{first['command']}` at {str(first['commit'])[:12]} on {first['hardware']}, {first['date']}."]  # fmt: skip
+    lines += [
+        "",
+        f"{first['dataset']}, {first['n']} {first.get('split', 'test')} slates, seeds {first['seeds']}; "
+        f"`{first['command']}` at {str(first['commit'])[:12]} on {first['hardware']}, {first['date']}.",
+    ]
     return "\n".join(lines)
 
 

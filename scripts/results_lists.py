@@ -10,8 +10,8 @@ COSTS = ("fit_seconds", "ms_a_slate")
 
 
 def measured(folder: Path) -> tuple[list[dict], int]:
-    """Rows of an evaluation, and its slates. The costs are what the manifests of the rankings and of their rerankers' folders
-    say: means over seeds, loading included.
+    """Rows of an evaluation, and its slates. The costs are what the manifests of the rankings and of their rerankers'
+    folders say: means over seeds, loading included.
     """
     metrics, making = (json.loads((folder / name).read_text()) for name in ("metrics.json", "manifest.json"))
     answers: dict[str, list[dict]] = {}
@@ -28,20 +28,36 @@ def measured(folder: Path) -> tuple[list[dict], int]:
             )
         for metric, cost in zip(COSTS, costs(answers.get(system, [])), strict=True):
             if cost is not None:
-                rows.append({"system": system, "metric": metric, "value": round(cost, 2), "ci_low": None, "ci_high": None,
-                             "baseline": None})  # fmt: skip
+                rows.append(
+                    {
+                        "system": system,
+                        "metric": metric,
+                        "value": round(cost, 2),
+                        "ci_low": None,
+                        "ci_high": None,
+                        "baseline": None,
+                    }
+                )
     for entry in metrics["comparisons"]:
         found = {name: entry[name] for name in ("system", "metric", "ci_low", "ci_high", "baseline", "p_value")}
         rows.append(found | {"value": entry["delta"]})
     for name in ("evaluator_auc", "evaluator_calibration_error"):
         if "agreement" in metrics:
-            rows.append({"system": "evaluator", "metric": name, "value": round(metrics["agreement"][name], 4), "ci_low": None,
-                         "ci_high": None, "baseline": None})  # fmt: skip
+            rows.append(
+                {
+                    "system": "evaluator",
+                    "metric": name,
+                    "value": round(metrics["agreement"][name], 4),
+                    "ci_low": None,
+                    "ci_high": None,
+                    "baseline": None,
+                }
+            )
     return rows, metrics["slates"]
 
 
 def costs(answers: list[dict]) -> tuple[float | None, float | None]:
-    """Seconds of fitting and milliseconds a slate, means over a system's manifests; None where it was not fitted, or computed."""
+    """Seconds of fitting and milliseconds a slate, means over a system's manifests; None: not fitted, or computed."""
     if not answers:
         return None, None
     fits = [Path(answer["config"]["reranker"]) / "manifest.json" for answer in answers]
@@ -56,9 +72,12 @@ def table(rows: list[dict]) -> str:
     known = dict.fromkeys(row["metric"] for row in rows if row["ci_low"] is not None)
     main = [metric for name in NAMES for metric in known if metric.split("@")[0] == name]
     systems = [system for system in dict.fromkeys(row["system"] for row in rows) if system != "evaluator"]
-    lines = ["| system | " + " | ".join(short(metric) for metric in main)
-             + f" | {short(main[0])} against the input order | fit, s | ms a slate |",
-             "|---" * (len(main) + 4) + "|"]  # fmt: skip
+    lines = [
+        "| system | "
+        + " | ".join(short(metric) for metric in main)
+        + f" | {short(main[0])} against the input order | fit, s | ms a slate |",
+        "|---" * (len(main) + 4) + "|",
+    ]
     for system in systems:
         found = [value[system, metric, None] for metric in main]
         cells = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for row in found]
@@ -69,11 +88,18 @@ def table(rows: list[dict]) -> str:
             cells.append(f"{cost['value']:.{digits}f}" if cost else "")
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
     first, quality = rows[0], value.get(("evaluator", "evaluator_auc", None))
-    about = f" Evaluator: AUC {quality['value']:.3f}, calibration error " \
-            f"{value['evaluator', 'evaluator_calibration_error', None]['value']:.3f}." if quality else ""  # fmt: skip
-    lines += ["", f"{first['dataset']}, {first['n']} test slates, seeds {first['seeds']}; `{first['command']}` at "
-              f"{str(first['commit'])[:12]} on {first['hardware']}, {first['date']}. Fit and answer as the manifests have them, "
-              f"loading included.{about}"]  # fmt: skip
+    about = (
+        f" Evaluator: AUC {quality['value']:.3f}, calibration error "
+        f"{value['evaluator', 'evaluator_calibration_error', None]['value']:.3f}."
+        if quality
+        else ""
+    )
+    lines += [
+        "",
+        f"{first['dataset']}, {first['n']} test slates, seeds {first['seeds']}; `{first['command']}` at "
+        f"{str(first['commit'])[:12]} on {first['hardware']}, {first['date']}. Fit and answer as the manifests have "
+        f"them, loading included.{about}",
+    ]
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ SHOWN = ("recall@1", "recall@5", "recall@10", "recall@50", "ndcg@5", "ndcg@10")
 
 
 def measured(folder: Path) -> tuple[list[dict], int]:
-    """Rows of a `gr2 evaluate --top_k` folder, figures with intervals and differences to its first system; the positions."""
+    """Rows of a `gr2 evaluate-retrieval` folder: figures with intervals, differences to its first system; positions."""
     found = json.loads((folder / "metrics.json").read_text())
     rows = []
     for system, values in found["systems"].items():

@@ -41,16 +41,32 @@ def measured(folders: list[Path]) -> tuple[list[dict], list[int], int]:
 
 
 def ablation(folder: Path) -> tuple[list[dict], list[int], int]:
-    """Rows with and without each switch of a `gr2 sids-ablate` folder, and their differences; seeds; number of trainings."""
+    """Rows with and without each switch of a `gr2 sids-ablate` folder, and differences; seeds; number of trainings."""
     lines = [json.loads(line) for line in (folder / "ablation.jsonl").read_text().splitlines()]
     rows = []
     for switch, metrics in json.loads((folder / "ablation.json").read_text()).items():
         for metric, found in metrics.items():
             for word in ("with", "without"):
-                rows.append({"system": f"{word} {switch}", "metric": metric, "value": found[word], "ci_low": None,
-                             "ci_high": None, "baseline": None})  # fmt: skip
-            rows.append({"system": f"with {switch}", "metric": metric, "value": found["difference"], "ci_low": found["lowest"],
-                         "ci_high": found["highest"], "baseline": f"without {switch}"})  # fmt: skip
+                rows.append(
+                    {
+                        "system": f"{word} {switch}",
+                        "metric": metric,
+                        "value": found[word],
+                        "ci_low": None,
+                        "ci_high": None,
+                        "baseline": None,
+                    }
+                )
+            rows.append(
+                {
+                    "system": f"with {switch}",
+                    "metric": metric,
+                    "value": found["difference"],
+                    "ci_low": found["lowest"],
+                    "ci_high": found["highest"],
+                    "baseline": f"without {switch}",
+                }
+            )
     return rows, sorted({line["seed"] for line in lines}), len(lines)
 
 
@@ -90,5 +106,4 @@ def ablation_table(rows: list[dict]) -> str:
 
 
 def source(row: dict) -> str:
-    return (f"{row['dataset']}; `{row['command']}` at {str(row['commit'])[:12]} on {row['hardware']}, "
-            f"{row['date']}.")  # fmt: skip
+    return f"{row['dataset']}; `{row['command']}` at {str(row['commit'])[:12]} on {row['hardware']}, {row['date']}."

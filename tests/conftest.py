@@ -28,7 +28,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory) -> World:
-    """Everything up to slates (by popularity) and template traces; trained models come from `midtrained` and `tuned`."""
+    """All up to slates (by popularity) and template traces; trained models come from `midtrained` and `tuned`."""
     from safetensors.numpy import save_file
 
     from gr2.files.items import order_digest
@@ -51,8 +51,16 @@ def world(tmp_path_factory) -> World:
     save_file({"embeddings": vectors}, made.embeddings, {"items": order_digest(item_ids)})
     codes = np.array([[int(code) for code in word] for word in CODES.split()])
     write_semantic_ids(made.root / "sids/semantic_ids.parquet", item_ids, codes, {})
-    slates.run(slates.Config(items=made.items, interactions=made.interactions, semantic_ids=made.semantic_ids,
-                             output_dir=str(made.root / "slates"), pre_ranker=["popularity"], exclude_seen=False))  # fmt: skip
+    slates.run(
+        slates.Config(
+            items=made.items,
+            interactions=made.interactions,
+            semantic_ids=made.semantic_ids,
+            output_dir=str(made.root / "slates"),
+            pre_ranker=["popularity"],
+            exclude_seen=False,
+        )
+    )
     return made
 
 
@@ -69,17 +77,18 @@ def midtrained(world) -> str:
 
 @pytest.fixture(scope="session")
 def beginner(world) -> Path:
-    """A model of 9,000 parameters after one step of mid-training: it knows the IDs' tokens and nothing else, in 2 seconds.
+    """A model of 9,000 parameters after one step of mid-training: it knows the IDs' tokens and nothing else.
 
-    Made in this process, which spares the imports of another one.
+    Made in this process, in 2 seconds: it spares the imports of another one.
     """
     from gr2.runner.stage import run_stage
 
     folder = world.root / "beginner"
-    run_stage("midtrain", ["--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
-                           "--output_dir", str(folder), "--hidden_size", "16", "--layers", "1", "--heads", "2",
-                           "--vocab_size", "300", "--context", "512", "--passes", "1", "--max_steps", "1", "--bf16", "false",
-                           "--save_strategy", "no", "--disable_tqdm", "true"])  # fmt: skip
+    run_stage("midtrain", [
+        "--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
+        "--output_dir", str(folder), "--hidden_size", "16", "--layers", "1", "--heads", "2", "--vocab_size", "300",
+        "--context", "512", "--passes", "1", "--max_steps", "1", "--bf16", "false", "--save_strategy", "no",
+        "--disable_tqdm", "true"])  # fmt: skip
     return folder
 
 
@@ -114,7 +123,17 @@ def later(world, tmp_path_factory) -> str:
     from gr2.stages import slates as slates_stage
 
     folder = tmp_path_factory.mktemp("later")
-    slates_stage.run(slates_stage.Config(items=world.items, interactions=world.interactions, output_dir=str(folder), history=6,
-                                         pre_ranker=["popularity"], exclude_seen=False, protocol="later", relevant=2,
-                                         candidates=12))  # fmt: skip
+    slates_stage.run(
+        slates_stage.Config(
+            items=world.items,
+            interactions=world.interactions,
+            output_dir=str(folder),
+            history=6,
+            pre_ranker=["popularity"],
+            exclude_seen=False,
+            protocol="later",
+            relevant=2,
+            candidates=12,
+        )
+    )
     return str(folder / "slates.parquet")

@@ -14,10 +14,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-# The films' codes, three of eight each, as residual k-means gave them; fixed, so that what the training tests learn does not
-# hang on a quantizer.
-CODES = ("774 054 301 564 754 677 304 413 172 073 360 524 134 634 274 503 777 652 354 404 772 074 342 474 "
-         "104 600 343 433 723 064 302 573 714 675 375 553 776 002 374 462 763 644 353 574 153 664 373 505")  # fmt: skip
+# The films' codes, three of eight each, as residual k-means gave them; fixed, so that what the training tests learn
+# does not hang on a quantizer.
+CODES = (
+    "774 054 301 564 754 677 304 413 172 073 360 524 134 634 274 503 777 652 354 404 772 074 342 474 "
+    "104 600 343 433 723 064 302 573 714 675 375 553 776 002 374 462 763 644 353 574 153 664 373 505"
+)
 GENRES = ("Comedy", "Drama", "Horror", "Western")
 ITEMS, USERS, EVENTS = 48, 40, 24
 TINY = ["--per_device_train_batch_size", "8", "--logging_steps", "5", "--save_strategy", "no", "--disable_tqdm", "true"]
@@ -89,11 +91,13 @@ def save_model(model, tokenizer, folder: str | Path) -> None:
 def raw_tables(seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Items, and events in which a user walks through the films of the genre that they like, in order of item id."""
     rng = np.random.default_rng(seed)
-    items = pl.DataFrame({
-        "item_id": [f"film{number:02d}" for number in range(ITEMS)],
-        "title": [f"{GENRES[number % 4]} number {number}" for number in range(ITEMS)],
-        "categories": [GENRES[number % 4] for number in range(ITEMS)],
-    })  # fmt: skip
+    items = pl.DataFrame(
+        {
+            "item_id": [f"film{number:02d}" for number in range(ITEMS)],
+            "title": [f"{GENRES[number % 4]} number {number}" for number in range(ITEMS)],
+            "categories": [GENRES[number % 4] for number in range(ITEMS)],
+        }
+    )
     rows = []
     for user in range(USERS):
         at, genre = int(rng.integers(12)), user % 4
@@ -106,13 +110,13 @@ def raw_tables(seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
 def resumed_after_a_kill(
     stage: str, tmp_path: Path, words: list[str], checkpoint: str = "checkpoint-*"
 ) -> tuple[Path, Path]:
-    """Folders of an undisturbed training and of one that was killed after `checkpoint` and started again: same model bytes."""
+    """Folders of a whole training and of one killed after `checkpoint` and started again: same model bytes."""
     from gr2.training import find_last_checkpoint
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     gr2(*stage.split(), "--output_dir", whole, *words)
-    process = subprocess.Popen([sys.executable, "-m", "gr2", *stage.split(), "--output_dir", str(killed), *map(str, words)],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    command = [sys.executable, "-m", "gr2", *stage.split(), "--output_dir", str(killed), *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not Path(find_last_checkpoint(killed) or "none yet").match(checkpoint):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

@@ -6,9 +6,36 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "gr2"
 # Ground first; docs/code.md says what each is.
-FLOORS = ["errors", "masking", "processes", "ray_cluster", "arrays", "metrics", "files", "options", "packaged", "data",
-          "semantic_ids", "language_model", "samplers", "prompts", "training", "retrieval", "traces", "midtrain", "sft", "rl",
-          "rerankers", "evaluation", "reports", "api", "stages", "runner", "cli", "__main__"]  # fmt: skip
+FLOORS = [
+    "errors",
+    "masking",
+    "processes",
+    "ray_cluster",
+    "arrays",
+    "metrics",
+    "files",
+    "options",
+    "packaged",
+    "data",
+    "semantic_ids",
+    "language_model",
+    "samplers",
+    "prompts",
+    "training",
+    "retrieval",
+    "traces",
+    "midtrain",
+    "sft",
+    "rl",
+    "rerankers",
+    "evaluation",
+    "reports",
+    "api",
+    "stages",
+    "runner",
+    "cli",
+    "__main__",
+]
 
 
 def imports() -> dict[str, set[str]]:

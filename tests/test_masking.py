@@ -28,11 +28,22 @@ def test_secrets_in_a_text_are_masked_and_nothing_else(text, masked):
 
 
 def test_secrets_in_options_are_masked():
-    options = {"hub_token": ["secret"], "api_key": ["secret"], "base_url": ["http://me:secret@host/v1"], "pad_token": ["<pad>"],
-               "model_init_kwargs": ['{"token": "secret", "a": 1}'], "max_tokens": ["3"]}  # fmt: skip
+    options = {
+        "hub_token": ["secret"],
+        "api_key": ["secret"],
+        "base_url": ["http://me:secret@host/v1"],
+        "pad_token": ["<pad>"],
+        "model_init_kwargs": ['{"token": "secret", "a": 1}'],
+        "max_tokens": ["3"],
+    }
     assert mask_options(options) == {
-        "hub_token": ["***"], "api_key": ["***"], "base_url": ["http://***@host/v1"], "pad_token": ["<pad>"],
-        "model_init_kwargs": ['{"token": "***", "a": 1}'], "max_tokens": ["3"]}  # fmt: skip
+        "hub_token": ["***"],
+        "api_key": ["***"],
+        "base_url": ["http://***@host/v1"],
+        "pad_token": ["<pad>"],
+        "model_init_kwargs": ['{"token": "***", "a": 1}'],
+        "max_tokens": ["3"],
+    }
 
 
 @dataclass

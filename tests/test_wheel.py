@@ -59,9 +59,15 @@ def test_the_package_is_the_wheels_and_holds_every_recipe(installed, tmp_path):
 
 
 def test_evaluate_needs_slates_and_rankings_alone(installed, tmp_path):
-    slates = {"slate_id": ["a", "b"], "user_id": ["u", "v"], "position": [3, 3], "split": ["test"] * 2,
-              "history": [["x"], ["y"]], "candidates": [["x", "y", "z"], ["z", "x", "y"]],
-              "labels": [[0, 1, 0], [1, 0, 0]]}  # fmt: skip
+    slates = {
+        "slate_id": ["a", "b"],
+        "user_id": ["u", "v"],
+        "position": [3, 3],
+        "split": ["test"] * 2,
+        "history": [["x"], ["y"]],
+        "candidates": [["x", "y", "z"], ["z", "x", "y"]],
+        "labels": [[0, 1, 0], [1, 0, 0]],
+    }
     pl.DataFrame(slates).write_parquet(tmp_path / "slates.parquet")
     rankings = {"slate_id": ["a", "b"], "ranking": [["y", "x", "z"], ["x", "z", "y"]], "valid": [True, True]}
     pl.DataFrame(rankings).write_parquet(tmp_path / "rankings.parquet")

@@ -32,7 +32,7 @@ class Features:
         similarity = self.vectors[rows] @ self.vectors[past].T
         rank = np.arange(len(rows))
         scores = np.array(slate.scores or np.zeros(len(rows)))
-        return np.column_stack([
+        columns = [
             self.popularity[rows],
             self.recency[rows],
             rank / len(rows),
@@ -41,7 +41,8 @@ class Features:
             similarity[:, -1],
             similarity[:, -5:].max(axis=1),
             similarity.mean(axis=1),
-        ])  # fmt: skip
+        ]
+        return np.column_stack(columns)
 
 
 def load_features(items: str, interactions: str, embeddings: str) -> Features:

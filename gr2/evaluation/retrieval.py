@@ -74,8 +74,9 @@ def read_making(file: str) -> dict:
     manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
     excluded = report.get("exclude_seen")
     seen = "never listed" if excluded is True else "may be listed" if excluded is False else "not recorded"
-    return {"pre_ranker": report.get("pre_ranker", "not recorded"), "seen": seen, "seconds": manifest.get("seconds"),
-            "command": manifest.get("command", "not recorded")}  # fmt: skip
+    command = manifest.get("command", "not recorded")
+    made = {"pre_ranker": report.get("pre_ranker", "not recorded"), "seen": seen}
+    return made | {"seconds": manifest.get("seconds"), "command": command}
 
 
 def measure(rank: np.ndarray) -> dict[str, np.ndarray]:

@@ -104,10 +104,9 @@ def mean_interval(values: np.ndarray, users: np.ndarray, resamples: int, seed: i
         times = np.bincount(cells.ravel(), minlength=rows.size).reshape(rows.shape).astype(float)
         return ((sums @ times.T) / (times @ sizes)).reshape(-1, *drawn.shape[:-1])
 
-    interval = bootstrap(
-        (np.arange(n),), mean, vectorized=True, axis=-1, n_resamples=resamples, confidence_level=level(n),
-        method="percentile", batch=max(1, CELLS // (n + len(sums))), rng=np.random.default_rng(seed),
-    ).confidence_interval  # fmt: skip
+    options = {"vectorized": True, "axis": -1, "n_resamples": resamples, "rng": np.random.default_rng(seed)}
+    options |= {"confidence_level": level(n), "method": "percentile", "batch": max(1, CELLS // (n + len(sums)))}
+    interval = bootstrap((np.arange(n),), mean, **options).confidence_interval
     return interval.low.reshape(values.shape[1:]), interval.high.reshape(values.shape[1:])
 
 
@@ -138,10 +137,9 @@ def sign_flip_p_value(difference: np.ndarray, users: np.ndarray, resamples: int,
         return signs @ sums.T / sizes.sum()
 
     # scipy flips the signs of one sample; given ones it makes the signs, which then serve every metric and system.
-    test = permutation_test(
-        (np.ones(len(sizes)),), mean, permutation_type="samples", vectorized=True, axis=-1, n_resamples=resamples,
-        batch=max(1, CELLS // (len(sizes) + len(sums))), rng=np.random.default_rng(seed),
-    )  # fmt: skip
+    options = {"vectorized": True, "axis": -1, "n_resamples": resamples, "rng": np.random.default_rng(seed)}
+    options |= {"permutation_type": "samples", "batch": max(1, CELLS // (len(sizes) + len(sums)))}
+    test = permutation_test((np.ones(len(sizes)),), mean, **options)
     return test.pvalue.reshape(difference.shape[1:])
 
 

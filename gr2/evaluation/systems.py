@@ -68,12 +68,8 @@ def measure_orders(
 
 def add_agreement(seeds: dict[str, list[Values]], shares: np.ndarray) -> dict[str, list[Values]]:
     """`seeds` with hr@1% and hr@10%. shares: float [orders, n] of `agreement.better_shares`."""
-    rows = iter(shares)
-    return {
-        name: [own | {"hr@1%": (row < 0.01).astype(float), "hr@10%": (row < 0.1).astype(float)}
-               for own, row in zip(several, rows, strict=False)]
-        for name, several in seeds.items()
-    }  # fmt: skip
+    rates = ({"hr@1%": (row < 0.01).astype(float), "hr@10%": (row < 0.1).astype(float)} for row in shares)
+    return {name: [own | next(rates) for own in several] for name, several in seeds.items()}
 
 
 def mean_over_seeds(values: list[Values]) -> Values:

@@ -7,10 +7,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 def render_page(template: str, **content: object) -> str:
     """The page. `template` may extend `base.html.j2`; all `content` is escaped but the pictures of `drawing.svg`."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+    options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), **options)
     environment.filters |= {"fixed": fixed, "signed": signed, "p_value": p_value, "percent": percent, "whole": whole}
     return environment.get_template(template).render(content)
 

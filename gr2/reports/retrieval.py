@@ -43,8 +43,8 @@ def recall_curves(curves: dict[str, np.ndarray]) -> Markup:
         top = axes.get_ylim()[1]
         heights = spread_out(np.array([curve[-1] for curve in curves.values()]) / top, LABEL) * top
         for index, (name, height) in enumerate(zip(curves, heights, strict=True)):
-            axes.annotate(shorten(name), (max(KS), height), xytext=(5, 0), textcoords="offset points", va="center",
-                          color=COLORS[index % len(COLORS)], annotation_clip=False)  # fmt: skip
+            look = {"va": "center", "color": COLORS[index % len(COLORS)], "annotation_clip": False}
+            axes.annotate(shorten(name), (max(KS), height), xytext=(5, 0), textcoords="offset points", **look)
         axes.set_xticks([1, 5, 10, 20, 30, 40, 50])
         axes.set_xlabel("depth K of the list")
         axes.set_title("recall@K: the ceiling of a reranker that is given the first K", loc="left")

@@ -24,9 +24,9 @@ def headline(results: dict, metric: str) -> dict[str, str]:
         text += f". {unusable(systems[best]).capitalize()} of its answers were unusable; there the input order stands"
     if len(leading) > 1:
         text += f". It is the best of {len(leading)} systems on these very slates, which flatters it a little"
-    others = [row for row in results["comparisons"]
-              if (row["baseline"], row["metric"]) == ("input_order", metric) and row["system"] != best
-              and results["kinds"].get(row["system"], "reference") != "reference"]  # fmt: skip
+    learned = {name for name, kind in results["kinds"].items() if kind != "reference"} - {best}
+    gains = [row for row in results["comparisons"] if (row["baseline"], row["metric"]) == ("input_order", metric)]
+    others = [row for row in gains if row["system"] in learned]
     if others:
         clauses = [clause(row, results) for row in sorted(others, key=lambda row: row["delta"])]
         named = "system" if len(others) == 1 else "systems"

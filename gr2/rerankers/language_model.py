@@ -86,7 +86,7 @@ class LanguageModel:
             answer = parse(
                 sample.text, slate.candidates, self.catalogue.sid, self.prompt.has_trace, sample.finish_reason
             )
-            rankings.append(Ranking(
+            ranking = Ranking(
                 slate.slate_id,
                 ranking=answer.ranking or list(slate.candidates),
                 valid=answer.ranking is not None,
@@ -94,7 +94,8 @@ class LanguageModel:
                 reasoning=answer.reasoning,
                 completion_tokens=sample.completion_tokens,
                 latency_ms=latency,
-            ))  # fmt: skip
+            )
+            rankings.append(ranking)
         return rankings
 
     def messages(self, slate: Slate) -> list[dict[str, str]]:

@@ -39,8 +39,8 @@ def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling | None
     kind = name_or_folder
     if kind not in NAMES:
         if not Path(name_or_folder).is_dir():
-            raise InputError(f"--reranker {name_or_folder}: expected {', '.join(NAMES)}, or a folder of `gr2 fit`, "
-                             "`gr2 sasrec` or a language model")  # fmt: skip
+            expected = f"{', '.join(NAMES)}, or a folder of `gr2 fit`, `gr2 sasrec` or a language model"
+            raise InputError(f"--reranker {name_or_folder}: expected {expected}")
         kind = kind_of(name_or_folder)
     if kind not in KINDS:
         raise InputError(f"--reranker {name_or_folder}: an {kind} ranks nothing; `gr2 fit degre` learns from it")

@@ -44,9 +44,8 @@ def train_best(
     print(f"{model.num_parameters():,} parameters, {len(train_set)} train slates, {len(valid_set)} valid", flush=True)
     arguments = make_arguments(training, metric, label_names)
     callbacks = [Stopping(training.patience)]
-    train(trainer_class(
-        model, arguments, train_dataset=train_set, eval_dataset=valid_set, callbacks=callbacks, **others
-    ))  # fmt: skip
+    sets = {"train_dataset": train_set, "eval_dataset": valid_set}
+    train(trainer_class(model, arguments, **sets, callbacks=callbacks, **others))
 
 
 class Stopping(EarlyStoppingCallback):
@@ -57,8 +56,8 @@ class Stopping(EarlyStoppingCallback):
         if not all(parameter.isfinite().all() for parameter in model.parameters()):
             for folder in Path(args.output_dir).glob("checkpoint-*"):
                 shutil.rmtree(folder)
-            raise InputError(f"after epoch {state.epoch:.0f} the weights are not finite; expected a smaller "
-                             f"--learning_rate than {args.learning_rate}, or smaller labels")  # fmt: skip
+            expected = f"a smaller --learning_rate than {args.learning_rate}, or smaller labels"
+            raise InputError(f"after epoch {state.epoch:.0f} the weights are not finite; expected {expected}")
 
 
 class OneDevice(TrainingArguments):

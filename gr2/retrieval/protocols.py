@@ -110,8 +110,8 @@ def count_windows(
     different = (distinct["split"] == split).sum()
     filled = sum(slate.split == split for slate in full)
     slates = sum(slate.split == split for slate in mixed)
-    return {"positions": positions, "missed": filled - slates, "short": different - filled,
-            "repeated": positions - different, "slates": slates}  # fmt: skip
+    lost = {"missed": filled - slates, "short": different - filled, "repeated": positions - different}
+    return {"positions": positions} | lost | {"slates": slates}
 
 
 def rank_windows(

@@ -54,8 +54,8 @@ class SASRec(PreTrainedModel):
         self.position = nn.Embedding(config.length, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
-        layer = nn.TransformerEncoderLayer(config.hidden_size, config.heads, 4 * config.hidden_size, config.dropout,
-                                           activation="gelu", batch_first=True)  # fmt: skip
+        sizes = config.hidden_size, config.heads, 4 * config.hidden_size
+        layer = nn.TransformerEncoderLayer(*sizes, config.dropout, activation="gelu", batch_first=True)
         self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.post_init()
 

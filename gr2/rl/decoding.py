@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from trl.models import unwrap_model_for_generation
@@ -59,12 +60,11 @@ def decode(
     batch = tokenizer.pad({"input_ids": prompt_ids}, padding_side="left", return_tensors="pt")
     batch = batch.to(trainer.accelerator.device)
     processors = LogitsProcessorList([grammar] if grammar else [])
+    wrapped, gather = trainer.model_wrapped, trainer.args.ds3_gather_for_generation
     with (
-        unwrap_model_for_generation(
-            trainer.model_wrapped, trainer.accelerator, trainer.args.ds3_gather_for_generation
-        ) as model,
+        unwrap_model_for_generation(wrapped, trainer.accelerator, gather) as model,
         torch.no_grad(),
-        trainer._dist.summon_full_params(trainer.model_wrapped, recurse=False),
+        trainer._dist.summon_full_params(wrapped, recurse=False),
         without_own_settings(model),
     ):
         output = model.generate(**batch, generation_config=generation, logits_processor=processors)
@@ -85,8 +85,7 @@ def greedy(trainer: Trainer) -> GenerationConfig:
 
 def cut_at_end(answer: list[int], ends: Sequence[int]) -> list[int]:
     """An answer's tokens without the padding that follows its end token."""
-    length = next((index + 1 for index, token in enumerate(answer) if token in ends), len(answer))
-    return answer[:length]
+    return answer[: next((index + 1 for index, token in enumerate(answer) if token in ends), None)]
 
 
 def make_grammar(rows: list[dict], tokenizer: PreTrainedTokenizerBase) -> GrammarProcessor:
@@ -103,16 +102,15 @@ def answer_under_grammar(prompts: list, trainer: Trainer, rows: list[dict]) -> d
     return {"prompt_ids": prompt_ids, "completion_ids": answers, "logprobs": None, "admitted": admitted}
 
 
-def pad_masks(masks: Sequence[np.ndarray]) -> torch.Tensor:
+def pad_masks(masks: Sequence[np.ndarray]) -> Tensor:
     """int32 [length, words] each -> [rows, longest length, words]; past an answer's end every token is admitted."""
     return pad_sequence([torch.from_numpy(mask) for mask in masks], batch_first=True, padding_value=-1)
 
 
-def score_admitted(
-    logits: torch.Tensor, tokens: torch.Tensor, masks: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """logits [rows, length, vocabulary], tokens [rows, length], masks [rows, length, words] -> log-probabilities of the
-    tokens and entropies, [rows, length] both, among the admitted tokens.
+def score_admitted(logits: Tensor, tokens: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of tokens [rows, length] and entropies, [rows, length], among those that are admitted.
+
+    logits [rows, length, vocabulary], masks [rows, length, words].
     """
     admitted = unpacked(masks, logits.shape[-1])
     logps = logits.masked_fill(~admitted, torch.finfo(logits.dtype).min).log_softmax(-1)

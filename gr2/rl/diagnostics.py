@@ -27,6 +27,7 @@ def diagnose(answers: Sequence[Answer], slates: Sequence[Slate], shown: Sequence
     if not valid:
         return metrics
     moves = [(slate.first_relevant(slate.candidates), slate.first_relevant(ranking)) for ranking, slate, _ in valid]
+    sunk = [len(ranking) > 1 and ranking[-1] == slate.candidates[0] for ranking, slate, _ in valid]
     share = 1 / len(valid)
     return metrics | {
         "identity_rate": share * sum(ranking == slate.candidates for ranking, slate, _ in valid),
@@ -37,8 +38,7 @@ def diagnose(answers: Sequence[Answer], slates: Sequence[Slate], shown: Sequence
         "kept": share * sum(after == before for before, after in moves),
         "demoted": share * sum(after > before for before, after in moves),
         "first": share * sum(after == 0 for _, after in moves),
-        "first_sunk": share
-        * sum(len(ranking) > 1 and ranking[-1] == slate.candidates[0] for ranking, slate, _ in valid),
+        "first_sunk": share * sum(sunk),
         "rank_change": share * sum(before - after for before, after in moves),
         "trace_words": share * sum(len(answer.reasoning.split()) for answer in answers if answer.ranking),
     }

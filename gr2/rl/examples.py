@@ -32,26 +32,21 @@ def select_rewarded(slates: list[Slate], reward: str, file: str) -> list[Slate]:
 def refuse_partial_batch(slates: int, batch: int, file: str, made_of: str) -> None:
     """InputError where the slates fill no batch, since TRL takes whole batches only; prints how many stay unused."""
     if slates < batch:
-        raise InputError(
-            f"{file}: {slates} train slates to learn from: expected at least {batch}, a batch ({made_of}), "
-            "or no step is made"
+        expected = f"expected at least {batch}, a batch ({made_of}), or no step is made"
+        raise InputError(f"{file}: {slates} train slates to learn from: {expected}")
+    if unused := slates % batch:
+        print(
+            f"{unused} of {slates} slates are left out of each pass, others each time: a batch has {batch}", flush=True
         )
-    if slates % batch:
-        unused = f"{slates % batch} of {slates} slates are left out of each pass, other ones each time"
-        print(f"{unused}: a batch has {batch}", flush=True)
 
 
-def check_context(
-    rows: list[dict], tokenizer: PreTrainedTokenizerBase, max_completion_length: int, context: int
-) -> None:
-    """InputError where prompt and answer exceed the model's context: such answers would all be cut off."""
+def check_context(rows: list[dict], tokenizer: PreTrainedTokenizerBase, max_tokens: int, context: int) -> None:
+    """InputError where a prompt and an answer of `max_tokens` exceed the model's context: answers would be cut off."""
     texts = [prompt_text(tokenizer, row["prompt"]) for row in rows]
     longest = max(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
-    if longest + max_completion_length > context:
-        raise InputError(
-            f"--max_completion_length {max_completion_length}: with a prompt of {longest} tokens that is more than the "
-            f"model's context of {context}; lower it, or set --max_prompt_tokens"
-        )
+    if longest + max_tokens > context:
+        excess = f"with a prompt of {longest} tokens that is more than the model's context of {context}"
+        raise InputError(f"--max_completion_length {max_tokens}: {excess}; lower it, or set --max_prompt_tokens")
 
 
 def build_rows(

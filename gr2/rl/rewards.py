@@ -38,9 +38,9 @@ def gr2_conditional(ranking: Sequence[str] | None, slate: Slate, alpha: float = 
     """
     if ranking is None:
         return INVALID
-    before, after = target_rank(slate.candidates, slate), target_rank(ranking, slate)
-    earned = after < before or after == before == 1
-    return (before - after) / len(slate.candidates) + (alpha if earned else 0.0)
+    gain = rank_gain(ranking, slate)
+    earned = gain > 0 or (gain == 0 and target_rank(ranking, slate) == 1)
+    return gain + (alpha if earned else 0.0)
 
 
 def gr2_naive(ranking: Sequence[str] | None, slate: Slate, alpha: float = 0.2) -> float:
@@ -58,9 +58,7 @@ def ndcg(ranking: Sequence[str] | None, slate: Slate, alpha: float = 0.2) -> flo
     return dehacked(_ndcg, ranking, slate, alpha)
 
 
-def dehacked(
-    measure: Callable[[Sequence[float]], float], ranking: Sequence[str] | None, slate: Slate, alpha: float
-) -> float:
+def dehacked(measure: Callable[..., float], ranking: Sequence[str] | None, slate: Slate, alpha: float) -> float:
     """The Technical Report's rule (2606.31984): R_rank + alpha, but a copy of an input with AUC < 1 gets alpha alone.
 
     `measure` takes labels in ranked order. ValueError for a slate without a relevant or without another candidate.
@@ -99,23 +97,19 @@ def reward_functions(
     known: the tokenizer's tokens. An answer with another one, which decodes to nothing, is unusable.
     """
 
-    def ranking_reward(
-        completions, completion_ids, slate_id, candidates, labels, shown, log_metric, **_
-    ) -> list[float]:
+    def ranking_reward(completions, completion_ids, slate_id, candidates, labels, shown, log_metric, **_):
         """Parses each completion, logs the diagnostics, returns one float per completion."""
         slates = [Slate(*row) for row in zip(slate_id, [[]] * len(slate_id), candidates, labels, strict=True)]
         answers = [
             read(turns[0]["content"], slate.candidates) if known.issuperset(ids) else Answer(reason="unknown_id")
             for turns, ids, slate in zip(completions, completion_ids, slates, strict=True)
         ]
-        metrics = diagnose(answers, slates, shown)
-        for metric, value in metrics.items():
+        shares = diagnose(answers, slates, shown)
+        for metric, value in shares.items():
             log_metric(metric, value)
-        if metrics["valid"] == 0:
-            unusable = (
-                "a whole batch of unusable answers: nothing can be learned from it (more SFT, or structured: true)"
-            )
-            warnings.warn(unusable, stacklevel=2)
+        if shares["valid"] == 0:
+            advice = "nothing can be learned from it (more SFT, or structured: true)"
+            warnings.warn(f"a whole batch of unusable answers: {advice}", stacklevel=2)
         return [REWARDS[name](answer.ranking, slate, alpha) for answer, slate in zip(answers, slates, strict=True)]
 
     if not overlong_cache:

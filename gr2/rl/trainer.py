@@ -194,7 +194,6 @@ class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
 def refuse_unlearned(state: TrainerState) -> None:
     """InputError after a training in which no group had spread: its first model would be handed on as its last."""
     if not state.stateful_callbacks[LEARNED]:
-        raise InputError(
-            f"nothing was learned: in none of {state.global_step} steps did the answers to any slate earn different "
-            "rewards; expected more SFT, a higher temperature, or structured: true where answers are unusable"
-        )
+        same = f"in none of {state.global_step} steps did the answers to any slate earn different rewards"
+        expected = "more SFT, a higher temperature, or structured: true where answers are unusable"
+        raise InputError(f"nothing was learned: {same}; expected {expected}")

@@ -64,12 +64,13 @@ class Sampler(ABC):
         """Answers all of these requests; in the order in which the answers came."""
         from tqdm import tqdm
 
-        left = list(reversed(requests))
-        answered: Answered = []
+        left, answered = list(reversed(requests)), []
+
+        def take(room: int) -> list[Request]:
+            return [left.pop() for _ in range(min(room, len(left)))]
+
         with tqdm(total=len(left), desc="sampling", disable=not self.progress) as bar:
-            for some in self.stream(
-                lambda room: [left.pop() for _ in range(min(room, len(left)))], top_p=top_p, max_tokens=max_tokens
-            ):
+            for some in self.stream(take, top_p=top_p, max_tokens=max_tokens):
                 answered += some
                 bar.update(len(some))
         return answered
@@ -108,10 +109,9 @@ def prompt_ids(
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     for request, prompt in zip(requests, ids, strict=True):
         if len(prompt) + max_tokens > context:
-            raise InputError(
-                f"prompt {request.key} has {len(prompt)} tokens; with max_tokens {max_tokens} that is more than the "
-                f"model's context of {context}: lower max_tokens, or max_history in the prompt file"
-            )
+            excess = f"with max_tokens {max_tokens} that is more than the model's context of {context}"
+            advice = "lower max_tokens, or max_history in the prompt file"
+            raise InputError(f"prompt {request.key} has {len(prompt)} tokens; {excess}: {advice}")
     return ids
 
 

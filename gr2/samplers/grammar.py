@@ -36,12 +36,10 @@ def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
             rules += [f"{name}_first: {first}", f"{name}_later: {later}"]
             continue
         first = [f"{spell(choice, vocabulary)} {name}_rest::{1 << bit:#x}" for bit, choice in enumerate(choices)]
-        later = [
-            f"{spell(', ' + choice, vocabulary)} {name}_rest::set_bit({bit}) %if bit_clear({bit})"
-            for bit, choice in enumerate(choices)
-        ]
-        done = f'"" %if is_ones([0:{len(choices)}])'
-        rules += [f"{name}: " + " | ".join(first), f"{name}_rest::_: " + " | ".join([done, *later])]
+        rest = [f'"" %if is_ones([0:{len(choices)}])']
+        for bit, choice in enumerate(choices):
+            rest.append(f"{spell(', ' + choice, vocabulary)} {name}_rest::set_bit({bit}) %if bit_clear({bit})")
+        rules += [f"{name}: " + " | ".join(first), f"{name}_rest::_: " + " | ".join(rest)]
     return "\n".join(['start: "{" ' + ' ", " '.join(fields) + ' "}"', *rules])
 
 

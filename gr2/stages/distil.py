@@ -52,9 +52,7 @@ def run(config: Config) -> None:
     frame = read_slate_table(config.slates, catalogue.item_ids)
     tokenizer = load_tokenizer(config.model_name_or_path)
     if tokenizer.get_vocab() != load_tokenizer(config.teacher).get_vocab():
-        raise InputError(
-            f"--teacher {config.teacher}: expected the student's vocabulary, {config.model_name_or_path}'s"
-        )
+        raise InputError(f"--teacher {config.teacher}: expected the vocabulary of {config.model_name_or_path}")
     taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     check_taught(config.teacher, tokenizer, catalogue, config.semantic_ids)
     catalogue = catalogue.safe_for(tokenizer)

@@ -76,8 +76,8 @@ def run(config: Config) -> None:
     rankings = reranker.rank(slates)
     for slate, ranking in zip(slates, rankings, strict=True):
         if ranking.slate_id != slate.slate_id or sorted(ranking.ranking) != sorted(slate.candidates):
-            raise InputError(f"reranker {config.reranker}: slate_id '{slate.slate_id}': expected an order of its "
-                             f"candidates, found {ranking.ranking}")  # fmt: skip
+            where = f"reranker {config.reranker}: slate_id '{slate.slate_id}'"
+            raise InputError(f"{where}: expected an order of its candidates, found {ranking.ranking}")
 
     # write
     write_rankings(rankings, Path(config.output_dir) / "rankings.parquet")

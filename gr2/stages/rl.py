@@ -28,7 +28,7 @@ LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
 class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision, GRPOConfig):
     model_name_or_path: str = arg(help="the model after `gr2 sft`", path=True)
     reward: Literal["gr2_conditional", "gr2_naive", "auc", "ndcg"] = arg(
-        "gr2_conditional", "one of gr2/rl/rewards.py; gr2_naive is there to watch it being hacked"
+        "gr2_conditional", "see gr2/rl/rewards.py; gr2_naive is there to watch it being hacked"
     )
     alpha: float = arg(0.2, "weight of the format reward (GR2: 0.2)", least=0)
     overlong_cache: int = arg(0, "DAPO's penalty on the last N tokens of max_completion_length; 0: none", least=0)
@@ -54,10 +54,9 @@ class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision
         if self.overlong_cache >= longest:
             raise InputError(f"--overlong_cache {self.overlong_cache}: expected below max_completion_length, {longest}")
         if self.reward_weights is not None and len(self.reward_weights) != functions:
-            raise InputError(
-                f"--reward_weights {' '.join(map(str, self.reward_weights))}: expected {functions}, for the ranking "
-                "reward and, with overlong_cache, the penalty for length"
-            )
+            given = " ".join(map(str, self.reward_weights))
+            needed = f"{functions}, for the ranking reward and, with overlong_cache, the penalty for length"
+            raise InputError(f"--reward_weights {given}: expected {needed}")
         if self.sync_ref_model and not self.beta:
             raise InputError("--sync_ref_model true: expected beta above 0; without it there is no reference model")
         if self.eval_slates:
@@ -106,9 +105,8 @@ def run(config: Config) -> None:
 
     # examples
     all_train = slates_of(frame.filter(pl.col("split") == "train"))
-    train_slates = sample_slates(
-        select_rewarded(all_train, config.reward, config.slates), config.max_slates, config.seed
-    )
+    rewarded = select_rewarded(all_train, config.reward, config.slates)
+    train_slates = sample_slates(rewarded, config.max_slates, config.seed)
     batch = config.generation_batch_size // config.num_generations
     product = "per_device_train_batch_size x processes x steps_per_generation / num_generations"
     refuse_partial_batch(len(train_slates), batch, config.slates, product)
@@ -162,10 +160,8 @@ def foresee(config: Config, slates: list[Slate]) -> None:
     means = mean_rewards(REWARDS[config.reward], slates, config.alpha)
     print(describe(means), flush=True)
     if blind := find_hack(means):
-        warn(
-            f"reward {config.reward}: on these slates {blind} pays more than a copy of the input order, and can be "
-            "learned without looking at a user (a smaller alpha or another reward may not pay for it)"
-        )
+        hack = f"{blind} pays more than a copy of these slates' order and can be learned without looking at a user"
+        warn(f"reward {config.reward}: {hack} (a smaller alpha or another reward may not pay for it)")
     if config.num_generations < LEAST_GROUP:
         warn(f"num_generations {config.num_generations}: groups below {LEAST_GROUP} give noisy advantages")
     if not config.eval_slates:

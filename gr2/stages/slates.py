@@ -117,9 +117,8 @@ def run(config: Config) -> None:
         write_parquet(top_k, output / "top_k.parquet")
     write_parquet(frame, output / "slates.parquet")
     exclude_seen = None if "file" in config.pre_ranker else config.exclude_seen  # a file's maker decided
-    write_json(output / "slates_report.json",
-               {"pre_ranker": " + ".join(config.pre_ranker), "candidates": config.candidates,
-                "exclude_seen": exclude_seen, "splits": report})  # fmt: skip
+    made = {"pre_ranker": " + ".join(config.pre_ranker), "candidates": config.candidates}
+    write_json(output / "slates_report.json", made | {"exclude_seen": exclude_seen, "splits": report})
     for name, counts in report.items():
         left_out = ", ".join(f"{count} {kind}" for kind, count in counts.items() if kind not in ("positions", "slates"))
         print(f"{name}: {counts['slates']} slates of {counts['positions']} positions; {left_out}")

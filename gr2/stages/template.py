@@ -43,9 +43,8 @@ def run(config: Config) -> None:
     if prompt.shows_target:
         raise InputError(f"--prompt {config.prompt}: expected shows_target: false in the file")
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    slates, left_out = choose_slates(
-        config.slates, catalogue.item_ids, config.split, config.skip_accepted, unlabelled=bool(config.rankings)
-    )
+    item_ids, skip, unlabelled = catalogue.item_ids, config.skip_accepted, bool(config.rankings)
+    slates, left_out = choose_slates(config.slates, item_ids, config.split, skip, unlabelled=unlabelled)
     slates = sample_slates(slates, config.max_slates, config.seed)
 
     # examples

@@ -29,11 +29,6 @@ from gr2.traces.summary import describe, summarise, timing
 from gr2.traces.teacher import Sampling, Teacher
 
 WRITES = ("traces.jsonl", "summary.json", "timing.json")
-# How and where samples are requested: `open_sampler`'s settings. On all other options the samples depend.
-SETTINGS = (
-    "max_model_len", "batch_size", "base_url", "concurrency", "deadline", "ray_engine", "workers", "gpus_per_worker",
-)  # fmt: skip
-FREE = ("output_dir", "engine", *SETTINGS)
 
 
 @dataclass(kw_only=True)
@@ -45,18 +40,19 @@ class Workers:
     gpus_per_worker: float = arg(0.0, "engine ray: GPUs of a worker", least=0)
 
 
+# How and where samples are requested: `open_sampler`'s settings. On all other options the samples depend.
+SETTINGS = ("max_model_len", "batch_size", *(field.name for group in (Served, Workers) for field in fields(group)))
+FREE = ("output_dir", "engine", *SETTINGS)
+
+
 @dataclass(kw_only=True)
 class Accepting:
     """Which answers are accepted."""
 
     tries: int = arg(1, "samples a slate: it is asked again until one is accepted, N times in all", least=1)
     accept_top: int = arg(1, "accept a ranking whose top N holds a relevant item", least=1)
-    least_gain: int = arg(
-        0, "accept only if the relevant item moves up at least N ranks; slates where it cannot are skipped", least=0
-    )
-    script: Script = arg(
-        "prompt", "script of an explanation: latin, cyrillic, cjk, ...; prompt: that of most of the prompt; or any"
-    )
+    least_gain: int = arg(0, "ranks that the relevant item must move up; slates where it cannot are skipped", least=0)
+    script: Script = arg("prompt", "an explanation's script: latin, cjk, ...; prompt: most of the prompt's; or any")
 
 
 @dataclass(kw_only=True)
@@ -69,15 +65,11 @@ class Config(Slated, Identified, Teaching, Served, Workers, Accepting):
     temperature_step: float = arg(0.1, "added for each further try", least=0)
     top_p: float = arg(0.95, "nucleus sampling", above=0, most=1)
     max_tokens: int = arg(512, "longest answer, in the teacher's tokens", least=1)
-    max_model_len: int | None = arg(
-        None, "context of prompt and answer, in the teacher's tokens; default: its own", least=1
-    )
+    max_model_len: int | None = arg(None, "context of prompt and answer, in tokens; default: the teacher's", least=1)
     max_prompt_tokens: int | None = arg(
         None, "leave out the oldest history items until a prompt has N of the teacher's tokens or fewer", least=1
     )
-    tokenizer: str | None = arg(
-        None, "engine openai: folder or hub id of the served model, for its tokenizer", path=True
-    )
+    tokenizer: str | None = arg(None, "engine openai: folder or hub id of the served model's tokenizer", path=True)
     batch_size: int = arg(256, "slates in flight at once (transformers, ray: in a batch)", least=1)
     structured: bool = arg(True, "decode under the answer's JSON schema where the engine can")
     short_ids: bool = arg(False, "show semantic IDs as 57-7-23: fewer tokens, for a teacher that never learned them")
@@ -107,9 +99,8 @@ def run(config: Config) -> None:
         expected = f"shows_target: {str(not prompt.shows_target).lower()} in the file"
         raise InputError(f"--prompt {config.prompt}: with --mode {config.mode} expected {expected}")
     catalogue = read_catalogue(config.items, config.semantic_ids)
-    slates, left_out = choose_slates(
-        config.slates, catalogue.item_ids, config.split, config.skip_accepted, least_gain=config.least_gain
-    )
+    item_ids, skip, least_gain = catalogue.item_ids, config.skip_accepted, config.least_gain
+    slates, left_out = choose_slates(config.slates, item_ids, config.split, skip, least_gain=least_gain)
     slates = sample_slates(slates, config.max_slates, config.seed)
 
     # examples

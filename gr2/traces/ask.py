@@ -1,4 +1,4 @@
-"""Asks a teacher."""
+"""Asks a teacher until every slate has its trace, or no try left."""
 
 import time
 

@@ -27,8 +27,7 @@ def write_rows(
     slates: list[Slate], orders: list[list[str]], prompt: Prompt, catalogue: Catalogue, teacher: str
 ) -> list[dict]:
     """Rows of traces.jsonl, an accepted one for each slate, that teach `orders`; `teacher` is where they come from."""
-    weights = category_weights(catalogue)
-    rows = []
+    rows, weights = [], category_weights(catalogue)
     for slate, ranking in zip(slates, orders, strict=True):
         reasoning = explain(slate.history[-prompt.max_history :], ranking[0], catalogue, weights)
         row = {

@@ -15,9 +15,12 @@ SPECIAL = [
     "<extra_id_0>", "<unused12>", "<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜tool▁calls▁begin｜>",
     "[INST]", "[/INST]", "<<SYS>>", "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[SYSTEM_PROMPT]",
     "[IMG_END]", "[CLS]", "[SEP]", "[MASK]", "[gMASK]", "[|user|]", "[|endofturn|]",
-    "<0x0A>", "<2de>", "<|reserved_special_token_0|>", "<|START_OF_TURN_TOKEN|>", "<image>", "<unused0>", "＜s＞", "＜|im_end|＞",
-    "[control_8]", "[unused1]", "[UNUSED_TOKEN_145]", "[@BOS@]", "[toxicity=0]", "[multimodal]", "[EOT]", "[start_header_id]",
-    "[PAD151645]", "[MODEL_SETTINGS]", ">>TITLE<<", "|||EMAIL_ADDRESS|||", "]~b]", "]~!b[", "[e~[", "]<]image[>[", "<_start>",
+    "<0x0A>", "<2de>", "<|reserved_special_token_0|>", "<|START_OF_TURN_TOKEN|>", "<image>", "<unused0>",
+    "＜s＞", "＜|im_end|＞",
+    "[control_8]", "[unused1]", "[UNUSED_TOKEN_145]", "[@BOS@]", "[toxicity=0]", "[multimodal]", "[EOT]",
+    "[start_header_id]",
+    "[PAD151645]", "[MODEL_SETTINGS]", ">>TITLE<<", "|||EMAIL_ADDRESS|||", "]~b]", "]~!b[", "[e~[",
+    "]<]image[>[", "<_start>",
 ]  # fmt: skip
 pieces = st.sampled_from([*SPECIAL, "<", ">", "|", "</", "[", "]", "s", "|>", "<|", "INST", " ", "\n", "im_end", "/"])
 pieced = st.lists(pieces, max_size=30).map("".join)

@@ -19,9 +19,12 @@ from gr2.rerankers.record import write_record
 IDS = [f"i{number}" for number in range(9)]
 CATALOGUE = Catalogue(
     item_ids=pl.Series("item_id", IDS),
-    title={}, category={}, description={}, sid={},
+    title={},
+    category={},
+    description={},
+    sid={},
     codes={item_id: (number // 3, number % 3) for number, item_id in enumerate(IDS)},
-)  # fmt: skip
+)
 SLATES = [
     Slate("a", ["i8"], IDS[:5], [0.0, 1.0, 0.0, 1.0, 0.0]),
     Slate("b", ["i7", "i0"], IDS[2:7], [1.0, 0.0, 0.0, 0.0, 0.0]),
@@ -71,8 +74,10 @@ def test_the_share_of_better_lists_is_that_of_all_lists_one_by_one(folder):
     assert about["lists"] == 60 and about["method"] == "enumerated"
     assert shares[0].tolist() == [0, 0, 0]
     assert shares[1] == pytest.approx([59 / 60, 59 / 60, 5 / 6])
-    expected = [np.mean([value > scores[tuple(ranked[:3])] for value in scores.values()])
-                for scores, ranked in zip(every, middle, strict=True)]  # fmt: skip
+    expected = [
+        np.mean([value > scores[tuple(ranked[:3])] for value in scores.values()])
+        for scores, ranked in zip(every, middle, strict=True)
+    ]
     assert shares[2] == pytest.approx(expected)
     assert 0 <= about["evaluator_auc"] <= 1 and 0 <= about["evaluator_calibration_error"] <= 1
 

@@ -80,16 +80,23 @@ def results(folder, *names, **changed):
 
 
 def test_figures_by_hand(folder):
-    """Ranks 0, 3, 9, 10 and 49 of eight positions; a list without the target, an empty one and none at all are misses."""
+    """Ranks 0, 3, 9, 10 and 49 of eight positions; no list, an empty one and one without the target are misses."""
     found = results(folder)
     assert (found["split"], found["positions"], found["users"], found["items"]) == ("test", 8, 8, 60)
     gain = {rank: 1 / np.log2(rank + 2) for rank in (0, 3, 9, 10, 49)}
-    assert found["systems"]["hand"] == pytest.approx({
-        "recall@1": 1 / 8, "ndcg@1": 1 / 8,
-        "recall@5": 2 / 8, "ndcg@5": (gain[0] + gain[3]) / 8,
-        "recall@10": 3 / 8, "ndcg@10": (gain[0] + gain[3] + gain[9]) / 8,
-        "recall@50": 5 / 8, "ndcg@50": sum(gain.values()) / 8,
-    }, abs=1e-6)  # fmt: skip
+    assert found["systems"]["hand"] == pytest.approx(
+        {
+            "recall@1": 1 / 8,
+            "ndcg@1": 1 / 8,
+            "recall@5": 2 / 8,
+            "ndcg@5": (gain[0] + gain[3]) / 8,
+            "recall@10": 3 / 8,
+            "ndcg@10": (gain[0] + gain[3] + gain[9]) / 8,
+            "recall@50": 5 / 8,
+            "ndcg@50": sum(gain.values()) / 8,
+        },
+        abs=1e-6,
+    )
 
 
 def test_curves_are_recall_at_every_depth(folder):
@@ -164,8 +171,12 @@ def test_buckets_hold_every_position_once_and_their_own_figures(folder):
 
 def test_an_item_first_seen_after_pretraining_is_cold(folder):
     """u1's target has train and test events of others from now on, and no pretrain event."""
-    changed = events().with_columns(pl.when((pl.col("split") == "train") & (pl.col("user_id") != "u1"))
-                                    .then(pl.lit(COLD)).otherwise("item_id").alias("item_id"))  # fmt: skip
+    changed = events().with_columns(
+        pl.when((pl.col("split") == "train") & (pl.col("user_id") != "u1"))
+        .then(pl.lit(COLD))
+        .otherwise("item_id")
+        .alias("item_id")
+    )
     changed.write_parquet(folder / "events.parquet")
     before = events().filter(pl.col("split") == "pretrain")["item_id"]
     cold = [item for item in events().filter(pl.col("split") == "test")["item_id"] if item not in set(before)]
@@ -313,8 +324,8 @@ def test_command_line_measures_what_the_slates_stage_wrote(world, tmp_path):
     words = "--items", world.items, "--interactions", world.interactions
     gr2("slates", *words, "--pre_ranker", "item_knn", "--depth", "48", "--output_dir", tmp_path / "knn",
         "--exclude_seen", "false")  # fmt: skip
-    done = gr2("evaluate-retrieval", *words, "--top_k", f"knn={tmp_path / 'knn/top_k.parquet'}", "--output_dir", tmp_path / "out",
-               "--resamples", "200")  # fmt: skip
+    done = gr2("evaluate-retrieval", *words, "--top_k", f"knn={tmp_path / 'knn/top_k.parquet'}",
+               "--output_dir", tmp_path / "out", "--resamples", "200")  # fmt: skip
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"metrics.json", "report.html", "manifest.json"}
     counts = json.loads((tmp_path / "knn/slates_report.json").read_text())["splits"]["test"]
     found = json.loads((tmp_path / "out/metrics.json").read_text())
@@ -326,7 +337,7 @@ def test_command_line_measures_what_the_slates_stage_wrote(world, tmp_path):
 
 
 def test_bad_input_exits_with_2_and_writes_no_result(world, tmp_path):
-    done = gr2("evaluate-retrieval", "--items", world.items, "--interactions", world.interactions, "--top_k", "mine=absent.parquet",
-               "--output_dir", tmp_path / "out", expect=2)  # fmt: skip
+    done = gr2("evaluate-retrieval", "--items", world.items, "--interactions", world.interactions,
+               "--top_k", "mine=absent.parquet", "--output_dir", tmp_path / "out", expect=2)  # fmt: skip
     assert "absent.parquet: no such file" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out/metrics.json").exists()

@@ -95,8 +95,15 @@ def test_an_appended_line_may_hold_any_text(tmp_path, text):
 
 def test_files_below_are_the_finished_files(tmp_path):
     kept = ["config.json", "nested/weights.bin", "quality.json"]
-    dropped = ["manifest.json", "stage.json", ".model.partial/config.json", "checkpoint-10/model.safetensors",
-               "answers.partial", ".quality.json.17.partial", "nested/checkpoint-3/model.safetensors"]  # fmt: skip
+    dropped = [
+        "manifest.json",
+        "stage.json",
+        ".model.partial/config.json",
+        "checkpoint-10/model.safetensors",
+        "answers.partial",
+        ".quality.json.17.partial",
+        "nested/checkpoint-3/model.safetensors",
+    ]
     for name in kept + dropped:
         artifacts.write_text(tmp_path / ".hidden" / "run" / name, name)
     folder = tmp_path / ".hidden" / "run"  # what the folder itself is called does not matter

@@ -65,8 +65,11 @@ def test_a_file_cut_or_flipped_anywhere_is_read_or_refused_with_a_sentence(tmp_p
 
 def test_a_csv_file_that_ends_within_its_last_row_is_refused(tmp_path):
     path = tmp_path / "items.csv"
-    for content, row in ((b"item_id,title\na,A\nb", 1), (b"item_id,title,description\na,A,x\nb,B", 1),
-                         (b"item_id\ttitle\na\tA\nb", 1)):  # fmt: skip
+    for content, row in (
+        (b"item_id,title\na,A\nb", 1),
+        (b"item_id,title,description\na,A,x\nb,B", 1),
+        (b"item_id\ttitle\na\tA\nb", 1),
+    ):
         path = path.with_suffix(".tsv" if b"\t" in content else ".csv")
         path.write_bytes(content)
         with pytest.raises(InputError, match=rf"row {row}: expected \d fields, but the file ends before the last one"):

@@ -55,8 +55,11 @@ def test_rankings_come_back_with_the_columns_that_the_reranker_gives(tmp_path):
         Ranking("s", ["a", "b"], False, reason="truncated", reasoning="", completion_tokens=9, latency_ms=0.5),
         Ranking("t", ["c"], reasoning="It fits.", completion_tokens=3, latency_ms=0.5),
     ]
-    for rankings, more in ((plain, []), (scored, ["scores"]),
-                           (written, ["reason", "reasoning", "completion_tokens", "latency_ms"])):  # fmt: skip
+    for rankings, more in (
+        (plain, []),
+        (scored, ["scores"]),
+        (written, ["reason", "reasoning", "completion_tokens", "latency_ms"]),
+    ):
         write_rankings(rankings, path)
         frame = read_rankings(path, pl.DataFrame({"slate_id": ["s", "t"], "candidates": [["a", "b"], ["c"]]}))
         assert frame.columns == ["slate_id", "ranking", "valid", *more]

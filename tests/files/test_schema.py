@@ -15,9 +15,36 @@ from gr2.files.schema import NUMBER, NUMBERS, TEXT, TEXTS, TRUTH, WHOLE, WHOLES
 from gr2.files.semantic_ids import read_semantic_ids
 from tests.files.examples import EVENTS, IDS, ITEMS, RANKINGS, READERS, SIDS, SLATES, write_table
 
-ANYTHING = [1, 1.0, 1.5, -1, 0, 2**70, float("nan"), float("inf"), "1", "true", "", "x", b"1", True, None, Decimal("1.50"),
-            Decimal("1"), date(2024, 1, 1), [], [1], ["a"], [None], [[1]], [[["a"]]], {"a": 1}, [{"a": 1}], [1.5],
-            [b"a"]]  # fmt: skip
+ANYTHING = [
+    1,
+    1.0,
+    1.5,
+    -1,
+    0,
+    2**70,
+    float("nan"),
+    float("inf"),
+    "1",
+    "true",
+    "",
+    "x",
+    b"1",
+    True,
+    None,
+    Decimal("1.50"),
+    Decimal("1"),
+    date(2024, 1, 1),
+    [],
+    [1],
+    ["a"],
+    [None],
+    [[1]],
+    [[["a"]]],
+    {"a": 1},
+    [{"a": 1}],
+    [1.5],
+    [b"a"],
+]
 WANTED = [TEXT, WHOLE, NUMBER, TRUTH, TEXTS, WHOLES, NUMBERS]
 
 
@@ -82,8 +109,8 @@ ODD = {
 # Which of these are right after all.
 GOOD = {
     "title": ("text",), "description": ("null", "text"), "categories": ("null", "text", "list", "list of null"),
-    "user_id": ("text",), "timestamp": ("date",), "rating": ("null", "half", "decimal", "huge"), "labels": ("half list",),
-    "valid": ("truth",), "reasoning": ("null", "text"), "completion_tokens": ("null",),
+    "user_id": ("text",), "timestamp": ("date",), "rating": ("null", "half", "decimal", "huge"),
+    "labels": ("half list",), "valid": ("truth",), "reasoning": ("null", "text"), "completion_tokens": ("null",),
     "latency_ms": ("null", "half", "huge", "decimal"), "scores": ("half list",),
     "rankings scores": ("null", "list", "list of null"),
 }  # fmt: skip
@@ -117,7 +144,8 @@ def test_a_column_of_any_other_type_is_refused_with_a_sentence(tmp_path, kind, c
 
 @pytest.mark.parametrize(("changed", "complaint"), [
     ({"split": [0, 1, 2]}, "row 0, column 'split': expected one of pretrain, train, valid, test, found 0"),
-    ({"split": ["pretrain", "Test", "test"]}, "row 1, column 'split': expected one of pretrain, train, valid, test, found 'Test'"),
+    ({"split": ["pretrain", "Test", "test"]},
+     "row 1, column 'split': expected one of pretrain, train, valid, test, found 'Test'"),
     ({"position": [0.5, 1.0, 2.0]}, "row 0, column 'position': expected a whole number, found 0.5"),
     ({"rating": ["good", "bad", "good"]}, "column 'rating': expected numbers, found String"),
     ({"rating": [1.0, float("inf"), 2.0]}, "row 1, column 'rating': expected a finite number"),

@@ -17,8 +17,13 @@ moments = st.integers(LATE * 10**9, LIMIT * 10**9 - 1)  # nanoseconds
 
 
 def events(times, dtype=None):
-    return pl.DataFrame({"user_id": ["u"] * len(times), "item_id": [f"i{n}" for n in range(len(times))],
-                         "timestamp": pl.Series(times, dtype=dtype)})  # fmt: skip
+    return pl.DataFrame(
+        {
+            "user_id": ["u"] * len(times),
+            "item_id": [f"i{n}" for n in range(len(times))],
+            "timestamp": pl.Series(times, dtype=dtype),
+        }
+    )
 
 
 def read(times, dtype=None):

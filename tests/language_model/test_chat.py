@@ -22,7 +22,8 @@ FAMILIES = {
     "llama3": ("<|begin_of_text|>", "<|eot_id|>", "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"),
     "mistral": ("<s>", "</s>", "[/INST]"),
     "gemma": ("<bos>", "<end_of_turn>", "<end_of_turn>\n<start_of_turn>model\n"),
-    "deepseek_r1_distill": ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜Assistant｜><think>\n\n</think>\n\n"),
+    "deepseek_r1_distill": ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>",
+                            "<｜Assistant｜><think>\n\n</think>\n\n"),
 }  # fmt: skip
 MARKS = [
     "<|start_header_id|>",

@@ -17,9 +17,17 @@ def made(tied):
         model = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=256, seed=0)
     else:
         torch.manual_seed(0)
-        model = LlamaForCausalLM(LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-            num_key_value_heads=1, tie_word_embeddings=False))  # fmt: skip
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                num_key_value_heads=1,
+                tie_word_embeddings=False,
+            )
+        )
     return model, tokenizer, expand(model, tokenizer, vocabulary(2, 4), seed=0)
 
 

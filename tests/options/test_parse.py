@@ -130,7 +130,8 @@ def test_a_value_may_look_like_an_assignment():
     ("- a\n- b\n", [], r"stage\.yaml: expected a YAML mapping"),
     ("a: [1\n", [], r"stage\.yaml: expected YAML"),
     ("", [], r"stage\.yaml: expected a YAML mapping"),
-    (NEEDED + "kind: 2024-05-01\n", [], r"stage\.yaml: the value of 'kind': expected a text.*found the date 2024-05-01"),
+    (NEEDED + "kind: 2024-05-01\n", [],
+     r"stage\.yaml: the value of 'kind': expected a text.*found the date 2024-05-01"),
     (NEEDED + "names: [2024-05-01 10:00:00]\n", [], r"the value of 'names': expected a text.*found the time"),
     (NEEDED + "names: !!set {a, b}\n", [], r"the value of 'names': expected a text.*found the set"),
     (NEEDED + "names: !!binary aGk=\n", [], r"the value of 'names': expected a text.*found the bytes"),
@@ -140,7 +141,8 @@ def test_a_value_may_look_like_an_assignment():
     (NEEDED + "names: &x [*x]\n", [], "none inside of itself"),
     (NEEDED + "names: &x {a: *x}\n", [], "none inside of itself"),
     (NEEDED + "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
-        f"{n}: &{n} [*{m},*{m},*{m},*{m},*{m},*{m},*{m},*{m},*{m}]\n" for m, n in zip("abcdefg", "bcdefgh", strict=True)), [],
+        f"{n}: &{n} [*{m},*{m},*{m},*{m},*{m},*{m},*{m},*{m},*{m}]\n"
+        for m, n in zip("abcdefg", "bcdefgh", strict=True)), [],
      "expected at most 100,000 values"),
     (NEEDED + "1: x\n", [], r"stage\.yaml: key 1: expected a text"),
     (NEEDED + "names: {2: x}\n", [], r"stage\.yaml: key 2 of 'names': expected a text"),

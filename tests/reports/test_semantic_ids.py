@@ -57,8 +57,13 @@ def test_collisions_that_are_left_make_the_verdict_bad(usual):
 
 
 def test_a_catalogue_without_collisions_or_categories_has_no_such_parts(usual):
-    plain = page(collision_sizes_before_assignment={}, category_purity=None, items_moved_by_assignment=0,
-                 added_distortion=0.0, added_distortion_of_random=0.0)  # fmt: skip
+    plain = page(
+        collision_sizes_before_assignment={},
+        category_purity=None,
+        items_moved_by_assignment=0,
+        added_distortion=0.0,
+        added_distortion_of_random=0.0,
+    )
     assert plain.count("<svg") == 2 and usual.count("<svg") == 3
     assert "category</th>" not in plain and "category</th>" in usual
     assert "0 of 1,248 items were moved to other codes." in plain and "random unused" not in plain

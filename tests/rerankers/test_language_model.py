@@ -28,9 +28,16 @@ def known(world, midtrained, tmp_path_factory) -> dict[str, str]:
     last = int((slates["split"] == "test").arg_true()[-1])
     histories[last] = (histories[last] * LONG)[:LONG]
     slates.with_columns(pl.Series("history", histories)).write_parquet(folder / "slates.parquet")
-    return {"items": world.items, "semantic_ids": world.semantic_ids, "slates": str(folder / "slates.parquet"),
-            "reranker": midtrained, "prompt": str(folder / "long.yaml"), "batch_size": "8", "max_tokens": "110",
-            "structured": "true"}  # fmt: skip
+    return {
+        "items": world.items,
+        "semantic_ids": world.semantic_ids,
+        "slates": str(folder / "slates.parquet"),
+        "reranker": midtrained,
+        "prompt": str(folder / "long.yaml"),
+        "batch_size": "8",
+        "max_tokens": "110",
+        "structured": "true",
+    }
 
 
 def words(known: dict, **changed) -> list[str]:

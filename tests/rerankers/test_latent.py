@@ -16,8 +16,14 @@ SLATE = Slate("a", ["item2", "item0"], ["item1", "item2", "item3"], [0.0, 1.0, 0
 @pytest.fixture
 def folder(tmp_path):
     save_file(
-        {"taste": np.array([[1.0, 1.0], [2.0, 3.0]]), "follows": np.array([[1.0, 5.0], [1.0, 1.0]]),
-         "genre": np.array([0, 0, 1, 1]), "share": np.array([0.5, 0.5, 0.25, 0.75])}, tmp_path / FILE)  # fmt: skip
+        {
+            "taste": np.array([[1.0, 1.0], [2.0, 3.0]]),
+            "follows": np.array([[1.0, 5.0], [1.0, 1.0]]),
+            "genre": np.array([0, 0, 1, 1]),
+            "share": np.array([0.5, 0.5, 0.25, 0.75]),
+        },
+        tmp_path / FILE,
+    )
     return tmp_path
 
 
@@ -31,8 +37,14 @@ def test_rerank_takes_the_folder(folder, tmp_path):
     pl.DataFrame({"item_id": [f"item{n}" for n in range(4)], "title": ["x"] * 4}).write_parquet(
         tmp_path / "items.parquet"
     )
-    run(Config(items=str(tmp_path / "items.parquet"), slates=str(tmp_path / "slates.parquet"), reranker=str(folder),
-               output_dir=str(tmp_path / "out")))  # fmt: skip
+    run(
+        Config(
+            items=str(tmp_path / "items.parquet"),
+            slates=str(tmp_path / "slates.parquet"),
+            reranker=str(folder),
+            output_dir=str(tmp_path / "out"),
+        )
+    )
     ranking = pl.read_parquet(tmp_path / "out/rankings.parquet")["ranking"].to_list()
     assert ranking == [["item3", "item2", "item1"]]
 

@@ -17,8 +17,13 @@ SMALL = {"list_size": 2, "hidden_size": 8, "epochs": 1}
 
 @pytest.fixture(scope="module")
 def known(world, later) -> dict[str, str]:
-    return {"items": world.items, "slates": later, "semantic_ids": world.semantic_ids, "interactions": world.interactions,
-            "embeddings": world.embeddings}  # fmt: skip
+    return {
+        "items": world.items,
+        "slates": later,
+        "semantic_ids": world.semantic_ids,
+        "interactions": world.interactions,
+        "embeddings": world.embeddings,
+    }
 
 
 def fitted(folder, known, kind: str, **options) -> str:

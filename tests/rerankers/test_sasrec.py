@@ -67,8 +67,14 @@ def test_the_stage_takes_its_folder(world, tmp_path):
     untrained(pl.read_parquet(world.items)["item_id"], tmp_path / "model")
     empty = pl.lit([], dtype=pl.List(pl.Float64)).alias("labels")
     pl.read_parquet(world.slates).with_columns(empty).write_parquet(tmp_path / "serving.parquet")
-    rerank.run(rerank.Config(items=world.items, slates=str(tmp_path / "serving.parquet"), reranker=str(tmp_path / "model"),
-                             output_dir=str(tmp_path / "out")))  # fmt: skip
+    rerank.run(
+        rerank.Config(
+            items=world.items,
+            slates=str(tmp_path / "serving.parquet"),
+            reranker=str(tmp_path / "model"),
+            output_dir=str(tmp_path / "out"),
+        )
+    )
     answered = pl.read_parquet(tmp_path / "out" / "rankings.parquet").join(pl.read_parquet(world.slates), on="slate_id")
     assert len(answered) == 31 and answered["valid"].all()
     assert (answered["ranking"].list.sort() == answered["candidates"].list.sort()).all()

@@ -14,9 +14,18 @@ from tests.helpers import fit
 
 @pytest.fixture
 def known(world, later):
-    return {"items": world.items, "slates": later, "semantic_ids": world.semantic_ids, "interactions": world.interactions,
-            "embeddings": world.embeddings, "hidden_size": 8, "epochs": 9, "patience": 2, "list_size": 2,
-            "learning_rate": 1e-12}  # fmt: skip
+    return {
+        "items": world.items,
+        "slates": later,
+        "semantic_ids": world.semantic_ids,
+        "interactions": world.interactions,
+        "embeddings": world.embeddings,
+        "hidden_size": 8,
+        "epochs": 9,
+        "patience": 2,
+        "list_size": 2,
+        "learning_rate": 1e-12,
+    }
 
 
 def epochs(folder) -> list[int]:

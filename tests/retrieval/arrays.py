@@ -28,8 +28,10 @@ def lists(top) -> list[list[tuple[int, float]]]:
     assert items.dtype == np.int32 and scores.dtype == np.float32 and items.shape == scores.shape
     for row in items.tolist():
         assert -1 not in row[: sum(item >= 0 for item in row)]
-    return [[(item, score) for item, score in zip(*row, strict=True) if item >= 0]
-            for row in zip(items.tolist(), scores.tolist(), strict=True)]  # fmt: skip
+    return [
+        [(item, score) for item, score in zip(*row, strict=True) if item >= 0]
+        for row in zip(items.tolist(), scores.tolist(), strict=True)
+    ]
 
 
 @st.composite

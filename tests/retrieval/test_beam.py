@@ -169,7 +169,7 @@ def test_a_user_who_has_seen_whole_branches_gets_all_that_is_left(world, model):
 
 
 def test_a_model_without_the_ids_tokens_is_refused(world, tmp_path):
-    """An item that was appended later has a code beyond those that the model was taught; a base model has none at all."""
+    """An item that was appended later has a code that the model was not taught; a base model was taught none."""
     catalogue = read_catalogue(world.items, world.semantic_ids)
     tokenizer = train_tokenizer(["One user chose these items, oldest first:"], 300)
     made = small_model(tokenizer, hidden_size=32, layers=1, heads=2, context=64, seed=0)
@@ -182,8 +182,9 @@ def test_a_model_without_the_ids_tokens_is_refused(world, tmp_path):
             InputError, match=f"{folder}: the model does not know <.*run gr2 midtrain on these IDs first"
         ):
             ranker(catalogue, str(tmp_path / folder), **options)
-    complaint = refused("slates", "--items", world.items, "--interactions", world.interactions, "--output_dir", tmp_path / "out",
-                        "--semantic_ids", world.semantic_ids, "--model_name_or_path", tmp_path / "base")  # fmt: skip
+    complaint = refused("slates", "--items", world.items, "--interactions", world.interactions,
+                        "--output_dir", tmp_path / "out", "--semantic_ids", world.semantic_ids,
+                        "--model_name_or_path", tmp_path / "base")  # fmt: skip
     assert "the model does not know" in complaint and not (tmp_path / "out").exists()
     deeper = Catalogue(
         **vars(catalogue) | {"sid": {name: sid_string((*codes, 0)) for name, codes in catalogue.codes.items()}}

@@ -61,8 +61,13 @@ def check_against_dense(queries, likeness, history, top, exclude_seen):
         assert values == pytest.approx([scores[item] for item, _ in found], rel=1e-5)
 
 
-@given(some_queries(), st.lists(st.tuples(st.integers(0, 5), st.integers(0, N_ITEMS - 1)), min_size=1, max_size=40),
-       st.integers(1, 4), st.integers(1, 10), st.booleans())  # fmt: skip
+@given(
+    some_queries(),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, N_ITEMS - 1)), min_size=1, max_size=40),
+    st.integers(1, 4),
+    st.integers(1, 10),
+    st.booleans(),
+)
 def test_item_knn_is_that_of_a_dense_reference(queries, learned, history, count, exclude_seen):
     users, items = np.array(learned).T
     with warnings.catch_warnings():

@@ -48,9 +48,12 @@ def test_positions_are_all_events_of_the_splits_that_have_a_past(events, splits,
                 row, past = ITEMS.to_list().index(event["item_id"]), [e["item_id"] for e in own[: event["position"]]]
                 expected.append((user, event["position"], event["split"], row, past))
     positions = select_positions(add_rows(events, "file", ITEMS), sorted(splits), most)
-    found = [(*row, [ITEMS[item] for item in past])
-             for row, past in zip(positions.frame.select("user_id", "position", "split", "row").rows(),
-                                  pasts(positions.queries), strict=True)]  # fmt: skip
+    found = [
+        (*row, [ITEMS[item] for item in past])
+        for row, past in zip(
+            positions.frame.select("user_id", "position", "split", "row").rows(), pasts(positions.queries), strict=True
+        )
+    ]
     assert found == expected
 
 

@@ -14,9 +14,17 @@ from gr2.stages import slates
 
 
 def made(world, folder, **changed) -> pl.DataFrame:
-    options = {"items": world.items, "interactions": world.interactions, "output_dir": str(folder),
-               "pre_ranker": ["popularity"], "exclude_seen": False, "protocol": "later", "relevant": 2,
-               "candidates": 12, "history": 50} | changed  # fmt: skip
+    options = {
+        "items": world.items,
+        "interactions": world.interactions,
+        "output_dir": str(folder),
+        "pre_ranker": ["popularity"],
+        "exclude_seen": False,
+        "protocol": "later",
+        "relevant": 2,
+        "candidates": 12,
+        "history": 50,
+    } | changed
     slates.run(slates.Config(**options))
     return pl.read_parquet(folder / "slates.parquet")
 
@@ -80,10 +88,19 @@ def test_impressions_are_stretches_of_rated_items(world, tmp_path):
     events = pl.read_parquet(world.interactions)
     rating = pl.Series("rating", np.random.default_rng(0).integers(1, 6, len(events)).astype(float))
     events.with_columns(rating).write_parquet(tmp_path / "interactions.parquet")
-    given_ratings = {(user, item, at): value for user, item, at, value in
-                     events.with_columns(rating).select("user_id", "item_id", "position", "rating").iter_rows()}  # fmt: skip
-    frame = made(world, tmp_path / "out", interactions=str(tmp_path / "interactions.parquet"), protocol="impressions",
-                 candidates=4)  # fmt: skip
+    given_ratings = {
+        (user, item, at): value
+        for user, item, at, value in events.with_columns(rating)
+        .select("user_id", "item_id", "position", "rating")
+        .iter_rows()
+    }
+    frame = made(
+        world,
+        tmp_path / "out",
+        interactions=str(tmp_path / "interactions.parquet"),
+        protocol="impressions",
+        candidates=4,
+    )
     assert len(frame) > 20
     for row in frame.iter_rows(named=True):
         at = int(row["slate_id"].rpartition("-")[2])
@@ -91,8 +108,11 @@ def test_impressions_are_stretches_of_rated_items(world, tmp_path):
             :4
         ]
         assert sorted(row["candidates"]) == sorted(own["item_id"]) and 2 <= len(own) <= 4
-        liked = {item for item, place in own.select("item_id", "position").iter_rows()
-                 if given_ratings[row["user_id"], item, place] >= 4}  # fmt: skip
+        liked = {
+            item
+            for item, place in own.select("item_id", "position").iter_rows()
+            if given_ratings[row["user_id"], item, place] >= 4
+        }
         assert {item for item, label in zip(row["candidates"], row["labels"], strict=True) if label} == liked
         assert 0 < len(liked) < len(own), "slates in which nothing is to be told apart are left out"
 
@@ -118,7 +138,8 @@ def test_a_window_without_a_score_is_left_out_and_others_are_the_best(n_items, e
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"protocol": "impressions"}, "column 'rating'"),
-    ({"relevant": 11, "splits": ["valid"]}, "no user of the splits valid has 11 events in one of them, all of different items"),
+    ({"relevant": 11, "splits": ["valid"]},
+     "no user of the splits valid has 11 events in one of them, all of different items"),
 ])  # fmt: skip
 def test_wrong_input_is_named_and_nothing_is_written(world, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
@@ -127,8 +148,15 @@ def test_wrong_input_is_named_and_nothing_is_written(world, tmp_path, changes, m
 
 
 def test_events_without_a_past_start_no_window(world):
-    events = pl.DataFrame({"user_id": ["a", "a", "b", "b", "b"], "position": [0, 1, 0, 1, 2], "row": [0, 1, 2, 3, 4],
-                           "split": ["test"] * 5, "label": [1.0] * 5})  # fmt: skip
+    events = pl.DataFrame(
+        {
+            "user_id": ["a", "a", "b", "b", "b"],
+            "position": [0, 1, 0, 1, 2],
+            "row": [0, 1, 2, 3, 4],
+            "split": ["test"] * 5,
+            "label": [1.0] * 5,
+        }
+    )
     found = make_windows(events, ["test"], size=2, shortest=2)
     assert found["rows"].to_list() == [[3, 4]] and found["at"].to_list() == [3] and found["start"].to_list() == [2]
 

@@ -14,7 +14,7 @@ WORDS = [f"w{number}" for number in range(40)]
 
 @pytest.mark.parametrize("history", [1, 3])
 def test_bm25_scores_are_those_of_bm25s(history):
-    """bm25s' `lucene` leaves out the constant factor k1 + 1; a history's words are asked for as often as it holds them."""
+    """bm25s' `lucene` leaves out the constant factor k1 + 1; a query repeats a word as often as its history does."""
     rng = np.random.default_rng(history)
     texts = [rng.choice(WORDS[: rng.integers(5, 40)], rng.integers(1, 12)).tolist() for _ in range(60)]
     referee = bm25s.BM25(k1=classic.K1, b=classic.B, method="lucene", dtype="float64")

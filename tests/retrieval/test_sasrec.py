@@ -51,8 +51,10 @@ def test_the_loss_and_its_gradients_are_those_of_cross_entropy(n, upstream):
     states, table = (torch.randn(rows, 9, generator=generator, dtype=torch.float64) for rows in (n, 33))
     target = torch.randint(33, (n,), generator=generator)
     found = []
-    for loss in (lambda s, t: CatalogueLoss.apply(s, t, target),
-                 lambda s, t: torch.nn.functional.cross_entropy(s @ t.T, target)):  # fmt: skip
+    for loss in (
+        lambda s, t: CatalogueLoss.apply(s, t, target),
+        lambda s, t: torch.nn.functional.cross_entropy(s @ t.T, target),
+    ):
         own = states.clone().requires_grad_(), table.clone().requires_grad_()
         value = loss(*own)
         (upstream * value).backward()
@@ -190,9 +192,17 @@ def test_stretches_are_cut_from_the_end():
 
 
 def test_only_pretrain_events_are_trained_on_and_validate():
-    events = pl.concat([events_of({"a": [0, 1, 2]}), events_of({"a": [3, 4]}, "train"), events_of({"a": [5, 6]}, "valid"),
-                        events_of({"a": [7]}, "test"), events_of({"b": [8, 9]}), events_of({"b": [10]}, "test"),
-                        events_of({"c": [11, 1]}, "valid")])  # fmt: skip
+    events = pl.concat(
+        [
+            events_of({"a": [0, 1, 2]}),
+            events_of({"a": [3, 4]}, "train"),
+            events_of({"a": [5, 6]}, "valid"),
+            events_of({"a": [7]}, "test"),
+            events_of({"b": [8, 9]}),
+            events_of({"b": [10]}, "test"),
+            events_of({"c": [11, 1]}, "valid"),
+        ]
+    )
     pasts = pretrain_items(events)
     assert [items.tolist() for items in pasts] == [[0, 1, 2], [8, 9]]
     learned, judges = split_users(pasts, 10, random.Random(0))
@@ -224,10 +234,20 @@ def test_what_validates_is_not_trained_on_and_everything_else_is(made, judges, s
 
 def words(world, **changed):
     options = {
-        "items": world.items, "interactions": world.interactions, "hidden_size": 16, "layers": 1, "heads": 2, "length": 16,
-        "dropout": 0.1, "num_train_epochs": 40, "patience": 10, "learning_rate": 5e-3, "per_device_train_batch_size": 8,
-        "exclude_seen": False, "disable_tqdm": True,
-    } | changed  # fmt: skip
+        "items": world.items,
+        "interactions": world.interactions,
+        "hidden_size": 16,
+        "layers": 1,
+        "heads": 2,
+        "length": 16,
+        "dropout": 0.1,
+        "num_train_epochs": 40,
+        "patience": 10,
+        "learning_rate": 5e-3,
+        "per_device_train_batch_size": 8,
+        "exclude_seen": False,
+        "disable_tqdm": True,
+    } | changed
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
@@ -305,7 +325,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(world, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_training_is_as_patient_as_a_whole_one(world, tmp_path):
-    """No epoch is better than the first: it stops after six more. The kill comes after the third to the sixth of them all."""
+    """No epoch is better than the first: it stops after six more. The kill comes after the third to the sixth."""
     options = words(world, **SHORT | {"num_train_epochs": 12, "patience": 6, "learning_rate": 1e-9})
     for folder in resumed_after_a_kill(
         "sasrec", tmp_path, options, checkpoint="checkpoint-[2345]?"
@@ -363,8 +383,8 @@ def test_events_without_anything_to_validate_on_are_refused(world, tmp_path):
 @pytest.mark.parametrize(("changed", "message"), [
     ({"heads": 3}, "--hidden_size 16: expected a multiple of --heads, 3"),
     *(({name: 0}, f"--{name} 0: expected a number of at least 1") for name in
-      ("hidden_size", "layers", "heads", "length", "patience", "per_device_train_batch_size", "per_device_eval_batch_size",
-       "save_total_limit")),
+      ("hidden_size", "layers", "heads", "length", "patience", "per_device_train_batch_size",
+       "per_device_eval_batch_size", "save_total_limit")),
     ({"dropout": 1}, "--dropout 1.0: expected a number of at least 0 and below 1"),
     ({"dropout": "nan"}, "--dropout nan"),
     ({"num_train_epochs": 0}, "--num_train_epochs 0.0: expected a number above 0"),

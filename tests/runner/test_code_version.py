@@ -64,7 +64,8 @@ from gr2.cli import main
 main(sys.argv[1:])
 print(json.dumps([name for name in sys.modules if name.split(".")[0] == "gr2"]))
 """
-    words = ["evaluate", "--slates", world.slates, "--items", world.items, "--rankings", f"best={tmp_path}/r/rankings.parquet",
+    words = ["evaluate", "--slates", world.slates, "--items", world.items,
+             "--rankings", f"best={tmp_path}/r/rankings.parquet",
              "--resamples", "100", "--output_dir", str(tmp_path / "out")]  # fmt: skip
     slates = ["--items", world.items, "--slates", world.slates]
     gr2("rerank", *slates, "--reranker", "oracle", "--output_dir", tmp_path / "r")

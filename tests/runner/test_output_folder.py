@@ -68,8 +68,10 @@ def test_two_processes_that_start_at_once_and_are_killed_leave_work_that_resumes
     out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
     command = [sys.executable, "-m", "gr2", "rerank"]
     for delay in (0.0, 0.2):
-        racing = [subprocess.Popen([*command, *words(world, out)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-                  for _ in range(2)]  # fmt: skip
+        racing = [
+            subprocess.Popen([*command, *words(world, out)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            for _ in range(2)
+        ]
         while not out.exists() and any(process.poll() is None for process in racing):
             time.sleep(0.001)
         time.sleep(delay)
@@ -84,8 +86,12 @@ def test_two_processes_that_start_at_once_and_are_killed_leave_work_that_resumes
 
 def test_only_one_of_two_processes_runs(world, tmp_path):
     out = tmp_path / "out"
-    racing = [subprocess.Popen([sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-              for _ in range(3)]  # fmt: skip
+    racing = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
     deadline = time.monotonic() + 30
     while sum(process.poll() is not None for process in racing) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -226,7 +232,8 @@ def test_an_output_folder_below_a_file_is_refused(world, tmp_path):
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file/deep/er"):
         assert refused("rerank", *words(world, out)) == (
-            f"--output_dir {out}: expected a folder, but {tmp_path / 'file'} is a file")  # fmt: skip
+            f"--output_dir {out}: expected a folder, but {tmp_path / 'file'} is a file"
+        )
     assert names(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "mine"
 
 
@@ -249,8 +256,9 @@ def test_every_file_follows_the_umask(world, tmp_path):
     """safetensors writes files that only their owner can read."""
     program = "import os; os.umask(0o027); from gr2.cli import main; import sys; main(sys.argv[1:])"
     done = subprocess.run(
-        [sys.executable, "-c", program, "sids", "--items", world.items, "--embeddings", world.embeddings, "--levels", "2",
-         "--codes", "8", "--output_dir", str(tmp_path / "out")], capture_output=True, text=True)  # fmt: skip
+        [sys.executable, "-c", program, "sids", "--items", world.items, "--embeddings", world.embeddings,
+         "--levels", "2", "--codes", "8", "--output_dir", str(tmp_path / "out")],
+        capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stderr
     modes = {path.name: oct(os.stat(path).st_mode & 0o777) for path in (tmp_path / "out").iterdir()}
     assert "quantizer.safetensors" in modes and set(modes.values()) == {"0o640"}

@@ -35,11 +35,23 @@ def test_the_longest_command_that_an_id_begins_with_is_meant(stage_id, command):
 
 
 def test_an_input_that_is_not_named_is_the_latest_earlier_file_of_its_name(tmp_path):
-    plan = planned(tmp_path, DATA | {"slates": {"pre_ranker": "popularity"}, "early": {"stage": "rerank", "reranker": "random"},
-                                     "facts": {}, "late": {"stage": "rerank", "reranker": "random"}})  # fmt: skip
-    assert options(plan["sids"]) == {"output_dir": "run/sids", "levels": "2", "items": "run/prepare/items.parquet",
-                                     "embeddings": "run/embed/embeddings.safetensors",
-                                     "interactions": "run/prepare/interactions.parquet"}  # fmt: skip
+    plan = planned(
+        tmp_path,
+        DATA
+        | {
+            "slates": {"pre_ranker": "popularity"},
+            "early": {"stage": "rerank", "reranker": "random"},
+            "facts": {},
+            "late": {"stage": "rerank", "reranker": "random"},
+        },
+    )
+    assert options(plan["sids"]) == {
+        "output_dir": "run/sids",
+        "levels": "2",
+        "items": "run/prepare/items.parquet",
+        "embeddings": "run/embed/embeddings.safetensors",
+        "interactions": "run/prepare/interactions.parquet",
+    }
     assert options(plan["early"])["slates"] == "run/slates/slates.parquet"
     assert options(plan["late"])["slates"] == "run/facts/slates.parquet"
     assert plan["late"].sources["run/facts/slates.parquet"] == "facts"
@@ -86,8 +98,14 @@ def test_for_repeats_a_stage_and_seeds_are_one_system(tmp_path):
     assert options(plan["rerank_rarest_1"])["reranker"] == "rarest" and options(plan["rerank_rarest_1"])["seed"] == "1"
     file = "run/rerank_{}/rankings.parquet".format
     assert plan["evaluate"].options["rankings"] == [
-        "random=" + file("random_0"), "rarest=" + file("rarest_0"), "random=" + file("random_1"),
-        "rarest=" + file("rarest_1"), "best=run/best/rankings.parquet", "mine=" + file("random_0"), "theirs=x.parquet"]  # fmt: skip
+        "random=" + file("random_0"),
+        "rarest=" + file("rarest_0"),
+        "random=" + file("random_1"),
+        "rarest=" + file("rarest_1"),
+        "best=run/best/rankings.parquet",
+        "mine=" + file("random_0"),
+        "theirs=x.parquet",
+    ]
     assert plan["evaluate_rarest"].options["rankings"] == ["rarest=" + file("rarest_0"), "rarest=" + file("rarest_1")]
     assert plan["evaluate"].sources[file("random_0")] == "rerank_random_0"
 
@@ -119,7 +137,8 @@ def test_defaults_and_training_go_to_the_stages_that_have_them(tmp_path):
     ({"prepare_{b}": {"for": {"a": [1]}}}, "expected an id of its own, of letters"),
     ({"../prepare": {}}, r"stage \.\./prepare: expected an id of its own, of letters"),
     (DATA | {"midtrain": {"model_name_or_path": "rl"}, "rl": {}}, "--model_name_or_path rl: expected an earlier stage"),
-    (DATA | {"slates": {}, "sft": {"traces": ["slates"]}}, "--traces slates: expected a stage that writes traces.jsonl"),
+    (DATA | {"slates": {}, "sft": {"traces": ["slates"]}},
+     "--traces slates: expected a stage that writes traces.jsonl"),
     (DATA | {"slates": {}, "evaluate": {"rankings": ["rerank_*"]}}, r"--rankings rerank_\*: expected earlier stages"),
 ])  # fmt: skip
 def test_a_recipe_that_makes_no_sense_is_refused(tmp_path, stages, complaint):
@@ -138,7 +157,11 @@ def test_a_stage_of_a_recipe_on_a_command_line(tmp_path):
     assert recipe_words("prepare", ["--recipe", name, "--stage=prepare", "--seed", "1", "--split", "time"]) == [
         "--output_dir", "run/prepare", "--seed", "1", "--source", "synthetic", "--split", "time"]  # fmt: skip
     assert recipe_words("prepare", ["--config", "x", "--seed", "1"]) == ["--config", "x", "--seed", "1"]
-    for words in (["--recipe", name], ["--stage", "a", "--recipe", name], ["--recipe", name, "--stage", "embed"],
-                  ["--recipe", name, "--stage", "prepare", "--config", "x"]):  # fmt: skip
+    for words in (
+        ["--recipe", name],
+        ["--stage", "a", "--recipe", name],
+        ["--recipe", name, "--stage", "embed"],
+        ["--recipe", name, "--stage", "prepare", "--config", "x"],
+    ):
         with pytest.raises(InputError, match="expected a stage of the command prepare, one of prepare"):
             recipe_words("prepare", words)

@@ -50,7 +50,8 @@ def test_a_recipe_can_be_another_one_with_changes(tmp_path):
     ({"folder": "a", "stage": {}}, "'stage': expected one of the keys base, folder, defaults, training, stages"),
     ({"folder": 3, "stages": {"prepare": {}}}, "folder: expected a text, found 3"),
     ({"folder": "a", "defaults": [1], "stages": {"prepare": {}}}, r"defaults: expected a mapping, found \[1\]"),
-    ({"folder": "a", "stages": {"prepare": [1]}}, r"stage prepare: expected a mapping of options, \{\} for none, found"),
+    ({"folder": "a", "stages": {"prepare": [1]}},
+     r"stage prepare: expected a mapping of options, \{\} for none, found"),
     ({"folder": "a", "stages": {"prepare": None}}, "stage prepare: expected a mapping of options"),
     ("folder: a\nstages:\n  prepare: {}\n  prepare: {}\n", "the key 'prepare' stands twice in one mapping"),
     ("folder: a\nstages: &x\n  prepare: {for: *x}\n", "none inside of itself"),
@@ -98,9 +99,13 @@ def test_a_copy_of_a_recipe_brings_the_files_beside_it_and_overwrites_nothing(sh
     main(["recipes", "copy", "two"])
     assert (tmp_path / "work/two.yaml").read_text() == (shipped / "two.yaml").read_text()
     (tmp_path / "work/items.csv").write_text("mine\n")
-    for words, complaint in ((["copy", "two"], r"two.yaml: expected no such file"), (["copy", "one"], "items.csv: expected no"),
-                             (["copy"], "expected no more words, or copy NAME"), (["one"], "expected no more words"),
-                             (["copy", "three"], "one of one, two")):  # fmt: skip
+    for words, complaint in (
+        (["copy", "two"], r"two.yaml: expected no such file"),
+        (["copy", "one"], "items.csv: expected no"),
+        (["copy"], "expected no more words, or copy NAME"),
+        (["one"], "expected no more words"),
+        (["copy", "three"], "one of one, two"),
+    ):
         with pytest.raises(SystemExit) as stop:
             main(["recipes", *words])
         assert stop.value.code == 2 and complaint in capsys.readouterr().err

@@ -92,7 +92,7 @@ def test_a_finished_folder_is_current_until_something_differs(world, tmp_path):
 
 
 def test_the_evaluator_is_an_input(world, tmp_path):
-    """`gr2 fit --evaluator` and `gr2 evaluate --evaluator` read a model's folder; a file more in it is a change, too."""
+    """`gr2 fit --evaluator` and `gr2 evaluate --evaluator` read a model's folder; another file in it is a change."""
     (tmp_path / "evaluator").mkdir()
     for name in ("config.json", "model.safetensors"):
         (tmp_path / "evaluator" / name).write_text("{}")
@@ -101,8 +101,15 @@ def test_the_evaluator_is_an_input(world, tmp_path):
         "evaluator": [str(tmp_path / "evaluator")],
         "output_dir": [str(tmp_path / "out")],
     }
-    config = evaluate.Config(slates=world.slates, rankings=["r=r.parquet"], evaluator=options["evaluator"][0], list_size=3,
-                             items="i", semantic_ids="s", output_dir=options["output_dir"][0])  # fmt: skip
+    config = evaluate.Config(
+        slates=world.slates,
+        rankings=["r=r.parquet"],
+        evaluator=options["evaluator"][0],
+        list_size=3,
+        items="i",
+        semantic_ids="s",
+        output_dir=options["output_dir"][0],
+    )
     (tmp_path / "evaluator/model.safetensors").unlink()
     plan = describe("evaluate", options, config)
     assert set(plan["inputs"]) == {world.slates, str(tmp_path / "evaluator/config.json")}

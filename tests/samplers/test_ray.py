@@ -103,8 +103,9 @@ def test_a_worker_that_fails_is_one_sentence_and_what_was_answered_stays(monkeyp
     sampler = open_sampler("ray", "none", ray_engine="transformers", batch_size=3, progress=False)
     waiting, answered = requests(9), []
     with pytest.raises(errors.ServiceError, match=message):
-        for some in sampler.stream(lambda room: [waiting.pop() for _ in range(min(room, len(waiting)))], top_p=1.0,
-                                   max_tokens=4):  # fmt: skip
+        for some in sampler.stream(
+            lambda room: [waiting.pop() for _ in range(min(room, len(waiting)))], top_p=1.0, max_tokens=4
+        ):
             answered += [request.key for request, _ in some]
     assert {6, 7, 8} <= set(answered) <= {3, 4, 5, 6, 7, 8}, "Ray holds one batch back"
 

@@ -20,8 +20,14 @@ def changed(source, path, row, column, value):
 
 
 def prepare(world, **files):
-    return ["prepare", files | {"items": files.get("items", world.raw_items),
-                                "interactions": files.get("interactions", world.raw_interactions)}]  # fmt: skip
+    return [
+        "prepare",
+        files
+        | {
+            "items": files.get("items", world.raw_items),
+            "interactions": files.get("interactions", world.raw_interactions),
+        },
+    ]
 
 
 def rerank(world, slates):

@@ -46,9 +46,17 @@ WEIGHTS = {"alpha": 1.0, "tau_w": 0.1, "tau_q": 0.1}
 
 @pytest.fixture
 def training(tmp_path):
-    return Training(str(tmp_path / "out"), seed=0, hidden_size=8, layers=1, dropout=0.2, learning_rate=1e-3,
-    batch_size=32,
-                    epochs=60, patience=8)  # fmt: skip
+    return Training(
+        str(tmp_path / "out"),
+        seed=0,
+        hidden_size=8,
+        layers=1,
+        dropout=0.2,
+        learning_rate=1e-3,
+        batch_size=32,
+        epochs=60,
+        patience=8,
+    )
 
 
 @pytest.fixture
@@ -209,8 +217,13 @@ def test_the_evaluator_goes_where_the_writer_trains(slates, lists, training, eva
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_every_kind_is_fitted_on_a_gpu_and_ranks(world, later, tmp_path):
-    known = {"items": world.items, "semantic_ids": world.semantic_ids, "slates": later,
-             "interactions": world.interactions, "embeddings": world.embeddings}  # fmt: skip
+    known = {
+        "items": world.items,
+        "semantic_ids": world.semantic_ids,
+        "slates": later,
+        "interactions": world.interactions,
+        "embeddings": world.embeddings,
+    }
     small = {"hidden_size": 16, "epochs": 2, "batch_size": 16}
     lists, evaluator = small | {"list_size": 2}, {"evaluator": str(tmp_path / "evaluator")}
     runs = {"blend": ("blend", {}), "lambdamart": ("lambdamart", {}), "prm": ("prm", small)}

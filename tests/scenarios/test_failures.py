@@ -35,8 +35,11 @@ def words(world, folder, **changed):
 def limited(*words, size):
     """`gr2 WORDS` where no file may grow beyond `size` bytes, as on a full disk."""
     return subprocess.run(
-        [sys.executable, "-m", "gr2", *words], capture_output=True, text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))  # fmt: skip
+        [sys.executable, "-m", "gr2", *words],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
 
 
 def test_a_disk_that_takes_no_more_is_one_sentence(world, tmp_path):
@@ -68,8 +71,12 @@ def test_weights_that_were_cut_short_are_named(world, tmp_path):
 
 def test_ctrl_c_is_one_sentence_and_130(world, tmp_path):
     out = tmp_path / "out"
-    process = subprocess.Popen([sys.executable, "-c", RERANK_WAITS, "rerank", *words(world, out)],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", RERANK_WAITS, "rerank", *words(world, out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout.readline() == "waits\n"
     process.send_signal(signal.SIGINT)
     errors = process.communicate()[1]
@@ -84,8 +91,13 @@ def test_ctrl_c_in_a_recipe_is_one_sentence_and_130(world, tmp_path, whom):
     out = tmp_path / "run/out"
     options = {"stage": "prepare", "users": 200_000, "synthetic_items": 5000, "source": "synthetic"}  # some minutes
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"folder": str(out.parent), "stages": {"out": options}}))
-    process = subprocess.Popen([sys.executable, "-m", "gr2", "run", str(tmp_path / "recipe.yaml")],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gr2", "run", str(tmp_path / "recipe.yaml")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     while not (out / "stage.json").exists() and process.poll() is None:
         time.sleep(0.01)
     if whom == "both":

@@ -17,8 +17,12 @@ def shop(folder):
     """The tiny world as a shop's export: other names, dates written out, a semicolon-free CSV."""
     items, events = raw_tables()
     folder.mkdir()
-    items.select(pl.col("item_id").alias("sku"), pl.col("title").alias("name"), pl.col("categories").alias("department"),
-                 pl.lit(9.5).alias("price")).write_csv(folder / "items.csv")  # fmt: skip
+    items.select(
+        pl.col("item_id").alias("sku"),
+        pl.col("title").alias("name"),
+        pl.col("categories").alias("department"),
+        pl.lit(9.5).alias("price"),
+    ).write_csv(folder / "items.csv")
     bought_at = pl.from_epoch("timestamp").dt.strftime("%Y-%m-%d %H:%M:%S").alias("bought_at")
     events.select(pl.col("user_id").alias("customer"), pl.col("item_id").alias("sku"), bought_at).write_csv(
         folder / "events.csv"

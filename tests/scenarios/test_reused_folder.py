@@ -38,7 +38,7 @@ def as_into_an_empty_folder(stage, tmp_path, options, earlier):
 
 
 def cheap(world):
-    """{stage: what ran before, what runs now}: the earlier run has files that the later one lacks, where options can do that."""
+    """{stage: what ran before, what runs now}: the earlier run has files that the later one lacks, where possible."""
     shuffled = ("rerank", {"items": world.items, "slates": world.slates, "reranker": "random"})
     catalogue = {"items": world.items, "interactions": world.interactions}
     embedded = {"items": world.items, "embeddings": world.embeddings, "levels": 2, "codes": 16}
@@ -101,8 +101,14 @@ def trained(world, beam, midtrained):
     """{stage: options of one step}"""
     short = {"max_steps": 1, "save_strategy": "no", "disable_tqdm": True, "seed": 0}
     catalogue = {"items": world.items, "interactions": world.interactions}
-    taught = {"items": world.items, "semantic_ids": world.semantic_ids, "slates": beam.slates, "bf16": False,
-              "model_name_or_path": midtrained, "prompt": "student_no_trace"} | short  # fmt: skip
+    taught = {
+        "items": world.items,
+        "semantic_ids": world.semantic_ids,
+        "slates": beam.slates,
+        "bf16": False,
+        "model_name_or_path": midtrained,
+        "prompt": "student_no_trace",
+    } | short
     sampled = taught | {"per_device_train_batch_size": 16, "max_completion_length": 48}
     return {
         "midtrain": catalogue | short | {"semantic_ids": world.semantic_ids, "hidden_size": 16, "layers": 1, "heads": 2,
@@ -110,7 +116,8 @@ def trained(world, beam, midtrained):
         "sasrec": catalogue | {"hidden_size": 16, "layers": 1, "heads": 2, "length": 16, "num_train_epochs": 2,
                                "exclude_seen": False, "disable_tqdm": True},
         "sft": taught | {"traces": beam.traces, "per_device_train_batch_size": 4},
-        "rl": sampled | {"num_generations": 8, "structured": True},  # else all answers are unusable, and nothing is learned
+        # Without structured all answers are unusable, and nothing is learned.
+        "rl": sampled | {"num_generations": 8, "structured": True},
         "distil": sampled | {"teacher": midtrained},
     }  # fmt: skip
 
@@ -134,8 +141,12 @@ def test_the_users_own_file_stays_and_is_no_output(world, tmp_path):
 
 def test_the_same_command_replaces_its_own_work(world, tmp_path):
     """Also where it writes fewer files than it did, with an input that changed."""
-    options = {"items": world.items, "interactions": world.interactions, "embeddings": world.embeddings,
-               "slates": str(tmp_path / "slates.parquet")}  # fmt: skip
+    options = {
+        "items": world.items,
+        "interactions": world.interactions,
+        "embeddings": world.embeddings,
+        "slates": str(tmp_path / "slates.parquet"),
+    }
     slates = tmp_path / "slates.parquet"
     slates.write_bytes(Path(world.slates).read_bytes())
     run("fit blend", tmp_path / "out", options)

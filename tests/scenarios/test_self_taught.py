@@ -1,4 +1,4 @@
-"""STaR (2203.14465): a student that learned to write traces answers its own prompt and learns from what it got right."""
+"""STaR (2203.14465): a student that writes traces answers its own prompt and learns from what it got right."""
 
 import json
 from pathlib import Path

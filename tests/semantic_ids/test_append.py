@@ -26,8 +26,14 @@ def tokenized(folder, catalogue, rows, append=None, **changed):
     kept.write_parquet(folder / "items.parquet")
     write_embeddings(folder / "embeddings.safetensors", kept["item_id"], vectors[rows])
     options = {"levels": 2, "codes": 32, "append": str(append) if append else None} | changed
-    sids.run(sids.Config(items=str(folder / "items.parquet"), embeddings=str(folder / "embeddings.safetensors"),
-                         output_dir=str(folder / "out"), **options))  # fmt: skip
+    sids.run(
+        sids.Config(
+            items=str(folder / "items.parquet"),
+            embeddings=str(folder / "embeddings.safetensors"),
+            output_dir=str(folder / "out"),
+            **options,
+        )
+    )
     return dict(zip(kept["item_id"], map(tuple, codes_of(folder / "out").tolist()), strict=True))
 
 
@@ -111,7 +117,7 @@ def test_an_assignment_of_another_length_and_a_folder_without_ids_are_refused(tm
 
 
 def test_a_new_item_never_takes_the_id_of_one_that_is_gone(tmp_path, catalogue):
-    """Without a free ID it would keep its own codes, and those are a retired item's: the catalogue alone would look unique."""
+    """Without a free ID it would keep its own codes, a retired item's: the catalogue alone would look unique."""
     items, vectors = catalogue
     twin = (items, np.concatenate([vectors[:100], vectors[:10]]))  # items 100 to 109 are copies of the first ten
     tokenized(tmp_path / "old", twin, list(range(100)))

@@ -15,7 +15,7 @@ NONE = np.zeros((0, 2), np.int64)
 
 @st.composite
 def problems(draw):
-    """A quantizer, vectors with collisions among their codes, and IDs taken earlier; at most as many items as last codes."""
+    """A quantizer, vectors whose codes collide, and IDs taken earlier; no more items than last codes."""
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     levels, codes = draw(st.integers(2, 3)), draw(st.integers(4, 8))
     spread = np.array([4, 2, 0.5])[:levels, None, None]
@@ -85,7 +85,7 @@ def test_the_least_distortion_by_hand():
 
 
 def test_where_a_prefix_is_too_small_those_who_stay_are_chosen_so_that_the_whole_error_is_least():
-    """Three items, two last codes under their prefix: the item at 30 has no good code there, and it is not the one to keep."""
+    """Three items, two last codes under their prefix: the item at 30 has no good code there, and is not kept."""
     quantizer = Quantizer("rkmeans", np.array([[[0.0], [1e3]], [[1.0], [-50.0]]], np.float32), beam=1)
     vectors = np.array([[1.0], [1.2], [30.0]], np.float32)
     final = assign("minimum", quantizer, vectors, np.array([[0, 0]] * 3), NONE, seed=0)

@@ -69,7 +69,7 @@ def test_no_code_holds_more_than_its_share(vectors):
 
 
 def test_a_refused_vector_is_farther_than_those_that_its_code_keeps():
-    """Deferred acceptance is stable: a code that a vector would rather have is full of vectors that are nearer to it."""
+    """Deferred acceptance is stable: a code that a vector prefers to its own is full of vectors nearer to that code."""
     rng = np.random.default_rng(3)
     vectors, codebook = rng.normal(size=(60, 2)).astype(np.float32), rng.normal(size=(6, 2)).astype(np.float32)
     code = rkmeans.assign_balanced(vectors, codebook)

@@ -61,9 +61,14 @@ def inputs(catalogue, folder, frame=None, parts=1):
 @needs_model
 @pytest.mark.slow
 def test_shards_are_embedded_as_one_file_is(ray, tmp_path):
-    items = pl.DataFrame({"item_id": list("abcde"), "title": ["Drill", "Shampoo", "Saw", "Soap", ""],
-                          "categories": [["Tools"], [], ["Tools", "Saws"], None, ["Other"]],
-                          "description": ["Cordless.", None, "", "Mild.", None]})  # fmt: skip
+    items = pl.DataFrame(
+        {
+            "item_id": list("abcde"),
+            "title": ["Drill", "Shampoo", "Saw", "Soap", ""],
+            "categories": [["Tools"], [], ["Tools", "Saws"], None, ["Other"]],
+            "description": ["Cordless.", None, "", "Mild.", None],
+        }
+    )
     items.write_parquet(tmp_path / "items.parquet")
     embed.run(embed.Config(items=str(tmp_path / "items.parquet"), output_dir=str(tmp_path)))
     expected = read_embeddings(tmp_path / "embeddings.safetensors", items["item_id"])
@@ -171,7 +176,8 @@ def test_items_need_titles_and_lists_of_categories(tmp_path):
     with pytest.raises(InputError, match="column 'title' is missing"):
         shards.check(plain, ("item_id", "title"))
     text = pl.DataFrame({"item_id": ["a"], "title": ["A"], "categories": ["F|G"]})
-    config = embed_shards.Config(items=written(text, tmp_path / "text", 1), output_dir=str(tmp_path / "out"),
-                                 model_name_or_path="any")  # fmt: skip
+    config = embed_shards.Config(
+        items=written(text, tmp_path / "text", 1), output_dir=str(tmp_path / "out"), model_name_or_path="any"
+    )
     with pytest.raises(InputError, match="column 'categories': expected List"):
         embed_shards.run(config)

@@ -61,8 +61,16 @@ def trainer_of(model, rows, folder, *, in_one_row=False, **settings):
     )
 
 
-SETTINGS = {"bf16": False, "use_cpu": True, "report_to": "none", "save_strategy": "no", "disable_tqdm": True,
-            "learning_rate": 1e-2, "per_device_train_batch_size": 2, "num_train_epochs": 2}  # fmt: skip
+SETTINGS = {
+    "bf16": False,
+    "use_cpu": True,
+    "report_to": "none",
+    "save_strategy": "no",
+    "disable_tqdm": True,
+    "learning_rate": 1e-2,
+    "per_device_train_batch_size": 2,
+    "num_train_epochs": 2,
+}
 
 
 def weighted_rows(reasoning: float, ranking: float) -> list[dict]:
@@ -90,8 +98,12 @@ def by_trainer(trainer, batches: list[list[dict]]) -> torch.Tensor:
 def test_what_is_learned_is_what_trl_learns(tmp_path):
     model, tokenizer = made()
     chats = [{"prompt": MESSAGES, "completion": [{"role": "assistant", "content": text}]} for text in ANSWERS]
-    trl = SFTTrainer(model, SFTConfig(output_dir=str(tmp_path), **SETTINGS), train_dataset=Dataset.from_list(chats),
-                     processing_class=tokenizer).train_dataset  # fmt: skip
+    trl = SFTTrainer(
+        model,
+        SFTConfig(output_dir=str(tmp_path), **SETTINGS),
+        train_dataset=Dataset.from_list(chats),
+        processing_class=tokenizer,
+    ).train_dataset
     ours = [encode(MESSAGES, text, tokenizer, 0.3, 1.0) for text in ANSWERS]
     assert [row["input_ids"] for row in ours] == trl["input_ids"][:]
     assert [row["labels"] for row in ours] == trl["labels"][:]
@@ -100,8 +112,10 @@ def test_what_is_learned_is_what_trl_learns(tmp_path):
 @given(st.text())
 def test_the_reasoning_is_the_text_between_its_quotes(text):
     row = encode(MESSAGES, answer(text, 2, 0), TOKENIZER, 0.3, 1.0)
-    parts = {weight: [token for token, own in zip(row["input_ids"], row["weights"], strict=True) if own == weight]
-             for weight in (0.0, 0.3, 1.0)}  # fmt: skip
+    parts = {
+        weight: [token for token, own in zip(row["input_ids"], row["weights"], strict=True) if own == weight]
+        for weight in (0.0, 0.3, 1.0)
+    }
     assert TOKENIZER.decode(parts[0.3]) == json.dumps(text, ensure_ascii=False)[1:-1]
     assert (
         TOKENIZER.decode(parts[1.0])
@@ -139,8 +153,12 @@ def test_equal_weights_are_trls_own_training(tmp_path):
             trainer = trainer_of(model, rows, tmp_path, **settings)
         else:
             rows = [{name: row[name] for name in ("input_ids", "labels")} for row in rows]
-            trainer = SFTTrainer(model, SFTConfig(output_dir=str(tmp_path), **SETTINGS | settings),
-                                 train_dataset=Dataset.from_list(rows), processing_class=TOKENIZER)  # fmt: skip
+            trainer = SFTTrainer(
+                model,
+                SFTConfig(output_dir=str(tmp_path), **SETTINGS | settings),
+                train_dataset=Dataset.from_list(rows),
+                processing_class=TOKENIZER,
+            )
         trainer.train()
         states.append(model.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])

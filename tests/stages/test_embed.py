@@ -13,8 +13,14 @@ from tests.helpers import refused
 
 
 def test_texts_leave_out_what_is_missing():
-    items = pl.DataFrame({"item_id": ["a", "b", "c"], "title": ["A", "B", ""], "categories": [["F", "G"], [], ["F"]],
-                          "description": ["Long.", None, ""]})  # fmt: skip
+    items = pl.DataFrame(
+        {
+            "item_id": ["a", "b", "c"],
+            "title": ["A", "B", ""],
+            "categories": [["F", "G"], [], ["F"]],
+            "description": ["Long.", None, ""],
+        }
+    )
     assert join_texts(items) == ["A. F > G. Long.", "B", "F"]
     assert join_texts(items.select("item_id", "title")) == ["A", "B", ""]
 

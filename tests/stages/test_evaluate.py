@@ -38,9 +38,15 @@ def folder(tmp_path):
         labels[int(rng.integers(1, size))] = 1.0
         split = "test" if number_ < 60 else "valid"
         rows.append(
-            {"slate_id": f"s{number_}", "user_id": f"u{number_ // 2}", "history": ["i1", "i2"] * 7,
-             "candidates": candidates, "labels": labels, "split": split}
-        )  # fmt: skip
+            {
+                "slate_id": f"s{number_}",
+                "user_id": f"u{number_ // 2}",
+                "history": ["i1", "i2"] * 7,
+                "candidates": candidates,
+                "labels": labels,
+                "split": split,
+            }
+        )
     slates = pl.DataFrame(rows)
     lifted, copied = [], []
     for labels in slates["labels"].to_list():
@@ -164,8 +170,10 @@ def test_figures_are_those_of_the_metric_functions(folder):
 
 
 def test_comparisons(folder):
-    found = results(folder, rankings=[f"{name}={folder / file}" for name, file in
-                                      (("good", "good.parquet"), ("blend", "copy.parquet"))])  # fmt: skip
+    found = results(
+        folder,
+        rankings=[f"{name}={folder / file}" for name, file in (("good", "good.parquet"), ("blend", "copy.parquet"))],
+    )
     rows = {(row["system"], row["baseline"], row["metric"]): row for row in found["comparisons"]}
     assert len(rows) == len(found["comparisons"]) == 6 * (4 + 3)
     row = rows["good", "input_order", "ndcg@5"]
@@ -183,8 +191,11 @@ def test_headline_tells_what_was_found(folder):
     slates = pl.read_parquet(folder / "slates.parquet")
     worst = [np.argsort(row, kind="stable").tolist() for row in slates["labels"].to_list()]
     ranking(slates, worst).write_parquet(folder / "worst.parquet")
-    expected = {"good": "good beats the input order", "worst": "worst is worse than the input order",
-                "copy": "copy does not beat the input order: the difference cannot be told from chance"}  # fmt: skip
+    expected = {
+        "good": "good beats the input order",
+        "worst": "worst is worse than the input order",
+        "copy": "copy does not beat the input order: the difference cannot be told from chance",
+    }
     for name, sentence in expected.items():
         run(config(folder, rankings=[f"{name}={folder / name}.parquet"]))
         assert sentence in (folder / "out" / "report.html").read_text()
@@ -214,8 +225,12 @@ def test_the_verdict_speaks_of_every_learned_system_also_of_the_worse(folder):
         folder / "rl.parquet"
     )
     ranking(slates, best).write_parquet(folder / "unpopular.parquet")
-    entries = [made_by(folder, "prm-x", "runs/prm"), f"rl={folder}/rl.parquet", f"copy={folder}/copy.parquet",
-               made_by(folder, "unpopular", "rarest")]  # fmt: skip
+    entries = [
+        made_by(folder, "prm-x", "runs/prm"),
+        f"rl={folder}/rl.parquet",
+        f"copy={folder}/copy.parquet",
+        made_by(folder, "unpopular", "rarest"),
+    ]
     found = results(folder, rankings=entries)
     assert found["kinds"] == {"prm-x": "reranker", "rl": "language model", "copy": "reranker", "unpopular": "reference"}
     rows = {row["system"]: row for row in found["comparisons"] if row["metric"] == "ndcg@5"}
@@ -279,9 +294,17 @@ def test_rankings_of_a_part_of_the_slates_are_refused_or_judged_on_what_all_have
 
 
 def test_the_report_says_what_share_of_pretrain_is_later_than_the_first_test_event(folder):
-    events = [("u0", "i0", "pretrain", 1), ("u0", "i1", "train", 5), ("u0", "i2", "valid", 6), ("u0", "i3", "test", 7),
-              ("u1", "i0", "pretrain", 6), ("u1", "i1", "pretrain", 7), ("u1", "i4", "pretrain", 8), ("u1", "i2", "train", 9),
-              ("u1", "i3", "test", 9)]  # fmt: skip
+    events = [
+        ("u0", "i0", "pretrain", 1),
+        ("u0", "i1", "train", 5),
+        ("u0", "i2", "valid", 6),
+        ("u0", "i3", "test", 7),
+        ("u1", "i0", "pretrain", 6),
+        ("u1", "i1", "pretrain", 7),
+        ("u1", "i4", "pretrain", 8),
+        ("u1", "i2", "train", 9),
+        ("u1", "i3", "test", 9),
+    ]
     frame = pl.DataFrame(events, schema=["user_id", "item_id", "split", "timestamp"], orient="row")
     frame.write_parquet(folder / "events.parquet")
     found = results(folder, interactions=str(folder / "events.parquet"))
@@ -311,8 +334,15 @@ def test_report_shows_the_background_and_escapes_item_text(folder):
     trace = {"slate_id": "s1", "mode": "rejection", "teacher": "some/teacher", "completion_tokens": 10}
     traces = [trace | {"accepted": True, "reason": None}] + [trace | {"accepted": False, "reason": "wrong_length"}] * 3
     (folder / "traces.jsonl").write_text("".join(json.dumps(line) + "\n" for line in traces))
-    run(config(folder, items=str(folder / "items.parquet"), slates_report=str(folder / "report.json"),
-               training_log=[str(folder / "log.jsonl")], traces=[str(folder / "traces.jsonl")]))  # fmt: skip
+    run(
+        config(
+            folder,
+            items=str(folder / "items.parquet"),
+            slates_report=str(folder / "report.json"),
+            training_log=[str(folder / "log.jsonl")],
+            traces=[str(folder / "traces.jsonl")],
+        )
+    )
     page = (folder / "out" / "report.html").read_text()
     for shown in (
         "<td>151</td><td>87</td><td>60</td>",
@@ -416,8 +446,9 @@ def test_systems_are_compared_with_the_baselines_asked_for(folder):
         folder / "worst.parquet"
     )
     names = {"rl": "good", "blend": "copy", "mine": "worst"}
-    found = results(folder, rankings=[f"{name}={folder}/{file}.parquet" for name, file in names.items()],
-                    against=["mine", "blend"])  # fmt: skip
+    found = results(
+        folder, rankings=[f"{name}={folder}/{file}.parquet" for name, file in names.items()], against=["mine", "blend"]
+    )
     rows = {(row["system"], row["baseline"], row["metric"]): row for row in found["comparisons"]}
     assert list(dict.fromkeys(baseline for _, baseline, _ in rows)) == ["input_order", "mine", "blend"]
     assert len(rows) == 6 * (5 + 4 + 4)
@@ -448,8 +479,19 @@ def test_lists_are_judged_by_their_own_metrics(folder, capsys):
     assert all(page.count(f">{metric}</text>") == 1 for metric in main)  # one panel each
     assert page.count("<th>map@3</th>") == 4 and "<th>recall@3</th><th>auc</th>" in page
     assert "@1" not in page and "@5" not in page
-    assert terminal.split("\n")[1].split() == ["system", "P@3", "MAP@3", "F1@3", "N@3", "copied", "invalid",
-                                               "N@3", "gain", "[95", "%]"]  # fmt: skip
+    assert terminal.split("\n")[1].split() == [
+        "system",
+        "P@3",
+        "MAP@3",
+        "F1@3",
+        "N@3",
+        "copied",
+        "invalid",
+        "N@3",
+        "gain",
+        "[95",
+        "%]",
+    ]
     assert "rl: N@3 " in terminal
 
 
@@ -486,8 +528,10 @@ def test_rare_and_unseen_items_have_buckets_of_their_own(folder):
     unseen = [target == "i0" or int(target[1:]) >= 15 for target in targets]
     assert found["buckets"]["events"]["0"]["count"] == sum(unseen)
     assert sum(bucket["count"] for bucket in found["buckets"]["events"].values()) == 60
-    hits = sum(bucket["count"] * bucket["systems"]["good"]["found@5"]["value"]
-               for bucket in found["buckets"]["events"].values())  # fmt: skip
+    hits = sum(
+        bucket["count"] * bucket["systems"]["good"]["found@5"]["value"]
+        for bucket in found["buckets"]["events"].values()
+    )
     assert hits / 60 == pytest.approx(found["systems"]["good"]["recall@5"])
     page = (folder / "out" / "report.html").read_text()
     assert "<h2>Rare and unseen items</h2>" in page and f"<th>0 events<br>{sum(unseen)} items</th>" in page

@@ -11,8 +11,15 @@ from gr2.stages import facts
 
 @pytest.fixture(scope="module")
 def with_facts(world):
-    facts.run(facts.Config(items=world.items, interactions=world.interactions, embeddings=world.embeddings,
-                           slates=world.slates, output_dir=str(world.root / "facts")))  # fmt: skip
+    facts.run(
+        facts.Config(
+            items=world.items,
+            interactions=world.interactions,
+            embeddings=world.embeddings,
+            slates=world.slates,
+            output_dir=str(world.root / "facts"),
+        )
+    )
     return str(world.root / "facts/slates.parquet")
 
 

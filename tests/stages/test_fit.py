@@ -30,8 +30,15 @@ def test_one_user_and_no_valid_slate_is_refused():
         hold_out_users([Slate("s", [], [], user_id="u")] * 5, 0)
 
 
-FILES = {"items": "items.parquet", "slates": "slates.parquet", "interactions": "events.parquet", "semantic_ids": "ids.parquet",
-         "embeddings": "vectors.safetensors", "output_dir": "out", "reranker": "random"}  # fmt: skip
+FILES = {
+    "items": "items.parquet",
+    "slates": "slates.parquet",
+    "interactions": "events.parquet",
+    "semantic_ids": "ids.parquet",
+    "embeddings": "vectors.safetensors",
+    "output_dir": "out",
+    "reranker": "random",
+}
 NETWORK = {
     "hidden_size": (0, -4), "layers": (0, -1), "dropout": (-0.1, 1.0), "learning_rate": (0.0, -1.0, 2.0),
     "batch_size": (0, -1), "epochs": (0, -1), "patience": (0, -1),
@@ -116,19 +123,37 @@ def test_options_of_rerank_are_refused_as_they_are_read(changes, complaint, monk
 def test_what_was_not_given_is_the_default():
     read = parsed("fit glorank")
     assert (read.space, read.list_size, read.history, read.hidden_size, read.layers, read.dropout) == (
-        "global", 6, 50, 64, 1, 0.2)  # fmt: skip
+        "global",
+        6,
+        50,
+        64,
+        1,
+        0.2,
+    )
     assert parsed("fit glorank", model_name_or_path="folder").list_size is None  # it will be the folder's
 
 
 def test_options_of_a_language_model_that_another_reranker_does_not_use_are_named(world, tmp_path, capsys):
-    rerank.run(rerank.Config(items=world.items, slates=world.slates, reranker="random", structured=True, max_tokens=9,
-                             output_dir=str(tmp_path)))  # fmt: skip
+    rerank.run(
+        rerank.Config(
+            items=world.items,
+            slates=world.slates,
+            reranker="random",
+            structured=True,
+            max_tokens=9,
+            output_dir=str(tmp_path),
+        )
+    )
     assert "reranker random does not use --structured, --max_tokens" in capsys.readouterr().out
 
 
 def inputs(world) -> dict[str, str]:
-    return {"items": world.items, "interactions": world.interactions, "embeddings": world.embeddings,
-            "semantic_ids": world.semantic_ids}  # fmt: skip
+    return {
+        "items": world.items,
+        "interactions": world.interactions,
+        "embeddings": world.embeddings,
+        "semantic_ids": world.semantic_ids,
+    }
 
 
 @pytest.mark.parametrize("kind", FIT)

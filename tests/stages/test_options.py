@@ -16,9 +16,9 @@ from gr2.stages import STAGES, module_of
 
 NO_PATHS = {
     "output_dir",  # written to
-    "against", "base_url", "bpe_text", "columns", "engine", "eval_strategy", "logging_strategy", "lr_scheduler_type",
-    "metric_for_best_model", "mixture", "mode", "pre_ranker", "protocol", "quantizer", "ray_engine", "report_to", "reward",
-    "save_strategy", "script", "source", "split", "splits", "switches",
+    "against", "base_url", "bpe_text", "columns", "engine", "eval_strategy", "kind", "logging_strategy",
+    "lr_scheduler_type", "metric_for_best_model", "mixture", "mode", "pre_ranker", "protocol", "quantizer",
+    "ray_engine", "report_to", "reward", "save_strategy", "script", "source", "split", "splits", "switches",
 }  # fmt: skip
 CONFIGS = {stage: importlib.import_module(module_of(stage)).Config for stage in STAGES}
 
@@ -33,8 +33,11 @@ def own_options(config_class):
 
 def number_options(config_class):
     hints = typing.get_type_hints(config_class)
-    kinds = {field: {part for part in (hints[field.name], *typing.get_args(hints[field.name]))}
-             for field in dataclasses.fields(config_class) if field.init}  # fmt: skip
+    kinds = {
+        field: {part for part in (hints[field.name], *typing.get_args(hints[field.name]))}
+        for field in dataclasses.fields(config_class)
+        if field.init
+    }
     kinds = {
         field: found | {inner for part in found for inner in typing.get_args(part)} for field, found in kinds.items()
     }

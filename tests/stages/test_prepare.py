@@ -151,8 +151,11 @@ def test_one_boundary_in_time_divides_all_users(world, tmp_path, capsys):
     pl.concat([shifted, early, late]).write_csv(tmp_path / "events.csv")
     options = {"interactions": str(tmp_path / "events.csv"), "split": "time"}
     _, events = prepared(world, tmp_path / "out", **options)
-    ends = [(own["timestamp"].min(), own["timestamp"].max()) for name in ORDER
-            for own in [events.filter(pl.col("split") == name)]]  # fmt: skip
+    ends = [
+        (own["timestamp"].min(), own["timestamp"].max())
+        for name in ORDER
+        for own in [events.filter(pl.col("split") == name)]
+    ]
     assert all(before[1] < after[0] for before, after in itertools.pairwise(ends))
     shares = [(events["split"] == name).mean() for name in ORDER]
     assert shares == pytest.approx([0.6, 0.2, 0.05, 0.15], abs=0.02)

@@ -31,8 +31,10 @@ def test_a_rule_answers_every_slate_of_the_split(world, tmp_path, name, split):
     given, answered = slates["candidates"].to_list(), frame["ranking"].to_list()
     assert [sorted(candidates) for candidates in given] == [sorted(ranking) for ranking in answered]
     if name == "oracle":
-        assert all(ranking[0] == candidates[labels.index(1.0)] for candidates, labels, ranking
-                   in zip(given, slates["labels"].to_list(), answered, strict=True))  # fmt: skip
+        assert all(
+            ranking[0] == candidates[labels.index(1.0)]
+            for candidates, labels, ranking in zip(given, slates["labels"].to_list(), answered, strict=True)
+        )
     else:
         assert (given == answered) == (name in ("input_order", "popularity"))  # these slates come from popularity
 
@@ -49,7 +51,8 @@ def test_the_seed_and_the_number_of_slates_are_obeyed(world, tmp_path):
 
 
 @pytest.mark.parametrize(("changed", "complaint"), [
-    ({"reranker": "inputorder"}, "--reranker inputorder: expected input_order, reversed, random, oracle, popularity, rarest, or a"),
+    ({"reranker": "inputorder"},
+     "--reranker inputorder: expected input_order, reversed, random, oracle, popularity, rarest, or a"),
     ({"reranker": "random", "split": "pretrain"}, "--split pretrain: expected one of"),
     ({"reranker": "popularity"}, "--reranker popularity: expected --interactions"),
     ({"reranker": "random", "slates": "absent.parquet"}, "absent.parquet: no such file"),
@@ -70,8 +73,9 @@ def test_a_folder_that_is_no_reranker_is_refused(world, tmp_path, capsys):
 
 
 def test_blend_and_prm_need_what_features_are_made_of(world, tmp_path, capsys):
-    main(["fit", "blend", "--items", world.items, "--interactions", world.interactions, "--embeddings", world.embeddings,
-          "--slates", world.slates, "--output_dir", str(tmp_path / "blend")])  # fmt: skip
+    main(["fit", "blend", "--items", world.items, "--interactions", world.interactions,
+          "--embeddings", world.embeddings, "--slates", world.slates,
+          "--output_dir", str(tmp_path / "blend")])  # fmt: skip
     error = refused(world, tmp_path / "out", capsys, reranker=tmp_path / "blend", interactions=world.interactions)
     assert "blend: expected --embeddings" in error
     PRM(PRMConfig()).save_pretrained(tmp_path / "prm")
@@ -91,8 +95,13 @@ def test_slates_without_labels_can_be_answered_but_not_by_the_oracle(world, tmp_
     """At serving time nobody knows what the user will choose."""
     empty = pl.lit([], dtype=pl.List(pl.Float64)).alias("labels")
     pl.read_parquet(world.slates).with_columns(empty).write_parquet(tmp_path / "serving.parquet")
-    frame = rerank(world, tmp_path / "a", reranker="popularity", slates=tmp_path / "serving.parquet",
-                   interactions=world.interactions)  # fmt: skip
+    frame = rerank(
+        world,
+        tmp_path / "a",
+        reranker="popularity",
+        slates=tmp_path / "serving.parquet",
+        interactions=world.interactions,
+    )
     assert len(frame) == 31
     error = refused(world, tmp_path / "out", capsys, reranker="oracle", slates=tmp_path / "serving.parquet")
     assert "--reranker oracle: expected labels, slate_id 'user" in error

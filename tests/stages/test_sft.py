@@ -126,8 +126,15 @@ def test_options_that_do_not_go_together_are_refused(tmp_path, words, complaint)
 
 
 def words_of(world, traced, model: str, out: Path, **changed: str) -> list[str]:
-    given = {"items": world.items, "semantic_ids": world.semantic_ids, "slates": traced.slates, "traces": traced.traces,
-             "model_name_or_path": model, "output_dir": str(out), "bf16": "false"} | changed  # fmt: skip
+    given = {
+        "items": world.items,
+        "semantic_ids": world.semantic_ids,
+        "slates": traced.slates,
+        "traces": traced.traces,
+        "model_name_or_path": model,
+        "output_dir": str(out),
+        "bf16": "false",
+    } | changed
     return [word for name, value in given.items() for word in (f"--{name}", value)]
 
 

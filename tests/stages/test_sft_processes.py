@@ -18,8 +18,17 @@ def one_step(folder: Path) -> None:
     """Four examples of unequal length, by plain gradient descent; run in each process."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     model, _ = made()
-    trainer = trainer_of(model, weighted_rows(0.3, 1.0), folder, max_steps=1, per_device_train_batch_size=4 // world,
-                         optim="sgd", learning_rate=1.0, max_grad_norm=0.0, lr_scheduler_type="constant")  # fmt: skip
+    trainer = trainer_of(
+        model,
+        weighted_rows(0.3, 1.0),
+        folder,
+        max_steps=1,
+        per_device_train_batch_size=4 // world,
+        optim="sgd",
+        learning_rate=1.0,
+        max_grad_norm=0.0,
+        lr_scheduler_type="constant",
+    )
     trainer.train()
     assert trainer.accelerator.num_processes == world
     if trainer.is_world_process_zero():

@@ -11,8 +11,15 @@ from tests.stages.test_sids import QUICK
 
 def study(world, folder, **changed):
     options = {"switches": ["ema", "random_last"], "seeds": [0, 1], "levels": 2, "codes": 8} | QUICK | changed
-    ablate.run(ablate.Config(items=world.items, embeddings=world.embeddings, interactions=world.interactions,
-                             output_dir=str(folder), **options))  # fmt: skip
+    ablate.run(
+        ablate.Config(
+            items=world.items,
+            embeddings=world.embeddings,
+            interactions=world.interactions,
+            output_dir=str(folder),
+            **options,
+        )
+    )
 
 
 def test_every_combination_and_seed_has_a_row_and_the_table_their_means(world, tmp_path):
@@ -56,7 +63,8 @@ def test_a_killed_study_goes_on_behind_its_last_row(world, tmp_path, monkeypatch
     (["--seeds", "-1"], r"--seeds -1: expected a number of at least 0"),
     (["--reset_after", "0"], r"--reset_after 0: expected the value it has where it is on"),
     (["--diversity", "-1"], r"--diversity -1.0: expected a number of at least 0"),
-    (["--epochs", "10", "--contrastive", "0.2", "--interactions", "e"], "--warmup_epochs 10: expected fewer than the 10"),
+    (["--epochs", "10", "--contrastive", "0.2", "--interactions", "e"],
+     "--warmup_epochs 10: expected fewer than the 10"),
     ([], r"--contrastive 0.1: expected --interactions"),
 ])  # fmt: skip
 def test_wrong_options_are_refused_before_anything_is_read(tmp_path, words, complaint):

@@ -16,8 +16,13 @@ from tests.helpers import gr2, refused
 
 
 def made(world, folder, **changed):
-    options = {"items": world.items, "interactions": world.interactions, "output_dir": str(folder),
-               "pre_ranker": ["popularity"], "exclude_seen": False} | changed  # fmt: skip
+    options = {
+        "items": world.items,
+        "interactions": world.interactions,
+        "output_dir": str(folder),
+        "pre_ranker": ["popularity"],
+        "exclude_seen": False,
+    } | changed
     slates.run(slates.Config(**options))
     return pl.read_parquet(folder / "slates.parquet"), read_json(folder / "slates_report.json")["splits"]
 
@@ -205,7 +210,8 @@ LATER = {"protocol": "later", "relevant": 2}
     (LATER | {"pre_ranker": "file", "top_k": "x"}, "--pre_ranker file: expected others than file and beam"),
     ({"liked": "nan"}, "--liked nan: expected a number"),
     *(({name: 0}, f"--{name} 0: expected a number of at least 1") for name in
-      ("candidates", "history", "depth", "beams", "window", "batch_size", "relevant", "train_horizon", "max_positions")),
+      ("candidates", "history", "depth", "beams", "window", "batch_size", "relevant", "train_horizon",
+       "max_positions")),
 ])  # fmt: skip
 def test_bad_options_are_refused_and_nothing_is_written(world, tmp_path, changed, message):
     assert message in refused("slates", *words(world, tmp_path / "out", **changed))
@@ -343,8 +349,14 @@ BEAM = {"pre_ranker": ["beam"], "history": 4, "window": 8, "beams": 10}
 def test_the_list_at_a_position_is_the_same_whatever_else_is_asked(
     world, midtrained, untrained_sasrec, tmp_path, pre_ranker, changed
 ):
-    options = BEAM | {"pre_ranker": pre_ranker, "sasrec": untrained_sasrec, "exclude_seen": True, "depth": 10,
-                      "model_name_or_path": midtrained, "semantic_ids": world.semantic_ids}  # fmt: skip
+    options = BEAM | {
+        "pre_ranker": pre_ranker,
+        "sasrec": untrained_sasrec,
+        "exclude_seen": True,
+        "depth": 10,
+        "model_name_or_path": midtrained,
+        "semantic_ids": world.semantic_ids,
+    }
     tables = []
     for name, more in (("whole", {}), ("part", changed)):
         made(world, tmp_path / name, **options | more)
@@ -360,8 +372,16 @@ def test_the_list_at_a_position_is_the_same_whatever_else_is_asked(
 @pytest.mark.parametrize("candidates", [10, 30])
 def test_beam_lists_are_full_wherever_the_catalogue_has_so_many_unseen_items(world, midtrained, tmp_path, candidates):
     """Users have seen up to 14 films of 48; 30 beams for 30 places come out full where 30 are left."""
-    _, report = made(world, tmp_path, **BEAM | {"beams": 1}, exclude_seen=True, candidates=candidates, depth=candidates,
-                     model_name_or_path=midtrained, semantic_ids=world.semantic_ids)  # fmt: skip
+    _, report = made(
+        world,
+        tmp_path,
+        **BEAM | {"beams": 1},
+        exclude_seen=True,
+        candidates=candidates,
+        depth=candidates,
+        model_name_or_path=midtrained,
+        semantic_ids=world.semantic_ids,
+    )
     events = pl.read_parquet(world.interactions).sort("user_id", "position")
     pasts = {user: own["item_id"].to_list() for (user,), own in events.group_by("user_id")}
     lists, short = pl.read_parquet(tmp_path / "top_k.parquet"), 0

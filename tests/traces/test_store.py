@@ -10,8 +10,11 @@ from tests.traces.fake_teacher import interrupt, run
 def test_answers_without_token_counts_stay_readable(tables, tmp_path, fake):
     """Kept work of gr2 0.1 may have null for them."""
     partial = interrupt(tables, tmp_path, fake, answers=8)
-    partial.write_text(partial.read_text().replace('"prompt_tokens": 100', '"prompt_tokens": null')
-                       .replace('"completion_tokens": 20', '"completion_tokens": null'))  # fmt: skip
+    partial.write_text(
+        partial.read_text()
+        .replace('"prompt_tokens": 100', '"prompt_tokens": null')
+        .replace('"completion_tokens": 20', '"completion_tokens": null')
+    )
     rows = run(tables, tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["completion_tokens"] == 20 * (len(rows) - 8) and summary["prompt_tokens"] == 100 * (len(rows) - 8)

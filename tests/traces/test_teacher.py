@@ -50,8 +50,13 @@ def test_an_explanation_cites_only_what_the_budget_left_of_the_history(tables, t
     name = "packaged:smollm2-135m-instruct"
     run(tables, tmp_path / "whole", tokenizer=name, tries=1, max_prompt_tokens=100_000)
     tokenizer = load_tokenizer(name)
-    budget = min(len(tokenizer.apply_chat_template(request.messages, add_generation_prompt=True)["input_ids"])
-                 for request in asked.asked) - 1  # fmt: skip
+    budget = (
+        min(
+            len(tokenizer.apply_chat_template(request.messages, add_generation_prompt=True)["input_ids"])
+            for request in asked.asked
+        )
+        - 1
+    )
     rows = run(tables, tmp_path / "fit", tokenizer=name, tries=1, max_prompt_tokens=budget)
     assert {row["reason"] for row in rows} == {"invented_id"}
 
@@ -81,9 +86,17 @@ def test_a_teacher_is_shown_as_much_of_a_history_as_its_budget_has_room_for(worl
 
     def prompts(folder: str, budget: int | None) -> dict[str, list[dict]]:
         asked.clear()
-        config = traces.Config(items=world.items, semantic_ids=world.semantic_ids, slates=world.slates, tries=1,
-                               prompt="rejection", model_name_or_path="packaged:smollm2-135m-instruct",
-                               max_prompt_tokens=budget, max_slates=20, output_dir=str(tmp_path / folder))  # fmt: skip
+        config = traces.Config(
+            items=world.items,
+            semantic_ids=world.semantic_ids,
+            slates=world.slates,
+            tries=1,
+            prompt="rejection",
+            model_name_or_path="packaged:smollm2-135m-instruct",
+            max_prompt_tokens=budget,
+            max_slates=20,
+            output_dir=str(tmp_path / folder),
+        )
         traces.run(config)
         return {request.key: request.messages for request in asked}
 

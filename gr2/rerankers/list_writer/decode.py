@@ -53,5 +53,5 @@ def check_outputs(model: ListWriter, slates: list[Slate], folder: str | Path) ->
     for slate in slates:
         count = len(slate.candidates)
         if model.config.space == "place" and count > model.config.candidates:
-            raise InputError(f"{folder}: it ranks at most {model.config.candidates} candidates; slate_id "
-                             f"'{slate.slate_id}' has {count}")  # fmt: skip
+            limit = f"it ranks at most {model.config.candidates} candidates"
+            raise InputError(f"{folder}: {limit}; slate_id '{slate.slate_id}' has {count}")

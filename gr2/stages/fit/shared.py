@@ -106,8 +106,8 @@ def read_lists(config: ListWriting) -> Lists:
     catalogue = read_catalogue(config.items, config.semantic_ids)
     longest = max(len(slate.candidates) for slate in train)
     if config.list_size and config.list_size > longest:
-        raise InputError(f"--list_size {config.list_size}: expected at most {longest}, the candidates of the longest "
-                         f"train slate of {config.slates}")  # fmt: skip
+        expected = f"expected at most {longest}, the candidates of the longest train slate of {config.slates}"
+        raise InputError(f"--list_size {config.list_size}: {expected}")
     return Lists(train, valid, catalogue, config.list_size, config.history)
 
 
@@ -119,5 +119,5 @@ def hold_out_users(slates: list[Slate], seed: int) -> tuple[list[Slate], list[Sl
             "expected labelled slates of split valid, or train slates of two users, to stop the training by"
         )
     held = set(random.Random(seed).sample(users, max(1, len(users) // 10)))
-    return ([slate for slate in slates if slate.user_id not in held],
-            [slate for slate in slates if slate.user_id in held])  # fmt: skip
+    train = [slate for slate in slates if slate.user_id not in held]
+    return train, [slate for slate in slates if slate.user_id in held]

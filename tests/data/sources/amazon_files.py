@@ -5,25 +5,51 @@ import json
 
 
 def review_2014(user, item, seconds, rating=5.0):
-    return {"reviewerID": user, "asin": item, "reviewerName": 'J. "Mac" McDonald', "helpful": [2, 3],
-            "reviewText": "He is having a wonderful time. \u00e9\nGreat!", "overall": rating, "summary": "Heavenly",
-            "unixReviewTime": seconds, "reviewTime": "09 13, 2009"}  # fmt: skip
+    return {
+        "reviewerID": user,
+        "asin": item,
+        "reviewerName": 'J. "Mac" McDonald',
+        "helpful": [2, 3],
+        "reviewText": "He is having a wonderful time. \u00e9\nGreat!",
+        "overall": rating,
+        "summary": "Heavenly",
+        "unixReviewTime": seconds,
+        "reviewTime": "09 13, 2009",
+    }
 
 
 def review_2018(user, item, seconds, rating=5.0):
-    return {"overall": rating, "verified": True, "reviewTime": "09 13, 2009", "reviewerID": user, "asin": item,
-            "style": {"Size:": " 7.0 oz", "Flavor:": " Classic"}, "reviewerName": "Mom",
-            "reviewText": 'It said {"asin": "B5"}', "summary": "Good", "unixReviewTime": seconds}  # fmt: skip
+    return {
+        "overall": rating,
+        "verified": True,
+        "reviewTime": "09 13, 2009",
+        "reviewerID": user,
+        "asin": item,
+        "style": {"Size:": " 7.0 oz", "Flavor:": " Classic"},
+        "reviewerName": "Mom",
+        "reviewText": 'It said {"asin": "B5"}',
+        "summary": "Good",
+        "unixReviewTime": seconds,
+    }
 
 
 def review_2023(user, item, seconds, rating=5.0):
-    return {"rating": rating, "title": "Such a lovely scent", "text": "It smells\nnice", "images": [],
-            "asin": f"{item}-RED", "parent_asin": item, "user_id": user, "timestamp": seconds * 1000 + 271,
-            "helpful_vote": 0, "verified_purchase": True}  # fmt: skip
+    return {
+        "rating": rating,
+        "title": "Such a lovely scent",
+        "text": "It smells\nnice",
+        "images": [],
+        "asin": f"{item}-RED",
+        "parent_asin": item,
+        "user_id": user,
+        "timestamp": seconds * 1000 + 271,
+        "helpful_vote": 0,
+        "verified_purchase": True,
+    }
 
 
-# The apostrophe makes Python write the first title in double quotes. B2 is wanted and stands in B1's `related`; B3 has no
-# title; B5 has no line.
+# The apostrophe makes Python write the first title in double quotes. B2 is wanted and stands in B1's `related`; B3 has
+# no title; B5 has no line.
 META_2014 = [
     {"asin": "B1", "title": "Girl's Tutu", "price": 3.17, "imUrl": "http://ecx.images-amazon.com/images/I/51f.jpg",
      "related": {"also_bought": ["B2", "B3"], "also_viewed": ["B9"]}, "salesRank": {"Toys & Games": 211836},
@@ -43,10 +69,26 @@ ROWS_2014 = [
 
 
 def meta_2018(item, title, **changed):
-    return {"category": ["Grocery", "Cooking & Baking"], "tech1": "", "description": ["Sweet.", "And hot."], "fit": "",
-            "title": title, "also_buy": ["B2", "B9"], "tech2": "", "brand": "Ziploc", "feature": ["0.25 pounds"],
-            "rank": "27,955 in Grocery (", "also_view": [], "main_cat": "Grocery", "similar_item": "", "date": "",
-            "price": "$4.50", "asin": item, "imageURL": [], "imageURLHighRes": []} | changed  # fmt: skip
+    return {
+        "category": ["Grocery", "Cooking & Baking"],
+        "tech1": "",
+        "description": ["Sweet.", "And hot."],
+        "fit": "",
+        "title": title,
+        "also_buy": ["B2", "B9"],
+        "tech2": "",
+        "brand": "Ziploc",
+        "feature": ["0.25 pounds"],
+        "rank": "27,955 in Grocery (",
+        "also_view": [],
+        "main_cat": "Grocery",
+        "similar_item": "",
+        "date": "",
+        "price": "$4.50",
+        "asin": item,
+        "imageURL": [],
+        "imageURLHighRes": [],
+    } | changed
 
 
 SCRIPT = "var aPageStart = (new Date()).getTime();\nvar ue_t0=ue_t0||+new Date();"
@@ -68,10 +110,22 @@ ROWS_2018 = [
 
 
 def meta_2023(item, title, **changed):
-    return {"main_category": "All Beauty", "title": title, "average_rating": 4.8, "rating_number": 10, "features": ["A"],
-            "description": ["Clean.", "Fast."], "price": 24.99, "images": [{"thumb": "https://m.jpg", "hi_res": None}],
-            "videos": [], "store": "Howard", "categories": ["Beauty", "Hair"], "details": {"Brand Name": "Howard LC"},
-            "parent_asin": item, "bought_together": None} | changed  # fmt: skip
+    return {
+        "main_category": "All Beauty",
+        "title": title,
+        "average_rating": 4.8,
+        "rating_number": 10,
+        "features": ["A"],
+        "description": ["Clean.", "Fast."],
+        "price": 24.99,
+        "images": [{"thumb": "https://m.jpg", "hi_res": None}],
+        "videos": [],
+        "store": "Howard",
+        "categories": ["Beauty", "Hair"],
+        "details": {"Brand Name": "Howard LC"},
+        "parent_asin": item,
+        "bought_together": None,
+    } | changed
 
 
 META_2023 = [

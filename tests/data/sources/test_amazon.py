@@ -130,8 +130,14 @@ def test_missing_and_empty_files_are_named_before_any_reading(tmp_path):
         amazon(str(tmp_path / "absent.jsonl"), meta)
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(InputError, match=r"empty\.jsonl: expected reviews, found an empty file"):
-        prepare.run(prepare.Config(source="amazon", interactions=str(tmp_path / "empty.jsonl"), items=meta,
-                                   output_dir=str(tmp_path / "out")))  # fmt: skip
+        prepare.run(
+            prepare.Config(
+                source="amazon",
+                interactions=str(tmp_path / "empty.jsonl"),
+                items=meta,
+                output_dir=str(tmp_path / "out"),
+            )
+        )
     assert not (tmp_path / "out").exists()
 
 

@@ -122,16 +122,19 @@ def test_a_bad_date_is_named(tmp_path, values, row, shown, ending):
     with pytest.raises(InputError) as refusal:
         read(tmp_path, events=EVENTS | {"at": values}, ending=ending)
     assert str(refusal.value) == (
-        f"{tmp_path}/events{ending}: row {row}, column 'timestamp': expected seconds since 1970, or a date and time like "
-        f"2024-01-31 12:00:00, found {shown}; --columns reads 'timestamp' from 'at'"
+        f"{tmp_path}/events{ending}: row {row}, column 'timestamp': expected seconds since 1970, or a date and time "
+        f"like 2024-01-31 12:00:00, found {shown}; --columns reads 'timestamp' from 'at'"
     )
 
 
 @pytest.mark.parametrize(("changed", "complaint"), [
-    ({"at": [1.0, 2.5, 3.0]}, "row 1, column 'timestamp': expected a whole number, found 2.5; .* 'timestamp' from 'at'"),
+    ({"at": [1.0, 2.5, 3.0]},
+     "row 1, column 'timestamp': expected a whole number, found 2.5; .* 'timestamp' from 'at'"),
     ({"at": [timedelta(1)] * 3}, "column 'timestamp': expected whole numbers, found Duration.* 'timestamp' from 'at'"),
-    ({"buyer": ["u", None, "v"]}, "row 1, column 'user_id': expected an id, found None; --columns reads 'user_id' from 'buyer'"),
-    ({"sku": ["12", "7", "12"]}, "row 1, column 'item_id': .* items file, found '7'; --columns reads 'item_id' from 'sku'"),
+    ({"buyer": ["u", None, "v"]},
+     "row 1, column 'user_id': expected an id, found None; --columns reads 'user_id' from 'buyer'"),
+    ({"sku": ["12", "7", "12"]},
+     "row 1, column 'item_id': .* items file, found '7'; --columns reads 'item_id' from 'sku'"),
 ])  # fmt: skip
 def test_a_bad_value_is_named_with_both_names_of_its_column(tmp_path, changed, complaint):
     with pytest.raises(InputError, match=rf"events\.parquet: {complaint}"):
@@ -146,7 +149,8 @@ def test_a_bad_value_is_named_with_both_names_of_its_column(tmp_path, changed, c
     (["item_id=sku", "title=nmae"],
      r"items\.parquet: column 'title' is missing; it has item_id, name, kind; --columns reads 'title' from 'nmae'"),
     (["sku=item_id"], r"items\.parquet: column 'item_id' is missing; it has sku, name, kind"),
-    ([*COLUMNS, "description=blurb"], r"columns description=blurb: expected a column of .*items\.parquet or .*events\.parquet"),
+    ([*COLUMNS, "description=blurb"],
+     r"columns description=blurb: expected a column of .*items\.parquet or .*events\.parquet"),
 ])  # fmt: skip
 def test_columns_that_name_nothing_are_refused(tmp_path, columns, complaint):
     with pytest.raises(InputError, match=complaint):
@@ -172,10 +176,18 @@ def test_prepare_takes_the_columns_names_from_the_command_line(tmp_path):
     rows = [(f"0{user}", f"00{item}", f"2024-01-0{1 + item}") for user in range(3) for item in range(5)]
     events = written(tmp_path, "e.csv.gz", pl.DataFrame(rows, schema=["buyer", "sku", "day"], orient="row"))
     items = written(tmp_path, "i.tsv", {"sku": [f"00{item}" for item in range(5)], "name": ["A &amp; B"] * 5})
-    gr2("prepare", "--items", items, "--interactions", events, "--output_dir", tmp_path / "cli", "--min_item_events", "3",
+    gr2("prepare", "--items", items, "--interactions", events, "--output_dir", tmp_path / "cli",
+        "--min_item_events", "3",
         "--columns", "item_id=sku", "title=name", "user_id=buyer", "timestamp=day")  # fmt: skip
-    prepare.run(prepare.Config(items=items, interactions=events, output_dir=str(tmp_path / "run"), min_item_events=3,
-                               columns=["item_id=sku", "title=name", "user_id=buyer", "timestamp=day"]))  # fmt: skip
+    prepare.run(
+        prepare.Config(
+            items=items,
+            interactions=events,
+            output_dir=str(tmp_path / "run"),
+            min_item_events=3,
+            columns=["item_id=sku", "title=name", "user_id=buyer", "timestamp=day"],
+        )
+    )
     for name in ("items.parquet", "interactions.parquet"):
         assert (tmp_path / "cli" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
     assert pl.read_parquet(tmp_path / "run" / "items.parquet")["title"].to_list() == ["A & B"] * 5

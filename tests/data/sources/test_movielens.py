@@ -19,11 +19,18 @@ ITEM_100K = [
 DATA = ["196\t1\t3\t881250949", "22\t2\t1\t878887116", "196\t267\t5\t881250949"]
 RATINGS_DAT = ["1::1193::5::978300760", "1::2::3.5::978302109", "2::73::4::978301968"]
 # With a byte that is no letter in Latin-1 but an end of line for str.splitlines.
-MOVIES_DAT = ["1193::One Flew: Over the Cuckoo's Nest (1975)::Drama", "2::Jumanji\x85 (1995)::Adventure|Children's",
-              "73::Misérables, Les (1995)::Drama|Musical"]  # fmt: skip
+MOVIES_DAT = [
+    "1193::One Flew: Over the Cuckoo's Nest (1975)::Drama",
+    "2::Jumanji\x85 (1995)::Adventure|Children's",
+    "73::Misérables, Les (1995)::Drama|Musical",
+]
 RATINGS_CSV = ["userId,movieId,rating,timestamp", "1,16,4.0,1217897793", "1,11,2.5,1217895807", "671,7,0.5,1217896246"]
-MOVIES_CSV = ["movieId,title,genres", "7,1984,Drama", '11,"American President, The (1995)",Comedy|Drama|Romance',
-              '16,"""Great Performances"" Cats (1998)",(no genres listed)']  # fmt: skip
+MOVIES_CSV = [
+    "movieId,title,genres",
+    "7,1984,Drama",
+    '11,"American President, The (1995)",Comedy|Drama|Romance',
+    '16,"""Great Performances"" Cats (1998)",(no genres listed)',
+]
 
 ROWS_100K = [
     ("1", "Toy Story (1995)", ["Animation", "Children's", "Comedy"]),
@@ -81,8 +88,16 @@ def test_lines_may_end_as_windows_ends_them(tmp_path):
 def test_a_release_goes_through_prepare(tmp_path):
     lines = [f"{user}\t{item}\t{1 + item}\t{880_000_000 + 60 * item}" for user in (7, 8) for item in (1, 2, 267)]
     folder = unpacked(tmp_path, "100k", ratings=lines)
-    prepare.run(prepare.Config(source="movielens", folder=folder, output_dir=str(tmp_path / "out"), leave_one_out=True,
-                               min_user_events=3, min_item_events=2))  # fmt: skip
+    prepare.run(
+        prepare.Config(
+            source="movielens",
+            folder=folder,
+            output_dir=str(tmp_path / "out"),
+            leave_one_out=True,
+            min_user_events=3,
+            min_item_events=2,
+        )
+    )
     assert read_json(tmp_path / "out" / "summary.json") == {
         "events_read": 6, "users": 2, "items": 3, "events": 6,
         "splits": {"pretrain": 2, "train": 0, "valid": 2, "test": 2}, "items_without_events": 0,
@@ -146,7 +161,8 @@ def test_a_bad_rating_is_named(tmp_path, release, line):
 
 @pytest.mark.parametrize(("release", "line", "complaint"), [
     ("100k", "3|Four Rooms (1995)|01-Jan-1995", r"row 1: expected 24 fields with \| between, found 3"),
-    ("100k", f"3|Four Rooms (1995)|01-Jan-1995||x|y|{flags(8)}", r"row 1: expected 24 fields with \| between, found 25"),
+    ("100k", f"3|Four Rooms (1995)|01-Jan-1995||x|y|{flags(8)}",
+     r"row 1: expected 24 fields with \| between, found 25"),
     ("1m", "3::Grumpier Old Men (1995)", "row 1: expected 3 fields with :: between, found 2"),
     ("32m", "3,Grumpier Old Men (1995),Comedy,Romance", "not a readable file of MovieLens"),
     ("100k", ITEM_100K[0], "row 1, column 'item_id': expected unique item ids, found '1'"),

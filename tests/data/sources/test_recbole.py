@@ -72,8 +72,11 @@ def test_titles_are_enough(tmp_path):
     ]
     item = ["item_id:token\ttitle:token_seq", "0\tFire Emblem", "1\tPok&eacute;mon Moon", "2\tGolden Sun", "3\tUnseen"]
     folder = atomic(tmp_path, inter, item)
-    prepare.run(prepare.Config(source="recbole", folder=folder, output_dir=str(tmp_path / "out"),
-                               min_user_events=3, min_item_events=2))  # fmt: skip
+    prepare.run(
+        prepare.Config(
+            source="recbole", folder=folder, output_dir=str(tmp_path / "out"), min_user_events=3, min_item_events=2
+        )
+    )
     assert read_json(tmp_path / "out" / "summary.json")["events"] == 6
     items = pl.read_parquet(tmp_path / "out" / "items.parquet")
     assert items.rows() == [("0", "Fire Emblem"), ("1", "Pokémon Moon"), ("2", "Golden Sun")]
@@ -101,9 +104,12 @@ def test_a_bad_row_is_named(tmp_path, ending, line, complaint):
 @pytest.mark.parametrize(("ending", "header", "complaint"), [
     (".item", "item_id:token\theading:token_seq\trelease_year:token\tclass:token_seq",
      "expected a column for titles, one of title, movie_title, .*; it has item_id, heading, release_year, class"),
-    (".item", "id:token\ttitle:token_seq\trelease_year:token\tclass:token_seq", "column 'item_id' is missing; it has id, title"),
-    (".item", "item_id\ttitle\trelease_year\tclass", "column 'item_id': expected a name and a type, like user_id:token"),
-    (".inter", "user_id:token\titem_id:token\trating:float\tday:token", "column 'timestamp' is missing; it has user_id, item_id"),
+    (".item", "id:token\ttitle:token_seq\trelease_year:token\tclass:token_seq",
+     "column 'item_id' is missing; it has id, title"),
+    (".item", "item_id\ttitle\trelease_year\tclass",
+     "column 'item_id': expected a name and a type, like user_id:token"),
+    (".inter", "user_id:token\titem_id:token\trating:float\tday:token",
+     "column 'timestamp' is missing; it has user_id, item_id"),
 ])  # fmt: skip
 def test_a_missing_column_is_named(tmp_path, ending, header, complaint):
     lines = {".inter": ML_INTER, ".item": ML_ITEM}

@@ -13,8 +13,17 @@ FILES = ("items.parquet", "interactions.parquet", "latent.safetensors")
 
 
 def prepared(folder, seed=3):
-    prepare.run(prepare.Config(source="synthetic", users=60, synthetic_items=200, events=25, seed=seed,
-                               min_item_events=3, output_dir=str(folder)))  # fmt: skip
+    prepare.run(
+        prepare.Config(
+            source="synthetic",
+            users=60,
+            synthetic_items=200,
+            events=25,
+            seed=seed,
+            min_item_events=3,
+            output_dir=str(folder),
+        )
+    )
     return [(folder / name).read_bytes() for name in FILES]
 
 
@@ -143,8 +152,16 @@ def test_twenty_thousand_users_take_seconds():
     assert 500_000 < len(made.interactions) <= 600_000
 
 
-@pytest.mark.parametrize("words", [("--synthetic_items", "19"), ("--users", "0"), ("--events", "0"), ("--users", "-5"),
-                                   ("--users", "100000000", "--events", "100")])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--synthetic_items", "19"),
+        ("--users", "0"),
+        ("--events", "0"),
+        ("--users", "-5"),
+        ("--users", "100000000", "--events", "100"),
+    ],
+)
 def test_a_world_without_users_events_or_an_item_of_each_genre_is_refused(tmp_path, words):
     complaint = refused("prepare", "--source", "synthetic", *words, "--output_dir", tmp_path / "out")
     assert complaint.startswith(f"{words[0]} {words[1]}: expected")

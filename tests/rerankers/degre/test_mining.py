@@ -44,8 +44,10 @@ def whole(model: Evaluator, requests: Requests, row: int, places: list[int]) -> 
 
 
 def discounted(values: list[float]) -> float:
-    return sum((value - before) / torch.tensor(rank + 2.0).log2().item()
-               for rank, (before, value) in enumerate(zip([0.0, *values], values, strict=False)))  # fmt: skip
+    return sum(
+        (value - before) / torch.tensor(rank + 2.0).log2().item()
+        for rank, (before, value) in enumerate(zip([0.0, *values], values, strict=False))
+    )
 
 
 def test_probabilities_fall_in_k_and_no_prefix_has_more_relevant_items_than_items():
@@ -89,9 +91,11 @@ def test_with_room_for_all_the_search_enumerates_and_scores_as_whole_lists_do(si
                 order: discounted(whole(model, requests, row, list(order)))
                 for order in permutations(range(size), length)
             }
-            seen = {tuple(place for place in places if place != NONE): value
-                    for places, value in zip(found.lists[row].tolist(), found.scores[row].tolist(), strict=True)
-                    if value > -float("inf")}  # fmt: skip
+            seen = {
+                tuple(place for place in places if place != NONE): value
+                for places, value in zip(found.lists[row].tolist(), found.scores[row].tolist(), strict=True)
+                if value > -float("inf")
+            }
             assert seen.keys() == expected.keys()
             assert seen == pytest.approx(expected, abs=1e-4)
             assert found.scores[row].tolist() == sorted(found.scores[row].tolist(), reverse=True)

@@ -20,8 +20,17 @@ from tests.helpers import fit, gr2, resumed_after_a_kill
 
 
 def words(world, slates: str, **changed) -> list[str]:
-    options = {"items": world.items, "semantic_ids": world.semantic_ids, "slates": slates, "list_size": 2,
-               "hidden_size": 32, "epochs": 30, "patience": 30, "learning_rate": 3e-3, "batch_size": 16} | changed  # fmt: skip
+    options = {
+        "items": world.items,
+        "semantic_ids": world.semantic_ids,
+        "slates": slates,
+        "list_size": 2,
+        "hidden_size": 32,
+        "epochs": 30,
+        "patience": 30,
+        "learning_rate": 3e-3,
+        "batch_size": 16,
+    } | changed
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 

@@ -14,9 +14,13 @@ from gr2.rerankers.list_writer.train import Shuffled, collate, reference_lists, 
 
 IDS = [f"i{number}" for number in range(9)]
 CATALOGUE = Catalogue(
-    item_ids=pl.Series("item_id", IDS), title=dict.fromkeys(IDS, ""), category=dict.fromkeys(IDS, ""),
-    description=dict.fromkeys(IDS, ""), sid=dict.fromkeys(IDS, ""), codes={name: (at // 3, at % 3) for at, name in enumerate(IDS)},
-)  # fmt: skip
+    item_ids=pl.Series("item_id", IDS),
+    title=dict.fromkeys(IDS, ""),
+    category=dict.fromkeys(IDS, ""),
+    description=dict.fromkeys(IDS, ""),
+    sid=dict.fromkeys(IDS, ""),
+    codes={name: (at // 3, at % 3) for at, name in enumerate(IDS)},
+)
 SLATES = [
     Slate("a", ["i0", "i1", "i2"], ["i3", "i4", "i5"], [0.0, 1.0, 2.0]),
     Slate("b", [], ["i8"], [1.0]),

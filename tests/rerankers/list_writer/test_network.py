@@ -14,8 +14,19 @@ ALL = torch.cartesian_prod(torch.arange(CODES), torch.arange(CODES))  # 25 items
 def network(space: str, seed: int = 0) -> ListWriter:
     """Untrained, large weights, so that answers depend on everything that is read."""
     torch.manual_seed(seed)
-    model = ListWriter(ListWriterConfig(levels=LEVELS, codes=CODES, space=space, candidates=9, list_size=6, history=4,
-                                  hidden_size=16, heads=2, encoder_layers=1))  # fmt: skip
+    model = ListWriter(
+        ListWriterConfig(
+            levels=LEVELS,
+            codes=CODES,
+            space=space,
+            candidates=9,
+            list_size=6,
+            history=4,
+            hidden_size=16,
+            heads=2,
+            encoder_layers=1,
+        )
+    )
     for parameter in model.parameters():
         parameter.data.normal_(std=0.5)
     return model.eval()

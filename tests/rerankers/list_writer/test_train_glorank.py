@@ -15,8 +15,17 @@ from tests.helpers import fit, gr2, resumed_after_a_kill
 
 
 def words(world, slates: str, **changed) -> list[str]:
-    options = {"items": world.items, "semantic_ids": world.semantic_ids, "slates": slates, "list_size": 2,
-               "hidden_size": 32, "epochs": 30, "patience": 30, "learning_rate": 3e-3, "batch_size": 16} | changed  # fmt: skip
+    options = {
+        "items": world.items,
+        "semantic_ids": world.semantic_ids,
+        "slates": slates,
+        "list_size": 2,
+        "hidden_size": 32,
+        "epochs": 30,
+        "patience": 30,
+        "learning_rate": 3e-3,
+        "batch_size": 16,
+    } | changed
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
@@ -29,8 +38,15 @@ def cloned(world, later, tmp_path_factory):
 
 def lists_of(world, slates: str, reranker, folder) -> float:
     """NDCG@2 on the test slates, whose rankings are permutations."""
-    rerank.run(rerank.Config(items=world.items, slates=slates, semantic_ids=world.semantic_ids, reranker=str(reranker),
-                             output_dir=str(folder)))  # fmt: skip
+    rerank.run(
+        rerank.Config(
+            items=world.items,
+            slates=slates,
+            semantic_ids=world.semantic_ids,
+            reranker=str(reranker),
+            output_dir=str(folder),
+        )
+    )
     joined = pl.read_parquet(slates).join(pl.read_parquet(folder / "rankings.parquet"), on="slate_id")
     ranked = []
     for candidates, labels, ranking in joined.select("candidates", "labels", "ranking").rows():

@@ -72,8 +72,13 @@ def test_all_that_it_reads_counts(features, folder):
     reranker = PRMReranker(folder, features)
     slate = Slate("s", ["i3", "i4", "i5"], ["i0", "i1", "i2"], scores=[3.0, 2.0, 0.0])
     (before,) = reranker.scores([slate])
-    for change in ({"history": ["i4", "i3", "i5"]}, {"history": ["i3", "i4", "i6"]}, {"scores": [3.0, 0.0, 2.0]},
-                   {"candidates": ["i0", "i2", "i1"]}, {"candidates": ["i0", "i1", "i7"]}):  # fmt: skip
+    for change in (
+        {"history": ["i4", "i3", "i5"]},
+        {"history": ["i3", "i4", "i6"]},
+        {"scores": [3.0, 0.0, 2.0]},
+        {"candidates": ["i0", "i2", "i1"]},
+        {"candidates": ["i0", "i1", "i7"]},
+    ):
         (after,) = reranker.scores([replace(slate, **change)])
         assert abs(after[0] - before[0]) > 1e-4, change  # though the first candidate is the same
     (longer,) = reranker.scores([replace(slate, history=["i9", *slate.history])])
@@ -110,14 +115,30 @@ def test_vectors_of_another_size_are_refused(folder):
 def every_slate(world, tmp_path_factory):
     """Slates of all 48 items: popularity knows nothing of a user's genre, the vectors do."""
     made = tmp_path_factory.mktemp("every")
-    slates_stage.run(slates_stage.Config(items=world.items, interactions=world.interactions, output_dir=str(made),
-                                         pre_ranker=["popularity"], exclude_seen=False, candidates=48))  # fmt: skip
+    slates_stage.run(
+        slates_stage.Config(
+            items=world.items,
+            interactions=world.interactions,
+            output_dir=str(made),
+            pre_ranker=["popularity"],
+            exclude_seen=False,
+            candidates=48,
+        )
+    )
     return str(made / "slates.parquet")
 
 
 def words(world, slates, **changed):
-    options = {"items": world.items, "interactions": world.interactions, "embeddings": world.embeddings,
-               "slates": slates, "hidden_size": 16, "epochs": 12, "patience": 12, "learning_rate": 5e-3} | changed  # fmt: skip
+    options = {
+        "items": world.items,
+        "interactions": world.interactions,
+        "embeddings": world.embeddings,
+        "slates": slates,
+        "hidden_size": 16,
+        "epochs": 12,
+        "patience": 12,
+        "learning_rate": 5e-3,
+    } | changed
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
@@ -129,8 +150,16 @@ def trained(world, every_slate, tmp_path_factory):
 
 
 def mean_reciprocal_rank(world, slates, reranker, folder):
-    rerank.run(rerank.Config(items=world.items, interactions=world.interactions, embeddings=world.embeddings, slates=slates,
-                             reranker=str(reranker), output_dir=str(folder)))  # fmt: skip
+    rerank.run(
+        rerank.Config(
+            items=world.items,
+            interactions=world.interactions,
+            embeddings=world.embeddings,
+            slates=slates,
+            reranker=str(reranker),
+            output_dir=str(folder),
+        )
+    )
     joined = pl.read_parquet(slates).join(pl.read_parquet(folder / "rankings.parquet"), on="slate_id")
     assert len(joined) == 160 and joined["valid"].all()
     rows = joined.select("candidates", "labels", "ranking").rows()
