@@ -84,16 +84,13 @@ def read_manifest(path: str | Path) -> dict:
 
     `input_paths` are missing in manifests of gr2 0.1 and empty then.
     """
-    manifest = (
-        {"inputs": {}, "input_paths": []} | ({} if Path(path).name == MANIFEST else {"outputs": {}}) | read_json(path)
-    )
+    plan = {} if Path(path).name == MANIFEST else {"outputs": {}}
+    manifest = {"inputs": {}, "input_paths": []} | plan | read_json(path)
     for name, kind in (("outputs", dict), ("inputs", dict), ("input_paths", list)):
         values = manifest.get(name)
         texts = [*values, *values.values()] if isinstance(values, dict) else values
         if not isinstance(values, kind) or not all(isinstance(text, str) for text in texts):
-            raise InputError(
-                f"{path}: '{name}': expected what gr2 writes there; delete the file to run its stage again"
-            )
+            raise InputError(f"{path}: '{name}': expected what gr2 writes; delete the file to run its stage again")
     return manifest
 
 

@@ -50,9 +50,8 @@ def read_llmrank(path: str, positions: pl.DataFrame) -> pl.DataFrame:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: expected a table, or text with a user, a tab and items in each line, but {error}"
-        ) from None
+        expected = "a table, or text with a user, a tab and items in each line"
+        raise InputError(f"{path}: expected {expected}, but {error}") from None
     for row, line in enumerate(lines):
         user, tab, items = line.partition("\t")
         if not (user and tab and items.split()):

@@ -30,11 +30,22 @@ def append(
     """The IDs of `folder` as they are, and IDs for new items. vectors: [n, d], those of the file `path`."""
     quantizer, given = read_earlier(folder)
     levels = len(quantizer.codebooks) + (kind == "level")
-    check_vectors(path, vectors, item_ids, quantizer, given, levels)
+    if given.codes.shape[1] != levels:
+        raise InputError(
+            f"--append: the earlier IDs have {given.codes.shape[1]} codes, this assignment gives {levels}; use the "
+            "--assignment that they were made with"
+        )
+    check_scale(path, vectors, quantizer)
     row = {item_id: row for row, item_id in enumerate(given.item_ids)}
     old = np.array([item_id in row for item_id in item_ids])
     encoded, final = quantizer.encode(vectors), np.zeros((len(item_ids), levels), np.int64)
     final[old] = given.codes[[row[item_id] for item_id in item_ids if item_id in row]]
+    moved = (encoded[old, 0] != final[old, 0]).mean() if old.any() else 0.0
+    if moved > 0.5:
+        raise InputError(
+            f"{path}: {moved:.0%} of the items that have an ID would get another first code now: these vectors and the "
+            "earlier ones come from different text encoders or texts"
+        )
     if not old.all():
         final[~old] = assign(kind, quantizer, vectors[~old], encoded[~old], given.codes, seed)
     refuse_reuse(final[~old], given)
@@ -45,35 +56,22 @@ def append(
 
 def read_earlier(folder: str | Path) -> tuple[Quantizer, Given]:
     """The quantizer of a `gr2 sids` folder and every ID it gave."""
-    folder = Path(folder)
-    quantizer = load(folder / QUANTIZER)
-    frames = [read_semantic_ids(folder / IDS)]
-    if (folder / RETIRED).exists():
-        frames.append(read_semantic_ids(folder / RETIRED))
-    recorded = pl.read_parquet_metadata(folder / IDS).get("quantizer")
-    if recorded != sha256(folder / QUANTIZER):
-        raise InputError(
-            f"{folder / IDS}: its IDs were made with another codebook than {folder / QUANTIZER}; append to the folder "
-            "that `gr2 sids` wrote, unchanged"
-        )
+    ids, retired, codebook = Path(folder) / IDS, Path(folder) / RETIRED, Path(folder) / QUANTIZER
+    quantizer, frames = load(codebook), [read_semantic_ids(ids)]
+    if retired.exists():
+        frames.append(read_semantic_ids(retired))
+    if pl.read_parquet_metadata(ids).get("quantizer") != sha256(codebook):
+        advice = "append to the folder that `gr2 sids` wrote, unchanged"
+        raise InputError(f"{ids}: its IDs were made with another codebook than {codebook}; {advice}")
     every = pl.concat([frame.select("item_id", "codes") for frame in frames])
     return quantizer, Given(every["item_id"].to_list(), np.array(every["codes"].to_list(), np.int64))
 
 
-def check_vectors(
-    path: str, vectors: np.ndarray, item_ids: list[str], quantizer: Quantizer, given: Given, levels: int
-) -> None:
-    """InputError where the vectors of `path` [n, d] are not of the kind that the earlier IDs were made from."""
+def check_scale(path: str, vectors: np.ndarray, quantizer: Quantizer) -> None:
+    """InputError where the vectors of `path` [n, d] have not the width or the length of those it was trained on."""
     if vectors.shape[1] != quantizer.width:
-        raise InputError(
-            f"{path}: expected vectors of {quantizer.width} numbers, as the quantizer was trained on, found "
-            f"{vectors.shape[1]}"
-        )
-    if given.codes.shape[1] != levels:
-        raise InputError(
-            f"--append: the earlier IDs have {given.codes.shape[1]} codes, this assignment gives {levels}; use the "
-            "--assignment that they were made with"
-        )
+        expected = f"vectors of {quantizer.width} numbers, as the quantizer was trained on"
+        raise InputError(f"{path}: expected {expected}, found {vectors.shape[1]}")
     sample = vectors[:1000]
     lengths = np.linalg.norm(sample, axis=1)
     decoded = np.linalg.norm(quantizer.decode(quantizer.encode(sample)), axis=1)
@@ -82,17 +80,6 @@ def check_vectors(
         raise InputError(
             f"{path}: its vectors are {ratio:.3g} times as long as their decoded codes: the quantizer was trained on "
             "vectors of another scale"
-        )
-    row_of = {item_id: row for row, item_id in enumerate(item_ids)}
-    known = [(row_of[item_id], earlier) for earlier, item_id in enumerate(given.item_ids) if item_id in row_of]
-    if not known:
-        return
-    rows, earlier = np.array(known).T
-    moved = (quantizer.encode(vectors[rows])[:, 0] != given.codes[earlier, 0]).mean()
-    if moved > 0.5:
-        raise InputError(
-            f"{path}: {moved:.0%} of the items that have an ID would get another first code now: these vectors and the "
-            "earlier ones come from different text encoders or texts"
         )
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from gr2.data.items import join_categories
 from gr2.semantic_ids import residual
 from gr2.semantic_ids.assign import Assignment, draw_unused, index_groups
+from gr2.semantic_ids.fit import draw_rows
 from gr2.semantic_ids.quantizer import CHUNK
 
 NEIGHBOURS = 10
@@ -116,9 +117,7 @@ def neighbour_preservation(vectors: np.ndarray, assigned: np.ndarray, seed: int)
     import faiss
 
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    queries = np.arange(len(unit))
-    if len(unit) > QUERIES:
-        queries = np.sort(np.random.default_rng(seed).choice(len(unit), QUERIES, replace=False))
+    queries = draw_rows(len(unit), QUERIES, seed)
     index = faiss.IndexFlatIP(unit.shape[1])
     index.add(unit)
     nearest = index.search(unit[queries], NEIGHBOURS + 1)[1]

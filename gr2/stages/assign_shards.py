@@ -52,9 +52,8 @@ def run(config: Config) -> None:
     quantizer = load(Path(config.sids) / QUANTIZER)
     levels, codes, _ = quantizer.codebooks.shape
     if config.partition_levels >= levels:
-        raise InputError(
-            f"--partition_levels {config.partition_levels}: expected fewer than the {levels} codes that an ID has"
-        )
+        expected = f"expected fewer than the {levels} codes that an ID has"
+        raise InputError(f"--partition_levels {config.partition_levels}: {expected}")
     inputs = shards.check(config.embeddings, ("item_id", "embedding"))
     kind = inputs.schema["embedding"]
     if not isinstance(kind, pl.List | pl.Array) or not kind.inner.is_numeric():

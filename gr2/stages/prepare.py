@@ -42,15 +42,12 @@ class Divided:
     """How events are divided into pretrain, train, valid and test."""
 
     split: Literal["user", "time"] = arg(
-        "user",
-        "user: the shares are of each user's events; time: of all events, with the same boundaries for all users",
+        "user", "user: the shares are of each user's events; time: of all events, with the same times for all users"
     )
     train_share: float = arg(0.2, "share of events at which slates for SFT and RL are made", least=0, below=1)
     valid_share: float = arg(0.05, "share for validation slates, after the training positions", least=0, below=1)
     test_share: float = arg(0.15, "share for test slates, the latest positions", least=0, below=1)
-    leave_one_out: bool = arg(
-        False, "the last event is test, the one before valid, all others pretrain; no training slates"
-    )
+    leave_one_out: bool = arg(False, "the last event is test, the one before valid, the rest pretrain; no train slates")
 
 
 @dataclass(kw_only=True)
@@ -88,15 +85,12 @@ class Config(Divided, Synthetic):
         if self.source == "files":
             column_names(self.columns)
         if self.source == "synthetic" and self.users * self.events > 10**9:
-            raise InputError(
-                f"--users {self.users}: expected at most 1,000,000,000 events in all, found {self.events} a user"
-            )
+            expected = "expected at most 1,000,000,000 events in all"
+            raise InputError(f"--users {self.users}: {expected}, found {self.events} a user")
         shares = self.train_share + self.valid_share + self.test_share
         if not shares < 1:
-            raise InputError(
-                f"--train_share {self.train_share}: expected a sum below 1 with --valid_share and --test_share, found "
-                f"{shares:g}"
-            )
+            expected = "expected a sum below 1 with --valid_share and --test_share"
+            raise InputError(f"--train_share {self.train_share}: {expected}, found {shares:g}")
         if self.leave_one_out and self.split == "time":
             raise InputError("--split time: expected --leave_one_out false, which divides each user's events")
 

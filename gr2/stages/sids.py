@@ -80,8 +80,7 @@ def run(config: Config) -> None:
     if quality["uniqueness"] < config.min_uniqueness:
         raise InputError(
             f"{quality['collisions']} of {len(items)} items share their ID: uniqueness {quality['uniqueness']:.4f} is "
-            f"below --min_uniqueness {config.min_uniqueness}; use more codes or levels, --assignment minimum or level, "
-            "or allow it"
+            f"below --min_uniqueness {config.min_uniqueness}; use more codes or levels, or --assignment minimum or level"
         )
 
     # write
@@ -104,18 +103,12 @@ def train_and_assign(config: Config, item_ids: pl.Series, vectors: np.ndarray) -
     from gr2.semantic_ids.fit import draw_rows, fit, read_pairs
 
     rows = draw_rows(len(vectors), config.train_sample, config.seed)
-    contrastive = config.quantizer == "rqvae" and config.contrastive
-    quantizer = fit(
-        config.quantizer,
-        vectors[rows],
-        config.levels,
-        config.codes,
-        beam=config.beam,
-        seed=config.seed,
-        rqvae=config.rqvae() if config.quantizer == "rqvae" else None,
-        pairs=read_pairs(config.interactions, item_ids, rows) if contrastive else None,
-        checkpoint=Path(config.output_dir) / CHECKPOINT,
-    )
+    options = {"beam": config.beam, "seed": config.seed}
+    if config.quantizer == "rqvae":
+        options |= {"rqvae": config.rqvae(), "checkpoint": Path(config.output_dir) / CHECKPOINT}
+        if config.contrastive:
+            options["pairs"] = read_pairs(config.interactions, item_ids, rows)
+    quantizer = fit(config.quantizer, vectors[rows], config.levels, config.codes, **options)
     encoded = quantizer.encode(vectors)
     taken = np.zeros((0, config.levels + (config.assignment == "level")), np.int64)
     final = assign(config.assignment, quantizer, vectors, encoded, taken, config.seed)

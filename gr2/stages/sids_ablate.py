@@ -49,9 +49,8 @@ class Config(RQVAEOptions, Quantized):
             if name not in SWITCHES:
                 raise InputError(f"--switches {name}: expected some of {', '.join(SWITCHES)}")
             if name in OFF and vars(self)[name] == OFF[name]:
-                raise InputError(
-                    f"--{name} {OFF[name]}: expected the value it has where it is on, as --switches names it"
-                )
+                expected = "expected the value it has where it is on, as --switches names it"
+                raise InputError(f"--{name} {OFF[name]}: {expected}")
         self.rqvae()
 
 
@@ -103,18 +102,12 @@ def measure(config: Config, items: pl.DataFrame, vectors: np.ndarray, seed: int,
     for random in [True, False] if "random_last" in config.switches else [False]:
         final = draw_unused(encoded, encoded[:0], config.codes, seed) if random else encoded
         quality = measure_quality(Assignment(quantizer, encoded, final), vectors, items, seed)
-        rows.append(
-            {
-                "seed": seed,
-                **on,
-                "random_last": random,
-                "uniqueness": quality["uniqueness"],
-                "reconstruction_error": quality["reconstruction_error"],
-                "mean_usage": float(np.mean(quality["usage"])),
-                "purity@1": quality["category_purity"][0]["share"] if quality["category_purity"] else None,
-                "neighbours@1": quality["neighbour_preservation"][0]["share"],
-            }
-        )
+        row = {"seed": seed, **on, "random_last": random}
+        row |= {name: quality[name] for name in ("uniqueness", "reconstruction_error")}
+        row["mean_usage"] = float(np.mean(quality["usage"]))
+        row["purity@1"] = quality["category_purity"][0]["share"] if quality["category_purity"] else None
+        row["neighbours@1"] = quality["neighbour_preservation"][0]["share"]
+        rows.append(row)
     shutil.rmtree(checkpoint.parent, ignore_errors=True)
     return rows
 
@@ -139,10 +132,7 @@ def compare(rows: list[dict], switch: str) -> dict:
 
 def render_table(effects: dict[str, dict]) -> str:
     """Markdown: a row per switch and metric."""
-    lines = [
-        "| switch | metric | with | without | difference [lowest, highest of the seeds] |",
-        "|---|---|---|---|---|",
-    ]
+    lines = ["| switch | metric | with | without | difference [lowest, highest of the seeds] |", "|---" * 5 + "|"]
     for switch, metrics in effects.items():
         for metric, row in metrics.items():
             seeds = f"[{row['lowest']:+.4f}, {row['highest']:+.4f}]"
