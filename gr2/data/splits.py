@@ -76,9 +76,8 @@ def split_by_time(ordered: pl.DataFrame, train: float, valid: float, test: float
         raise InputError("--split time: expected interactions with a column 'timestamp', found positions alone")
     back = ordered.filter((pl.col(time) < pl.col(time).shift()).over("user_id"))
     if len(back):
-        found = (
-            f"user '{back['user_id'][0]}', position {back['position'][0]} (from 0) is earlier than the event before it"
-        )
+        user, position = back["user_id"][0], back["position"][0]
+        found = f"user '{user}', position {position} (from 0) is earlier than the event before it"
         raise InputError(f"--split time: expected positions in the order of time; {found}")
     times, split = ordered[time].sort(), pl.lit("pretrain")
     parts = (("train", train, train + valid + test), ("valid", valid, valid + test), ("test", test, test))

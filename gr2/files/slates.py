@@ -88,10 +88,8 @@ def read_slate_table(path: str | Path, item_ids: pl.Series | None = None) -> pl.
 def slates_of(table: pl.DataFrame) -> list[Slate]:
     """The rows of a checked slates table."""
     names = [name for name in Slate.__dataclass_fields__ if name in table.columns]
-    return [
-        Slate(**{name: value for name, value in row.items() if value is not None})
-        for row in table.select(names).iter_rows(named=True)
-    ]
+    rows = table.select(names).iter_rows(named=True)
+    return [Slate(**{name: value for name, value in row.items() if value is not None}) for row in rows]
 
 
 def write_slates(slates: Sequence[Slate], path: str | Path, item_ids: pl.Series | None = None) -> None:

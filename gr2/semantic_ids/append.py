@@ -1,6 +1,5 @@
 """`gr2 sids --append`: IDs for new items under a frozen quantizer. No ID changes, none is given to a second item."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,30 +15,20 @@ from gr2.semantic_ids.settings import AssignmentKind
 FACTOR = 4  # vectors of one kind and their decoded codes differ less in length
 
 
-@dataclass(frozen=True)
-class Given:
-    """IDs that were given earlier, those of items that have left the catalogue among them."""
-
-    item_ids: list[str]  # [m]
-    codes: np.ndarray  # int64 [m, levels]
-
-
 def append(
     folder: str, path: str, item_ids: list[str], vectors: np.ndarray, kind: AssignmentKind, seed: int
 ) -> Assignment:
     """The IDs of `folder` as they are, and IDs for new items. vectors: [n, d], those of the file `path`."""
-    quantizer, given = read_earlier(folder)
+    quantizer, given_ids, given = read_earlier(folder)
     levels = len(quantizer.codebooks) + (kind == "level")
-    if given.codes.shape[1] != levels:
-        raise InputError(
-            f"--append: the earlier IDs have {given.codes.shape[1]} codes, this assignment gives {levels}; use the "
-            "--assignment that they were made with"
-        )
+    if given.shape[1] != levels:
+        expected = f"this assignment gives {levels}; use the --assignment that they were made with"
+        raise InputError(f"--append: the earlier IDs have {given.shape[1]} codes, {expected}")
     check_scale(path, vectors, quantizer)
-    row = {item_id: row for row, item_id in enumerate(given.item_ids)}
+    row = {item_id: row for row, item_id in enumerate(given_ids)}
     old = np.array([item_id in row for item_id in item_ids])
     encoded, final = quantizer.encode(vectors), np.zeros((len(item_ids), levels), np.int64)
-    final[old] = given.codes[[row[item_id] for item_id in item_ids if item_id in row]]
+    final[old] = given[[row[item_id] for item_id in item_ids if item_id in row]]
     moved = (encoded[old, 0] != final[old, 0]).mean() if old.any() else 0.0
     if moved > 0.5:
         raise InputError(
@@ -47,15 +36,15 @@ def append(
             "earlier ones come from different text encoders or texts"
         )
     if not old.all():
-        final[~old] = assign(kind, quantizer, vectors[~old], encoded[~old], given.codes, seed)
+        final[~old] = assign(kind, quantizer, vectors[~old], encoded[~old], given, seed)
     refuse_reuse(final[~old], given)
-    gone = sorted(set(given.item_ids) - set(item_ids))
-    retired = pl.DataFrame({"item_id": gone, "codes": given.codes[[row[item_id] for item_id in gone]].tolist()})
+    gone = sorted(set(given_ids) - set(item_ids))
+    retired = pl.DataFrame({"item_id": gone, "codes": given[[row[item_id] for item_id in gone]].tolist()})
     return Assignment(quantizer, encoded, final, retired if gone else None)
 
 
-def read_earlier(folder: str | Path) -> tuple[Quantizer, Given]:
-    """The quantizer of a `gr2 sids` folder and every ID it gave."""
+def read_earlier(folder: str | Path) -> tuple[Quantizer, list[str], np.ndarray]:
+    """The quantizer of a `gr2 sids` folder, the items it gave IDs to, gone ones too, and their codes [m, levels]."""
     ids, retired, codebook = Path(folder) / IDS, Path(folder) / RETIRED, Path(folder) / QUANTIZER
     quantizer, frames = load(codebook), [read_semantic_ids(ids)]
     if retired.exists():
@@ -64,7 +53,7 @@ def read_earlier(folder: str | Path) -> tuple[Quantizer, Given]:
         advice = "append to the folder that `gr2 sids` wrote, unchanged"
         raise InputError(f"{ids}: its IDs were made with another codebook than {codebook}; {advice}")
     every = pl.concat([frame.select("item_id", "codes") for frame in frames])
-    return quantizer, Given(every["item_id"].to_list(), np.array(every["codes"].to_list(), np.int64))
+    return quantizer, every["item_id"].to_list(), np.array(every["codes"].to_list(), np.int64)
 
 
 def check_scale(path: str, vectors: np.ndarray, quantizer: Quantizer) -> None:
@@ -77,18 +66,14 @@ def check_scale(path: str, vectors: np.ndarray, quantizer: Quantizer) -> None:
     decoded = np.linalg.norm(quantizer.decode(quantizer.encode(sample)), axis=1)
     ratio = np.median(lengths) / max(np.median(decoded), 1e-30)
     if not 1 / FACTOR < ratio < FACTOR:
-        raise InputError(
-            f"{path}: its vectors are {ratio:.3g} times as long as their decoded codes: the quantizer was trained on "
-            "vectors of another scale"
-        )
+        found = f"its vectors are {ratio:.3g} times as long as their decoded codes"
+        raise InputError(f"{path}: {found}: the quantizer was trained on vectors of another scale")
 
 
-def refuse_reuse(codes: np.ndarray, given: Given) -> None:
+def refuse_reuse(codes: np.ndarray, given: np.ndarray) -> None:
     """InputError where the codes [n, levels] of a new item are an ID that was given earlier, if to an item now gone."""
-    group = index_groups(np.concatenate([given.codes, codes]))
-    reused = int(np.isin(group[len(given.codes) :], group[: len(given.codes)]).sum())
+    group = index_groups(np.concatenate([given, codes]))
+    reused = int(np.isin(group[len(given) :], group[: len(given)]).sum())
     if reused:
-        raise InputError(
-            f"--append: {reused} of {len(codes)} new items find no ID that was never given; use --assignment minimum, "
-            "or make new IDs with more codes or levels"
-        )
+        advice = "use --assignment minimum, or make new IDs with more codes or levels"
+        raise InputError(f"--append: {reused} of {len(codes)} new items find no ID that was never given; {advice}")

@@ -54,19 +54,13 @@ class Divided:
 class Config(Divided, Synthetic):
     output_dir: str = arg(help="folder for items.parquet, interactions.parquet and summary.json")
     source: Literal["files", "amazon", "movielens", "recbole", "movielens-latest-small", "synthetic"] = arg(
-        "files", "own files, a public data set in its publisher's files, one inside a package, or a synthetic world"
+        "files", "own files (.parquet .jsonl .csv .tsv), a publisher's, data inside a package, or a synthetic world"
     )
     items: str | None = arg(
-        None,
-        "own items: item_id, title, optional description, categories (.parquet .jsonl .csv .tsv); amazon: the metadata "
-        "file, of 2014, 2018 or 2023",
-        path=True,
+        None, "own items: item_id, title, optional description, categories; amazon: the metadata file", path=True
     )
     interactions: str | None = arg(
-        None,
-        "own events: user_id, item_id, and timestamp (seconds, milliseconds, or dates) or position; amazon: the "
-        "reviews file",
-        path=True,
+        None, "own events: user_id, item_id, timestamp (a number or date) or position; amazon: the reviews", path=True
     )
     columns: list[str] = arg([], "own files: NAME=COLUMN where a column has another name, e.g. item_id=sku title=name")
     folder: str | None = arg(

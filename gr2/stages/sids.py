@@ -37,8 +37,7 @@ class Config(RQVAEOptions, Quantized):
     beam: int = arg(1, "width of the search for a vector's codes; 1: the nearest code, level by level", least=1)
     train_sample: int | None = arg(None, "train on N vectors, drawn under the seed; none: on all", least=1)
     assignment: AssignmentKind = arg(
-        "minimum",
-        "collisions take free last codes with the least distortion, random ones (GR2), a further level, or stay",
+        "minimum", "collisions take free last codes of least distortion, random ones (GR2), a further level, or stay"
     )
     min_uniqueness: float = arg(1.0, "fail below this share of unique IDs", least=0, most=1)
     append: str | None = arg(

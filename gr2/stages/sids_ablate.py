@@ -15,9 +15,10 @@ import polars as pl
 from tqdm import tqdm
 
 from gr2.errors import InputError
-from gr2.files.artifacts import append_lines, read_appended, write_json, write_text
+from gr2.files.artifacts import write_json, write_text
 from gr2.files.embeddings import read_embeddings
 from gr2.files.items import read_items
+from gr2.files.partial import Partial
 from gr2.options.declare import arg
 from gr2.semantic_ids.settings import CHECKPOINT, LARGEST_SEED
 from gr2.stages.sids_options import Quantized, RQVAEOptions
@@ -61,9 +62,9 @@ def run(config: Config) -> None:
     # read
     items = read_items(config.items)
     vectors = read_embeddings(config.embeddings, items["item_id"])
-    partial = Path(config.output_dir) / "ablation.partial"
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    rows = read_appended(partial)
+    output = Path(config.output_dir)
+    partial = Partial(output / "ablation.partial", {"switches": config.switches})
+    rows = partial.rows
 
     # model
     trained = [name for name in config.switches if name in OFF]
@@ -72,15 +73,16 @@ def run(config: Config) -> None:
     for seed, states in tqdm(plan, "ablation", unit="training", disable=None):
         if (seed, states) not in done:
             new = measure(config, items, vectors, seed, dict(zip(trained, states, strict=True)))
-            append_lines(partial, [json.dumps(row) for row in new])
+            partial.append(new)
             rows += new
 
     # write
     effects = {name: compare(rows, name) for name in config.switches}
     table = render_table(effects)
-    write_json(partial.with_name("ablation.json"), effects)
-    write_text(partial.with_name("ablation.md"), table)
-    partial.replace(partial.with_name("ablation.jsonl"))
+    write_text(output / "ablation.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_json(output / "ablation.json", effects)
+    write_text(output / "ablation.md", table)
+    partial.path.unlink()
     print(table)
 
 

@@ -25,7 +25,7 @@ class RQVAEOptions:
     hidden: list[int] = arg([512], "rqvae: widths between a vector and its latent; the decoder mirrors them", least=1)
     latent: int = arg(256, "rqvae: numbers a latent has", least=1)
     epochs: int = arg(40, "rqvae: passes over the vectors", least=1)
-    warmup_epochs: int = arg(10, "rqvae: epochs without quantization; the codebooks start behind them", least=0)
+    warmup_epochs: int = arg(10, "rqvae: epochs without quantization; the codebooks start after them", least=0)
     batch_size: int = arg(512, "rqvae: vectors a batch", least=1)
     learning_rate: float = arg(3e-3, "rqvae: Adam's, falling to 0 along a cosine", above=0)
     commitment: float = arg(0.25, "rqvae: weight of the pull of latents to their codes", least=0)
