@@ -48,7 +48,7 @@ def check(values: dict, path: Path) -> None:
         where, value, depth = todo.pop()
         count += 1
         if count > MOST_VALUES or depth > DEEPEST:
-            raise InputError(f"{path}: expected {MOST_VALUES:,} values at most, none inside of itself by an alias")
+            raise InputError(f"{path}: expected at most {MOST_VALUES:,} values, none inside of itself by an alias")
         if isinstance(value, dict):
             for key, inner in value.items():
                 if not isinstance(key, str):

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.errors import InputError
-from gr2.files.slates import Slate, read_slate_table, sample_slates, write_slates
+from gr2.files.slates import Slate, read_slate_table, read_slates, sample_slates, write_slates
 from tests.files.examples import IDS, SLATES, write_table
 
 FACTS = [{"rank": 1}, {"rank": 2}, {"rank": 3}]
@@ -12,10 +12,10 @@ SLATE = Slate("s", ["a"], ["b", "c", "a"], [0.0, 1.0, 2.0], [3.0, 2.0, 1.0], FAC
 
 def test_slates_are_the_tables_rows_and_may_be_of_one_split(tmp_path):
     path = write_table(tmp_path, SLATES)
-    train, test = read_slate_table(path, IDS)
+    train, test = read_slates(path, IDS)
     assert train == Slate("s0", ["a"], ["b", "c"], [0.0, 1.0], [2.0, 1.0], user_id="u", split="train")
     assert test.labels == [] and test.relevant == [] and test.split == "test"
-    assert read_slate_table(path, IDS, "test") == [test] and read_slate_table(path, split="valid") == []
+    assert read_slates(path, IDS, "test") == [test] and read_slates(path, split="valid") == []
 
 
 @pytest.mark.parametrize("slates", [
@@ -24,7 +24,7 @@ def test_slates_are_the_tables_rows_and_may_be_of_one_split(tmp_path):
 ])  # fmt: skip
 def test_written_slates_are_read_again(tmp_path, slates):
     write_slates(slates, tmp_path / "slates.parquet", IDS)
-    assert read_slate_table(tmp_path / "slates.parquet", IDS) == slates
+    assert read_slates(tmp_path / "slates.parquet", IDS) == slates
     columns = read_slate_table(tmp_path / "slates.parquet").columns
     assert ("scores" in columns) == any(slate.scores for slate in slates)
     assert ("facts" in columns) == any(slate.facts for slate in slates)
