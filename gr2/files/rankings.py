@@ -38,10 +38,7 @@ def write_rankings(rankings: Sequence[Ranking], path: str | Path) -> None:
 
 
 def read_rankings(path: str | Path, slates: pl.DataFrame, advice: str = "") -> pl.DataFrame:
-    """`slate_id`, `ranking`, `valid`, ... in the order of `slates`; each ranking must permute its slate's candidates.
-
-    advice: what to do where slates are missing, the end of the error's sentence.
-    """
+    """Rankings in the order of `slates`, each of its slate's candidates. advice: what to do where slates are missing."""
     frame = read_table(path)
     require_columns(frame, path, ("slate_id", "ranking", "valid"))
     frame = cast_columns(frame, path, COLUMNS | SCORED | WRITTEN)

@@ -39,9 +39,8 @@ def read_top_k(path: str, item_ids: pl.Series, positions: pl.DataFrame) -> pl.Da
 
 
 def read_llmrank(path: str, positions: pl.DataFrame) -> pl.DataFrame:
-    """Lines `user<TAB>item item ...`, as LLMRank's NAME.random and NAME.bm25 have them, as a table with a row a line.
-
-    Users without a position keep an empty list, at a position that no user has: -1, -2, ...
+    """Lines `user<TAB>item item ...` of LLMRank's NAME.random or NAME.bm25 as a table with a row a line. Users without
+    a position keep an empty list, at a position that no user has: -1, -2, ...
     """
     last = dict(positions.group_by("user_id").agg(pl.col("position").max()).iter_rows())
     rows = []

@@ -31,10 +31,8 @@ def append(
     final[old] = given[[row[item_id] for item_id in item_ids if item_id in row]]
     moved = (encoded[old, 0] != final[old, 0]).mean() if old.any() else 0.0
     if moved > 0.5:
-        raise InputError(
-            f"{path}: {moved:.0%} of the items that have an ID would get another first code now: these vectors and the "
-            "earlier ones come from different text encoders or texts"
-        )
+        cause = "these vectors and the earlier ones come from different text encoders or texts"
+        raise InputError(f"{path}: {moved:.0%} of the items with an ID would get another first code now: {cause}")
     if not old.all():
         final[~old] = assign(kind, quantizer, vectors[~old], encoded[~old], given, seed)
     refuse_reuse(final[~old], given)

@@ -75,10 +75,7 @@ def refuse(bad: pl.Series, rows: pl.DataFrame, column: str, expectation: str) ->
 
 @contextmanager
 def write_whole(folder: Path) -> Iterator[str]:
-    """Yields an empty folder beside `folder` for Ray to write to; on success it is renamed, on error removed.
-
-    An InputError that a Ray worker raised is raised as such.
-    """
+    """Yields an empty folder beside `folder` for Ray to write to, renamed on success. Raises a worker's InputError."""
     from ray.exceptions import RayTaskError
 
     aside = folder.with_name(f".{folder.name}.partial").resolve()

@@ -113,10 +113,8 @@ def give_ids(batch: "pa.Table", quantizer: "Quantizer", leading: int) -> "pa.Tab
     duplicates = len(final) - (index_groups(final).max() + 1)
     missing = left_group + duplicates
     if missing:
-        raise InputError(
-            f"{missing} of the {len(rows)} items with the leading codes {codes[0, :leading].tolist()} find no free ID "
-            "under them; use more codes or levels"
-        )
+        found = f"{missing} of the {len(rows)} items with the leading codes {codes[0, :leading].tolist()}"
+        raise InputError(f"{found} find no free ID under them; use more codes or levels")
     sids = [sid_string(row) for row in final.tolist()]
     item_ids = pa.array(rows["item_id"].to_list(), pa.string())
     return pa.table({"item_id": item_ids, "codes": shards.to_lists(final), "sid": pa.array(sids, pa.string())})
