@@ -32,9 +32,7 @@ WRITES = ("semantic_ids",)
 
 @dataclass(kw_only=True)
 class Config:
-    embeddings: str = arg(
-        help="folder of parquet shards with item_id and embedding, as `gr2 embed-shards` wrote", path="embeddings"
-    )
+    embeddings: str = arg(help="folder of shards with item_id and embedding, by `gr2 embed-shards`", path="embeddings")
     sids: str = arg(help="the folder that `gr2 sids` wrote for a sample; its quantizer is used", path=True)
     output_dir: str = arg(help="folder for semantic_ids/*.parquet and summary.json")
     partition_levels: int = arg(

@@ -63,13 +63,9 @@ class Config(Divided, Synthetic):
         None, "own events: user_id, item_id, timestamp (a number or date) or position; amazon: the reviews", path=True
     )
     columns: list[str] = arg([], "own files: NAME=COLUMN where a column has another name, e.g. item_id=sku title=name")
-    folder: str | None = arg(
-        None, "movielens: an unpacked release; recbole: a folder with atomic files, .inter and .item", path=True
-    )
+    folder: str | None = arg(None, "movielens: an unpacked release; recbole: .inter and .item files", path=True)
     min_user_events: int = arg(5, "k-core: the fewest events of a user", least=0, most=10**9)
-    min_item_events: int = arg(
-        5, "k-core: the fewest events of an item; 0 also keeps the items without events", least=0, most=10**9
-    )
+    min_item_events: int = arg(5, "k-core: the fewest of an item; 0 keeps items without events", least=0, most=10**9)
     seed: int = arg(0, "orders events that share a timestamp", least=0, most=2**32 - 1)
 
     def __post_init__(self) -> None:

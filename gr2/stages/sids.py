@@ -40,9 +40,7 @@ class Config(RQVAEOptions, Quantized):
         "minimum", "collisions take free last codes of least distortion, random ones (GR2), a further level, or stay"
     )
     min_uniqueness: float = arg(1.0, "fail below this share of unique IDs", least=0, most=1)
-    append: str | None = arg(
-        None, "an earlier output folder: keep its quantizer and IDs, give IDs to new items only", path=True
-    )
+    append: str | None = arg(None, "an earlier output folder, whose IDs are kept; only new items get some", path=True)
     seed: int = arg(0, "of everything random", least=0, most=LARGEST_SEED)
 
     def __post_init__(self) -> None:
