@@ -65,7 +65,7 @@ class Config(Divided, Synthetic):
     columns: list[str] = arg([], "own files: NAME=COLUMN where a column has another name, e.g. item_id=sku title=name")
     folder: str | None = arg(None, "movielens: an unpacked release; recbole: .inter and .item files", path=True)
     min_user_events: int = arg(5, "k-core: the fewest events of a user", least=0, most=10**9)
-    min_item_events: int = arg(5, "k-core: the fewest of an item; 0 keeps items without events", least=0, most=10**9)
+    min_item_events: int = arg(5, "k-core: the fewest events of an item; 0 keeps those without", least=0, most=10**9)
     seed: int = arg(0, "orders events that share a timestamp", least=0, most=2**32 - 1)
 
     def __post_init__(self) -> None:
