@@ -36,12 +36,8 @@ class Catalogue:
         def defuse_all(texts: dict[str, str]) -> dict[str, str]:
             return {item_id: defuse(text, tokens) for item_id, text in texts.items()}
 
-        return replace(
-            self,
-            title=defuse_all(self.title),
-            category=defuse_all(self.category),
-            description=defuse_all(self.description),
-        )
+        title, category = defuse_all(self.title), defuse_all(self.category)
+        return replace(self, title=title, category=category, description=defuse_all(self.description))
 
 
 def read_catalogue(items: str, semantic_ids: str) -> Catalogue:

@@ -12,10 +12,9 @@ from gr2.files.times import FINE
 
 def k_core(interactions: pl.DataFrame, user_events: int, item_events: int) -> pl.DataFrame:
     """The largest subset in which every user has `user_events` events or more, and every item `item_events` or more."""
+    enough = (pl.len().over("user_id") >= user_events) & (pl.len().over("item_id") >= item_events)
     while True:
-        kept = interactions.filter(
-            (pl.len().over("user_id") >= user_events) & (pl.len().over("item_id") >= item_events)
-        )
+        kept = interactions.filter(enough)
         if len(kept) == len(interactions):
             return kept
         interactions = kept
@@ -50,16 +49,9 @@ def split_by_user(ordered: pl.DataFrame, train: float, valid: float, test: float
     tests = pl.min_horizontal(count(test), events - 3)
     valids = pl.min_horizontal(tests + count(valid), events - 2)
     trains = pl.min_horizontal(valids + count(train), events - 1)
-    split = (
-        pl.when((events < 4) | (from_end > trains))
-        .then(pl.lit("pretrain"))
-        .when(from_end > valids)
-        .then(pl.lit("train"))
-        .when(from_end > tests)
-        .then(pl.lit("valid"))
-        .otherwise(pl.lit("test"))
-    )
-    return ordered.with_columns(split.alias("split"))
+    split = pl.when((events < 4) | (from_end > trains)).then(pl.lit("pretrain"))
+    split = split.when(from_end > valids).then(pl.lit("train")).when(from_end > tests).then(pl.lit("valid"))
+    return ordered.with_columns(split.otherwise(pl.lit("test")).alias("split"))
 
 
 def split_leave_one_out(ordered: pl.DataFrame) -> pl.DataFrame:
@@ -84,26 +76,20 @@ def split_by_time(ordered: pl.DataFrame, train: float, valid: float, test: float
         raise InputError("--split time: expected interactions with a column 'timestamp', found positions alone")
     back = ordered.filter((pl.col(time) < pl.col(time).shift()).over("user_id"))
     if len(back):
-        raise InputError(
-            f"--split time: expected positions in the order of time; user '{back['user_id'][0]}', position "
-            f"{back['position'][0]} (from 0) is earlier than the event before it"
-        )
+        user, position = back["user_id"][0], back["position"][0]
+        found = f"user '{user}', position {position} (from 0) is earlier than the event before it"
+        raise InputError(f"--split time: expected positions in the order of time; {found}")
     times, split = ordered[time].sort(), pl.lit("pretrain")
-    for name, share, latest in (
-        ("train", train, train + valid + test),
-        ("valid", valid, valid + test),
-        ("test", test, test),
-    ):
+    parts = (("train", train, train + valid + test), ("valid", valid, valid + test), ("test", test, test))
+    for name, share, latest in parts:
         if share:
             start = times[-max(1, round(len(times) * latest))]
             split = pl.when(pl.col(time) >= start).then(pl.lit(name)).otherwise(split)
     divided = ordered.with_columns(split.alias("split"))
     for name, share in (("pretrain", 1), ("train", train), ("valid", valid), ("test", test)):
         if share and name not in divided["split"]:
-            raise InputError(
-                f"--split time: expected events of more moments, found none for '{name}'; raise its share or use "
-                "--split user"
-            )
+            found = f"found none for '{name}'; raise its share or use --split user"
+            raise InputError(f"--split time: expected events of more moments, {found}")
     return divided
 
 

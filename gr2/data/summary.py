@@ -28,8 +28,6 @@ def describe(summary: dict) -> str:
         lines.append(f"{summary['items_without_events']} of the items have no events")
     first, median = summary["pretrain_later_than_first_test"], summary["pretrain_later_than_median_test"]
     if first is not None:
-        lines.append(
-            f"{first:.1%} of the pretrain events are later than the first test event, {median:.1%} later than half of "
-            "the test events"
-        )
+        later = f"later than the first test event, {median:.1%} later than half of the test events"
+        lines.append(f"{first:.1%} of the pretrain events are {later}")
     return "\n".join(lines)

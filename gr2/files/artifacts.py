@@ -84,16 +84,13 @@ def read_manifest(path: str | Path) -> dict:
 
     `input_paths` are missing in manifests of gr2 0.1 and empty then.
     """
-    manifest = (
-        {"inputs": {}, "input_paths": []} | ({} if Path(path).name == MANIFEST else {"outputs": {}}) | read_json(path)
-    )
+    plan = {} if Path(path).name == MANIFEST else {"outputs": {}}
+    manifest = {"inputs": {}, "input_paths": []} | plan | read_json(path)
     for name, kind in (("outputs", dict), ("inputs", dict), ("input_paths", list)):
         values = manifest.get(name)
         texts = [*values, *values.values()] if isinstance(values, dict) else values
         if not isinstance(values, kind) or not all(isinstance(text, str) for text in texts):
-            raise InputError(
-                f"{path}: '{name}': expected what gr2 writes there; delete the file to run its stage again"
-            )
+            raise InputError(f"{path}: '{name}': expected what gr2 writes; delete the file to run its stage again")
     return manifest
 
 
@@ -117,24 +114,11 @@ def read_lines(path: str | Path, needed: tuple[str, ...]) -> list[dict]:
 
 
 def append_lines(path: str | Path, lines: list[str]) -> None:
-    """Appends lines and fsyncs. A kill may tear the last line; `read_appended` drops it."""
+    """Appends lines and fsyncs. A kill may tear the last line."""
     with open(path, "a", encoding="utf-8") as file:
         file.writelines(line + "\n" for line in lines)
         file.flush()
         os.fsync(file.fileno())
-
-
-def read_appended(path: str | Path) -> list[dict]:
-    """Reads a JSON-lines file that was being appended to, and cuts off a torn last line in the file itself."""
-    path = Path(path)
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
-    # Not splitlines(): a string in JSON may hold U+2028 and other characters that Python takes for line ends.
-    return [json.loads(line) for line in content[:whole].decode("utf-8").split("\n")[:-1]]
 
 
 def sha256(path: str | Path) -> str:
@@ -147,13 +131,7 @@ def files_below(path: str | Path) -> list[Path]:
     path = Path(path)
     if path.is_file():
         return [path]
-    return sorted(
-        file
-        for file in path.rglob("*")
-        if file.is_file()
-        and file.name not in (MANIFEST, "stage.json")
-        and not any(part.startswith((".", "checkpoint-")) or part.endswith(".partial") for part in _below(file, path))
-    )
+    return sorted(file for file in path.rglob("*") if file.is_file() and _is_finished(file.relative_to(path)))
 
 
 def check_against_manifest(file: Path, digest: str) -> None:
@@ -182,8 +160,10 @@ def check_weights(file: Path) -> None:
             raise InputError(f"{file}: expected a whole safetensors file, but {error}") from None
 
 
-def _below(file: Path, folder: Path) -> tuple[str, ...]:
-    return file.relative_to(folder).parts
+def _is_finished(file: Path) -> bool:
+    if file.name in (MANIFEST, "stage.json"):
+        return False
+    return not any(part.startswith((".", "checkpoint-")) or part.endswith(".partial") for part in file.parts)
 
 
 def _fsync(path: Path) -> None:

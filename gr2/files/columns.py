@@ -60,9 +60,8 @@ def refuse_odd_csv(frame: pl.DataFrame, path: Path, source: Path | bytes, separa
         file.seek(-1, os.SEEK_END)
         last = file.read()
     if frame[-1, -1] is None and last not in (b"\n", b"\r", separator):
-        raise InputError(
-            f"{path}: row {len(frame) - 1}: expected {frame.width} fields, but the file ends before the last one"
-        )
+        row, width = len(frame) - 1, frame.width
+        raise InputError(f"{path}: row {row}: expected {width} fields, but the file ends before the last one")
 
 
 def is_table(path: str | Path) -> bool:

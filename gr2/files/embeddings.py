@@ -25,10 +25,8 @@ def refuse_broken(vectors: np.ndarray, item_ids: pl.Series, model: str) -> None:
     bad = ~is_sound(vectors)
     if bad.any():
         item_id = item_ids[int(bad.argmax())]
-        raise InputError(
-            f"{model}: expected a vector with {SOUND} for item '{item_id}', found another "
-            f"({int(bad.sum())} of {len(bad)} items); is this model whole?"
-        )
+        found = f"found another ({bad.sum()} of {len(bad)} items); is this model whole?"
+        raise InputError(f"{model}: expected a vector with {SOUND} for item '{item_id}', {found}")
 
 
 def read_embeddings(path: str | Path, item_ids: pl.Series) -> np.ndarray:

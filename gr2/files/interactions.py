@@ -14,20 +14,13 @@ EVENTS: Types = {"user_id": TEXT, "item_id": TEXT, "position": WHOLE, "rating": 
 
 
 def read_interactions(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
-    """The events of `gr2 prepare`: as `read_events` reads them, with a checked `split` where the file has it."""
-    frame = read_events(path, item_ids)
+    """The events of `gr2 prepare`: as for `check_events`, with a checked `split` where the file has it."""
+    frame = check_events(read_table(path), path, item_ids)
     if "split" in frame.columns:
         splits = cast_exactly(frame["split"], path, TEXT)
         refuse_rows(~splits.is_in(SPLITS), path, "split", f"one of {', '.join(SPLITS)}", frame["split"])
         frame = frame.with_columns(splits)
     return frame
-
-
-def read_events(
-    path: str | Path, item_ids: pl.Series | None = None, names: dict[str, str] | None = None
-) -> pl.DataFrame:
-    """The events of any table, as for `check_events`. names: see `read_table`."""
-    return check_events(read_table(path, names), path, item_ids)
 
 
 def check_events(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
@@ -36,9 +29,8 @@ def check_events(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | No
     """
     require_columns(frame, path, ("user_id", "item_id"))
     if not {"timestamp", "position"} & set(frame.columns):
-        raise InputError(
-            f"{path}: expected a column 'timestamp' (seconds) or 'position'; it has {', '.join(frame.columns)}"
-        )
+        columns = ", ".join(frame.columns)
+        raise InputError(f"{path}: expected a column 'timestamp' (seconds) or 'position'; it has {columns}")
     frame = frame.with_columns(cast_ids(frame, path, "user_id"), cast_ids(frame, path, "item_id"))
     frame = cast_columns(frame, path, EVENTS)
     if "timestamp" in frame.columns:

@@ -12,10 +12,7 @@ ITEMS: Types = {"item_id": TEXT, "title": TEXT, "description": TEXT, "categories
 
 
 def read_items(path: str | Path, names: dict[str, str] | None = None) -> pl.DataFrame:
-    """`item_id`, `title`, optional `description` and `categories` (list of strings), and the file's other columns.
-
-    names: see `read_table`.
-    """
+    """`item_id`, `title`, optional `description` and `categories` (lists), and others. names: see `read_table`."""
     frame = read_table(path, names)
     require_columns(frame, path, ("item_id", "title"))
     if "categories" in frame.columns and frame["categories"].dtype == pl.String:  # CSV has no lists: `Comedy|Drama`

@@ -38,10 +38,7 @@ def write_rankings(rankings: Sequence[Ranking], path: str | Path) -> None:
 
 
 def read_rankings(path: str | Path, slates: pl.DataFrame, advice: str = "") -> pl.DataFrame:
-    """`slate_id`, `ranking`, `valid`, ... in the order of `slates`; each ranking must permute its slate's candidates.
-
-    advice: what to do where slates are missing, the end of the error's sentence.
-    """
+    """Rankings in the order of `slates`, each of its slate's candidates. advice: what to do where slates are missing."""
     frame = read_table(path)
     require_columns(frame, path, ("slate_id", "ranking", "valid"))
     frame = cast_columns(frame, path, COLUMNS | SCORED | WRITTEN)
@@ -53,10 +50,8 @@ def read_rankings(path: str | Path, slates: pl.DataFrame, advice: str = "") -> p
     refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "one row per slate", frame["slate_id"])
     missing = set(slates["slate_id"]) - set(frame["slate_id"])
     if missing:
-        raise InputError(
-            f"{path}: column 'slate_id': expected a row for every slate; {len(missing)} are missing, "
-            f"'{min(missing)}' among them{advice}"
-        )
+        found = f"{len(missing)} are missing, '{min(missing)}' among them"
+        raise InputError(f"{path}: column 'slate_id': expected a row for every slate; {found}{advice}")
     known = slates.select("slate_id", "candidates")
     candidates = frame.select("slate_id").join(known, on="slate_id", how="left", maintain_order="left")["candidates"]
     wrong = (frame["ranking"].list.sort() != candidates.list.sort()).fill_null(True) & candidates.is_not_null()

@@ -88,10 +88,8 @@ def read_slate_table(path: str | Path, item_ids: pl.Series | None = None) -> pl.
 def slates_of(table: pl.DataFrame) -> list[Slate]:
     """The rows of a checked slates table."""
     names = [name for name in Slate.__dataclass_fields__ if name in table.columns]
-    return [
-        Slate(**{name: value for name, value in row.items() if value is not None})
-        for row in table.select(names).iter_rows(named=True)
-    ]
+    rows = table.select(names).iter_rows(named=True)
+    return [Slate(**{name: value for name, value in row.items() if value is not None}) for row in rows]
 
 
 def write_slates(slates: Sequence[Slate], path: str | Path, item_ids: pl.Series | None = None) -> None:
@@ -99,14 +97,11 @@ def write_slates(slates: Sequence[Slate], path: str | Path, item_ids: pl.Series 
     columns = {name: [vars(slate)[name] for slate in slates] for name in SLATES}
     facts = [slate.facts for slate in slates]
     table = pl.DataFrame(columns, SLATES)
-    table = table if any(columns["scores"]) else table.drop("scores")
-    write_slate_table(table.with_columns(facts=pl.Series(facts)) if any(facts) else table, path, item_ids)
-
-
-def write_slate_table(table: pl.DataFrame, path: str | Path, item_ids: pl.Series | None = None) -> None:
-    """Writes slates.parquet whole; InputError as for `check_slates`, and then nothing is written."""
-    check_slates(table, path, item_ids)
-    write_parquet(table, path)
+    if not any(columns["scores"]):
+        table = table.drop("scores")
+    if any(facts):
+        table = table.with_columns(facts=pl.Series(facts))
+    write_parquet(check_slates(table, path, item_ids), path)
 
 
 def check_slates(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
@@ -122,15 +117,14 @@ def check_slates(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | No
     candidates, sizes = frame["candidates"], frame["candidates"].list.len()
     refuse_rows(sizes == 0, path, "candidates", "at least one item", candidates)
     refuse_rows(candidates.list.n_unique() != sizes, path, "candidates", "no item twice", candidates)
-    labels, lengths = frame["labels"], frame["labels"].list.len()
-    refuse_rows((lengths != sizes) & (lengths != 0), path, "labels", "one label per candidate, or none", labels)
-    good = pl.element().is_finite() & pl.element().is_between(0, LARGEST_LABEL)
-    refuse_elements(labels, good, path, f"finite numbers from 0 to {LARGEST_LABEL:g}")
-    if "scores" in frame.columns:
-        lengths = frame["scores"].list.len()
-        refuse_rows((lengths != sizes) & (lengths != 0), path, "scores", "one score per candidate", frame["scores"])
-        good = pl.element().is_finite() & (pl.element().abs() <= LARGEST_SCORE)
-        refuse_elements(frame["scores"], good, path, f"finite numbers from -{LARGEST_SCORE:g} to {LARGEST_SCORE:g}")
+    for number, least, most in (("label", 0, LARGEST_LABEL), ("score", -LARGEST_SCORE, LARGEST_SCORE)):
+        name = f"{number}s"
+        if name in frame.columns:
+            values, lengths = frame[name], frame[name].list.len()
+            wrong = (lengths != sizes) & (lengths != 0)
+            refuse_rows(wrong, path, name, f"one {number} per candidate, or none", values)
+            good = pl.element().is_finite() & pl.element().is_between(least, most)
+            refuse_elements(values, good, path, f"finite numbers from {least:g} to {most:g}")
     if "facts" in frame.columns:
         if frame["facts"].dtype != pl.List(pl.Struct):
             raise InputError(f"{path}: column 'facts': expected a list of mappings, found {frame['facts'].dtype}")

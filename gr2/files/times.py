@@ -24,10 +24,8 @@ def with_times(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
     """
     times = frame["timestamp"]
     if times.dtype in (pl.Float32, pl.Float16):
-        raise InputError(
-            f"{path}: column 'timestamp': expected whole numbers or dates, found {times.dtype}, "
-            "which rounds seconds to minutes"
-        )
+        found = f"{times.dtype}, which rounds seconds to minutes"
+        raise InputError(f"{path}: column 'timestamp': expected whole numbers or dates, found {found}")
     written = parse_times(times, path) if times.dtype == pl.String else times
     if written.dtype in (pl.Date, pl.Datetime):
         seconds = written.dt.epoch("s")

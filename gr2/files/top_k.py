@@ -39,9 +39,8 @@ def read_top_k(path: str, item_ids: pl.Series, positions: pl.DataFrame) -> pl.Da
 
 
 def read_llmrank(path: str, positions: pl.DataFrame) -> pl.DataFrame:
-    """Lines `user<TAB>item item ...`, as LLMRank's NAME.random and NAME.bm25 have them, as a table with a row a line.
-
-    Users without a position keep an empty list, at a position that no user has: -1, -2, ...
+    """Lines `user<TAB>item item ...` of LLMRank's NAME.random or NAME.bm25 as a table with a row a line. Users without
+    a position keep an empty list, at a position that no user has: -1, -2, ...
     """
     last = dict(positions.group_by("user_id").agg(pl.col("position").max()).iter_rows())
     rows = []
@@ -50,9 +49,8 @@ def read_llmrank(path: str, positions: pl.DataFrame) -> pl.DataFrame:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: expected a table, or text with a user, a tab and items in each line, but {error}"
-        ) from None
+        expected = "a table, or text with a user, a tab and items in each line"
+        raise InputError(f"{path}: expected {expected}, but {error}") from None
     for row, line in enumerate(lines):
         user, tab, items = line.partition("\t")
         if not (user and tab and items.split()):

@@ -129,10 +129,8 @@ def add_level(encoded: np.ndarray, taken: np.ndarray, codes: int) -> np.ndarray:
     extra = np.empty(len(new), np.int64)
     extra[order] = within + counter[new[order]]
     if extra.max() >= codes:
-        raise InputError(
-            f"{extra.max() + 1} items share the codes {encoded[extra.argmax()].tolist()} and cannot be told apart by "
-            f"one level of {codes} codes; use more codes or levels, or drop items with the same text"
-        )
+        found = f"{extra.max() + 1} items share the codes {encoded[extra.argmax()].tolist()}, more than a level has"
+        raise InputError(f"{found} ({codes}); use more codes or levels, or drop items with the same text")
     return np.concatenate([encoded, extra[:, None]], axis=1)
 
 

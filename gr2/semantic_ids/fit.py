@@ -25,10 +25,7 @@ def fit(
     pairs: np.ndarray | None = None,
     checkpoint: Path | None = None,
 ) -> Quantizer:
-    """A quantizer trained on vectors [n, d]; InputError where there are fewer vectors than codes.
-
-    rqvae, pairs, checkpoint: of an RQ-VAE, see `rqvae_train.train`.
-    """
+    """A quantizer of vectors [n, d]; InputError for fewer vectors than codes. The last three: see `rqvae_train`."""
     if len(vectors) < codes:
         raise InputError(f"--codes {codes}: expected at most {len(vectors)}, the number of items to train on")
     if kind == "rqvae":

@@ -9,6 +9,7 @@ import polars as pl
 from gr2.data.items import join_categories
 from gr2.semantic_ids import residual
 from gr2.semantic_ids.assign import Assignment, draw_unused, index_groups
+from gr2.semantic_ids.fit import draw_rows
 from gr2.semantic_ids.quantizer import CHUNK
 
 NEIGHBOURS = 10
@@ -88,8 +89,8 @@ def relative_error(
 
 
 def category_purity(assigned: np.ndarray, categories: list[str], seed: int) -> list[dict]:
-    """By prefix length: share of items that have the most frequent category of their prefix, and the same with shuffled
-    categories. Long prefixes hold single items, hence the second figure.
+    """By prefix length: share of items with their prefix's most frequent category, and the same by chance, with
+    shuffled categories: long prefixes hold single items.
     """
     _, label = np.unique(categories, return_inverse=True)
     shuffled = np.random.default_rng(seed).permutation(label)
@@ -110,15 +111,11 @@ def purity(prefixes: np.ndarray, label: np.ndarray) -> float:
 
 
 def neighbour_preservation(vectors: np.ndarray, assigned: np.ndarray, seed: int) -> list[dict]:
-    """By prefix length 1 to 3: share of an item's 10 nearest items (by cosine) that have its prefix; by chance: of all
-    other items.
-    """
+    """By prefix length 1 to 3: share of an item's 10 nearest items that have its prefix; by chance: of all others."""
     import faiss
 
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    queries = np.arange(len(unit))
-    if len(unit) > QUERIES:
-        queries = np.sort(np.random.default_rng(seed).choice(len(unit), QUERIES, replace=False))
+    queries = draw_rows(len(unit), QUERIES, seed)
     index = faiss.IndexFlatIP(unit.shape[1])
     index.add(unit)
     nearest = index.search(unit[queries], NEIGHBOURS + 1)[1]

@@ -24,14 +24,8 @@ def train_balanced(vectors: np.ndarray, levels: int, codes: int, seed: int) -> n
     return train_levels(cluster_balanced, vectors, levels, codes, seed)
 
 
-def train_levels(
-    find_centroids: Callable[[np.ndarray, int, int], np.ndarray],
-    vectors: np.ndarray,
-    levels: int,
-    codes: int,
-    seed: int,
-) -> np.ndarray:
-    """Codebooks, float32 [levels, codes, d]: finds centroids, subtracts the nearest one from each vector, and again."""
+def train_levels(find_centroids: Callable, vectors: np.ndarray, levels: int, codes: int, seed: int) -> np.ndarray:
+    """`cluster` or `cluster_balanced` finds centroids, the nearest one is subtracted from each vector, and again."""
     rest, codebooks = vectors.copy(), np.zeros((levels, codes, vectors.shape[1]), np.float32)
     for level in range(levels):
         codebooks[level] = find_centroids(rest, codes, (seed + level) % 2**31)

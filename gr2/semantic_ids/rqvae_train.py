@@ -61,10 +61,8 @@ def train(
             if epoch >= settings.warmup_epochs:
                 model.update_codebooks(steps, errors)
         if not all(weights.isfinite().all() for weights in model.parameters()):
-            raise InputError(
-                f"--learning_rate {settings.learning_rate}: expected a lower one, the RQ-VAE's weights became NaN or "
-                f"infinite in epoch {epoch + 1}"
-            )
+            became = f"the RQ-VAE's weights became NaN or infinite in epoch {epoch + 1}"
+            raise InputError(f"--learning_rate {settings.learning_rate}: expected a lower one, {became}")
         if checkpoint and (epoch + 1) % every == 0:
             save(model, optimizer, epoch + 1, checkpoint)
     return model.cpu().eval()

@@ -55,10 +55,8 @@ def check(folder: str, columns: tuple[str, ...]) -> Shards:
     twice = item_ids.is_duplicated().arg_true()
     if len(twice):
         index = np.searchsorted(np.cumsum([len(part) for part in parts]), twice[0], side="right")
-        raise InputError(
-            f"{files[index]}: column 'item_id': expected unique item ids in {folder}, found '{item_ids[twice[0]]}' "
-            "more than once"
-        )
+        found = f"found '{item_ids[twice[0]]}' more than once"
+        raise InputError(f"{files[index]}: column 'item_id': expected unique item ids in {folder}, {found}")
     return Shards(files, schemas[0], len(item_ids))
 
 
@@ -71,18 +69,13 @@ def read_schema(file: str) -> pl.Schema:
 
 def refuse(bad: pl.Series, rows: pl.DataFrame, column: str, expectation: str) -> None:
     """InputError naming the first of `rows`, as `Shards.read` gives them, where `bad` is true."""
-    for row in bad.arg_true().head(1):
-        raise InputError(
-            f"{rows['path'][row]}: item '{rows['item_id'][row]}', column '{column}': expected {expectation}"
-        )
+    for path, item_id in rows.filter(bad).select("path", "item_id").head(1).iter_rows():
+        raise InputError(f"{path}: item '{item_id}', column '{column}': expected {expectation}")
 
 
 @contextmanager
 def write_whole(folder: Path) -> Iterator[str]:
-    """Yields an empty folder beside `folder` for Ray to write to; on success it is renamed, on error removed.
-
-    An InputError that a Ray worker raised is raised as such.
-    """
+    """Yields an empty folder beside `folder` for Ray to write to, renamed on success. Raises a worker's InputError."""
     from ray.exceptions import RayTaskError
 
     aside = folder.with_name(f".{folder.name}.partial").resolve()

@@ -34,9 +34,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Runs:
-    """A level of nodes with few children: those of a node are first[node] up to, not with, first[node + 1].
+    """As Table, for nodes with few children: those of a node are first[node] up to, not with, first[node + 1].
 
-    first: int32 [nodes + 1]; code: [children], the smallest dtype that holds `codes` codes. Methods are those of Table.
+    first: int32 [nodes + 1]; code: [children], of the smallest dtype that holds `codes` codes.
     """
 
     first: torch.Tensor

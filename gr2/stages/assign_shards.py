@@ -32,9 +32,7 @@ WRITES = ("semantic_ids",)
 
 @dataclass(kw_only=True)
 class Config:
-    embeddings: str = arg(
-        help="folder of parquet shards with item_id and embedding, as `gr2 embed-shards` wrote", path="embeddings"
-    )
+    embeddings: str = arg(help="folder of shards with item_id and embedding, by `gr2 embed-shards`", path="embeddings")
     sids: str = arg(help="the folder that `gr2 sids` wrote for a sample; its quantizer is used", path=True)
     output_dir: str = arg(help="folder for semantic_ids/*.parquet and summary.json")
     partition_levels: int = arg(
@@ -52,9 +50,8 @@ def run(config: Config) -> None:
     quantizer = load(Path(config.sids) / QUANTIZER)
     levels, codes, _ = quantizer.codebooks.shape
     if config.partition_levels >= levels:
-        raise InputError(
-            f"--partition_levels {config.partition_levels}: expected fewer than the {levels} codes that an ID has"
-        )
+        expected = f"expected fewer than the {levels} codes that an ID has"
+        raise InputError(f"--partition_levels {config.partition_levels}: {expected}")
     inputs = shards.check(config.embeddings, ("item_id", "embedding"))
     kind = inputs.schema["embedding"]
     if not isinstance(kind, pl.List | pl.Array) or not kind.inner.is_numeric():
@@ -114,10 +111,8 @@ def give_ids(batch: "pa.Table", quantizer: "Quantizer", leading: int) -> "pa.Tab
     duplicates = len(final) - (index_groups(final).max() + 1)
     missing = left_group + duplicates
     if missing:
-        raise InputError(
-            f"{missing} of the {len(rows)} items with the leading codes {codes[0, :leading].tolist()} find no free ID "
-            "under them; use more codes or levels"
-        )
+        found = f"{missing} of the {len(rows)} items with the leading codes {codes[0, :leading].tolist()}"
+        raise InputError(f"{found} find no free ID under them; use more codes or levels")
     sids = [sid_string(row) for row in final.tolist()]
     item_ids = pa.array(rows["item_id"].to_list(), pa.string())
     return pa.table({"item_id": item_ids, "codes": shards.to_lists(final), "sid": pa.array(sids, pa.string())})

@@ -30,9 +30,7 @@ WRITES = ("embeddings",)
 
 @dataclass(kw_only=True)
 class Config:
-    items: str = arg(
-        help="folder of parquet shards with item_id, title, optional categories (lists) and description", path=True
-    )
+    items: str = arg(help="folder of parquet shards: item_id, title, optional categories and description", path=True)
     output_dir: str = arg(help="folder for embeddings/*.parquet")
     model_name_or_path: str = arg(
         "packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME", path=True
@@ -83,10 +81,8 @@ class Encoder:
 
         items = drop_empty_categories(pl.from_arrow(batch))
         shards.refuse(items["title"].is_null(), items, "title", "a title (it may be empty)")
-        texts = join_texts(items)
-        vectors = self.model.encode(
-            texts, batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False
-        )
+        options = {"batch_size": self.batch_size, "normalize_embeddings": True, "show_progress_bar": False}
+        vectors = self.model.encode(join_texts(items), **options)
         refuse_broken(vectors, items["item_id"], self.name)
         item_ids = pa.array(items["item_id"].cast(pl.String).to_list(), pa.string())
         return pa.table({"item_id": item_ids, "embedding": shards.to_lists(vectors.astype(np.float32))})

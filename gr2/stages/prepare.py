@@ -42,43 +42,30 @@ class Divided:
     """How events are divided into pretrain, train, valid and test."""
 
     split: Literal["user", "time"] = arg(
-        "user",
-        "user: the shares are of each user's events; time: of all events, with the same boundaries for all users",
+        "user", "user: the shares are of each user's events; time: of all events, with the same times for all users"
     )
     train_share: float = arg(0.2, "share of events at which slates for SFT and RL are made", least=0, below=1)
     valid_share: float = arg(0.05, "share for validation slates, after the training positions", least=0, below=1)
     test_share: float = arg(0.15, "share for test slates, the latest positions", least=0, below=1)
-    leave_one_out: bool = arg(
-        False, "the last event is test, the one before valid, all others pretrain; no training slates"
-    )
+    leave_one_out: bool = arg(False, "the last event is test, the one before valid, the rest pretrain; no train slates")
 
 
 @dataclass(kw_only=True)
 class Config(Divided, Synthetic):
     output_dir: str = arg(help="folder for items.parquet, interactions.parquet and summary.json")
     source: Literal["files", "amazon", "movielens", "recbole", "movielens-latest-small", "synthetic"] = arg(
-        "files", "own files, a public data set in its publisher's files, one inside a package, or a synthetic world"
+        "files", "own files (.parquet .jsonl .csv .tsv), a publisher's, data inside a package, or a synthetic world"
     )
     items: str | None = arg(
-        None,
-        "own items: item_id, title, optional description, categories (.parquet .jsonl .csv .tsv); amazon: the metadata "
-        "file, of 2014, 2018 or 2023",
-        path=True,
+        None, "own items: item_id, title, optional description, categories; amazon: the metadata file", path=True
     )
     interactions: str | None = arg(
-        None,
-        "own events: user_id, item_id, and timestamp (seconds, milliseconds, or dates) or position; amazon: the "
-        "reviews file",
-        path=True,
+        None, "own events: user_id, item_id, timestamp (a number or date) or position; amazon: the reviews", path=True
     )
     columns: list[str] = arg([], "own files: NAME=COLUMN where a column has another name, e.g. item_id=sku title=name")
-    folder: str | None = arg(
-        None, "movielens: an unpacked release; recbole: a folder with atomic files, .inter and .item", path=True
-    )
+    folder: str | None = arg(None, "movielens: an unpacked release; recbole: .inter and .item files", path=True)
     min_user_events: int = arg(5, "k-core: the fewest events of a user", least=0, most=10**9)
-    min_item_events: int = arg(
-        5, "k-core: the fewest events of an item; 0 also keeps the items without events", least=0, most=10**9
-    )
+    min_item_events: int = arg(5, "k-core: the fewest events of an item; 0 keeps those without", least=0, most=10**9)
     seed: int = arg(0, "orders events that share a timestamp", least=0, most=2**32 - 1)
 
     def __post_init__(self) -> None:
@@ -88,15 +75,12 @@ class Config(Divided, Synthetic):
         if self.source == "files":
             column_names(self.columns)
         if self.source == "synthetic" and self.users * self.events > 10**9:
-            raise InputError(
-                f"--users {self.users}: expected at most 1,000,000,000 events in all, found {self.events} a user"
-            )
+            expected = "expected at most 1,000,000,000 events in all"
+            raise InputError(f"--users {self.users}: {expected}, found {self.events} a user")
         shares = self.train_share + self.valid_share + self.test_share
         if not shares < 1:
-            raise InputError(
-                f"--train_share {self.train_share}: expected a sum below 1 with --valid_share and --test_share, found "
-                f"{shares:g}"
-            )
+            expected = "expected a sum below 1 with --valid_share and --test_share"
+            raise InputError(f"--train_share {self.train_share}: {expected}, found {shares:g}")
         if self.leave_one_out and self.split == "time":
             raise InputError("--split time: expected --leave_one_out false, which divides each user's events")
 

@@ -37,13 +37,10 @@ class Config(RQVAEOptions, Quantized):
     beam: int = arg(1, "width of the search for a vector's codes; 1: the nearest code, level by level", least=1)
     train_sample: int | None = arg(None, "train on N vectors, drawn under the seed; none: on all", least=1)
     assignment: AssignmentKind = arg(
-        "minimum",
-        "collisions take free last codes with the least distortion, random ones (GR2), a further level, or stay",
+        "minimum", "collisions take free last codes of least distortion, random ones (GR2), a further level, or stay"
     )
     min_uniqueness: float = arg(1.0, "fail below this share of unique IDs", least=0, most=1)
-    append: str | None = arg(
-        None, "an earlier output folder: keep its quantizer and IDs, give IDs to new items only", path=True
-    )
+    append: str | None = arg(None, "an earlier output folder, whose IDs are kept; only new items get some", path=True)
     seed: int = arg(0, "of everything random", least=0, most=LARGEST_SEED)
 
     def __post_init__(self) -> None:
@@ -80,8 +77,7 @@ def run(config: Config) -> None:
     if quality["uniqueness"] < config.min_uniqueness:
         raise InputError(
             f"{quality['collisions']} of {len(items)} items share their ID: uniqueness {quality['uniqueness']:.4f} is "
-            f"below --min_uniqueness {config.min_uniqueness}; use more codes or levels, --assignment minimum or level, "
-            "or allow it"
+            f"below --min_uniqueness {config.min_uniqueness}; use more codes or levels, another --assignment, or allow it"
         )
 
     # write
@@ -104,18 +100,12 @@ def train_and_assign(config: Config, item_ids: pl.Series, vectors: np.ndarray) -
     from gr2.semantic_ids.fit import draw_rows, fit, read_pairs
 
     rows = draw_rows(len(vectors), config.train_sample, config.seed)
-    contrastive = config.quantizer == "rqvae" and config.contrastive
-    quantizer = fit(
-        config.quantizer,
-        vectors[rows],
-        config.levels,
-        config.codes,
-        beam=config.beam,
-        seed=config.seed,
-        rqvae=config.rqvae() if config.quantizer == "rqvae" else None,
-        pairs=read_pairs(config.interactions, item_ids, rows) if contrastive else None,
-        checkpoint=Path(config.output_dir) / CHECKPOINT,
-    )
+    options = {"beam": config.beam, "seed": config.seed}
+    if config.quantizer == "rqvae":
+        options |= {"rqvae": config.rqvae(), "checkpoint": Path(config.output_dir) / CHECKPOINT}
+        if config.contrastive:
+            options["pairs"] = read_pairs(config.interactions, item_ids, rows)
+    quantizer = fit(config.quantizer, vectors[rows], config.levels, config.codes, **options)
     encoded = quantizer.encode(vectors)
     taken = np.zeros((0, config.levels + (config.assignment == "level")), np.int64)
     final = assign(config.assignment, quantizer, vectors, encoded, taken, config.seed)

@@ -15,9 +15,10 @@ import polars as pl
 from tqdm import tqdm
 
 from gr2.errors import InputError
-from gr2.files.artifacts import append_lines, read_appended, write_json, write_text
+from gr2.files.artifacts import write_json, write_text
 from gr2.files.embeddings import read_embeddings
 from gr2.files.items import read_items
+from gr2.files.partial import Partial
 from gr2.options.declare import arg
 from gr2.semantic_ids.settings import CHECKPOINT, LARGEST_SEED
 from gr2.stages.sids_options import Quantized, RQVAEOptions
@@ -49,9 +50,8 @@ class Config(RQVAEOptions, Quantized):
             if name not in SWITCHES:
                 raise InputError(f"--switches {name}: expected some of {', '.join(SWITCHES)}")
             if name in OFF and vars(self)[name] == OFF[name]:
-                raise InputError(
-                    f"--{name} {OFF[name]}: expected the value it has where it is on, as --switches names it"
-                )
+                expected = "expected the value it has where it is on, as --switches names it"
+                raise InputError(f"--{name} {OFF[name]}: {expected}")
         self.rqvae()
 
 
@@ -62,9 +62,9 @@ def run(config: Config) -> None:
     # read
     items = read_items(config.items)
     vectors = read_embeddings(config.embeddings, items["item_id"])
-    partial = Path(config.output_dir) / "ablation.partial"
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    rows = read_appended(partial)
+    output = Path(config.output_dir)
+    partial = Partial(output / "ablation.partial", {"switches": config.switches})
+    rows = partial.rows
 
     # model
     trained = [name for name in config.switches if name in OFF]
@@ -73,15 +73,16 @@ def run(config: Config) -> None:
     for seed, states in tqdm(plan, "ablation", unit="training", disable=None):
         if (seed, states) not in done:
             new = measure(config, items, vectors, seed, dict(zip(trained, states, strict=True)))
-            append_lines(partial, [json.dumps(row) for row in new])
+            partial.append(new)
             rows += new
 
     # write
     effects = {name: compare(rows, name) for name in config.switches}
     table = render_table(effects)
-    write_json(partial.with_name("ablation.json"), effects)
-    write_text(partial.with_name("ablation.md"), table)
-    partial.replace(partial.with_name("ablation.jsonl"))
+    write_text(output / "ablation.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_json(output / "ablation.json", effects)
+    write_text(output / "ablation.md", table)
+    partial.path.unlink()
     print(table)
 
 
@@ -103,18 +104,12 @@ def measure(config: Config, items: pl.DataFrame, vectors: np.ndarray, seed: int,
     for random in [True, False] if "random_last" in config.switches else [False]:
         final = draw_unused(encoded, encoded[:0], config.codes, seed) if random else encoded
         quality = measure_quality(Assignment(quantizer, encoded, final), vectors, items, seed)
-        rows.append(
-            {
-                "seed": seed,
-                **on,
-                "random_last": random,
-                "uniqueness": quality["uniqueness"],
-                "reconstruction_error": quality["reconstruction_error"],
-                "mean_usage": float(np.mean(quality["usage"])),
-                "purity@1": quality["category_purity"][0]["share"] if quality["category_purity"] else None,
-                "neighbours@1": quality["neighbour_preservation"][0]["share"],
-            }
-        )
+        row = {"seed": seed, **on, "random_last": random}
+        row |= {name: quality[name] for name in ("uniqueness", "reconstruction_error")}
+        row["mean_usage"] = float(np.mean(quality["usage"]))
+        row["purity@1"] = quality["category_purity"][0]["share"] if quality["category_purity"] else None
+        row["neighbours@1"] = quality["neighbour_preservation"][0]["share"]
+        rows.append(row)
     shutil.rmtree(checkpoint.parent, ignore_errors=True)
     return rows
 
@@ -139,10 +134,7 @@ def compare(rows: list[dict], switch: str) -> dict:
 
 def render_table(effects: dict[str, dict]) -> str:
     """Markdown: a row per switch and metric."""
-    lines = [
-        "| switch | metric | with | without | difference [lowest, highest of the seeds] |",
-        "|---|---|---|---|---|",
-    ]
+    lines = ["| switch | metric | with | without | difference [lowest, highest of the seeds] |", "|---" * 5 + "|"]
     for switch, metrics in effects.items():
         for metric, row in metrics.items():
             seeds = f"[{row['lowest']:+.4f}, {row['highest']:+.4f}]"

@@ -25,9 +25,7 @@ class RQVAEOptions:
     hidden: list[int] = arg([512], "rqvae: widths between a vector and its latent; the decoder mirrors them", least=1)
     latent: int = arg(256, "rqvae: numbers a latent has", least=1)
     epochs: int = arg(40, "rqvae: passes over the vectors", least=1)
-    warmup_epochs: int = arg(
-        10, "rqvae: the first N epochs train without quantization, then the codebooks start", least=0
-    )
+    warmup_epochs: int = arg(10, "rqvae: epochs without quantization; the codebooks start after them", least=0)
     batch_size: int = arg(512, "rqvae: vectors a batch", least=1)
     learning_rate: float = arg(3e-3, "rqvae: Adam's, falling to 0 along a cosine", above=0)
     commitment: float = arg(0.25, "rqvae: weight of the pull of latents to their codes", least=0)
@@ -35,12 +33,8 @@ class RQVAEOptions:
     ema: bool = arg(True, "rqvae: codebooks are moving averages of their latents, not trained by gradient")
     ema_decay: float = arg(0.95, "rqvae: how much of the moving average stays at every batch", least=0, below=1)
     diversity: float = arg(0.0, "rqvae: weight of the loss that evens out code usage; 0: off", least=0)
-    reset_after: int = arg(
-        0, "rqvae: a code unused for N batches moves to the vector with the largest error; 0: off", least=0
-    )
-    contrastive: float = arg(
-        0.0, "rqvae: weight of InfoNCE on items that users take one after the other; 0: off", least=0
-    )
+    reset_after: int = arg(0, "rqvae: codes unused for N batches move to the vectors of largest error; 0: off", least=0)
+    contrastive: float = arg(0.0, "rqvae: weight of InfoNCE on items that users take consecutively; 0: off", least=0)
     temperature: float = arg(0.1, "rqvae: of InfoNCE's cosines", above=0)
     interactions: str | None = arg(
         None, "contrastive: interactions.parquet of `gr2 prepare`; only pretrain events", path="interactions.parquet"
@@ -49,10 +43,8 @@ class RQVAEOptions:
     def rqvae(self) -> RQVAESettings:
         """The settings as values. InputError where the codebooks would never be trained, or pairs are missing."""
         if self.warmup_epochs >= self.epochs:
-            raise InputError(
-                f"--warmup_epochs {self.warmup_epochs}: expected fewer than the {self.epochs} of --epochs; the "
-                "codebooks are trained in the rest"
-            )
+            fewer = f"expected fewer than the {self.epochs} of --epochs; the codebooks are trained in the rest"
+            raise InputError(f"--warmup_epochs {self.warmup_epochs}: {fewer}")
         if self.contrastive and not self.interactions:
             raise InputError(f"--contrastive {self.contrastive}: expected --interactions, the file of `gr2 prepare`")
         values = {field.name: vars(self)[field.name] for field in fields(RQVAESettings)}

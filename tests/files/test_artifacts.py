@@ -1,4 +1,3 @@
-import json
 import os
 
 import pytest
@@ -73,24 +72,6 @@ def test_a_model_that_fails_to_be_saved_leaves_the_old_one(tmp_path):
         assert not any(aside.iterdir())  # leftovers of the failure are gone
         (aside / "config.json").write_text("new")
     assert names(tmp_path) == ["config.json"]
-
-
-def test_a_torn_last_line_is_cut_off(tmp_path):
-    file = tmp_path / "answers.partial"
-    assert artifacts.read_appended(file) == []
-    artifacts.append_lines(file, ['{"a": 1}', '{"a": 2}'])
-    with open(file, "ab") as torn:
-        torn.write('{"a": 3, "text": "schö'.encode()[:-1])  # in the middle of a character
-    assert artifacts.read_appended(file) == [{"a": 1}, {"a": 2}]
-    assert file.read_bytes() == b'{"a": 1}\n{"a": 2}\n'
-    artifacts.append_lines(file, ['{"a": 4}'])
-    assert [row["a"] for row in artifacts.read_appended(file)] == [1, 2, 4]
-
-
-@pytest.mark.parametrize("text", ["line\u2028separator", "next\x85line", "tab\x0bfeed\x0c", 'quote\\"\r\n'])
-def test_an_appended_line_may_hold_any_text(tmp_path, text):
-    artifacts.append_lines(tmp_path / "log", [json.dumps({"text": text}, ensure_ascii=False), '{"text": "next"}'])
-    assert artifacts.read_appended(tmp_path / "log") == [{"text": text}, {"text": "next"}]
 
 
 def test_files_below_are_the_finished_files(tmp_path):

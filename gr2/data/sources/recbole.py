@@ -63,9 +63,8 @@ def make_items(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     require_columns(frame, path, ("item_id",))
     title = next((name for name in TITLES if name in frame.columns), None)
     if title is None:
-        raise InputError(
-            f"{path}: expected a column for titles, one of {', '.join(TITLES)}; it has {', '.join(frame.columns)}"
-        )
+        expected = f"a column for titles, one of {', '.join(TITLES)}"
+        raise InputError(f"{path}: expected {expected}; it has {', '.join(frame.columns)}")
     year = pl.format(" ({})", "release_year").fill_null("") if "release_year" in frame.columns else pl.lit("")
     titles = frame.select((pl.col(title).fill_null("") + year).alias("title")).to_series()
     columns = [cast_ids(frame, path, "item_id"), titles]

@@ -66,9 +66,8 @@ def walk(
     """
     users = len(taste)
     # One increasing scale for all genres: that of genre g runs from g to g + 1.
-    scale = np.concatenate(
-        [share[a:b].cumsum() / share[a:b].sum() + g for g, (a, b) in enumerate(itertools.pairwise(first))]
-    )
+    parts = [share[a:b].cumsum() / share[a:b].sum() + g for g, (a, b) in enumerate(itertools.pairwise(first))]
+    scale = np.concatenate(parts)
     taken = np.full((users, events), -1, np.int32)
     last = np.full(users, -1)
     for step in range(events):
