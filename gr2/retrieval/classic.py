@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gr2.errors import InputError
-from gr2.retrieval.queries import Queries, Ranker, Top, best
+from gr2.retrieval.queries import Queries, Ranker, Top, best, collect
 
 NEIGHBOURS = 200  # of an item that item-kNN keeps
 SHRINK = 10.0  # added to the denominator of its cosine: two users in common prove little
@@ -16,7 +16,7 @@ FUSION = 60.0  # the constant of reciprocal rank fusion (Cormack et al. 2009)
 
 def popularity(counts: np.ndarray, count: int, exclude_seen: bool) -> Ranker:
     """The most popular items, ties by row; items that `counts`, int [items], has no event of are never listed."""
-    ranked = np.lexsort((np.arange(len(counts)), -counts))[: int((counts > 0).sum())].astype(np.int32)
+    ranked = np.argsort(-counts, kind="stable")[: (counts > 0).sum()].astype(np.int32)
     rank_of = np.full(len(counts), len(ranked), np.int64)
     rank_of[ranked] = np.arange(len(ranked))
 
@@ -120,13 +120,7 @@ def fuse(rankers: list[Ranker], count: int) -> Ranker:
         scores = np.bincount(owner, points[column])
         query, item = keys >> 32, (keys & 0xFFFFFFFF).astype(np.int32)
         order = np.lexsort((item, -scores, query))
-        query, item, scores = query[order], item[order], scores[order]
-        nth = np.arange(len(query)) - np.searchsorted(query, query)
-        kept = nth < count
-        top = np.full((len(queries), count), -1, np.int32)
-        values = np.full((len(queries), count), -np.inf, np.float32)
-        top[query[kept], nth[kept]], values[query[kept], nth[kept]] = item[kept], scores[kept]
-        return top, values
+        return collect(query[order], item[order], scores[order], (len(queries), count))
 
     return rank
 
@@ -138,7 +132,7 @@ def fill_by_popularity(ranker: Ranker, counts: np.ndarray, exclude_seen: bool) -
     only breaks their ties.
     """
     popularity_rank = np.empty(len(counts), np.float32)
-    popularity_rank[np.lexsort((np.arange(len(counts)), -counts))] = np.arange(len(counts))
+    popularity_rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
 
     def rank(queries: Queries) -> Top:
         top, scores = ranker(queries)

@@ -6,11 +6,18 @@ stands above most generative recommenders' tables. Layers are post-norm with GEL
 ReLU.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from gr2.errors import InputError
+from gr2.files.artifacts import read_json
+from gr2.files.items import order_digest
+from gr2.retrieval.positions import EventLog
 from gr2.retrieval.queries import Queries, Ranker, Top, best
 
 IGNORED = -100
@@ -127,6 +134,20 @@ class CatalogueLoss(torch.autograd.Function):
     def backward(ctx, upstream: torch.Tensor):
         states_gradient, table_gradient = ctx.saved_tensors
         return upstream * states_gradient, upstream * table_gradient, None
+
+
+def load(folder: str, log: EventLog) -> SASRec:
+    """The model that `gr2 sasrec` trained on the log's items; InputError for another folder or other items."""
+    shape = Path(folder) / "config.json"
+    if not shape.exists() or read_json(shape).get("model_type") != SASRecConfig.model_type:
+        raise InputError(f"--sasrec {folder}: expected a folder that `gr2 sasrec` wrote")
+    try:
+        model = SASRec.from_pretrained(folder)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"--sasrec {folder}: no loadable SASRec ({str(error).splitlines()[0]})") from None
+    if model.config.items_digest != order_digest(log.item_ids):
+        raise InputError(f"{folder}: it was trained on other items, or another order, than {log.items}")
+    return model
 
 
 def ranker(model: SASRec, count: int, exclude_seen: bool) -> Ranker:
