@@ -98,9 +98,8 @@ def training_curves(logs: dict[str, list[dict]]) -> Markup | None:
         if len(logs) > 1:
             handles = [Line2D([], [], color=color, linestyle=dashes, label=shorten(name))
                        for name, (dashes, color) in styles.items()]  # fmt: skip
-            figure.legend(
-                handles=handles, loc="outside upper left", ncols=min(4, len(handles)), frameon=False, fontsize=10
-            )
+            columns = min(4, len(handles))
+            figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=10)
         return svg(figure)
 
 

@@ -23,22 +23,12 @@ def popularity(counts: np.ndarray, count: int, exclude_seen: bool) -> Ranker:
     def rank(queries: Queries) -> Top:
         query, item = queries.seen() if exclude_seen else (np.empty(0, int), np.empty(0, int))
         taken = rank_of[item]
-        width = count
-        while True:  # as deep as the fullest past reaches into the head of the list
-            deep = taken < width
-            needed = count + int(np.bincount(query[deep], minlength=1).max())
-            if needed <= width:
-                break
-            width = needed
-        width = min(width, len(ranked))
-        free = np.ones((len(queries), width), bool)
-        deep = taken < width
+        longest = np.bincount(query, minlength=1).max()
+        free = np.ones((len(queries), min(count + longest, len(ranked))), bool)
+        deep = taken < free.shape[1]
         free[query[deep], taken[deep]] = False
-        nth = free.cumsum(1, dtype=np.int32)
-        row, column = np.nonzero(free & (nth <= count))
-        top = np.full((len(queries), count), -1, np.int32)
-        top[row, nth[row, column] - 1] = ranked[column]
-        return top, np.where(top >= 0, counts[top], -np.inf).astype(np.float32)
+        row, column = np.nonzero(free & (free.cumsum(1, dtype=np.int32) <= count))
+        return collect(row, ranked[column], counts[ranked[column]], (len(queries), count))
 
     return rank
 

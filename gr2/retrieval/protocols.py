@@ -50,11 +50,9 @@ def make_windows(events: pl.DataFrame, splits: list[str], size: int, shortest: i
     `rows`, their `labels`, the first's `at` and `position`, the past's `start`.
     """
     window = pl.int_range(pl.len()).over("user_id", "split") // size
-    windows = (
-        with_past(events, splits)
-        .group_by("user_id", "split", window.alias("window"), maintain_order=True)
-        .agg(pl.col("row").alias("rows"), pl.col("label").alias("labels"), pl.col("at", "start", "position").first())
-    )
+    grouped = with_past(events, splits).group_by("user_id", "split", window.alias("window"), maintain_order=True)
+    columns = pl.col("row").alias("rows"), pl.col("label").alias("labels"), pl.col("at", "start", "position").first()
+    windows = grouped.agg(*columns)
     return windows.filter(pl.col("rows").list.len() >= shortest)
 
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from gr2.arrays import pad
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
 from gr2.files.items import order_digest
@@ -157,9 +158,7 @@ def ranker(model: SASRec, count: int, exclude_seen: bool) -> Ranker:
     def block_top(queries: Queries) -> Top:
         history = queries.history(model.config.length)
         lengths = (history >= 0).sum(1)
-        columns = np.arange(lengths.max())
-        shifted = np.minimum(columns + (history.shape[1] - lengths)[:, None], history.shape[1] - 1)  # to the left edge
-        items = np.where(columns < lengths[:, None], np.take_along_axis(history, shifted, 1), -1)
+        items = pad([row[row >= 0] for row in history], -1)
         with torch.inference_mode():
             items = torch.from_numpy(items).long().to(model.device)
             place = torch.arange(items.shape[1], device=model.device).expand_as(items)
