@@ -69,10 +69,8 @@ def window_slates(
     """A slate of each window whose items are all different: they and the pre-ranker's `extra` best others."""
     distinct = windows.filter(pl.col("rows").list.n_unique() == pl.col("rows").list.len())
     if distinct.is_empty():
-        raise InputError(
-            f"{log.path}: no user of the splits {', '.join(splits)} has {shortest} events in one of them, all of "
-            "different items, and a past"
-        )
+        missing = f"no user of the splits {', '.join(splits)} has {shortest} events in one of them"
+        raise InputError(f"{log.path}: {missing}, all of different items, and a past")
     queries = Queries(log.events["row"].to_numpy(), distinct["start"].to_numpy(), distinct["at"].to_numpy())
     names, histories = log.item_ids.to_numpy(), queries.history(history)
     lists = rank_windows(rank, queries, distinct["rows"].to_list(), extra, len(names))

@@ -47,8 +47,8 @@ class SASRecConfig(PretrainedConfig):
     ):
         super().__init__(**others)
         self.n_items, self.hidden_size, self.layers, self.heads = n_items, hidden_size, layers, heads
-        self.dropout, self.length, self.items_digest = dropout, length, items_digest
-        self.exclude_seen = exclude_seen
+        self.dropout, self.length = dropout, length
+        self.items_digest, self.exclude_seen = items_digest, exclude_seen
 
 
 class SASRec(PreTrainedModel):
@@ -77,7 +77,7 @@ class SASRec(PreTrainedModel):
 
     def encode(self, items: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
         """items: int [n, time], -1 pads on the right. place: int [n, time], an item's place in its user's sequence,
-        from 0: where it is 0 another user's sequence begins, whom the rest of the row does not see. Returns the state
+        from 0: where it is 0 another user's sequence begins, which the rest of the row does not see. Returns the state
         after each item, [n, time, hidden_size].
         """
         time, user = items.shape[1], (place == 0).cumsum(1)
@@ -99,8 +99,8 @@ class SASRec(PreTrainedModel):
         `exclude_seen`: that are not in `past`, int [n, longest], the user's whole past, -1 pads) score more than the
         label.
         """
-        asked = labels != IGNORED
-        states, target = self.encode(items, place)[asked], labels[asked]
+        mask = labels != IGNORED
+        states, target = self.encode(items, place)[mask], labels[mask]
         if self.training:
             return {"loss": CatalogueLoss.apply(states, self.item.weight[1:], target)}
         scores = self.scores(states)

@@ -105,7 +105,6 @@ def run(config: Config) -> None:
         training_logs=inputs.read_logs(config.training_log),
         traces=report.trace_table(inputs.read_shown_traces(config.traces or [])),
     )
-
     # measure
     labels = pad(slates["labels"].to_list(), np.nan)
     yardstick = systems.choose_yardstick(config.list_size, labels)
@@ -116,12 +115,11 @@ def run(config: Config) -> None:
         from gr2.evaluation.agreement import better_shares
 
         evaluator = (config.evaluator, read_catalogue(config.items, config.semantic_ids), config.list_size)
-        shares, about = better_shares(slates_of(slates), [*chain(*orders.values())], *evaluator, config.seed)
+        shares, about = better_shares(slates_of(slates), list(chain(*orders.values())), *evaluator, config.seed)
         systems.add_agreement(seeds, shares)
         yardstick = replace(yardstick, main=(*yardstick.main, "hr@1%"))
         agreement = {"agreement": {"evaluator": config.evaluator, **about}}
     values = {name: systems.mean_over_seeds(several) for name, several in seeds.items()}
-
     # compare
     resampling = Resampling(slates["user_id"].to_numpy(), config.resamples, config.seed)
     baselines = ["input_order", *(config.against or [name for name in files if name == "blend"])]
@@ -141,7 +139,6 @@ def run(config: Config) -> None:
         "buckets": measure_slate_buckets(slates, labels, orders, values, yardstick, counts, resampling),
         **agreement,
     }
-
     # write
     changes = {name: [one["rank_change"] for one in seeds[name]] for name in rankings}
     page = report.render(results, yardstick, changes, report.example(slates, rankings, changes, background), background)

@@ -159,11 +159,9 @@ def refuse_none(config: Config, report: dict) -> None:
     """InputError where no position makes a slate, with the counts."""
     if any(counts["slates"] for counts in report.values()):
         return
-    positions, missed, short = (
-        sum(counts[name] for counts in report.values()) for name in ("positions", "missed", "short")
-    )
+    total = {name: sum(counts[name] for counts in report.values()) for name in ("positions", "missed", "short")}
     raise InputError(
-        f"the pre-ranker {' + '.join(config.pre_ranker)} made no slate of {positions} positions: it missed the target "
-        f"at {missed}, and had fewer than --candidates {config.candidates} items at {short}; expected a longer "
-        "training, more candidates where targets are missed, fewer where lists are short"
+        f"the pre-ranker {' + '.join(config.pre_ranker)} made no slate of {total['positions']} positions: it missed the "
+        f"target at {total['missed']}, and had fewer than --candidates {config.candidates} items at {total['short']}; "
+        "expected a longer training, more candidates where targets are missed, fewer where lists are short"
     )

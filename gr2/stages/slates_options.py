@@ -40,7 +40,7 @@ class PreRanked:
             raise InputError("--pre_ranker sasrec: expected --sasrec FOLDER, as `gr2 sasrec` wrote it")
         if "beam" in names and not (self.model_name_or_path and self.semantic_ids):
             raise InputError(
-                "--pre_ranker beam: expected --semantic_ids and --model_name_or_path, the mid-trained model"
+                "--pre_ranker beam: expected --model_name_or_path, a mid-trained model, and --semantic_ids"
             )
         if "beam" in names and self.window < self.history:
             raise InputError(f"--window {self.window}: expected at least --history, {self.history}")
