@@ -15,8 +15,8 @@ from gr2.evaluation.buckets import Bounds, measure_buckets
 from gr2.evaluation.significance import Resampling, comparisons, intervals, number
 from gr2.files.artifacts import MANIFEST, read_json
 from gr2.files.top_k import read_top_k
+from gr2.retrieval.lists import as_arrays
 from gr2.retrieval.positions import EventLog, Positions, select_positions
-from gr2.retrieval.top_k import as_arrays
 
 KS = (1, 5, 10, 50)
 METRICS = tuple(f"{name}@{k}" for k in KS for name in ("recall", "ndcg"))

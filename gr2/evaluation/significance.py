@@ -32,8 +32,8 @@ class Comparison:
     """Mean over slates of system - baseline, its 95 % interval and the two-sided p-value, each [...]."""
 
     delta: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    ci_low: np.ndarray
+    ci_high: np.ndarray
     p_value: np.ndarray
 
 
@@ -60,15 +60,8 @@ def comparisons(
         systems = _table({name: values[name] for name in names}, metrics)
         found = compare(systems, _table({baseline: values[baseline]}, metrics), *resampling)
         rows += [
-            {
-                "system": name,
-                "baseline": baseline,
-                "metric": metric,
-                "delta": number(found.delta[i, j]),
-                "ci_low": number(found.low[i, j]),
-                "ci_high": number(found.high[i, j]),
-                "p_value": number(found.p_value[i, j]),
-            }
+            {"system": name, "baseline": baseline, "metric": metric}
+            | {field: number(figures[i, j]) for field, figures in vars(found).items()}
             for i, name in enumerate(names)
             for j, metric in enumerate(metrics)
         ]

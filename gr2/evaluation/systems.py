@@ -5,6 +5,7 @@ are over users *given these seeds*: they do not say what another seed would do, 
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -50,26 +51,18 @@ def input_positions(slates: pl.DataFrame, ranking: pl.DataFrame) -> np.ndarray:
 def measure_all(
     labels: np.ndarray, orders: dict[str, list[np.ndarray]], rankings: dict[str, list[pl.DataFrame]], ks: Sequence[int]
 ) -> dict[str, list[Values]]:
-    """Every system's metrics, by seed."""
-    return {name: measure_orders(labels, several, rankings.get(name), ks) for name, several in orders.items()}
+    """Every system's metrics, by seed; answers of COMPUTED are all valid."""
+    seeds = {}
+    for name, several in orders.items():
+        valid = [frame["valid"].to_numpy() for frame in rankings.get(name, [])] or [np.ones(len(labels), bool)]
+        seeds[name] = [metrics.measure(labels, order, mask, ks) for order, mask in zip(several, valid, strict=True)]
+    return seeds
 
 
-def measure_orders(
-    labels: np.ndarray, orders: list[np.ndarray], rankings: list[pl.DataFrame] | None, ks: Sequence[int]
-) -> list[Values]:
-    """The metrics of one system, one dict per seed. rankings: None for COMPUTED, whose answers are all valid."""
-    if rankings is None:
-        return [metrics.measure(labels, order, np.ones(len(labels), bool), ks) for order in orders]
-    return [
-        metrics.measure(labels, order, ranking["valid"].to_numpy(), ks)
-        for order, ranking in zip(orders, rankings, strict=True)
-    ]
-
-
-def add_agreement(seeds: dict[str, list[Values]], shares: np.ndarray) -> dict[str, list[Values]]:
-    """`seeds` with hr@1% and hr@10%. shares: float [orders, n] of `agreement.better_shares`."""
-    rates = ({"hr@1%": (row < 0.01).astype(float), "hr@10%": (row < 0.1).astype(float)} for row in shares)
-    return {name: [own | next(rates) for own in several] for name, several in seeds.items()}
+def add_agreement(seeds: dict[str, list[Values]], shares: np.ndarray) -> None:
+    """Adds hr@1% and hr@10% to every seed's metrics. shares: float [orders, n] of `agreement.better_shares`."""
+    for values, share in zip(chain.from_iterable(seeds.values()), shares, strict=True):
+        values.update({"hr@1%": (share < 0.01).astype(float), "hr@10%": (share < 0.1).astype(float)})
 
 
 def mean_over_seeds(values: list[Values]) -> Values:
@@ -89,18 +82,18 @@ def summarize(values: Values, ranking: pl.DataFrame | None) -> dict[str, float |
     return means
 
 
-def summarize_seeds(values: list[Values], rankings: list[pl.DataFrame] | None) -> list[dict[str, float | None]]:
-    """A summary per seed; rankings: as for `measure_orders`."""
-    return [summarize(one, ranking) for one, ranking in zip(values, rankings or [None], strict=True)]
+def summarize_systems(seeds: dict[str, list[Values]], rankings: dict[str, list[pl.DataFrame]]) -> dict[str, dict]:
+    """`systems`: the mean of each metric over a system's seeds; `seeds`: of systems with several, a value per seed."""
+    by_seed = {}
+    for name, several in seeds.items():
+        summaries = [summarize(*pair) for pair in zip(several, rankings.get(name, [None]), strict=True)]
+        metrics = dict.fromkeys(metric for summary in summaries for metric in summary)
+        by_seed[name] = {metric: [summary.get(metric) for summary in summaries] for metric in metrics}
+    means = {name: {metric: mean_of_known(row) for metric, row in own.items()} for name, own in by_seed.items()}
+    return {"systems": means, "seeds": {name: own for name, own in by_seed.items() if len(seeds[name]) > 1}}
 
 
-def by_seed(summaries: list[dict[str, float | None]]) -> dict[str, list[float | None]]:
-    """Summaries of a system's seeds -> each metric's values, in the order of the seeds."""
-    names = dict.fromkeys(metric for seed in summaries for metric in seed)
-    return {metric: [seed.get(metric) for seed in summaries] for metric in names}
-
-
-def mean_summary(summaries: list[dict[str, float | None]]) -> dict[str, float | None]:
-    """Each metric's mean over the seeds that have a value; None where none has."""
-    known = {metric: [value for value in values if value is not None] for metric, values in by_seed(summaries).items()}
-    return {metric: number(np.mean(values)) if values else None for metric, values in known.items()}
+def mean_of_known(values: list[float | None]) -> float | None:
+    """The mean over the seeds that have a value; None where none has."""
+    known = [value for value in values if value is not None]
+    return number(np.mean(known)) if known else None

@@ -96,12 +96,10 @@ def training_curves(logs: dict[str, list[dict]]) -> Markup | None:
             if CURVES[key].endswith("share"):
                 axes.set_ylim(-0.03, 1.03)
         if len(logs) > 1:
-            handles = []
-            for name, (dashes, color) in styles.items():
-                handles.append(Line2D([], [], color=color, linestyle=dashes, label=shorten(name)))
-            figure.legend(
-                handles=handles, loc="outside upper left", ncols=min(4, len(handles)), frameon=False, fontsize=10
-            )
+            handles = [Line2D([], [], color=color, linestyle=dashes, label=shorten(name))
+                       for name, (dashes, color) in styles.items()]  # fmt: skip
+            columns = min(4, len(handles))
+            figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=10)
         return svg(figure)
 
 

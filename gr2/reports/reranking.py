@@ -94,8 +94,7 @@ def trace_table(lines: Iterable[dict]) -> list[dict]:
     """Rows by mode and teacher: samples, slates, accepted ones, mean tokens, and why others were not accepted."""
     groups: dict[tuple[str, str], list[dict]] = {}
     for line in lines:
-        key = (str(line["mode"]), str(line["teacher"]))
-        groups.setdefault(key, []).append(line)
+        groups.setdefault((str(line["mode"]), str(line["teacher"])), []).append(line)
     return [
         {
             "mode": mode,
@@ -130,24 +129,19 @@ def example(
     (slate,), answer = slates_of(slates[row : row + 1]), answers.row(row, named=True)
     history = slate.history[-10:]
 
-    def item(item_id: str) -> dict[str, str]:
-        sid = background.sids.get(item_id, "")
-        return {"title": background.titles.get(item_id) or item_id, "sid": sid.removeprefix(BEGIN).removesuffix(END)}
+    def show(item: str) -> dict[str, str]:
+        sid = background.sids.get(item, "")
+        return {"title": background.titles.get(item) or item, "sid": sid.removeprefix(BEGIN).removesuffix(END)}
 
     return {
         "system": name,
         "slate_id": slate.slate_id,
         "change": int(change[row]),
-        "history": [item(item_id) for item_id in history],
+        "history": [show(item) for item in history],
         "earlier": len(slate.history) - len(history),
         "candidates": [
-            {
-                **item(item_id),
-                "before": slate.candidates.index(item_id) + 1,
-                "after": after,
-                "label": slate.grades[item_id],
-            }
-            for after, item_id in enumerate(answer["ranking"], start=1)
+            {**show(item), "before": slate.candidates.index(item) + 1, "after": after, "label": slate.grades[item]}
+            for after, item in enumerate(answer["ranking"], start=1)
         ],
         "reasoning": answer["reasoning"],
     }
@@ -162,23 +156,17 @@ def print_table(results: dict, yardstick: Yardstick) -> None:
         for row in results["comparisons"]
         if row["baseline"] == "input_order" and row["metric"] == yardstick.headline
     }
-    rows = {
-        name: [
-            *(fixed(system[metric]) for metric in metrics),
-            *(fixed(system[metric], 2) for metric in ("identity_rate", "invalid_rate")),
-            gains.get(name, ""),
-        ]
-        for name, system in results["systems"].items()
-    }
+    rows = {}
+    for name, system in results["systems"].items():
+        shares = fixed(system["identity_rate"], 2), fixed(system["invalid_rate"], 2)
+        rows[name] = [*(fixed(system[metric]) for metric in metrics), *shares, gains.get(name, "")]
     title = f"{results['slates']} {results['split']} slates of {results['users']} users"
     print_systems(title, [*map(abbreviate, metrics), "copied", "invalid", f"{ndcg} gain [95 %]"], rows)
     sentences = []
     for row in seed_rows(results, yardstick.main):
         spread = row["metrics"][yardstick.headline]
-        values = ", ".join(map(fixed, spread["values"]))
-        sentences.append(
-            f"{row['system']}: {ndcg} {fixed(spread['mean'])} ± {fixed(spread['sd'])} over seeds ({values})"
-        )
+        mean, values = f"{fixed(spread['mean'])} ± {fixed(spread['sd'])}", ", ".join(map(fixed, spread["values"]))
+        sentences.append(f"{row['system']}: {ndcg} {mean} over seeds ({values})")
     print_sentences([*sentences, *left_out(results), headline(results, yardstick.headline)["text"]])
 
 

@@ -67,9 +67,8 @@ def bucket_bars(buckets: dict[str, dict]) -> Markup:
                 for centre, row in zip(centres, rows, strict=True):
                     if row["interval"][0] is not None:
                         axes.plot([centre, centre], row["interval"], color=INK, linewidth=0.8)
-            axes.set_xticks(
-                range(len(found)), [f"{name}\nn = {part['positions']:,}" for name, part in found.items()], fontsize=7.5
-            )
+            names = [f"{name}\nn = {part['positions']:,}" for name, part in found.items()]
+            axes.set_xticks(range(len(found)), names, fontsize=7.5)
             axes.set_title(f"recall@10 {TITLES[kind]}", loc="left")
         handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=4, frameon=False, fontsize=8)

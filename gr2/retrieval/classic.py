@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gr2.errors import InputError
-from gr2.retrieval.queries import Queries, Ranker, Top, best
+from gr2.retrieval.queries import Queries, Ranker, Top, best, collect
 
 NEIGHBOURS = 200  # of an item that item-kNN keeps
 SHRINK = 10.0  # added to the denominator of its cosine: two users in common prove little
@@ -16,29 +16,19 @@ FUSION = 60.0  # the constant of reciprocal rank fusion (Cormack et al. 2009)
 
 def popularity(counts: np.ndarray, count: int, exclude_seen: bool) -> Ranker:
     """The most popular items, ties by row; items that `counts`, int [items], has no event of are never listed."""
-    ranked = np.lexsort((np.arange(len(counts)), -counts))[: int((counts > 0).sum())].astype(np.int32)
+    ranked = np.argsort(-counts, kind="stable")[: (counts > 0).sum()].astype(np.int32)
     rank_of = np.full(len(counts), len(ranked), np.int64)
     rank_of[ranked] = np.arange(len(ranked))
 
     def rank(queries: Queries) -> Top:
         query, item = queries.seen() if exclude_seen else (np.empty(0, int), np.empty(0, int))
         taken = rank_of[item]
-        width = count
-        while True:  # as deep as the fullest past reaches into the head of the list
-            deep = taken < width
-            needed = count + int(np.bincount(query[deep], minlength=1).max())
-            if needed <= width:
-                break
-            width = needed
-        width = min(width, len(ranked))
-        free = np.ones((len(queries), width), bool)
-        deep = taken < width
+        longest = np.bincount(query, minlength=1).max()
+        free = np.ones((len(queries), min(count + longest, len(ranked))), bool)
+        deep = taken < free.shape[1]
         free[query[deep], taken[deep]] = False
-        nth = free.cumsum(1, dtype=np.int32)
-        row, column = np.nonzero(free & (nth <= count))
-        top = np.full((len(queries), count), -1, np.int32)
-        top[row, nth[row, column] - 1] = ranked[column]
-        return top, np.where(top >= 0, counts[top], -np.inf).astype(np.float32)
+        row, column = np.nonzero(free & (free.cumsum(1, dtype=np.int32) <= count))
+        return collect(row, ranked[column], counts[ranked[column]], (len(queries), count))
 
     return rank
 
@@ -120,13 +110,7 @@ def fuse(rankers: list[Ranker], count: int) -> Ranker:
         scores = np.bincount(owner, points[column])
         query, item = keys >> 32, (keys & 0xFFFFFFFF).astype(np.int32)
         order = np.lexsort((item, -scores, query))
-        query, item, scores = query[order], item[order], scores[order]
-        nth = np.arange(len(query)) - np.searchsorted(query, query)
-        kept = nth < count
-        top = np.full((len(queries), count), -1, np.int32)
-        values = np.full((len(queries), count), -np.inf, np.float32)
-        top[query[kept], nth[kept]], values[query[kept], nth[kept]] = item[kept], scores[kept]
-        return top, values
+        return collect(query[order], item[order], scores[order], (len(queries), count))
 
     return rank
 
@@ -138,7 +122,7 @@ def fill_by_popularity(ranker: Ranker, counts: np.ndarray, exclude_seen: bool) -
     only breaks their ties.
     """
     popularity_rank = np.empty(len(counts), np.float32)
-    popularity_rank[np.lexsort((np.arange(len(counts)), -counts))] = np.arange(len(counts))
+    popularity_rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
 
     def rank(queries: Queries) -> Top:
         top, scores = ranker(queries)

@@ -72,16 +72,18 @@ def in_order(events: pl.DataFrame) -> bool:
     return events.select(before.fill_null(True).all()).item()
 
 
+def with_past(events: pl.DataFrame, splits: list[str]) -> pl.DataFrame:
+    """The events of `splits` that have a past, with `at`, their row, and `start`, the row of their user's first event."""
+    events = events.with_columns(at=pl.int_range(pl.len())).with_columns(start=pl.col("at").min().over("user_id"))
+    return events.filter(pl.col("split").is_in(splits) & (pl.col("at") > pl.col("start")))
+
+
 def select_positions(events: pl.DataFrame, splits: list[str], max_positions: int | None) -> Positions:
     """Every event of `splits` with a past; with `max_positions` only each user's latest of each split.
 
     events: those of an `EventLog`.
     """
-    new_user = events.select((pl.col("user_id") != pl.col("user_id").shift()).fill_null(True)).to_series().to_numpy()
-    at = np.arange(len(events))
-    start = np.maximum.accumulate(np.where(new_user, at, 0)) if len(events) else at
-    frame = events.select("user_id", "position", "split", "row").with_columns(pl.DataFrame({"at": at, "start": start}))
-    frame = frame.filter(pl.col("split").is_in(splits) & (pl.col("at") > pl.col("start")))
+    frame = with_past(events, splits).select("user_id", "position", "split", "row", "at", "start")
     if max_positions is not None:
         frame = frame.filter(pl.int_range(pl.len(), 0, -1).over("user_id", "split") <= max_positions)
     queries = Queries(events["row"].to_numpy(), frame["start"].to_numpy(), frame["at"].to_numpy())

@@ -17,24 +17,24 @@ import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.columns import refuse_rows, require_columns
-from gr2.files.slates import Slate
-from gr2.retrieval.lists import PreRankers, make_ranker, rank_blocks
-from gr2.retrieval.positions import EventLog
+from gr2.files.slates import SLATES, Slate
+from gr2.retrieval.lists import rank_blocks
+from gr2.retrieval.positions import EventLog, with_past
 from gr2.retrieval.queries import Queries, Ranker
-
-COLUMNS = ["slate_id", "user_id", "history", "candidates", "labels", "scores", "split"]
 
 
 def later_slates(
-    log: EventLog, chosen: PreRankers, splits: list[str], relevant: int, candidates: int, shuffle: int | None
+    log: EventLog, rank: Ranker, history: int, splits: list[str], relevant: int, candidates: int, shuffle: int | None
 ) -> tuple[pl.DataFrame, dict]:
-    """The content of slates.parquet, and counts by split. shuffle: seed of a random order; None: the pre-ranker's."""
+    """The content of slates.parquet, and counts by split. rank: makes lists of all items; history: the latest items
+    that a slate keeps; shuffle: seed of a random order, None: the pre-ranker's.
+    """
     windows = make_windows(log.events.with_columns(label=1.0), splits, relevant, shortest=relevant)
-    return window_slates(log, chosen, splits, windows, relevant, candidates - relevant, shuffle)
+    return window_slates(log, rank, history, splits, windows, relevant, candidates - relevant, shuffle)
 
 
 def impression_slates(
-    log: EventLog, chosen: PreRankers, splits: list[str], candidates: int, liked: float, shuffle: int | None
+    log: EventLog, rank: Ranker, history: int, splits: list[str], candidates: int, liked: float, shuffle: int | None
 ) -> tuple[pl.DataFrame, dict]:
     """As `later_slates`. InputError for an event of the splits without a rating: it would pass as not liked."""
     require_columns(log.events, log.path, ("rating",))
@@ -42,26 +42,24 @@ def impression_slates(
     refuse_rows(unrated, log.path, "rating", "a finite number", log.events["rating"])
     label = (pl.col("rating").cast(pl.Float64) >= liked).cast(pl.Float64)
     windows = make_windows(log.events.with_columns(label=label), splits, candidates, shortest=2)
-    return window_slates(log, chosen, splits, windows, 2, 0, shuffle)
+    return window_slates(log, rank, history, splits, windows, 2, 0, shuffle)
 
 
 def make_windows(events: pl.DataFrame, splits: list[str], size: int, shortest: int) -> pl.DataFrame:
     """Non-overlapping stretches of `shortest` to `size` of a user's events in one split, after a past: the items'
     `rows`, their `labels`, the first's `at` and `position`, the past's `start`.
     """
-    at = pl.int_range(pl.len())
-    events = events.with_columns(at=at).with_columns(start=pl.col("at").min().over("user_id"))
-    events = events.filter(pl.col("split").is_in(splits) & (pl.col("at") > pl.col("start")))
     window = pl.int_range(pl.len()).over("user_id", "split") // size
-    windows = events.group_by("user_id", "split", window.alias("window"), maintain_order=True).agg(
-        pl.col("row").alias("rows"), pl.col("label").alias("labels"), pl.col("at", "start", "position").first()
-    )
+    grouped = with_past(events, splits).group_by("user_id", "split", window.alias("window"), maintain_order=True)
+    columns = pl.col("row").alias("rows"), pl.col("label").alias("labels"), pl.col("at", "start", "position").first()
+    windows = grouped.agg(*columns)
     return windows.filter(pl.col("rows").list.len() >= shortest)
 
 
 def window_slates(
     log: EventLog,
-    chosen: PreRankers,
+    rank: Ranker,
+    history: int,
     splits: list[str],
     windows: pl.DataFrame,
     shortest: int,
@@ -71,13 +69,10 @@ def window_slates(
     """A slate of each window whose items are all different: they and the pre-ranker's `extra` best others."""
     distinct = windows.filter(pl.col("rows").list.n_unique() == pl.col("rows").list.len())
     if distinct.is_empty():
-        raise InputError(
-            f"{log.path}: no user of the splits {', '.join(splits)} has {shortest} events in one of them, all of "
-            "different items, and a past"
-        )
+        missing = f"no user of the splits {', '.join(splits)} has {shortest} events in one of them"
+        raise InputError(f"{log.path}: {missing}, all of different items, and a past")
     queries = Queries(log.events["row"].to_numpy(), distinct["start"].to_numpy(), distinct["at"].to_numpy())
-    rank = make_ranker(chosen, log, len(log.item_ids))
-    names, histories = log.item_ids.to_numpy(), queries.history(chosen.history)
+    names, histories = log.item_ids.to_numpy(), queries.history(history)
     lists = rank_windows(rank, queries, distinct["rows"].to_list(), extra, len(names))
     slates = []
     for window, past, (rows, scores) in zip(distinct.iter_rows(named=True), histories, lists, strict=True):
@@ -95,7 +90,7 @@ def window_slates(
         )
         slates.append(slate if shuffle is None else slate.shuffled(shuffle))
     mixed = [slate for slate in slates if any(slate.labels) and not all(slate.labels)]
-    columns = [name for name in COLUMNS if shuffle is None or name != "scores"]
+    columns = [name for name in SLATES if shuffle is None or name != "scores"]
     frame = pl.DataFrame([{name: vars(slate)[name] for name in columns} for slate in mixed])
     return frame, {split: count_windows(split, windows, distinct, slates, mixed) for split in splits}
 

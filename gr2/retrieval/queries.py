@@ -50,6 +50,15 @@ class Queries:
 Ranker = Callable[[Queries], Top]
 
 
+def collect(query: np.ndarray, items: np.ndarray, scores: np.ndarray, shape: tuple[int, int]) -> Top:
+    """Lists of the given shape [n, K] from entries that come query by query, the best first; only the first K count."""
+    rank = np.arange(len(query)) - np.searchsorted(query, query)
+    kept = rank < shape[1]
+    top, values = np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32)
+    top[query[kept], rank[kept]], values[query[kept], rank[kept]] = items[kept], scores[kept]
+    return top, values
+
+
 def best(scores: np.ndarray, queries: Queries, count: int, exclude_seen: bool) -> Top:
     """The top of dense scores, float32 [n, items], which it changes; -inf is never listed; ties are fixed."""
     import torch

@@ -6,11 +6,19 @@ stands above most generative recommenders' tables. Layers are post-norm with GEL
 ReLU.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from gr2.arrays import pad
+from gr2.errors import InputError
+from gr2.files.artifacts import read_json
+from gr2.files.items import order_digest
+from gr2.retrieval.positions import EventLog
 from gr2.retrieval.queries import Queries, Ranker, Top, best
 
 IGNORED = -100
@@ -39,8 +47,8 @@ class SASRecConfig(PretrainedConfig):
     ):
         super().__init__(**others)
         self.n_items, self.hidden_size, self.layers, self.heads = n_items, hidden_size, layers, heads
-        self.dropout, self.length, self.items_digest = dropout, length, items_digest
-        self.exclude_seen = exclude_seen
+        self.dropout, self.length = dropout, length
+        self.items_digest, self.exclude_seen = items_digest, exclude_seen
 
 
 class SASRec(PreTrainedModel):
@@ -69,7 +77,7 @@ class SASRec(PreTrainedModel):
 
     def encode(self, items: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
         """items: int [n, time], -1 pads on the right. place: int [n, time], an item's place in its user's sequence,
-        from 0: where it is 0 another user's sequence begins, whom the rest of the row does not see. Returns the state
+        from 0: where it is 0 another user's sequence begins, which the rest of the row does not see. Returns the state
         after each item, [n, time, hidden_size].
         """
         time, user = items.shape[1], (place == 0).cumsum(1)
@@ -91,8 +99,8 @@ class SASRec(PreTrainedModel):
         `exclude_seen`: that are not in `past`, int [n, longest], the user's whole past, -1 pads) score more than the
         label.
         """
-        asked = labels != IGNORED
-        states, target = self.encode(items, place)[asked], labels[asked]
+        mask = labels != IGNORED
+        states, target = self.encode(items, place)[mask], labels[mask]
         if self.training:
             return {"loss": CatalogueLoss.apply(states, self.item.weight[1:], target)}
         scores = self.scores(states)
@@ -129,6 +137,20 @@ class CatalogueLoss(torch.autograd.Function):
         return upstream * states_gradient, upstream * table_gradient, None
 
 
+def load(folder: str, log: EventLog) -> SASRec:
+    """The model that `gr2 sasrec` trained on the log's items; InputError for another folder or other items."""
+    shape = Path(folder) / "config.json"
+    if not shape.exists() or read_json(shape).get("model_type") != SASRecConfig.model_type:
+        raise InputError(f"--sasrec {folder}: expected a folder that `gr2 sasrec` wrote")
+    try:
+        model = SASRec.from_pretrained(folder)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"--sasrec {folder}: no loadable SASRec ({str(error).splitlines()[0]})") from None
+    if model.config.items_digest != order_digest(log.item_ids):
+        raise InputError(f"{folder}: it was trained on other items, or another order, than {log.items}")
+    return model
+
+
 def ranker(model: SASRec, count: int, exclude_seen: bool) -> Ranker:
     """The trained model as a pre-ranker; it reads the last `length` items."""
     model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
@@ -136,9 +158,7 @@ def ranker(model: SASRec, count: int, exclude_seen: bool) -> Ranker:
     def block_top(queries: Queries) -> Top:
         history = queries.history(model.config.length)
         lengths = (history >= 0).sum(1)
-        columns = np.arange(lengths.max())
-        shifted = np.minimum(columns + (history.shape[1] - lengths)[:, None], history.shape[1] - 1)  # to the left edge
-        items = np.where(columns < lengths[:, None], np.take_along_axis(history, shifted, 1), -1)
+        items = pad([row[row >= 0] for row in history], -1)
         with torch.inference_mode():
             items = torch.from_numpy(items).long().to(model.device)
             place = torch.arange(items.shape[1], device=model.device).expand_as(items)

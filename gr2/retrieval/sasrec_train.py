@@ -5,7 +5,6 @@ import random
 import numpy as np
 import polars as pl
 import torch
-from torch.utils.data import Dataset
 from transformers import EvalPrediction
 
 from gr2.arrays import pad
@@ -14,21 +13,10 @@ from gr2.retrieval.sasrec import IGNORED
 Row = tuple[np.ndarray, ...]  # items, place, labels; of a validation row also the user's whole past
 
 
-class Rows(Dataset):
-    def __init__(self, rows: list[Row]):
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Row:
-        return self.rows[index]
-
-
-def make_rows(events: pl.DataFrame, length: int, valid_users: int, seed: int) -> tuple[Rows, Rows]:
+def make_rows(events: pl.DataFrame, length: int, valid_users: int, seed: int) -> tuple[list[Row], list[Row]]:
     """(train, valid). events: those of an `EventLog`; length: items that the model reads."""
     train, valid = split_users(pretrain_items(events), valid_users, random.Random(seed))
-    return Rows(pack(cut_stretches(train, length), length, random.Random(seed))), Rows(valid_rows(valid, length))
+    return pack(cut_stretches(train, length), length, random.Random(seed)), valid_rows(valid, length)
 
 
 def pretrain_items(events: pl.DataFrame) -> list[np.ndarray]:

@@ -5,11 +5,13 @@ occurs in the pretrain events. Intervals and tests are clustered by user.
 """
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from gr2.arrays import pad
+from gr2.data.catalogue import read_catalogue
 from gr2.data.splits import measure_later_share, popularity
 from gr2.errors import InputError
 from gr2.evaluation import inputs, systems
@@ -40,14 +42,11 @@ class Config(Measured):
     )
     interactions: str | None = arg(
         None,
-        "interactions.parquet of `gr2 prepare`; adds how many relevant items are found of rare and of unseen ones",
+        "interactions.parquet of `gr2 prepare`; adds how many rare and how many unseen relevant items are found",
         path="interactions.parquet",
     )
     list_size: int | None = arg(
-        None,
-        "judge lists of LIST_SIZE items: the main metrics are precision, NDCG, MAP and F1 there,"
-        " not recall and NDCG at 1, 3, 5",
-        least=1,
+        None, "judge lists of this length: precision, NDCG, MAP and F1 there are the main metrics", least=1
     )
     allow_missing: bool = arg(
         False, "judge the slates that all rankings have, and count the others; by default a missing one is an error"
@@ -62,7 +61,7 @@ class Config(Measured):
         path=True,
     )
     slates_report: str | None = arg(
-        None, "the slates stage's JSON report, to show how many targets were missed", path="slates_report.json"
+        None, "JSON report of `gr2 slates`, to show how many targets were missed", path="slates_report.json"
     )
     training_log: list[str] = arg(
         [],
@@ -80,9 +79,8 @@ class Config(Measured):
             raise InputError("--rankings: expected one or more NAME=FILE")
         for index, name in enumerate(self.against):
             if name not in names or name in self.against[:index]:
-                raise InputError(
-                    f"--against {name}: expected names of --rankings, each once; they are {', '.join(names)}"
-                )
+                known = ", ".join(names)
+                raise InputError(f"--against {name}: expected names of --rankings, each once; they are {known}")
         if self.evaluator and not (self.list_size and self.items and self.semantic_ids):
             raise InputError("--evaluator: expected --list_size, --items and --semantic_ids beside it")
 
@@ -107,7 +105,6 @@ def run(config: Config) -> None:
         training_logs=inputs.read_logs(config.training_log),
         traces=report.trace_table(inputs.read_shown_traces(config.traces or [])),
     )
-
     # measure
     labels = pad(slates["labels"].to_list(), np.nan)
     yardstick = systems.choose_yardstick(config.list_size, labels)
@@ -115,28 +112,18 @@ def run(config: Config) -> None:
     seeds = systems.measure_all(labels, orders, rankings, yardstick.ks)
     agreement = {}
     if config.evaluator:
-        from gr2.data.catalogue import read_catalogue
         from gr2.evaluation.agreement import better_shares
 
-        flat = [order for several in orders.values() for order in several]
-        about_lists = (
-            config.evaluator,
-            read_catalogue(config.items, config.semantic_ids),
-            config.list_size,
-            config.seed,
-        )
-        shares, about = better_shares(slates_of(slates), flat, *about_lists)
-        seeds = systems.add_agreement(seeds, shares)
+        evaluator = (config.evaluator, read_catalogue(config.items, config.semantic_ids), config.list_size)
+        shares, about = better_shares(slates_of(slates), list(chain(*orders.values())), *evaluator, config.seed)
+        systems.add_agreement(seeds, shares)
         yardstick = replace(yardstick, main=(*yardstick.main, "hr@1%"))
         agreement = {"agreement": {"evaluator": config.evaluator, **about}}
     values = {name: systems.mean_over_seeds(several) for name, several in seeds.items()}
-    summaries = {name: systems.summarize_seeds(several, rankings.get(name)) for name, several in seeds.items()}
-
     # compare
     resampling = Resampling(slates["user_id"].to_numpy(), config.resamples, config.seed)
     baselines = ["input_order", *(config.against or [name for name in files if name == "blend"])]
-    counts = popularity(events) if config.interactions else None
-    buckets = measure_slate_buckets(slates, labels, orders, values, yardstick, counts, resampling)
+    counts = popularity(events) if events is not None else None
     results = {
         "split": config.split,
         "slates": len(slates),
@@ -144,16 +131,14 @@ def run(config: Config) -> None:
         "slates_without_relevant_item": unusable,
         "slates_left_out": len(labelled) - len(slates),
         "missing": missing,
-        "pretrain_later_than_first_test": measure_later_share(events) if config.interactions else None,
+        "pretrain_later_than_first_test": measure_later_share(events) if events is not None else None,
         "kinds": {name: inputs.find_kind(name, files[name][0], several[0]) for name, several in rankings.items()},
-        "systems": {name: systems.mean_summary(several) for name, several in summaries.items()},
-        "seeds": {name: systems.by_seed(several) for name, several in summaries.items() if len(several) > 1},
+        **systems.summarize_systems(seeds, rankings),
         "intervals": intervals(values, yardstick.main, resampling),
         "comparisons": comparisons(values, yardstick.main, baselines, resampling),
-        "buckets": buckets,
+        "buckets": measure_slate_buckets(slates, labels, orders, values, yardstick, counts, resampling),
         **agreement,
     }
-
     # write
     changes = {name: [one["rank_change"] for one in seeds[name]] for name in rankings}
     page = report.render(results, yardstick, changes, report.example(slates, rankings, changes, background), background)

@@ -71,16 +71,13 @@ def run(config: Config) -> None:
     # examples
     rows, valid_rows = make_rows(log.events, config.length, VALID_USERS, config.seed)
     if not len(valid_rows):
-        raise InputError(
-            f"{config.interactions}: expected users with three pretrain events: the last one chooses the epoch"
-        )
+        reason = "the last one chooses the epoch"
+        raise InputError(f"{config.interactions}: expected users with three pretrain events: {reason}")
     # model
     shape = (config.hidden_size, config.layers, config.heads, config.dropout, config.length)
     model = SASRec(SASRecConfig(len(log.item_ids), *shape, order_digest(log.item_ids), config.exclude_seen))
-    print(
-        f"{model.num_parameters():,} parameters, {len(rows)} rows to train on, {len(valid_rows)} users to validate on",
-        flush=True,
-    )
+    examples = f"{len(rows)} rows to train on, {len(valid_rows)} users to validate on"
+    print(f"{model.num_parameters():,} parameters, {examples}", flush=True)
     # trainer
     trainer = Trainer(
         model,

@@ -13,88 +13,58 @@ from pathlib import Path
 
 import polars as pl
 
+from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.columns import write_parquet
+from gr2.files.items import read_items
 from gr2.files.slates import SLATE_SPLITS, check_slates
 from gr2.options.declare import arg
-from gr2.retrieval.lists import PreRankers, draw_lists, read_lists
+from gr2.retrieval import classic
+from gr2.retrieval.lists import draw_lists, read_lists
 from gr2.retrieval.next_item import find_wanted, next_item_slates, top_k_table
 from gr2.retrieval.positions import EventLog, read_events, select_positions
 from gr2.retrieval.protocols import impression_slates, later_slates
-from gr2.stages.slates_options import Beam, Protocol
+from gr2.retrieval.queries import Ranker
+from gr2.stages.slates_options import PreRanked, Protocol
 
-PRE_RANKERS = ("beam", "sasrec", "popularity", "item_knn", "bm25", "file")
 WRITES = ("slates.parquet", "slates_report.json", "top_k.parquet")
+FUSED = 50  # smallest depth of each list that is fused
 
 
 @dataclass(kw_only=True)
-class Config(Beam, Protocol):
+class Config(PreRanked, Protocol):
     items: str = arg(help="items.parquet", path="items.parquet")
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`", path="interactions.parquet")
     output_dir: str = arg(help="folder for slates.parquet and slates_report.json")
-    pre_ranker: list[str] = arg(["beam"], f"what makes the lists: one or more of {', '.join(PRE_RANKERS)}")
-    sasrec: str | None = arg(None, "sasrec: the folder of `gr2 sasrec`", path=True)
-    top_k: str | None = arg(
-        None, "file: your own ranker's lists, a table with user_id, position, candidates, optional scores", path=True
-    )
     candidates: int = arg(10, "items per slate (GR2: 10)", least=1)
     depth: int | None = arg(
-        None,
-        "also write top_k.parquet, the first DEPTH items at every position, for `gr2 evaluate-retrieval`",
-        least=1,
+        None, "also write top_k.parquet, the first DEPTH items at every position, for `gr2 evaluate-retrieval`", least=1
     )
-    history: int = arg(20, "a slate, and beam, item_knn and bm25, keep the user's latest HISTORY items", least=1)
-    exclude_seen: bool = arg(True, "list no item of the user's whole past; turn off where users come back to items")
     splits: list[str] = arg(list(SLATE_SPLITS), "positions of these splits")
     keep_missed: bool = arg(False, "also keep train slates without the target, labels all 0, for what needs no label")
-    train_horizon: int = arg(
-        1, "train: candidates among the user's next TRAIN_HORIZON train events are relevant", least=1
-    )
+    train_horizon: int = arg(1, "train: candidates among the next TRAIN_HORIZON train events are relevant", least=1)
     max_positions: int | None = arg(
         None, "keep only each user's latest MAX_POSITIONS positions per split; default: all", least=1
     )
 
     def __post_init__(self) -> None:
-        check_pre_rankers(self)
+        super().__post_init__()
         if not self.splits or set(self.splits) - set(SLATE_SPLITS):
             raise InputError(f"--splits {' '.join(self.splits)}: expected one or more of {', '.join(SLATE_SPLITS)}")
         if self.protocol == "next":
             if self.shuffle:
-                raise InputError(
-                    "--shuffle true: expected --protocol later or impressions; of next the input order is the baseline"
-                )
+                reason = "of next the input order is the baseline"
+                raise InputError(f"--shuffle true: expected --protocol later or impressions; {reason}")
             return
-        for name in ("depth", "keep_missed", "max_positions"):
-            if vars(self)[name]:
+        for name, default in (("depth", None), ("keep_missed", False), ("max_positions", None), ("train_horizon", 1)):
+            if vars(self)[name] != default:
                 raise InputError(f"--{name} {vars(self)[name]}: expected --protocol next, which alone has it")
-        if self.train_horizon > 1:
-            raise InputError(f"--train_horizon {self.train_horizon}: expected --protocol next, which alone has it")
         if {"file", "beam"} & set(self.pre_ranker):
-            raise InputError(
-                f"--pre_ranker {' '.join(self.pre_ranker)}: expected others than file and beam: protocol "
-                f"{self.protocol} needs a score of every item"
-            )
+            reason = f"protocol {self.protocol} needs a score of every item"
+            raise InputError(f"--pre_ranker {' '.join(self.pre_ranker)}: expected others than file and beam: {reason}")
         if self.protocol == "later" and self.relevant >= self.candidates:
             raise InputError(f"--relevant {self.relevant}: expected fewer than --candidates, {self.candidates}")
-
-
-def check_pre_rankers(config: Config) -> None:
-    """InputError unless every pre-ranker is known and has the files and options that it needs."""
-    names = config.pre_ranker
-    if not names or set(names) - set(PRE_RANKERS) or len(set(names)) < len(names):
-        raise InputError(f"--pre_ranker {' '.join(names)}: expected one or more of {', '.join(PRE_RANKERS)}, each once")
-    if "file" in names and (not config.top_k or len(names) > 1):
-        raise InputError(
-            f"--pre_ranker {' '.join(names)}: expected --top_k FILE with user_id, position, candidates, and no other "
-            "pre-ranker"
-        )
-    if config.top_k and "file" not in names:
-        raise InputError(f"--top_k {config.top_k}: expected --pre_ranker file, which alone reads it")
-    if "sasrec" in names and not config.sasrec:
-        raise InputError("--pre_ranker sasrec: expected --sasrec FOLDER, as `gr2 sasrec` wrote it")
-    if "beam" in names:
-        config.check_beam(config.history)
 
 
 def run(config: Config) -> None:
@@ -104,11 +74,7 @@ def run(config: Config) -> None:
     # read
     log = read_events(config.items, config.interactions)
     # slates
-    top_k = None
-    if config.protocol == "next":
-        frame, report, top_k = next_slates(config, log)
-    else:
-        frame, report = protocol_slates(config, log)
+    frame, report, top_k = next_slates(config, log) if config.protocol == "next" else protocol_slates(config, log)
     refuse_none(config, report)
     output = Path(config.output_dir)
     check_slates(frame, output / "slates.parquet", log.item_ids)
@@ -124,11 +90,6 @@ def run(config: Config) -> None:
         print(f"{name}: {counts['slates']} slates of {counts['positions']} positions; {left_out}")
 
 
-def pre_rankers(config: Config) -> PreRankers:
-    beam = (config.model_name_or_path, config.semantic_ids, config.beams, config.window, config.batch_size)
-    return PreRankers(config.pre_ranker, config.history, config.exclude_seen, config.sasrec, *beam)
-
-
 def next_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, pl.DataFrame | None]:
     """The content of slates.parquet, counts by split, and with --depth the content of top_k.parquet."""
     positions = select_positions(log.events, config.splits, config.max_positions)
@@ -138,7 +99,8 @@ def next_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, pl.D
     if "file" in config.pre_ranker:
         top, scores = read_lists(config.top_k, positions.frame, log.item_ids, count)
     else:
-        top, scores = draw_lists(pre_rankers(config), log, positions, count)
+        rank = classic.fill_by_popularity(make_ranker(config, log, count), log.counts(), config.exclude_seen)
+        top, scores = draw_lists(rank, positions.queries, len(log.item_ids))
     wanted = find_wanted(log.events, positions.frame, config.train_horizon)
     candidates = top[:, : config.candidates], scores[:, : config.candidates]
     frame, report = next_item_slates(positions, candidates, log.item_ids, wanted, config.history, config.keep_missed)
@@ -148,22 +110,57 @@ def next_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, pl.D
     return frame, report, top_k_table(positions.frame, lists, log.item_ids)
 
 
-def protocol_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict]:
-    chosen, shuffle = pre_rankers(config), config.seed if config.shuffle else None
+def protocol_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, None]:
+    """As `next_slates`, without a top_k.parquet."""
+    rank = make_ranker(config, log, len(log.item_ids))
+    shared = (log, rank, config.history, config.splits)
+    shuffle = config.seed if config.shuffle else None
     if config.protocol == "later":
-        return later_slates(log, chosen, config.splits, config.relevant, config.candidates, shuffle)
-    return impression_slates(log, chosen, config.splits, config.candidates, config.liked, shuffle)
+        return *later_slates(*shared, config.relevant, config.candidates, shuffle), None
+    return *impression_slates(*shared, config.candidates, config.liked, shuffle), None
+
+
+def make_ranker(config: Config, log: EventLog, count: int) -> Ranker:
+    """The pre-ranker, or the fusion of several."""
+    if len(config.pre_ranker) == 1:
+        return open_ranker(config.pre_ranker[0], config, log, count)
+    depth = max(count, FUSED)
+    return classic.fuse([open_ranker(name, config, log, depth) for name in config.pre_ranker], count)
+
+
+def open_ranker(name: str, config: Config, log: EventLog, count: int) -> Ranker:
+    """A pre-ranker by name; all learn from pretrain events alone."""
+    exclude_seen = config.exclude_seen
+    if name == "popularity":
+        return classic.popularity(log.counts(), count, exclude_seen)
+    if name == "item_knn":
+        pretrain = log.pretrain()
+        users = pretrain["user_id"].rle_id().to_numpy()  # events come user by user
+        items = pretrain["row"].to_numpy()
+        return classic.item_knn(users, items, len(log.item_ids), config.history, count, exclude_seen)
+    if name == "bm25":
+        return classic.bm25(read_items(log.items)["title"].to_list(), config.history, count, exclude_seen)
+    if name == "sasrec":
+        from gr2.retrieval import sasrec
+
+        return sasrec.ranker(sasrec.load(config.sasrec, log), count, exclude_seen)
+    from gr2.retrieval import beam
+
+    sizes = {"history": config.history, "window": config.window, "batch_size": config.batch_size}
+    beams = max(config.beams, count)
+    catalogue = read_catalogue(log.items, config.semantic_ids)
+    return beam.ranker(
+        catalogue, config.model_name_or_path, count=count, beams=beams, exclude_seen=exclude_seen, **sizes
+    )
 
 
 def refuse_none(config: Config, report: dict) -> None:
     """InputError where no position makes a slate, with the counts."""
     if any(counts["slates"] for counts in report.values()):
         return
-    positions, missed, short = (
-        sum(counts[name] for counts in report.values()) for name in ("positions", "missed", "short")
-    )
+    total = {name: sum(counts[name] for counts in report.values()) for name in ("positions", "missed", "short")}
     raise InputError(
-        f"the pre-ranker {' + '.join(config.pre_ranker)} made no slate of {positions} positions: it missed the target "
-        f"at {missed}, and had fewer than --candidates {config.candidates} items at {short}; expected a longer "
-        "training, more candidates where targets are missed, fewer where lists are short"
+        f"the pre-ranker {' + '.join(config.pre_ranker)} made no slate of {total['positions']} positions: it missed the "
+        f"target at {total['missed']}, and had fewer than --candidates {config.candidates} items at {total['short']}; "
+        "expected a longer training, more candidates where targets are missed, fewer where lists are short"
     )

@@ -6,24 +6,44 @@ from typing import Literal
 from gr2.errors import InputError
 from gr2.options.declare import arg
 
+PRE_RANKERS = ("beam", "sasrec", "popularity", "item_knn", "bm25", "file")
+
 
 @dataclass(kw_only=True)
-class Beam:
-    """Of the pre-ranker `beam`."""
+class PreRanked:
+    """Which pre-rankers make the lists, and what they need."""
 
+    pre_ranker: list[str] = arg(["beam"], f"what makes the lists: one or more of {', '.join(PRE_RANKERS)}")
+    history: int = arg(20, "a slate, and beam, item_knn and bm25, keep the user's latest HISTORY items", least=1)
+    exclude_seen: bool = arg(True, "list no item of the user's whole past; turn off where users come back to items")
+    sasrec: str | None = arg(None, "sasrec: the folder of `gr2 sasrec`", path=True)
+    top_k: str | None = arg(
+        None, "file: your own ranker's lists, a table with user_id, position, candidates, optional scores", path=True
+    )
     semantic_ids: str | None = arg(None, "beam: semantic_ids.parquet", path="semantic_ids.parquet")
     model_name_or_path: str | None = arg(None, "beam: the mid-trained model", path=True)
     beams: int = arg(20, "beam: width of the search; raised to --candidates or --depth if they are larger", least=1)
     window: int = arg(40, "beam: read the latest WINDOW items at most, as in mid-training; at least --history", least=1)
     batch_size: int = arg(16, "beam: stretches of `window` items per batch", least=1)
 
-    def check_beam(self, history: int) -> None:
-        if not self.model_name_or_path or not self.semantic_ids:
+    def __post_init__(self) -> None:
+        names = self.pre_ranker
+        option = f"--pre_ranker {' '.join(names)}"
+        if not names or set(names) - set(PRE_RANKERS) or len(set(names)) < len(names):
+            raise InputError(f"{option}: expected one or more of {', '.join(PRE_RANKERS)}, each once")
+        if "file" in names and (not self.top_k or len(names) > 1):
+            columns = "user_id, position, candidates"
+            raise InputError(f"{option}: expected --top_k FILE with {columns}, and no other pre-ranker")
+        if self.top_k and "file" not in names:
+            raise InputError(f"--top_k {self.top_k}: expected --pre_ranker file, which alone reads it")
+        if "sasrec" in names and not self.sasrec:
+            raise InputError("--pre_ranker sasrec: expected --sasrec FOLDER, as `gr2 sasrec` wrote it")
+        if "beam" in names and not (self.model_name_or_path and self.semantic_ids):
             raise InputError(
-                "--pre_ranker beam: expected --model_name_or_path, the mid-trained model, and --semantic_ids"
+                "--pre_ranker beam: expected --model_name_or_path, a mid-trained model, and --semantic_ids"
             )
-        if self.window < history:
-            raise InputError(f"--window {self.window}: expected at least --history, {history}")
+        if "beam" in names and self.window < self.history:
+            raise InputError(f"--window {self.window}: expected at least --history, {self.history}")
 
 
 @dataclass(kw_only=True)

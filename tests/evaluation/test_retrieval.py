@@ -228,7 +228,7 @@ def test_intervals_and_tests_are_those_of_users(tmp_path):
     expected = compare(hits["b"], hits["a"], users, 200, 0)
     row = found["comparisons"][0]
     assert [row[key] for key in ("delta", "ci_low", "ci_high", "p_value")] == pytest.approx(
-        [float(value) for value in (expected.delta, expected.low, expected.high, expected.p_value)], abs=1e-6
+        [float(value) for value in (expected.delta, expected.ci_low, expected.ci_high, expected.p_value)], abs=1e-6
     )
 
 

@@ -19,7 +19,7 @@ def test_interval_covers_the_true_difference_about_as_often_as_it_says():
     for seed in range(100):
         system, baseline, users = two_systems(rng, effect=0.2)
         found = compare(system, baseline, users, resamples=300, seed=seed)
-        covered += bool(found.low <= 0.2 <= found.high)
+        covered += bool(found.ci_low <= 0.2 <= found.ci_high)
     assert 87 <= covered <= 99
 
 
@@ -51,9 +51,9 @@ def test_no_difference_gives_spread_p_values():
 def test_a_clear_difference_is_found():
     system, baseline, users = two_systems(np.random.default_rng(2), effect=0.5)
     found = compare(system, baseline, users, resamples=2000, seed=0)
-    assert found.p_value < 0.005 and 0 < found.low < found.delta < found.high
+    assert found.p_value < 0.005 and 0 < found.ci_low < found.delta < found.ci_high
     back = compare(baseline, system, users, resamples=2000, seed=0)
-    assert back.high < 0 and back.delta == pytest.approx(-found.delta)
+    assert back.ci_high < 0 and back.delta == pytest.approx(-found.delta)
 
 
 def test_copies_of_a_users_slates_are_no_new_evidence():
@@ -70,7 +70,7 @@ def test_copies_of_a_users_slates_are_no_new_evidence():
 def test_the_mean_is_over_slates_not_over_users():
     values, users = np.array([1.0, 1, 1, 0]), np.array(["a", "a", "a", "b"])
     found = compare(values, np.zeros(4), users, resamples=500, seed=0)
-    assert found.delta == 0.75 and (found.low, found.high) == (0, 1)
+    assert found.delta == 0.75 and (found.ci_low, found.ci_high) == (0, 1)
 
 
 def test_same_seed_same_answer_and_many_columns_as_one_by_one():
@@ -78,12 +78,12 @@ def test_same_seed_same_answer_and_many_columns_as_one_by_one():
     values, users = rng.normal(size=(90, 2, 3)), rng.integers(0, 30, 90)
     together = compare(values, np.zeros_like(values), users, resamples=400, seed=7)
     again = compare(values, np.zeros_like(values), users, resamples=400, seed=7)
-    assert together.low.shape == together.p_value.shape == (2, 3)
-    np.testing.assert_array_equal(together.low, again.low)
+    assert together.ci_low.shape == together.p_value.shape == (2, 3)
+    np.testing.assert_array_equal(together.ci_low, again.ci_low)
     alone = compare(values[:, 1, 2], np.zeros(90), users, resamples=400, seed=7)
-    assert alone.low == pytest.approx(together.low[1, 2]) and alone.p_value == together.p_value[1, 2]
+    assert alone.ci_low == pytest.approx(together.ci_low[1, 2]) and alone.p_value == together.p_value[1, 2]
     other = compare(values, np.zeros_like(values), users, resamples=400, seed=8)
-    assert (together.low != other.low).any()
+    assert (together.ci_low != other.ci_low).any()
 
 
 def test_memory_limit_does_not_change_the_answer(monkeypatch):
@@ -92,13 +92,13 @@ def test_memory_limit_does_not_change_the_answer(monkeypatch):
     whole = compare(values, np.zeros(50), users, resamples=400, seed=0)
     monkeypatch.setattr("gr2.evaluation.significance.CELLS", 500)
     in_parts = compare(values, np.zeros(50), users, resamples=400, seed=0)
-    assert in_parts.low == pytest.approx(whole.low) and in_parts.p_value == pytest.approx(whole.p_value)
+    assert in_parts.ci_low == pytest.approx(whole.ci_low) and in_parts.p_value == pytest.approx(whole.p_value)
 
 
 def test_edge_cases():
     one_user = compare(np.ones(3), np.zeros(3), np.zeros(3), resamples=200, seed=0)
-    assert np.isnan(one_user.low) and one_user.p_value == 1 and one_user.delta == 1
+    assert np.isnan(one_user.ci_low) and one_user.p_value == 1 and one_user.delta == 1
     same = compare(np.ones(6), np.ones(6), np.arange(6), resamples=200, seed=0)
-    assert (same.delta, same.low, same.high, same.p_value) == (0, 0, 0, 1)
+    assert (same.delta, same.ci_low, same.ci_high, same.p_value) == (0, 0, 0, 1)
     exact = sign_flip_p_value(np.ones(5), np.arange(5), 2000, 0)  # 2 of the 32 flips are as extreme
     assert exact == pytest.approx(2 / 32)
