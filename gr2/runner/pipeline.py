@@ -54,7 +54,7 @@ def main(words: list[str]) -> None:
             check(plan)
             checked = True
         print(f"{label}: {reason}", flush=True)
-        status = run_in_a_process([*launcher(stage, options.launch), "gr2", *stage.words])
+        status = run_in_a_process(stage_command(stage, name, changes, options.launch))
         if status == INTERRUPTED:  # the stage has said so
             sys.exit(status)
         if status:
@@ -145,9 +145,16 @@ def check(plan: list[Stage]) -> None:
             raise InputError(f"{stage.id}: {str(error).removeprefix(f'{stage.command}: ')}") from None
 
 
-def launcher(stage: Stage, launch: str) -> list[str]:
-    """What a stage's command begins with; `--launch` is for those that train with transformers or TRL."""
-    return [*(shlex.split(launch) if launch and read_command(stage.command).trains else [sys.executable]), "-m"]
+def stage_command(stage: Stage, recipe: str, changes: dict[str, dict], launch: str) -> list[str]:
+    """The words that start a stage, which reads its options from the recipe: a secret there is in no list of processes.
+
+    `launch` is for stages that train with transformers or TRL.
+    """
+    python = shlex.split(launch) if launch and read_command(stage.command).trains else [sys.executable]
+    words = [*python, "-m", "gr2", *stage.command.split(), "--recipe", recipe, "--stage", stage.id]
+    for name in changes.get(stage.id.replace("-", "_"), {}):
+        words += [f"--{name}", *stage.options.get(name, ["null"])]
+    return words
 
 
 def run_in_a_process(command: list[str]) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from gr2.errors import InputError
 from gr2.options.libraries import INPUTS
 from gr2.options.parse import refuse_unknown
-from gr2.options.words import mapping_options, read_words
+from gr2.options.words import mapping_options, read_options, read_words
 from gr2.runner.declarations import Command, Option, read_command
 from gr2.runner.recipe import find_recipe, read_recipe, without_null
 from gr2.stages import STAGES
@@ -35,11 +35,6 @@ class Stage:
     @property
     def folder(self) -> Path:
         return Path(*self.options["output_dir"])
-
-    @property
-    def words(self) -> list[str]:
-        """As on a command line: the command, then its options."""
-        return [*self.command.split(), *(word for key, value in self.options.items() for word in (f"--{key}", *value))]
 
 
 def read_plan(path: Path, changes: dict[str, dict] | None = None) -> list[Stage]:
@@ -110,7 +105,7 @@ def fill(value: Any, names: dict) -> Any:
 
 def command_of(stage_id: str, given: str | None) -> str:
     """The command that `stage:` names, else the longest that the id, or the id up to a `_`, is."""
-    if given is not None and given not in STAGES:
+    if given is not None and str(given) not in STAGES:
         raise InputError(f"stage: expected one of {', '.join(STAGES)}, found {given!r:.80}")
     parts = stage_id.replace("-", "_").split("_")
     starts = ["_".join(parts[:count]) for count in range(len(parts), 0, -1)]
@@ -171,14 +166,18 @@ def find_sources(options: dict[str, list[str]], declared: Command, stages: list[
     return {str(path): stage.id for path in paths for stage in stages if path.is_relative_to(stage.folder)}
 
 
-def recipe_words(command: str, words: list[str]) -> list[str]:
-    """`--recipe NAME --stage ID --key value ...` -> the options of that stage, those of the command line over them."""
+def stage_options(command: str, words: list[str]) -> dict[str, list[str]]:
+    """`--recipe NAME --stage ID --key value ...` -> that stage's options, those of the command line over them.
+
+    null takes an option away. Without --recipe, the options are those of `--config FILE --key value ...`.
+    """
     options = read_words(words)
     if not {"recipe", "stage"} & options.keys():
-        return words
+        return read_options(words)
     name, stage_id = " ".join(options.pop("recipe", [])), " ".join(options.pop("stage", []))
     stages = {stage.id: stage for stage in read_plan(find_recipe(name)) if stage.command == command}
     if stage_id not in stages or "config" in options:
         expected = f"a stage of the command {command}, one of {', '.join(stages)}, and no --config"
         raise InputError(f"--recipe {name} --stage {stage_id}: expected {expected}")
-    return [word for key, values in (stages[stage_id].options | options).items() for word in (f"--{key}", *values)]
+    options = stages[stage_id].options | options
+    return {name: values for name, values in options.items() if values != ["null"]}

@@ -18,11 +18,11 @@ from gr2.masking import MASK, is_secret, mask, mask_options
 from gr2.options.declare import is_input
 from gr2.options.help import describe_options
 from gr2.options.parse import parse
-from gr2.options.words import config_file, read_options
+from gr2.options.words import config_file
 from gr2.runner import environment, output_folder
 from gr2.runner.code_version import code_version
 from gr2.runner.lock import locked
-from gr2.runner.plan import recipe_words
+from gr2.runner.plan import stage_options
 from gr2.stages import module_of
 
 
@@ -32,8 +32,7 @@ def run_stage(stage: str, words: list[str]) -> None:
     if "-h" in words or "--help" in words:
         print(describe_options(stage, module.Config, module.__doc__))
         return
-    words = recipe_words(stage, words)
-    options = read_options(words)
+    options = stage_options(stage, words)
     config = parse(stage, module.Config, options, config_file(words)[0])
     if int(os.environ.get("RANK", "0")) != 0:  # only the first process of several holds and describes the folder
         wait_for_all_processes()

@@ -194,12 +194,15 @@ def test_trainings_are_started_by_what_launch_says(monkeypatch, tmp_path):
     monkeypatch.setattr(pipeline, "run_in_a_process", lambda command: commands.append(command) or 0)
     monkeypatch.setattr(pipeline, "check", lambda plan: None)
     files = {"items": "i", "semantic_ids": "s", "slates": "s", "traces": "t", "model_name_or_path": "m"}
-    stages = {"sft": files, "rerank": {"items": "i", "slates": "s", "reranker": "sft"}}
+    stages = {"sft": files | {"hub_token": "hf_x"}, "rerank": {"items": "i", "slates": "s", "reranker": "sft"}}
     (tmp_path / "recipe.yaml").write_text(
         yaml.safe_dump({"folder": str(tmp_path / "run"), "stages": stages}, sort_keys=False)
     )
-    main(["run", str(tmp_path / "recipe.yaml"), "--launch", "accelerate launch --num_processes 2"])
-    assert commands[0][:7] == ["accelerate", "launch", "--num_processes", "2", "-m", "gr2", "sft"]
-    assert commands[1][:4] == [sys.executable, "-m", "gr2", "rerank"]
-    assert commands[0][7:] == ["--output_dir", f"{tmp_path}/run/sft",
-                               *(word for key, value in files.items() for word in (f"--{key}", value))]  # fmt: skip
+    recipe, words = str(tmp_path / "recipe.yaml"), ["--launch", "accelerate launch --num_processes 2"]
+    main(["run", recipe, *words, "--rerank.slates", "null", "--rerank.reranker", "sft"])
+    launch = ["accelerate", "launch", "--num_processes", "2", "-m", "gr2"]
+    assert commands == [  # a secret of the recipe is in none of them
+        [*launch, "sft", "--recipe", recipe, "--stage", "sft"],
+        [sys.executable, "-m", "gr2", "rerank", "--recipe", recipe, "--stage", "rerank",
+         "--slates", "null", "--reranker", f"{tmp_path}/run/sft"],
+    ]  # fmt: skip
