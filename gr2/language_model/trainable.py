@@ -26,10 +26,8 @@ def rows_only(model: PreTrainedModel, token_ids: list[int]) -> None:
         parameter.requires_grad_(False)
     mask = torch.zeros(model.get_input_embeddings().num_embeddings, 1)
     mask[token_ids] = 1
-    tables = {
-        id(module.weight): module.weight for module in (model.get_input_embeddings(), model.get_output_embeddings())
-    }
-    for weight in tables.values():  # only one if they are tied
+    weights = [model.get_input_embeddings().weight, model.get_output_embeddings().weight]
+    for weight in weights[:1] if weights[0] is weights[1] else weights:
         weight.requires_grad_(True)
         weight.register_hook(lambda gradient: gradient * mask.to(gradient))
 

@@ -70,9 +70,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="the same as RECIPE")
     plan = "print every stage, its inputs, and why it would run or be skipped; run nothing"
     parser.add_argument("--dry_run", nargs="?", const="true", default="false", choices=("true", "false"), help=plan)
-    parser.add_argument(
-        "--only", nargs="+", metavar="ID", help="run only these stages; an ID may be a glob: 'rerank_*'"
-    )
+    parser.add_argument("--only", nargs="+", metavar="ID", help="run only these stages; globs too: 'rerank_*'")
     parser.add_argument("--from", dest="first", metavar="ID", help="begin with this stage and the outputs before it")
     parser.add_argument("--until", metavar="ID", help="stop after this stage")
     launch = "starts the stages that train with transformers or TRL: 'accelerate launch --config_file FILE ...'"
@@ -159,9 +157,7 @@ def stage_command(stage: Stage, recipe: str, changes: dict[str, dict], launch: s
 
 def run_in_a_process(command: list[str]) -> int:
     """Its exit code. Ctrl-C reaches both processes: this one waits until the other has come to its end."""
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # polars' own goes on waiting, and then loses the exit code
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # polars' own waits on, and then loses the exit code
     with subprocess.Popen(command) as process:
         try:
             return process.wait()

@@ -30,7 +30,7 @@ class Stage:
     command: str
     options: dict[str, list[str]]  # the words of every option, `output_dir` among them
     sources: dict[str, str]  # an input -> the id of the earlier stage that writes it
-    system: str  # its name in an evaluation: the id without its command, and without the seed's part
+    system: str  # its name in an evaluation: the id without the command and the seed
 
     @property
     def folder(self) -> Path:
@@ -84,10 +84,10 @@ def plan_stage(stage_id: str, system: str, own: dict, recipe: dict, ids: list[st
         raise InputError("output_dir: expected none; a stage writes to the recipe's folder and its own id")
     if not declared.trains:  # the options of libraries are known once they are imported
         refuse_unknown(command, given, declared.options)
+    given |= find_inputs(declared, given, stages)
     options = {"output_dir": [str(Path(recipe["folder"]) / stage_id)]}
     for name, words in mapping_options(given).items():
         options[name] = [path for word in words for path in resolve(word, name, declared, stage_id, ids, stages)]
-    options |= find_inputs(declared, given, stages)
     system = system.removeprefix(re.sub("[- ]", "_", command) + "_")
     return Stage(stage_id, command, options, find_sources(options, declared, stages), system)
 
@@ -132,31 +132,28 @@ def resolve(word: str, name: str, declared: Command, own: str, ids: list[str], s
             raise InputError(f"--{name} {word}: expected {expected}")
     else:
         return [word]
-    paths = [
-        (stage, str(stage.folder / option.path if isinstance(option.path, str) else stage.folder)) for stage in fitting
-    ]
-    named = option.many and name in LISTS
-    return [(label or stage.system) + "=" + path if equals or named else path for stage, path in paths]
+    file = option.path if isinstance(option.path, str) else ""
+    paths = [(stage.system, str(stage.folder / file)) for stage in fitting]
+    named = equals or (option.many and name in LISTS)
+    return [f"{label or system}={path}" if named else path for system, path in paths]
 
 
 def writes(stage: Stage, option: Option) -> bool:
     return not isinstance(option.path, str) or option.path in read_command(stage.command).writes
 
 
-def find_inputs(declared: Command, given: dict, stages: list[Stage]) -> dict[str, list[str]]:
-    """The inputs that a recipe leaves out: the latest earlier stage's file of that name."""
-    options = {}
+def find_inputs(declared: Command, given: dict, stages: list[Stage]) -> dict[str, str]:
+    """The inputs that a recipe leaves out -> the id of the latest earlier stage that writes a file of that name."""
+    inputs = {}
     for name, option in declared.options.items():
-        if option.found and name not in given:
-            latest = next((stage for stage in reversed(stages) if writes(stage, option)), None)
-            if latest:
-                label = f"{latest.system}=" if option.many and name in LISTS else ""
-                options[name] = [f"{label}{latest.folder / option.path}"]
-            elif option.required:
-                raise InputError(
-                    f"--{name}: expected an earlier stage that writes {option.path}, or the path of a file"
-                )
-    return options
+        if not option.found or name in given:
+            continue
+        latest = next((stage.id for stage in reversed(stages) if writes(stage, option)), None)
+        if latest:
+            inputs[name] = latest
+        elif option.required:
+            raise InputError(f"--{name}: expected an earlier stage that writes {option.path}, or the path of a file")
+    return inputs
 
 
 def find_sources(options: dict[str, list[str]], declared: Command, stages: list[Stage]) -> dict[str, str]:

@@ -111,8 +111,8 @@ def hash_inputs(paths: list[str], output_dir: str | Path) -> dict[str, str]:
 
 def describe_config(config: Any) -> dict:
     """A config's fields as JSON values, without secrets."""
-    fields = {f.name: vars(config)[f.name] for f in dataclasses.fields(config) if f.init}
-    return {name: mask_value(name, value) for name, value in fields.items()}
+    names = [field.name for field in dataclasses.fields(config) if field.init]
+    return {name: mask_value(name, vars(config)[name]) for name in names}
 
 
 def mask_value(name: str, value: Any) -> Any:
@@ -128,10 +128,8 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
     inputs = hash_inputs(plan["input_paths"], output_dir)
     changed = [name for name in sorted(plan["inputs"] | inputs) if plan["inputs"].get(name) != inputs.get(name)]
     if changed:
-        advice = f"{output_dir} is unfinished; run the stage again"
-        raise InputError(
-            f"{changed[0]}: changed while {plan['stage']} ran; expected inputs that do not change. {advice}"
-        )
+        advice = f"expected inputs that do not change. {output_dir} is unfinished; run the stage again"
+        raise InputError(f"{changed[0]}: changed while {plan['stage']} ran; {advice}")
     memory = environment.peak_memory()
     manifest = {
         **plan,

@@ -109,16 +109,12 @@ def run(config: Config) -> None:
     if config.exercises:
         examples = encode_exercises(config.exercises, histories, window, prompt, catalogue, tokenizer, seed)
     else:
-        weights = read_weights(config.mixture)
-        documents = mix_tasks(
-            histories, catalogue, tokenizer, weights, config.general_text, window, config.passes, seed
-        )
+        weights, text = read_weights(config.mixture), config.general_text
+        documents = mix_tasks(histories, catalogue, tokenizer, weights, text, window, config.passes, seed)
         progress = tqdm(documents, "packing", unit="document", disable=config.disable_tqdm)
         examples = list(pack(progress, config.block_length))
     if not examples:
-        raise InputError(
-            f"--block_length {config.block_length}: {len(histories)} histories do not fill one example of that length"
-        )
+        raise InputError(f"--block_length {config.block_length}: {len(histories)} histories do not fill one example")
     if tokenizer.chat_template is None:
         print("the tokenizer has no chat template: the model can search for items, but not rerank", flush=True)
     else:  # later stages must be able to write and read an answer
