@@ -33,10 +33,9 @@ def check_answer(
         raise InputError(f"{name_or_path}: its chat template does not show the whole prompt '{prompt.name}'")
     end = turn_end_id(tokenizer)
     if end not in ids or end not in stop_token_ids(resolve(name_or_path), tokenizer):
-        written = f"its chat template ends a turn with {turn_end(tokenizer).strip()!r}"
-        raise InputError(
-            f"{name_or_path}: {written}, where neither eos_token nor generation_config.json ends an answer"
-        )
+        mark = turn_end(tokenizer).strip()
+        expected = "eos_token or an entry of generation_config.json's eos_token_id"
+        raise InputError(f"{name_or_path}: its chat template ends a turn with {mark!r}: expected {expected}")
     ids = ids[: ids.index(end)]
     text = tokenizer.decode(ids, skip_special_tokens=False)
     if parse(text, slate.candidates, catalogue.sid, prompt.has_trace).ranking != slate.candidates:
