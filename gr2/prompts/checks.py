@@ -75,5 +75,6 @@ def check_room(
         answers = [write_answer(reasoning, slate.candidates, catalogue) for slate in chunk]
         for slate, ids in zip(chunk, tokenizer(answers, add_special_tokens=False)["input_ids"], strict=True):
             if len(ids) + 1 > limit:
-                shortest = f"the shortest answer to slate_id '{slate.slate_id}' in tokens"
-                raise InputError(f"--{option} {limit}: expected at least {len(ids) + 1}, {shortest}")
+                what = f"tokens of the shortest answer for the {len(slate.candidates)} candidates"
+                least = f"expected at least {len(ids) + 1}, the {what} of slate_id '{slate.slate_id}'"
+                raise InputError(f"--{option} {limit}: {least}")
