@@ -68,9 +68,8 @@ def answer_at_once(tokenizer: PreTrainedTokenizerBase) -> None:
     if not _shows_messages(tokenizer):
         tokenizer.chat_template = SYSTEM_IN_USER + tokenizer.chat_template
     if not _shows_messages(tokenizer):
-        raise InputError(
-            f"{tokenizer.name_or_path}: its chat template does not show a system message and a user message"
-        )
+        name = tokenizer.name_or_path
+        raise InputError(f"{name}: its chat template does not show a system message and a user message")
     silent = tokenizer.apply_chat_template(PROBE, tokenize=False, add_generation_prompt=True, enable_thinking=False)
     if silent != prompt_text(tokenizer, PROBE):
         tokenizer.chat_template = WITHOUT_THOUGHTS + tokenizer.chat_template

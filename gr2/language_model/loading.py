@@ -17,9 +17,8 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(resolve(name_or_path), padding_side="left")
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{name_or_path}: expected a model folder or a model on the hub ({str(error).splitlines()[0]})"
-        ) from None
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{name_or_path}: expected a model folder or a model on the hub ({reason})") from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     answer_at_once(tokenizer)
@@ -33,6 +32,5 @@ def load_model(name_or_path: str, dtype: str = "float32") -> PreTrainedModel:
     try:
         return AutoModelForCausalLM.from_pretrained(resolve(name_or_path), dtype=dtype)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{name_or_path}: expected a causal language model that loads ({str(error).splitlines()[0]})"
-        ) from None
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{name_or_path}: expected a causal language model that loads ({reason})") from None

@@ -22,8 +22,7 @@ def code_token_ids(tokenizer: PreTrainedTokenizerBase, levels: int) -> list[list
         while code_token(level, codes) in vocabulary:
             codes += 1
         if codes == 0 or BEGIN not in vocabulary or END not in vocabulary:
-            raise InputError(
-                f"the tokenizer has no tokens for level {LETTERS[level]}; was the model mid-trained on these IDs?"
-            )
+            missing = f"tokens for level {LETTERS[level]}"
+            raise InputError(f"the tokenizer has no {missing}; was the model mid-trained on these IDs?")
         table.append([vocabulary[code_token(level, code)] for code in range(codes)])
     return table

@@ -20,8 +20,8 @@ SAMPLE = 1000  # items whose IDs are written out, to compare with a catalogue th
 
 
 def taught_ids(catalogue: Catalogue) -> dict:
-    """`sha256` of all IDs in order of item id; the numbers of `items` and `levels`; and `sample`, the IDs of up to
-    SAMPLE items, those whose ids have the smallest sha256.
+    """`sha256` of all IDs in order of item id; the numbers of `items` and `levels`; and `sample`, the IDs of SAMPLE
+    items or fewer, those whose ids have the smallest sha256.
     """
     ids = catalogue.sid
     text = "".join(f"{item_id}\t{ids[item_id]}\n" for item_id in sorted(ids))
@@ -43,10 +43,8 @@ def check_taught(
     """
     used = {token for sid in catalogue.sid.values() for token in TOKEN.findall(sid)}
     if unknown := sorted(used - set(tokenizer.get_vocab())):
-        raise InputError(
-            f"{name_or_path}: the model does not know {unknown[0]}, which {source} uses; run gr2 midtrain on these IDs "
-            "first"
-        )
+        use = f"{unknown[0]}, which {source} uses"
+        raise InputError(f"{name_or_path}: the model does not know {use}; run gr2 midtrain on these IDs first")
     file = Path(resolve(name_or_path)) / FILE
     if not file.exists():
         print(f"gr2: {name_or_path} has no {FILE}: cannot check that it was taught the IDs of {source}", flush=True)
@@ -60,10 +58,8 @@ def check_taught(
         difference = "none of the model's items is in it"
         if other:
             difference = f"item '{other[0]}' is {catalogue.sid[other[0]]} there and {known[other[0]]} to the model"
-        raise InputError(
-            f"{source}: the model {name_or_path} was taught other IDs ({difference}): use the semantic_ids.parquet "
-            "that it was mid-trained on, or run gr2 midtrain again"
-        )
+        advice = "use the semantic_ids.parquet that it was mid-trained on, or run gr2 midtrain again"
+        raise InputError(f"{source}: the model {name_or_path} was taught other IDs ({difference}): {advice}")
     return taught
 
 

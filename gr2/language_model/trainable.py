@@ -5,6 +5,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gr2.errors import InputError
 from gr2.files.sid_tokens import TOKEN
+from gr2.language_model.vocabulary import embedding_layers
 
 TARGETS = "all-linear"  # every linear layer but the output's
 
@@ -26,12 +27,9 @@ def rows_only(model: PreTrainedModel, token_ids: list[int]) -> None:
         parameter.requires_grad_(False)
     mask = torch.zeros(model.get_input_embeddings().num_embeddings, 1)
     mask[token_ids] = 1
-    tables = {
-        id(module.weight): module.weight for module in (model.get_input_embeddings(), model.get_output_embeddings())
-    }
-    for weight in tables.values():  # only one if they are tied
-        weight.requires_grad_(True)
-        weight.register_hook(lambda gradient: gradient * mask.to(gradient))
+    for layer in embedding_layers(model):
+        layer.weight.requires_grad_(True)
+        layer.weight.register_hook(lambda gradient: gradient * mask.to(gradient))
 
 
 def with_lora(model: PreTrainedModel, token_ids: list[int], rank: int, alpha: int):
@@ -39,8 +37,7 @@ def with_lora(model: PreTrainedModel, token_ids: list[int], rank: int, alpha: in
     from peft import LoraConfig, get_peft_model
 
     names = {module: name for name, module in model.named_modules()}
-    tables = [model.get_input_embeddings()] + [model.get_output_embeddings()] * (not model.config.tie_word_embeddings)
-    rows = {names[table].rpartition(".")[2]: token_ids for table in tables}
+    rows = {names[layer].rpartition(".")[2]: token_ids for layer in embedding_layers(model)}
     config = LoraConfig(
         r=rank, lora_alpha=alpha, target_modules=TARGETS, trainable_token_indices=rows, task_type="CAUSAL_LM"
     )

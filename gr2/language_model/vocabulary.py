@@ -36,12 +36,15 @@ def expand(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: l
     model.resize_token_embeddings(rows, pad_to_multiple_of=64, mean_resizing=False)
     generator = torch.Generator().manual_seed(seed)
     new_ids = torch.tensor(tokenizer.convert_tokens_to_ids(new))
-    tables = [model.get_input_embeddings().weight]
-    if not model.config.tie_word_embeddings:
-        tables.append(model.get_output_embeddings().weight)
+    tables = [layer.weight for layer in embedding_layers(model)] if new else []
     with torch.no_grad():
-        for table in tables if new else []:
+        for table in tables:
             old = table[: min(old_rows, int(new_ids.min()))].float()
             noise = torch.randn(len(new_ids), table.shape[1], generator=generator).to(table.device)
             table[new_ids] = (old.mean(0) + 0.1 * old.std(0) * noise).to(table.dtype)
     return ids
+
+
+def embedding_layers(model: PreTrainedModel) -> list[torch.nn.Module]:
+    """The input embeddings, and the output's unless they are tied."""
+    return [model.get_input_embeddings()] + [model.get_output_embeddings()] * (not model.config.tie_word_embeddings)

@@ -1,7 +1,7 @@
 """What mid-training learns from: documents of the four tasks, or reranking exercises."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 from transformers import PreTrainedTokenizerBase
@@ -11,10 +11,8 @@ from gr2.files.columns import require_columns
 from gr2.files.interactions import read_interactions
 from gr2.language_model.chat import IGNORED, encode_turn, turn_end_id
 from gr2.midtrain import tasks
-from gr2.midtrain.exercises import make_exercises
 from gr2.midtrain.mixture import mix, shuffle
 from gr2.midtrain.packing import Document, Encoder
-from gr2.prompts.prompt import Prompt
 
 
 def read_histories(interactions: str, item_ids: pl.Series) -> list[list[str]]:
@@ -33,11 +31,10 @@ def mix_tasks(
     general_text: str | None,
     window: int,
     passes: int,
-    seed: int,
+    rng: random.Random,
 ) -> Iterator[Document]:
     """The tasks, mixed by weight, for `passes` passes over the histories, each cut and shuffled differently."""
-    rng, encode = random.Random(seed), Encoder(tokenizer)
-    item_ids = list(catalogue.sid)
+    encode, item_ids = Encoder(tokenizer), list(catalogue.sid)
     documents = {
         "sequential": lambda: shuffle(tasks.sequential(histories, catalogue, window, rng), rng),
         "persona": lambda: shuffle(tasks.persona(histories, catalogue, window, rng), rng),
@@ -49,20 +46,14 @@ def mix_tasks(
 
 
 def encode_exercises(
-    count: int,
-    histories: list[list[str]],
-    window: int,
-    prompt: Prompt,
-    catalogue: Catalogue,
-    tokenizer: PreTrainedTokenizerBase,
-    seed: int,
+    exercises: Iterable[tuple[list[dict[str, str]], str]], tokenizer: PreTrainedTokenizerBase
 ) -> list[dict[str, list[int]]]:
     """Each exercise an example of its own: in a block, attention would look for its answer in the one before it.
 
     The answer and the token that ends it are learned.
     """
     end, examples = turn_end_id(tokenizer), []
-    for messages, answer in make_exercises(count, histories, window, prompt, catalogue, random.Random(seed)):
+    for messages, answer in exercises:
         prompt_ids, answer_ids, _ = encode_turn(tokenizer, messages, answer)
         answer_ids = answer_ids[: answer_ids.index(end) + 1]
         examples.append({"input_ids": prompt_ids + answer_ids, "labels": [IGNORED] * len(prompt_ids) + answer_ids})

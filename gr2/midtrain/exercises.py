@@ -29,10 +29,8 @@ def make_exercises(
     pairs = [(history, last_target(history, len(set(events)))) for history in histories]
     usable = [(history, last) for history, last in pairs if last]
     if not usable:
-        raise InputError(
-            f"--exercises {count}: expected a history of two items or more, and {CANDIDATES} items beside those that "
-            f"its user chose before, found {len(set(events))} different items in the histories"
-        )
+        expected = f"a history of two items or more, and {CANDIDATES} items that its user has not chosen before"
+        raise InputError(f"--exercises {count}: expected {expected}, found {len(set(events))} different items")
     for _ in range(count):
         history, last = rng.choice(usable)
         index = rng.randrange(1, last + 1)

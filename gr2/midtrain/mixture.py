@@ -20,14 +20,12 @@ def read_weights(entries: list[str]) -> dict[str, float]:
         except ValueError:
             weight = -1.0
         if name not in TASKS or not 0 <= weight < float("inf") or name in weights:
-            raise InputError(
-                f"--mixture {entry}: expected TASK=WEIGHT, 0 or more, each at most once of {', '.join(TASKS)}"
-            )
+            expected = f"TASK=WEIGHT, 0 or more, each at most once of {', '.join(TASKS)}"
+            raise InputError(f"--mixture {entry}: expected {expected}")
         weights[name] = weight
     if not weights.get("sequential"):
-        raise InputError(
-            f"--mixture {' '.join(entries)}: expected sequential=WEIGHT above 0: its passes set the length"
-        )
+        given = " ".join(entries)
+        raise InputError(f"--mixture {given}: expected sequential=WEIGHT above 0: its passes set the length")
     return {name: weight for name, weight in weights.items() if weight > 0}
 
 

@@ -81,9 +81,8 @@ def general(source: str, rng: random.Random) -> Iterator[Pieces]:
         else:
             rows = load_dataset(source, split="train", streaming=True)
     except (OSError, ValueError, DatasetNotFoundError) as error:
-        raise InputError(
-            f"--general_text {source}: expected a text file, or a data set that loads ({str(error).splitlines()[0]})"
-        ) from None
+        expected = f"a text file, or a data set that loads ({str(error).splitlines()[0]})"
+        raise InputError(f"--general_text {source}: expected {expected}") from None
     for row in rows.shuffle(seed=rng.randrange(2**32), buffer_size=1000):
         if "text" not in row:
             raise InputError(f"--general_text {source}: expected a column 'text', found {', '.join(row)}")

@@ -31,12 +31,8 @@ def arg(
     least, above, most, below: the range of a number, or of every number in a list.
     """
     limits = {"least": least, "above": above, "most": most, "below": below}
-    metadata = {
-        "help": help,
-        "path": path,
-        "named": named,
-        "limits": {name: x for name, x in limits.items() if x is not None},
-    }
+    limits = {kind: limit for kind, limit in limits.items() if limit is not None}
+    metadata = {"help": help, "path": path, "named": named, "limits": limits}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: default.copy(), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -52,9 +48,7 @@ def limits_of(config_class: type, field: dataclasses.Field) -> dict[str, float]:
 
 def library_options(config_class: type) -> set[str]:
     """The names of the options of the library's class that a stage's extends, if any."""
-    library = next(
-        cls for cls in config_class.__mro__ if not cls.__module__.startswith("gr2.") and cls is not config_class
-    )
+    library = next(cls for cls in config_class.__mro__[1:] if not cls.__module__.startswith("gr2."))
     return {field.name for field in dataclasses.fields(library)} if dataclasses.is_dataclass(library) else set()
 
 

@@ -12,9 +12,7 @@ from gr2.data.catalogue import Catalogue
 
 # Why an answer is unusable; `Answer.reason` is one of these, or None.
 REASONS = ("no_json", "truncated", "wrong_fields", "empty_explanation", "unknown_id", "duplicate_id", "wrong_length")
-WITHHELD = (
-    "withheld"  # `finish_reason` says that the service kept the answer back: not the model's mistake, none of REASONS
-)
+WITHHELD = "withheld"  # by the service, as `finish_reason` says: not the model's mistake, and none of REASONS
 WITHHELD_BY = ("content_filter", "refusal")
 ATTEMPTS = 32  # objects are looked for at the last 32 possible starts of a completion only: the time stays linear
 OBJECT_START = re.compile(r'\{(?=[ \t\n\r]*["}])')

@@ -33,16 +33,14 @@ def check_answer(
         raise InputError(f"{name_or_path}: its chat template does not show the whole prompt '{prompt.name}'")
     end = turn_end_id(tokenizer)
     if end not in ids or end not in stop_token_ids(resolve(name_or_path), tokenizer):
-        raise InputError(
-            f"{name_or_path}: its chat template ends a turn with {turn_end(tokenizer).strip()!r}, at which neither the "
-            "tokenizer's eos_token nor generation_config.json ends an answer"
-        )
+        mark = turn_end(tokenizer).strip()
+        expected = "eos_token or an entry of generation_config.json's eos_token_id"
+        raise InputError(f"{name_or_path}: its chat template ends a turn with {mark!r}: expected {expected}")
     ids = ids[: ids.index(end)]
     text = tokenizer.decode(ids, skip_special_tokens=False)
     if parse(text, slate.candidates, catalogue.sid, prompt.has_trace).ranking != slate.candidates:
-        raise InputError(
-            f"{name_or_path}: its tokenizer does not keep an answer: {answer[-60:]!r} comes back as {text[-60:]!r}"
-        )
+        change = f"{answer[-60:]!r} comes back as {text[-60:]!r}"
+        raise InputError(f"{name_or_path}: its tokenizer does not keep an answer: {change}")
     check_grammar(name_or_path, tokenizer, answer_schema(prompt, slate, catalogue), [] if prompt.pattern else ids)
 
 
@@ -58,9 +56,8 @@ def check_grammar(name_or_path: str, tokenizer: PreTrainedTokenizerBase, schema:
             raise
         raise InputError(f"{name_or_path}: no grammar can be made for its tokenizer ({error})") from None
     if admitted < len(ids):
-        raise InputError(
-            f"{name_or_path}: the grammar does not admit an answer's token {tokenizer.decode(ids[admitted])!r}"
-        )
+        token = tokenizer.decode(ids[admitted])
+        raise InputError(f"{name_or_path}: the grammar does not admit an answer's token {token!r}")
 
 
 def check_room(
@@ -71,17 +68,13 @@ def check_room(
     limit: int,
     option: str = "max_tokens",
 ) -> None:
-    """InputError if the shortest answer that ranks a slate, its end included, has more than `limit` tokens.
-
-    option: the limit's name.
-    """
+    """InputError if the shortest answer that ranks a slate, its end included, is above `limit`, the option's value."""
     reasoning = "." if prompt.has_trace else None
     for start in range(0, len(slates), CHUNK):
         chunk = slates[start : start + CHUNK]
         answers = [write_answer(reasoning, slate.candidates, catalogue) for slate in chunk]
         for slate, ids in zip(chunk, tokenizer(answers, add_special_tokens=False)["input_ids"], strict=True):
             if len(ids) + 1 > limit:
-                raise InputError(
-                    f"--{option} {limit}: expected at least {len(ids) + 1}, the tokens of the shortest answer for "
-                    f"the {len(slate.candidates)} candidates of slate_id '{slate.slate_id}'"
-                )
+                what = f"tokens of the shortest answer for the {len(slate.candidates)} candidates"
+                least = f"expected at least {len(ids) + 1}, the {what} of slate_id '{slate.slate_id}'"
+                raise InputError(f"--{option} {limit}: {least}")

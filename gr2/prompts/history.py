@@ -33,10 +33,8 @@ def fit_history(
         # A prompt grows with each item kept, and bisection returns a length that it has measured.
         kept = bisect.bisect_right(range(1, length + 1), max_prompt_tokens, key=lambda kept: count_tokens(slate, kept))
         if kept == 0:
-            raise InputError(
-                f"--max_prompt_tokens {max_prompt_tokens}: slate_id '{slate.slate_id}' has {count_tokens(slate, 1)} "
-                "prompt tokens with a single history item; expected a larger budget"
-            )
+            least = f"{count_tokens(slate, 1)} prompt tokens with a single history item; expected as many or more"
+            raise InputError(f"--max_prompt_tokens {max_prompt_tokens}: slate_id '{slate.slate_id}' has {least}")
         return slate.with_latest(kept)
 
     fitted = [shorten(slate) for slate in slates]

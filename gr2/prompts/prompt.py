@@ -63,9 +63,8 @@ def load_prompt(prompt: str | Path, domain: str | Path | None = None, priming: b
     values = OPTIONAL | read_yaml(path)
     if set(values) != REQUIRED | set(OPTIONAL):
         found = ", ".join(name for name in values if name not in OPTIONAL)
-        raise InputError(
-            f"{path}: expected the fields {', '.join(sorted(REQUIRED))}, optional {', '.join(OPTIONAL)}, found {found}"
-        )
+        expected = f"{', '.join(sorted(REQUIRED))}, optional {', '.join(OPTIONAL)}"
+        raise InputError(f"{path}: expected the fields {expected}, found {found}")
     _check_types(path, values)
     words = {} if values["domain"] is None else _check_domain(path, values["domain"]) | {"name": "general"}
     if domain is not None:
@@ -73,9 +72,8 @@ def load_prompt(prompt: str | Path, domain: str | Path | None = None, priming: b
             raise InputError(f"--domain {domain}: {path} has no domain that it could replace")
         file = _find(domain, DOMAINS)
         words = _check_domain(file, read_yaml(file)) | {"name": file.stem}
-    environment = jinja2.sandbox.SandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    strict = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = jinja2.sandbox.SandboxedEnvironment(**strict)
     environment.filters["regex"] = re.escape
     pattern = values["answer"]["properties"].get("explanation", {}).get("pattern")
     try:
@@ -129,10 +127,8 @@ def _check_types(path: Path, values: dict) -> None:
         raise InputError(f"{path}: answer.properties: expected 'recommendations'")
     for name, value in properties.items():
         if name not in ("explanation", "recommendations") or not isinstance(value, dict):
-            raise InputError(
-                f"{path}: answer.properties: expected explanation and recommendations, each a mapping, found {name}: "
-                f"{value!r}"
-            )
+            expected = "explanation and recommendations, each a mapping"
+            raise InputError(f"{path}: answer.properties: expected {expected}, found {name}: {value!r}")
     if not isinstance(properties.get("explanation", {}).get("pattern", ""), str):
         raise InputError(f"{path}: answer.properties.explanation.pattern: expected a text")
 
@@ -141,8 +137,6 @@ def _check_domain(path: Path, values: object) -> dict[str, str]:
     """The values, if they are a domain's texts."""
     names = set(values) if isinstance(values, dict) else set()
     if names != DOMAIN_FIELDS or not all(isinstance(text, str) for text in values.values()):
-        raise InputError(
-            f"{path}: expected a domain with the texts {', '.join(sorted(DOMAIN_FIELDS))}, found "
-            f"{', '.join(sorted(names)) or 'none'}"
-        )
+        expected, found = ", ".join(sorted(DOMAIN_FIELDS)), ", ".join(sorted(names)) or "none"
+        raise InputError(f"{path}: expected a domain with the texts {expected}, found {found}")
     return values

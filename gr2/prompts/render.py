@@ -20,10 +20,8 @@ from gr2.prompts.prompt import Prompt
 def render(prompt: Prompt, slate: Slate, catalogue: Catalogue, target: str | None = None) -> list[dict[str, str]]:
     """A slate's chat messages. `target`, an item id, is used by prompts with `shows_target`."""
     values = template_values(prompt, slate, catalogue, target)
-    return [
-        {"role": "system", "content": fill(prompt.system, values, prompt.name)},
-        {"role": "user", "content": fill(prompt.user, values, prompt.name)},
-    ]
+    roles = {"system": prompt.system, "user": prompt.user}
+    return [{"role": role, "content": fill(template, values, prompt.name)} for role, template in roles.items()]
 
 
 def shown_items(prompt: Prompt, slate: Slate) -> list[str]:

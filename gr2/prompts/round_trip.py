@@ -25,10 +25,8 @@ def keep_answers(tokenizer: PreTrainedTokenizerBase, catalogue: Catalogue) -> Pr
     name = tokenizer.name_or_path
     if changed is None or not keeps(changed, answer):
         text = tokenizer.decode(tokenizer.encode(answer, add_special_tokens=False))
-        raise InputError(
-            f"{name}: its tokenizer does not keep an answer: {answer[-60:]!r} comes back as {text[-60:]!r}; expected "
-            "another base model"
-        )
+        change = f"{answer[-60:]!r} comes back as {text[-60:]!r}"
+        raise InputError(f"{name}: its tokenizer does not keep an answer: {change}; expected another base model")
     print(f"{name}: its tokenizer now puts a space at the start of a text only, not after every ID", flush=True)
     return changed
 

@@ -41,7 +41,8 @@ def read_command(command: str) -> Command:
     if not file_of(module):
         raise InputError(f"gr2 {command}: expected the module {module}, which this checkout does not have")
     options, trains = read_class(module, "Config")
-    written = [node.value for node in parse(module).body if isinstance(node, ast.Assign) and names(node) == ["WRITES"]]
+    assigned = [node for node in parse(module).body if isinstance(node, ast.Assign)]
+    written = [node.value for node in assigned if ast.unparse(node.targets[0]) == "WRITES"]
     return Command(options, ast.literal_eval(written[0]) if written else (), trains)
 
 
@@ -76,10 +77,6 @@ def imported_from(tree: ast.Module, name: str) -> str:
         if isinstance(node, ast.ImportFrom) and name in [alias.asname or alias.name for alias in node.names]:
             return node.module
     return name.rpartition(".")[0]
-
-
-def names(assignment: ast.Assign) -> list[str]:
-    return [target.id for target in assignment.targets if isinstance(target, ast.Name)]
 
 
 @functools.cache

@@ -31,13 +31,13 @@ def packages() -> dict[str, str]:
 
 def hardware() -> dict:
     """CPU model and cores, memory, and the GPUs that the driver lists."""
-    facts = {"cpu": platform.processor() or platform.machine(), "cores": _cores(), "memory_gib": _memory_gib()}
-    cpuinfo = Path("/proc/cpuinfo")
+    facts = {"cpu": platform.processor() or platform.machine(), "cores": _cores(), "memory_gib": None}
+    cpuinfo, meminfo = Path("/proc/cpuinfo"), Path("/proc/meminfo")
     if cpuinfo.exists():
-        models = [
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        facts["cpu"] = models[0] if models else facts["cpu"]
+        models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        facts["cpu"] = models[0].split(":")[1].strip() if models else facts["cpu"]
+    if meminfo.exists():
+        facts["memory_gib"] = round(int(meminfo.read_text().split()[1]) / 2**20, 1)
     try:
         query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
         facts["gpus"] = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip().splitlines()
@@ -72,10 +72,3 @@ def threads() -> int:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if platform.system() == "Linux" else os.cpu_count()
-
-
-def _memory_gib() -> float | None:
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
-        return None
-    return round(int(meminfo.read_text().split()[1]) / 2**20, 1)

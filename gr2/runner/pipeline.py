@@ -54,7 +54,7 @@ def main(words: list[str]) -> None:
             check(plan)
             checked = True
         print(f"{label}: {reason}", flush=True)
-        status = run_in_a_process([*launcher(stage, options.launch), "gr2", *stage.words])
+        status = run_in_a_process(stage_command(stage, name, changes, options.launch))
         if status == INTERRUPTED:  # the stage has said so
             sys.exit(status)
         if status:
@@ -70,9 +70,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="the same as RECIPE")
     plan = "print every stage, its inputs, and why it would run or be skipped; run nothing"
     parser.add_argument("--dry_run", nargs="?", const="true", default="false", choices=("true", "false"), help=plan)
-    parser.add_argument(
-        "--only", nargs="+", metavar="ID", help="run only these stages; an ID may be a glob: 'rerank_*'"
-    )
+    parser.add_argument("--only", nargs="+", metavar="ID", help="run only these stages; globs too: 'rerank_*'")
     parser.add_argument("--from", dest="first", metavar="ID", help="begin with this stage and the outputs before it")
     parser.add_argument("--until", metavar="ID", help="stop after this stage")
     launch = "starts the stages that train with transformers or TRL: 'accelerate launch --config_file FILE ...'"
@@ -145,16 +143,21 @@ def check(plan: list[Stage]) -> None:
             raise InputError(f"{stage.id}: {str(error).removeprefix(f'{stage.command}: ')}") from None
 
 
-def launcher(stage: Stage, launch: str) -> list[str]:
-    """What a stage's command begins with; `--launch` is for those that train with transformers or TRL."""
-    return [*(shlex.split(launch) if launch and read_command(stage.command).trains else [sys.executable]), "-m"]
+def stage_command(stage: Stage, recipe: str, changes: dict[str, dict], launch: str) -> list[str]:
+    """The words that start a stage, which reads its options from the recipe: a secret there is in no list of processes.
+
+    `launch` is for stages that train with transformers or TRL.
+    """
+    python = shlex.split(launch) if launch and read_command(stage.command).trains else [sys.executable]
+    words = [*python, "-m", "gr2", *stage.command.split(), "--recipe", recipe, "--stage", stage.id]
+    for name in changes.get(stage.id.replace("-", "_"), {}):
+        words += [f"--{name}", *stage.options.get(name, ["null"])]
+    return words
 
 
 def run_in_a_process(command: list[str]) -> int:
     """Its exit code. Ctrl-C reaches both processes: this one waits until the other has come to its end."""
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # polars' own goes on waiting, and then loses the exit code
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # polars' own waits on, and then loses the exit code
     with subprocess.Popen(command) as process:
         try:
             return process.wait()

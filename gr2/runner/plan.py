@@ -14,7 +14,7 @@ from typing import Any
 from gr2.errors import InputError
 from gr2.options.libraries import INPUTS
 from gr2.options.parse import refuse_unknown
-from gr2.options.words import mapping_options, read_words
+from gr2.options.words import mapping_options, read_options, read_words
 from gr2.runner.declarations import Command, Option, read_command
 from gr2.runner.recipe import find_recipe, read_recipe, without_null
 from gr2.stages import STAGES
@@ -30,16 +30,11 @@ class Stage:
     command: str
     options: dict[str, list[str]]  # the words of every option, `output_dir` among them
     sources: dict[str, str]  # an input -> the id of the earlier stage that writes it
-    system: str  # its name in an evaluation: the id without its command, and without the seed's part
+    system: str  # its name in an evaluation: the id without the command and the seed
 
     @property
     def folder(self) -> Path:
         return Path(*self.options["output_dir"])
-
-    @property
-    def words(self) -> list[str]:
-        """As on a command line: the command, then its options."""
-        return [*self.command.split(), *(word for key, value in self.options.items() for word in (f"--{key}", *value))]
 
 
 def read_plan(path: Path, changes: dict[str, dict] | None = None) -> list[Stage]:
@@ -89,10 +84,10 @@ def plan_stage(stage_id: str, system: str, own: dict, recipe: dict, ids: list[st
         raise InputError("output_dir: expected none; a stage writes to the recipe's folder and its own id")
     if not declared.trains:  # the options of libraries are known once they are imported
         refuse_unknown(command, given, declared.options)
+    given |= find_inputs(declared, given, stages)
     options = {"output_dir": [str(Path(recipe["folder"]) / stage_id)]}
     for name, words in mapping_options(given).items():
         options[name] = [path for word in words for path in resolve(word, name, declared, stage_id, ids, stages)]
-    options |= find_inputs(declared, given, stages)
     system = system.removeprefix(re.sub("[- ]", "_", command) + "_")
     return Stage(stage_id, command, options, find_sources(options, declared, stages), system)
 
@@ -110,7 +105,7 @@ def fill(value: Any, names: dict) -> Any:
 
 def command_of(stage_id: str, given: str | None) -> str:
     """The command that `stage:` names, else the longest that the id, or the id up to a `_`, is."""
-    if given is not None and given not in STAGES:
+    if given is not None and str(given) not in STAGES:
         raise InputError(f"stage: expected one of {', '.join(STAGES)}, found {given!r:.80}")
     parts = stage_id.replace("-", "_").split("_")
     starts = ["_".join(parts[:count]) for count in range(len(parts), 0, -1)]
@@ -137,31 +132,28 @@ def resolve(word: str, name: str, declared: Command, own: str, ids: list[str], s
             raise InputError(f"--{name} {word}: expected {expected}")
     else:
         return [word]
-    paths = [
-        (stage, str(stage.folder / option.path if isinstance(option.path, str) else stage.folder)) for stage in fitting
-    ]
-    named = option.many and name in LISTS
-    return [(label or stage.system) + "=" + path if equals or named else path for stage, path in paths]
+    file = option.path if isinstance(option.path, str) else ""
+    paths = [(stage.system, str(stage.folder / file)) for stage in fitting]
+    named = equals or (option.many and name in LISTS)
+    return [f"{label or system}={path}" if named else path for system, path in paths]
 
 
 def writes(stage: Stage, option: Option) -> bool:
     return not isinstance(option.path, str) or option.path in read_command(stage.command).writes
 
 
-def find_inputs(declared: Command, given: dict, stages: list[Stage]) -> dict[str, list[str]]:
-    """The inputs that a recipe leaves out: the latest earlier stage's file of that name."""
-    options = {}
+def find_inputs(declared: Command, given: dict, stages: list[Stage]) -> dict[str, str]:
+    """The inputs that a recipe leaves out -> the id of the latest earlier stage that writes a file of that name."""
+    inputs = {}
     for name, option in declared.options.items():
-        if option.found and name not in given:
-            latest = next((stage for stage in reversed(stages) if writes(stage, option)), None)
-            if latest:
-                label = f"{latest.system}=" if option.many and name in LISTS else ""
-                options[name] = [f"{label}{latest.folder / option.path}"]
-            elif option.required:
-                raise InputError(
-                    f"--{name}: expected an earlier stage that writes {option.path}, or the path of a file"
-                )
-    return options
+        if not option.found or name in given:
+            continue
+        latest = next((stage.id for stage in reversed(stages) if writes(stage, option)), None)
+        if latest:
+            inputs[name] = latest
+        elif option.required:
+            raise InputError(f"--{name}: expected an earlier stage that writes {option.path}, or the path of a file")
+    return inputs
 
 
 def find_sources(options: dict[str, list[str]], declared: Command, stages: list[Stage]) -> dict[str, str]:
@@ -171,14 +163,18 @@ def find_sources(options: dict[str, list[str]], declared: Command, stages: list[
     return {str(path): stage.id for path in paths for stage in stages if path.is_relative_to(stage.folder)}
 
 
-def recipe_words(command: str, words: list[str]) -> list[str]:
-    """`--recipe NAME --stage ID --key value ...` -> the options of that stage, those of the command line over them."""
+def stage_options(command: str, words: list[str]) -> dict[str, list[str]]:
+    """`--recipe NAME --stage ID --key value ...` -> that stage's options, those of the command line over them.
+
+    null takes an option away. Without --recipe, the options are those of `--config FILE --key value ...`.
+    """
     options = read_words(words)
     if not {"recipe", "stage"} & options.keys():
-        return words
+        return read_options(words)
     name, stage_id = " ".join(options.pop("recipe", [])), " ".join(options.pop("stage", []))
     stages = {stage.id: stage for stage in read_plan(find_recipe(name)) if stage.command == command}
     if stage_id not in stages or "config" in options:
         expected = f"a stage of the command {command}, one of {', '.join(stages)}, and no --config"
         raise InputError(f"--recipe {name} --stage {stage_id}: expected {expected}")
-    return [word for key, values in (stages[stage_id].options | options).items() for word in (f"--{key}", *values)]
+    options = stages[stage_id].options | options
+    return {name: values for name, values in options.items() if values != ["null"]}

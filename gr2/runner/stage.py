@@ -18,11 +18,11 @@ from gr2.masking import MASK, is_secret, mask, mask_options
 from gr2.options.declare import is_input
 from gr2.options.help import describe_options
 from gr2.options.parse import parse
-from gr2.options.words import config_file, read_options
+from gr2.options.words import config_file
 from gr2.runner import environment, output_folder
 from gr2.runner.code_version import code_version
 from gr2.runner.lock import locked
-from gr2.runner.plan import recipe_words
+from gr2.runner.plan import stage_options
 from gr2.stages import module_of
 
 
@@ -32,8 +32,7 @@ def run_stage(stage: str, words: list[str]) -> None:
     if "-h" in words or "--help" in words:
         print(describe_options(stage, module.Config, module.__doc__))
         return
-    words = recipe_words(stage, words)
-    options = read_options(words)
+    options = stage_options(stage, words)
     config = parse(stage, module.Config, options, config_file(words)[0])
     if int(os.environ.get("RANK", "0")) != 0:  # only the first process of several holds and describes the folder
         wait_for_all_processes()
@@ -112,8 +111,8 @@ def hash_inputs(paths: list[str], output_dir: str | Path) -> dict[str, str]:
 
 def describe_config(config: Any) -> dict:
     """A config's fields as JSON values, without secrets."""
-    fields = {f.name: vars(config)[f.name] for f in dataclasses.fields(config) if f.init}
-    return {name: mask_value(name, value) for name, value in fields.items()}
+    names = [field.name for field in dataclasses.fields(config) if field.init]
+    return {name: mask_value(name, vars(config)[name]) for name in names}
 
 
 def mask_value(name: str, value: Any) -> Any:
@@ -129,10 +128,8 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
     inputs = hash_inputs(plan["input_paths"], output_dir)
     changed = [name for name in sorted(plan["inputs"] | inputs) if plan["inputs"].get(name) != inputs.get(name)]
     if changed:
-        advice = f"{output_dir} is unfinished; run the stage again"
-        raise InputError(
-            f"{changed[0]}: changed while {plan['stage']} ran; expected inputs that do not change. {advice}"
-        )
+        advice = f"expected inputs that do not change. {output_dir} is unfinished; run the stage again"
+        raise InputError(f"{changed[0]}: changed while {plan['stage']} ran; {advice}")
     memory = environment.peak_memory()
     manifest = {
         **plan,

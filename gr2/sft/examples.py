@@ -57,10 +57,8 @@ def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series
             if not trace["accepted"]:
                 continue
             if sorted(trace["ranking"] or []) != sorted(candidates[slate_id]):
-                raise InputError(
-                    f"{file}: row {row}, column 'ranking': expected the {len(candidates[slate_id])} candidates of "
-                    f"slate_id '{slate_id}' in {slates_file}; were the traces made from other slates?"
-                )
+                expected = f"the {len(candidates[slate_id])} candidates of slate_id '{slate_id}' in {slates_file}"
+                raise InputError(f"{file}: row {row}, column 'ranking': expected {expected}; is it of other slates?")
             traces.setdefault(slate_id, trace)
     if not traces:
         raise InputError(f"{', '.join(traces_files)}: no accepted trace")
@@ -71,9 +69,8 @@ def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series
 
 def shuffle(examples: list[Example], orders: int, seed: int) -> list[Example]:
     """All examples `orders` times, one pass after the other, each time with the candidates in another random order."""
-    return [
-        replace(example, slate=example.slate.shuffled(seed, order)) for order in range(orders) for example in examples
-    ]
+    orders = [(order, example) for order in range(orders) for example in examples]
+    return [replace(example, slate=example.slate.shuffled(seed, order)) for order, example in orders]
 
 
 def fit_histories(
@@ -96,16 +93,11 @@ def drop_hidden_citations(examples: list[Example], prompt: Prompt, catalogue: Ca
 
     kept = [example for example in examples if cites_only_shown(example)]
     if not kept:
-        raise InputError(
-            f"every explanation cites an item that the prompt '{prompt.name}' does not show: its max_history, or "
-            "--max_prompt_tokens, is below the teacher's"
-        )
+        limits = "max_history and --max_prompt_tokens: expected no less than the teacher saw"
+        raise InputError(f"every explanation cites an item that the prompt '{prompt.name}' does not show; {limits}")
     if len(kept) < len(examples):
-        print(
-            f"left out: {len(examples) - len(kept)} of {len(examples)} examples, whose explanation cites an item that "
-            "the prompt does not show",
-            flush=True,
-        )
+        dropped = f"{len(examples) - len(kept)} of {len(examples)} examples"
+        print(f"left out: {dropped}, whose explanation cites an item that the prompt does not show", flush=True)
     return kept
 
 
@@ -141,7 +133,5 @@ def check_lengths(lengths: list[int], max_length: int | None) -> None:
     """Prints the examples' lengths in tokens; InputError for one above `max_length`: cut, it would lose its answer."""
     print(f"tokens an example: median {sorted(lengths)[len(lengths) // 2]}, longest {max(lengths)}", flush=True)
     if max_length is not None and max(lengths) > max_length:
-        raise InputError(
-            f"--max_length {max_length}: the longest example has {max(lengths)} tokens; raise --max_length, or "
-            "shorten histories with --max_prompt_tokens"
-        )
+        advice = "raise --max_length, or shorten histories with --max_prompt_tokens"
+        raise InputError(f"--max_length {max_length}: the longest example has {max(lengths)} tokens; {advice}")

@@ -4,6 +4,7 @@ Without --model_name_or_path it starts from scratch: a small Qwen3-architecture 
 the catalogue. Every option of transformers' TrainingArguments is an option here.
 """
 
+import random
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,6 +82,7 @@ def run(config: Config) -> None:
     from gr2.language_model.trainable import rows_only, with_lora
     from gr2.language_model.vocabulary import add_codes
     from gr2.midtrain.examples import encode_exercises, mix_tasks, read_histories
+    from gr2.midtrain.exercises import make_exercises
     from gr2.midtrain.packing import collate, pack
     from gr2.midtrain.tasks import bpe_texts
     from gr2.prompts.checks import check_answer
@@ -105,20 +107,17 @@ def run(config: Config) -> None:
     catalogue = catalogue.safe_for(tokenizer)
 
     # examples
-    seed, window = config.seed, config.window
+    rng, window = random.Random(config.seed), config.window
     if config.exercises:
-        examples = encode_exercises(config.exercises, histories, window, prompt, catalogue, tokenizer, seed)
+        exercises = make_exercises(config.exercises, histories, window, prompt, catalogue, rng)
+        examples = encode_exercises(exercises, tokenizer)
     else:
-        weights = read_weights(config.mixture)
-        documents = mix_tasks(
-            histories, catalogue, tokenizer, weights, config.general_text, window, config.passes, seed
-        )
+        weights, text = read_weights(config.mixture), config.general_text
+        documents = mix_tasks(histories, catalogue, tokenizer, weights, text, window, config.passes, rng)
         progress = tqdm(documents, "packing", unit="document", disable=config.disable_tqdm)
         examples = list(pack(progress, config.block_length))
     if not examples:
-        raise InputError(
-            f"--block_length {config.block_length}: {len(histories)} histories do not fill one example of that length"
-        )
+        raise InputError(f"--block_length {config.block_length}: {len(histories)} histories do not fill one example")
     if tokenizer.chat_template is None:
         print("the tokenizer has no chat template: the model can search for items, but not rerank", flush=True)
     else:  # later stages must be able to write and read an answer

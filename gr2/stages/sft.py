@@ -34,17 +34,15 @@ class Config(Slated, Identified, Prompted, Adapted, Tracked, OwnPrecision, SFTCo
         if self.loss_type != "nll":
             raise InputError(f"--loss_type {self.loss_type}: expected nll; the lambdas weight tokens")
         if self.label_smoothing_factor:
-            raise InputError(
-                f"--label_smoothing_factor {self.label_smoothing_factor}: expected 0; the lambdas weight tokens"
-            )
+            found = f"--label_smoothing_factor {self.label_smoothing_factor}"
+            raise InputError(f"{found}: expected 0; the lambdas weight tokens")
         if self.packing and self.packing_strategy != "bfd":
             raise InputError(f"--packing_strategy {self.packing_strategy}: expected bfd, which cuts no example")
         if self.packing and self.max_length is None:
             raise InputError("--packing true: expected --max_length, the tokens of a block")
         if self.shuffle_candidates and (self.num_train_epochs < 1 or self.num_train_epochs % 1):
-            raise InputError(
-                f"--num_train_epochs {self.num_train_epochs}: expected a whole number to shuffle candidates"
-            )
+            found = f"--num_train_epochs {self.num_train_epochs}"
+            raise InputError(f"{found}: expected a whole number to shuffle candidates")
         super().__post_init__()
 
 

@@ -106,10 +106,8 @@ def test_a_changed_option_runs_again_what_depends_on_it(world, killed):
     assert ran(path) == {"prepare": True, "slates": False, "shuffled": False, "evaluate": False}
     path = recipe(world, killed, prepare={"train_share": 0.3})
     reasons = run(path, "--until", "slates")
-    assert reasons == {
-        "prepare": "options changed: seed, train_share",
-        "slates": f"input changed: {killed}/run/prepare/interactions.parquet",
-    }
+    assert reasons == {"prepare": "options changed: seed, train_share",
+                       "slates": f"input changed: {killed}/run/prepare/interactions.parquet"}  # fmt: skip
 
 
 def test_the_command_line_changes_one_stages_option(done):
@@ -181,12 +179,10 @@ def test_only_some_stages_run_and_take_the_others_outputs_as_they_are(world, don
     recipe(world, done)
     path = recipe(world, tmp_path)
     assert f"stage slates reads {tmp_path}/run/prepare/items.parquet, which stage prepare has yet to write" in failed(
-        capsys, path, "--from", "slates"
-    )
+        capsys, path, "--from", "slates")  # fmt: skip
     for option in ("--only", "--from", "--until"):
         assert f"{option} sldes: expected one of prepare, slates, shuffled, evaluate" in failed(
-            capsys, path, option, "sldes"
-        )
+            capsys, path, option, "sldes")  # fmt: skip
     assert "--sldes.…: expected the id of a stage, one of prepare" in failed(capsys, path, "--sldes.seed", "1")
     assert "expected a recipe: a name that `gr2 recipes` lists, or a file" in failed(capsys)
 
@@ -198,15 +194,15 @@ def test_trainings_are_started_by_what_launch_says(monkeypatch, tmp_path):
     monkeypatch.setattr(pipeline, "run_in_a_process", lambda command: commands.append(command) or 0)
     monkeypatch.setattr(pipeline, "check", lambda plan: None)
     files = {"items": "i", "semantic_ids": "s", "slates": "s", "traces": "t", "model_name_or_path": "m"}
-    stages = {"sft": files, "rerank": {"items": "i", "slates": "s", "reranker": "sft"}}
+    stages = {"sft": files | {"hub_token": "hf_x"}, "rerank": {"items": "i", "slates": "s", "reranker": "sft"}}
     (tmp_path / "recipe.yaml").write_text(
         yaml.safe_dump({"folder": str(tmp_path / "run"), "stages": stages}, sort_keys=False)
     )
-    main(["run", str(tmp_path / "recipe.yaml"), "--launch", "accelerate launch --num_processes 2"])
-    assert commands[0][:7] == ["accelerate", "launch", "--num_processes", "2", "-m", "gr2", "sft"]
-    assert commands[1][:4] == [sys.executable, "-m", "gr2", "rerank"]
-    assert commands[0][7:] == [
-        "--output_dir",
-        f"{tmp_path}/run/sft",
-        *(word for key, value in files.items() for word in (f"--{key}", value)),
-    ]
+    recipe, words = str(tmp_path / "recipe.yaml"), ["--launch", "accelerate launch --num_processes 2"]
+    main(["run", recipe, *words, "--rerank.slates", "null", "--rerank.reranker", "sft"])
+    launch = ["accelerate", "launch", "--num_processes", "2", "-m", "gr2"]
+    assert commands == [  # a secret of the recipe is in none of them
+        [*launch, "sft", "--recipe", recipe, "--stage", "sft"],
+        [sys.executable, "-m", "gr2", "rerank", "--recipe", recipe, "--stage", "rerank",
+         "--slates", "null", "--reranker", f"{tmp_path}/run/sft"],
+    ]  # fmt: skip

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from gr2.errors import InputError
-from gr2.runner.plan import command_of, read_plan, recipe_words
+from gr2.runner.plan import command_of, read_plan, stage_options
 
 
 def planned(folder, stages, **recipe):
@@ -35,27 +35,16 @@ def test_the_longest_command_that_an_id_begins_with_is_meant(stage_id, command):
 
 
 def test_an_input_that_is_not_named_is_the_latest_earlier_file_of_its_name(tmp_path):
-    plan = planned(
-        tmp_path,
-        DATA
-        | {
-            "slates": {"pre_ranker": "popularity"},
-            "early": {"stage": "rerank", "reranker": "random"},
-            "facts": {},
-            "late": {"stage": "rerank", "reranker": "random"},
-        },
-    )
-    assert options(plan["sids"]) == {
-        "output_dir": "run/sids",
-        "levels": "2",
-        "items": "run/prepare/items.parquet",
-        "embeddings": "run/embed/embeddings.safetensors",
-        "interactions": "run/prepare/interactions.parquet",
-    }
+    plan = planned(tmp_path, DATA | {"slates": {"pre_ranker": "popularity"}, "early": {"stage": "rerank", "reranker": "random"},
+                                     "facts": {}, "late": {"stage": "rerank", "reranker": "random"}})  # fmt: skip
+    assert options(plan["sids"]) == {"output_dir": "run/sids", "levels": "2", "items": "run/prepare/items.parquet",
+                                     "embeddings": "run/embed/embeddings.safetensors",
+                                     "interactions": "run/prepare/interactions.parquet"}  # fmt: skip
     assert options(plan["early"])["slates"] == "run/slates/slates.parquet"
     assert options(plan["late"])["slates"] == "run/facts/slates.parquet"
     assert plan["late"].sources["run/facts/slates.parquet"] == "facts"
-    assert plan["embed"].words == ["embed", "--output_dir", "run/embed", "--items", "run/prepare/items.parquet"]
+    assert plan["embed"].command == "embed"
+    assert plan["embed"].options == {"output_dir": ["run/embed"], "items": ["run/prepare/items.parquet"]}
 
 
 def test_a_path_that_is_named_wins_and_null_takes_an_option_away(tmp_path):
@@ -98,14 +87,8 @@ def test_for_repeats_a_stage_and_seeds_are_one_system(tmp_path):
     assert options(plan["rerank_rarest_1"])["reranker"] == "rarest" and options(plan["rerank_rarest_1"])["seed"] == "1"
     file = "run/rerank_{}/rankings.parquet".format
     assert plan["evaluate"].options["rankings"] == [
-        "random=" + file("random_0"),
-        "rarest=" + file("rarest_0"),
-        "random=" + file("random_1"),
-        "rarest=" + file("rarest_1"),
-        "best=run/best/rankings.parquet",
-        "mine=" + file("random_0"),
-        "theirs=x.parquet",
-    ]
+        "random=" + file("random_0"), "rarest=" + file("rarest_0"), "random=" + file("random_1"),
+        "rarest=" + file("rarest_1"), "best=run/best/rankings.parquet", "mine=" + file("random_0"), "theirs=x.parquet"]  # fmt: skip
     assert plan["evaluate_rarest"].options["rankings"] == ["rarest=" + file("rarest_0"), "rarest=" + file("rarest_1")]
     assert plan["evaluate"].sources[file("random_0")] == "rerank_random_0"
 
@@ -127,6 +110,7 @@ def test_defaults_and_training_go_to_the_stages_that_have_them(tmp_path):
 @pytest.mark.parametrize(("stages", "complaint"), [
     ({"rank": {}}, "stage rank: expected `stage: COMMAND` among its options, since its id is no command"),
     ({"a": {"stage": "rank"}}, "stage a: stage: expected one of prepare, embed, .*found 'rank'"),
+    ({"a": {"stage": ["embed"]}}, r"stage a: stage: expected one of prepare, embed, .*found \['embed'\]"),
     ({"embed": {}}, "stage embed: --items: expected an earlier stage that writes items.parquet, or the path of a file"),
     ({"prepare": {"sourc": "files"}}, "stage prepare: prepare: unknown key 'sourc'; did you mean 'source'"),
     ({"prepare": {"output_dir": "a"}}, "stage prepare: output_dir: expected none"),
@@ -137,8 +121,7 @@ def test_defaults_and_training_go_to_the_stages_that_have_them(tmp_path):
     ({"prepare_{b}": {"for": {"a": [1]}}}, "expected an id of its own, of letters"),
     ({"../prepare": {}}, r"stage \.\./prepare: expected an id of its own, of letters"),
     (DATA | {"midtrain": {"model_name_or_path": "rl"}, "rl": {}}, "--model_name_or_path rl: expected an earlier stage"),
-    (DATA | {"slates": {}, "sft": {"traces": ["slates"]}},
-     "--traces slates: expected a stage that writes traces.jsonl"),
+    (DATA | {"slates": {}, "sft": {"traces": ["slates"]}}, "--traces slates: expected a stage that writes traces.jsonl"),
     (DATA | {"slates": {}, "evaluate": {"rankings": ["rerank_*"]}}, r"--rankings rerank_\*: expected earlier stages"),
 ])  # fmt: skip
 def test_a_recipe_that_makes_no_sense_is_refused(tmp_path, stages, complaint):
@@ -154,14 +137,12 @@ def test_a_default_that_no_stage_has_is_refused(tmp_path):
 def test_a_stage_of_a_recipe_on_a_command_line(tmp_path):
     planned(tmp_path, DATA, defaults={"seed": 7})
     name = str(tmp_path / "recipe.yaml")
-    assert recipe_words("prepare", ["--recipe", name, "--stage=prepare", "--seed", "1", "--split", "time"]) == [
-        "--output_dir", "run/prepare", "--seed", "1", "--source", "synthetic", "--split", "time"]  # fmt: skip
-    assert recipe_words("prepare", ["--config", "x", "--seed", "1"]) == ["--config", "x", "--seed", "1"]
-    for words in (
-        ["--recipe", name],
-        ["--stage", "a", "--recipe", name],
-        ["--recipe", name, "--stage", "embed"],
-        ["--recipe", name, "--stage", "prepare", "--config", "x"],
-    ):
+    prepare = {"output_dir": ["run/prepare"], "source": ["synthetic"]}
+    chosen = stage_options("prepare", ["--recipe", name, "--stage=prepare", "--seed", "1", "--split", "time"])
+    assert chosen == prepare | {"seed": ["1"], "split": ["time"]}
+    assert stage_options("prepare", ["--recipe", name, "--stage", "prepare", "--seed", "null"]) == prepare
+    assert stage_options("prepare", ["--split", "time", "--seed", "1"]) == {"split": ["time"], "seed": ["1"]}
+    for words in (["--recipe", name], ["--stage", "a", "--recipe", name], ["--recipe", name, "--stage", "embed"],
+                  ["--recipe", name, "--stage", "prepare", "--config", "x"]):  # fmt: skip
         with pytest.raises(InputError, match="expected a stage of the command prepare, one of prepare"):
-            recipe_words("prepare", words)
+            stage_options("prepare", words)

@@ -3,7 +3,6 @@
 import pytest
 
 from gr2.files.shipped import shipped
-from gr2.options.words import read_words
 from gr2.prompts.prompt import load_prompt
 from gr2.runner.pipeline import check
 from gr2.runner.plan import read_plan
@@ -23,7 +22,7 @@ def test_options_are_right_and_every_input_is_made_before_it_is_read(plan):
     check(plan)
     made = []
     for stage in plan:
-        for name, words in read_words(stage.words[len(stage.command.split()) :]).items():
+        for name, words in stage.options.items():
             for path in (word.rpartition("=")[2] for word in words if name != "output_dir"):
                 if path.startswith("runs/"):
                     assert stage.sources[path] in made, f"{stage.id}: --{name} {path}"
