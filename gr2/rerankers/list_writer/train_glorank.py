@@ -9,6 +9,7 @@ first stage is a supervised Seq2Slate (1810.02019).
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import set_seed
 
 from gr2.rerankers.list_writer.batch import to_request
@@ -78,7 +79,7 @@ class ReinforcementTrainer(ListTrainer):
         return -(advantages * model.log_probs(encoded, lists).sum(1)).mean()
 
 
-def group_advantages(rewards: torch.Tensor, group: int) -> torch.Tensor:
+def group_advantages(rewards: Tensor, group: int) -> Tensor:
     """Rewards [n * group], a request's adjacent -> (reward - mean) / std in the group; 0 where all are the same."""
     rows = rewards.view(-1, group)
     return ((rows - rows.mean(1, keepdim=True)) / (rows.std(1, keepdim=True) + 1e-6)).flatten()
