@@ -33,7 +33,7 @@ def clone(lists: Lists, training: Training, space: Space, shuffle: bool) -> None
     """Trains a new network. shuffle: show candidates in a new order every time."""
     set_seed(training.seed)
     model = new_network(space, lists, training)
-    train_writer(CloningTrainer, model, (Shuffled if shuffle else Examples)(lists.train), lists, training)
+    train_writer(CloningTrainer, model, Shuffled(lists.train) if shuffle else Examples(lists.train), lists, training)
 
 
 def open_cloned(folder: str, lists: Lists) -> ListWriter:
@@ -47,7 +47,7 @@ def open_cloned(folder: str, lists: Lists) -> ListWriter:
 
 def reinforce(model: ListWriter, lists: Lists, training: Training, group: int, shuffle: bool) -> None:
     """Trains it on. group: lists that are drawn for each slate."""
-    train_set = (Shuffled if shuffle else Examples)(lists.train)
+    train_set = Shuffled(lists.train) if shuffle else Examples(lists.train)
     train_writer(ReinforcementTrainer, model, train_set, lists, training, group=group)
 
 

@@ -75,7 +75,7 @@ class ListWriting(Network, Identified):
 class Judged(ListWriting):
     """Of list writers that learn from an evaluator."""
 
-    evaluator: str | None = arg(None, "a folder of `gr2 fit evaluator`; without one, labels value lists", path=True)
+    evaluator: str | None = arg(None, "a folder of `gr2 fit evaluator`; without it labels are the values", path=True)
 
 
 def read_train(config: Fit) -> tuple[list[Slate], list[Slate]]:
