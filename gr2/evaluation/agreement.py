@@ -8,17 +8,17 @@ from math import perm
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.files.slates import Slate
-from gr2.rerankers.degre.evaluator import Evaluator
+from gr2.rerankers.degre.evaluator import Evaluator, open_evaluator
 from gr2.rerankers.degre.lookahead import Lookahead, score_lists
 from gr2.rerankers.degre.mining import mine
 from gr2.rerankers.degre.train_evaluator import VALID_LISTS, collate, draw_lists, measure_quality
 from gr2.rerankers.list_writer.batch import Requests, read_requests
-from gr2.rerankers.record import check_ids, check_kind
 
 ENUMERATED, SAMPLED = 1_000_000, 1_000
 TIE = 1e-5  # closer scores are equal: of the same list, scored in another batch
@@ -31,9 +31,7 @@ def better_shares(
     evaluator scores higher than the order's, and a dict describing the measurement: `lists`, `method`, and the
     evaluator's `auc` and `calibration_error` on lists of these slates drawn as in its training.
     """
-    check_kind(folder, "evaluator", "evaluator")
-    check_ids(folder, catalogue)
-    evaluator = Evaluator.from_pretrained(folder).eval()
+    evaluator = open_evaluator(folder, catalogue)
     if size > evaluator.config.list_size:
         raise InputError(f"{folder}: it was fitted for lists of {evaluator.config.list_size}, --list_size is {size}")
     longest = max(len(slate.candidates) for slate in slates)
@@ -54,14 +52,14 @@ def better_shares(
     return shares, {"lists": lists, "method": method} | evaluator_quality(evaluator, slates, catalogue)
 
 
-def score_all(evaluator: Evaluator, requests: Requests, size: int) -> torch.Tensor:
+def score_all(evaluator: Evaluator, requests: Requests, size: int) -> Tensor:
     """Scores of all lists of one request."""
     count = int(requests.mask.sum())
     scores = mine(Lookahead(evaluator, requests), requests.mask, size, perm(count, size)).scores[0]
     return scores[scores.isfinite()]
 
 
-def score_random(evaluator: Evaluator, requests: Requests, size: int, seed: int) -> torch.Tensor:
+def score_random(evaluator: Evaluator, requests: Requests, size: int, seed: int) -> Tensor:
     """Scores of random lists of one request."""
     count = int(requests.mask.sum())
     noise = torch.rand(SAMPLED, count, generator=torch.Generator().manual_seed(seed))

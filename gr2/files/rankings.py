@@ -38,7 +38,7 @@ def write_rankings(rankings: Sequence[Ranking], path: str | Path) -> None:
 
 
 def read_rankings(path: str | Path, slates: pl.DataFrame, advice: str = "") -> pl.DataFrame:
-    """Rankings in the order of `slates`, each of its slate's candidates. advice: what to do where slates are missing."""
+    """Rankings in the order of `slates`, each of its slate's candidates. advice: what to do where some are missing."""
     frame = read_table(path)
     require_columns(frame, path, ("slate_id", "ranking", "valid"))
     frame = cast_columns(frame, path, COLUMNS | SCORED | WRITTEN)

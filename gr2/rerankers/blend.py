@@ -1,22 +1,20 @@
 """Logistic blend of popularity, recency, rank, score and text similarity: small, and hard to beat."""
 
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json, write_json
-from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
-from gr2.rerankers.protocol import Inputs, Sampling, rank_by_scores
+from gr2.rerankers.protocol import FeatureScorer
 from gr2.rerankers.record import FILES
 
 FILE = FILES["blend"]
 
 
-class Blend:
+class Blend(FeatureScorer):
     def __init__(self, folder: str | Path, features: Features):
         """InputError for a file that `train_blend` of these features did not write."""
         path = Path(folder) / FILE
@@ -30,15 +28,7 @@ class Blend:
             names = ", ".join(NAMES)
             raise InputError(f"{path}: expected weights, mean and scale of {names}; run `gr2 fit` again") from None
 
-    @classmethod
-    def open(cls, folder: str, inputs: Inputs, sampling: Sampling) -> Self:
-        return cls(folder, inputs.features(folder))
-
-    def rank(self, slates: list[Slate]) -> list[Ranking]:
-        return rank_by_scores(slates, self.scores(slates))
-
     def scores(self, slates: list[Slate]) -> list[np.ndarray]:
-        """One array of scores [K] per slate; higher is better."""
         return [(self.features.compute(slate) - self.mean) / self.scale @ self.weights for slate in slates]
 
 

@@ -5,23 +5,21 @@ and the label itself is what LightGBM gains by a rank. So any labels are fine, a
 """
 
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
 from gr2.data.features import NAMES, Features
 from gr2.errors import InputError
 from gr2.files.artifacts import write_text
-from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
-from gr2.rerankers.protocol import Inputs, Sampling, rank_by_scores
+from gr2.rerankers.protocol import FeatureScorer
 from gr2.rerankers.record import FILES
 
 FILE = FILES["lambdamart"]  # LightGBM's own text
 SHRINKAGE, TREES, PATIENCE = 0.05, 2000, 50  # PATIENCE: trees without a better NDCG on the valid slates
 
 
-class LambdaMART:
+class LambdaMART(FeatureScorer):
     def __init__(self, folder: str | Path, features: Features):
         """InputError for a file that LightGBM cannot read, and for a model of other features."""
         import lightgbm
@@ -34,15 +32,7 @@ class LambdaMART:
         if self.model.feature_name() != list(NAMES):
             raise InputError(f"{path}: expected a model of {', '.join(NAMES)}; run `gr2 fit` again")
 
-    @classmethod
-    def open(cls, folder: str, inputs: Inputs, sampling: Sampling) -> Self:
-        return cls(folder, inputs.features(folder))
-
-    def rank(self, slates: list[Slate]) -> list[Ranking]:
-        return rank_by_scores(slates, self.scores(slates))
-
     def scores(self, slates: list[Slate]) -> list[np.ndarray]:
-        """One array of scores [K] per slate; higher is better."""
         rows = [self.features.compute(slate) for slate in slates]
         values = self.model.predict(np.concatenate(rows), num_threads=1)
         return np.split(values, np.cumsum([len(row) for row in rows])[:-1])

@@ -46,9 +46,8 @@ class LanguageModel:
     def sampler(self) -> Sampler:
         """Loaded with the first batch: what can be known to go wrong is refused before."""
         names = ("engine", "batch_size", "base_url", "concurrency", "deadline")
-        return open_sampler(
-            model_name_or_path=self.folder, progress=False, **{name: vars(self.sampling)[name] for name in names}
-        )
+        options = {name: vars(self.sampling)[name] for name in names}
+        return open_sampler(model_name_or_path=self.folder, progress=False, **options)
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
         """Keeps answers in `sampling.unfinished` after every batch: an interrupted run goes on from there."""
@@ -81,12 +80,10 @@ class LanguageModel:
             schemas=schemas,
         )
         latency = 1000 * (time.monotonic() - started) / len(batch)
-        rankings = []
+        rankings, sid, traced = [], self.catalogue.sid, self.prompt.has_trace
         for slate, sample in zip(batch, samples, strict=True):
-            answer = parse(
-                sample.text, slate.candidates, self.catalogue.sid, self.prompt.has_trace, sample.finish_reason
-            )
-            ranking = Ranking(
+            answer = parse(sample.text, slate.candidates, sid, traced, sample.finish_reason)
+            rankings.append(Ranking(
                 slate.slate_id,
                 ranking=answer.ranking or list(slate.candidates),
                 valid=answer.ranking is not None,
@@ -94,8 +91,7 @@ class LanguageModel:
                 reasoning=answer.reasoning,
                 completion_tokens=sample.completion_tokens,
                 latency_ms=latency,
-            )
-            rankings.append(ranking)
+            ))  # fmt: skip
         return rankings
 
     def messages(self, slate: Slate) -> list[dict[str, str]]:

@@ -11,16 +11,15 @@ from typing import Self
 import numpy as np
 
 from gr2.errors import InputError
-from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
-from gr2.rerankers.protocol import Inputs, Sampling, rank_by_scores
+from gr2.rerankers.protocol import Inputs, Sampling, Scorer
 from gr2.rerankers.record import FILES
 
 FILE = FILES["latent"]
 NUMBER = re.compile(r"\d+$")
 
 
-class Latent:
+class Latent(Scorer):
     def __init__(self, folder: str | Path):
         from safetensors.numpy import load_file
 
@@ -30,8 +29,8 @@ class Latent:
     def open(cls, folder: str, inputs: Inputs, sampling: Sampling) -> Self:
         return cls(folder)
 
-    def rank(self, slates: list[Slate]) -> list[Ranking]:
-        return rank_by_scores(slates, [self.odds(slate) for slate in slates])
+    def scores(self, slates: list[Slate]) -> list[np.ndarray]:
+        return [self.odds(slate) for slate in slates]
 
     def odds(self, slate: Slate) -> np.ndarray:
         """The candidates' probabilities [K], up to a factor."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
 
@@ -60,6 +60,25 @@ class Reranker(Protocol):
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
         """A ranking of every slate, in their order: a permutation of its candidates."""
+
+
+class Scorer:
+    """Base of rerankers that score a slate's candidates."""
+
+    def rank(self, slates: list[Slate]) -> list[Ranking]:
+        return rank_by_scores(slates, self.scores(slates))
+
+    def scores(self, slates: list[Slate]) -> list[np.ndarray]:
+        """One array of scores [K] per slate; higher is better."""
+        raise NotImplementedError
+
+
+class FeatureScorer(Scorer):
+    """Base of those that read features; made of a folder and them."""
+
+    @classmethod
+    def open(cls, folder: str, inputs: Inputs, sampling: Sampling) -> Self:
+        return cls(folder, inputs.features(folder))
 
 
 def rank_by_scores(slates: list[Slate], scores: list[np.ndarray]) -> list[Ranking]:

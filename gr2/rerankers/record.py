@@ -14,13 +14,8 @@ from gr2.files.items import order_digest
 RECORD = "reranker.json"
 FILES = {"blend": "blend.json", "lambdamart": "model.txt", "latent": "latent.safetensors"}
 NETWORK = "config.json"  # the file of every other kind
-MODEL_TYPES = {
-    "prm": "prm",
-    "glorank": "list_writer",
-    "degre": "list_writer",
-    "goalrank": "list_writer",
-    "evaluator": "lookahead_evaluator",
-}
+MODEL_TYPES = dict.fromkeys(("glorank", "degre", "goalrank"), "list_writer")
+MODEL_TYPES |= {"prm": "prm", "evaluator": "lookahead_evaluator"}
 
 
 def write_record(folder: str | Path, kind: str, catalogue: Catalogue | None = None) -> None:
@@ -37,9 +32,8 @@ def kind_of(folder: str | Path) -> str:
     folder = Path(folder)
     found = [name for name in (*FILES.values(), NETWORK) if (folder / name).exists()]
     if len(found) > 1:
-        raise InputError(
-            f"{folder}: it holds the files of two rerankers ({', '.join(found)}); make one of them in another folder"
-        )
+        files = ", ".join(found)
+        raise InputError(f"{folder}: it holds the files of two rerankers ({files}); make one of them elsewhere")
     if not found:
         raise InputError(f"{folder}: no reranker; expected a folder of `gr2 fit`, `gr2 sasrec` or a language model")
     model_type = read_json(folder / NETWORK).get("model_type") if found == [NETWORK] else None
@@ -48,9 +42,8 @@ def kind_of(folder: str | Path) -> str:
         if kind not in {*FILES, *MODEL_TYPES}:
             raise InputError(f"{folder / RECORD}: expected a kind of `gr2 fit`, found {kind!r}")
         if [FILES.get(kind, NETWORK)] != found or MODEL_TYPES.get(kind) != model_type:
-            raise InputError(
-                f"{folder}: {RECORD} says {kind}, but {found[0]} is another model's; run `gr2 fit` in an empty folder"
-            )
+            mixed = f"{RECORD} says {kind}, but {found[0]} is another model's"
+            raise InputError(f"{folder}: {mixed}; run `gr2 fit` in an empty folder")
         return kind
     if found == [FILES["latent"]]:
         return "latent"
@@ -69,9 +62,7 @@ def check_kind(folder: str | Path, kind: str, option: str) -> None:
 def check_ids(folder: str | Path, catalogue: Catalogue) -> None:
     """InputError where the folder's model was fitted on other items, another order of them, or other semantic IDs."""
     if read_json(Path(folder) / RECORD).get("semantic_ids") != ids_digest(catalogue):
-        raise InputError(
-            f"{folder}: it was fitted on other items or semantic IDs than the ones given; run `gr2 fit` again with them"
-        )
+        raise InputError(f"{folder}: it was fitted on other items or semantic IDs than the ones given; fit it again")
 
 
 def ids_digest(catalogue: Catalogue) -> str:

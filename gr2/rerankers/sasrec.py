@@ -13,14 +13,13 @@ import polars as pl
 from gr2.arrays import pad
 from gr2.errors import InputError
 from gr2.files.items import order_digest, read_items
-from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
-from gr2.rerankers.protocol import Inputs, Sampling, rank_by_scores
+from gr2.rerankers.protocol import Inputs, Sampling, Scorer
 
 BLOCK = 512  # slates scored at a time
 
 
-class SASRecReranker:
+class SASRecReranker(Scorer):
     def __init__(self, folder: str | Path, item_ids: pl.Series):
         """InputError where the model was trained on other items than `item_ids`."""
         from gr2.retrieval.sasrec import SASRec
@@ -34,11 +33,7 @@ class SASRecReranker:
     def open(cls, folder: str, inputs: Inputs, sampling: Sampling) -> Self:
         return cls(folder, read_items(inputs.items)["item_id"])
 
-    def rank(self, slates: list[Slate]) -> list[Ranking]:
-        return rank_by_scores(slates, self.scores(slates))
-
     def scores(self, slates: list[Slate]) -> list[np.ndarray]:
-        """One array of scores [K] per slate; higher is better."""
         import torch
 
         scores = []

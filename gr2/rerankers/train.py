@@ -39,13 +39,17 @@ def train_best(
 ) -> None:
     """Trains and evaluates every epoch; writes the epoch that is best on `valid_set` by `metric` (larger is better).
 
-    `others` go to the trainer. InputError where the training diverges.
+    The metric is the predictions' mean unless `compute_metrics` is among the `others`, which go to the trainer.
+    InputError where the training diverges.
     """
     print(f"{model.num_parameters():,} parameters, {len(train_set)} train slates, {len(valid_set)} valid", flush=True)
-    arguments = make_arguments(training, metric, label_names)
-    callbacks = [Stopping(training.patience)]
-    sets = {"train_dataset": train_set, "eval_dataset": valid_set}
-    train(trainer_class(model, arguments, **sets, callbacks=callbacks, **others))
+    others = {
+        "train_dataset": train_set,
+        "eval_dataset": valid_set,
+        "callbacks": [Stopping(training.patience)],
+        "compute_metrics": lambda prediction: {metric: float(prediction.predictions.mean())},
+    } | others
+    train(trainer_class(model, make_arguments(training, metric, label_names), **others))
 
 
 class Stopping(EarlyStoppingCallback):
@@ -56,8 +60,8 @@ class Stopping(EarlyStoppingCallback):
         if not all(parameter.isfinite().all() for parameter in model.parameters()):
             for folder in Path(args.output_dir).glob("checkpoint-*"):
                 shutil.rmtree(folder)
-            expected = f"a smaller --learning_rate than {args.learning_rate}, or smaller labels"
-            raise InputError(f"after epoch {state.epoch:.0f} the weights are not finite; expected {expected}")
+            raise InputError(f"after epoch {state.epoch:.0f} the weights are not finite; expected a smaller "
+                             f"--learning_rate than {args.learning_rate}, or smaller labels")  # fmt: skip
 
 
 class OneDevice(TrainingArguments):

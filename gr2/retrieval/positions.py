@@ -73,7 +73,7 @@ def in_order(events: pl.DataFrame) -> bool:
 
 
 def with_past(events: pl.DataFrame, splits: list[str]) -> pl.DataFrame:
-    """The events of `splits` that have a past, with `at`, their row, and `start`, the row of their user's first event."""
+    """The events of `splits` that have a past, with `at`, their row, and `start`, their user's first row."""
     events = events.with_columns(at=pl.int_range(pl.len())).with_columns(start=pl.col("at").min().over("user_id"))
     return events.filter(pl.col("split").is_in(splits) & (pl.col("at") > pl.col("start")))
 

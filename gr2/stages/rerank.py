@@ -27,20 +27,12 @@ WRITES = ("rankings.parquet",)
 
 @dataclass(kw_only=True)
 class Config(Slated, Prompted, Served):
-    reranker: str = arg(
-        help="a model folder, a folder of `gr2 fit` or `gr2 sasrec`, input_order, reversed, random, oracle, popularity "
-        "or rarest",
-        path=True,
-    )
+    reranker: str = arg(help="a model's folder, one of `gr2 fit` or `gr2 sasrec`, or a rule (see above)", path=True)
     output_dir: str = arg(help="folder for rankings.parquet")
     split: Literal["train", "valid", "test"] = arg("test", "which slates")
-    interactions: str | None = arg(
-        None, "popularity, rarest, blend, lambdamart, prm: interactions.parquet", path="interactions.parquet"
-    )
-    embeddings: str | None = arg(None, "blend, lambdamart, prm: embeddings.safetensors", path="embeddings.safetensors")
-    semantic_ids: str | None = arg(
-        None, "language model, list writers: semantic_ids.parquet", path="semantic_ids.parquet"
-    )
+    interactions: str | None = arg(None, "of popularity, rarest, blend, lambdamart, prm", path="interactions.parquet")
+    embeddings: str | None = arg(None, "of blend, lambdamart, prm", path="embeddings.safetensors")
+    semantic_ids: str | None = arg(None, "of language models, list writers", path="semantic_ids.parquet")
     engine: Literal["transformers", "vllm", "openai"] = arg(
         "transformers", "language model: what samples; openai is a server at --base_url"
     )
@@ -49,9 +41,7 @@ class Config(Slated, Prompted, Served):
     structured: bool = arg(False, "language model: decode under the answer's grammar, which admits only permutations")
     temperature: float = arg(0.0, "language model: 0 is greedy", least=0, most=10)
     max_slates: int | None = arg(None, "answer this many slates, drawn at random under the seed", least=1)
-    seed: int = arg(
-        0, "random order, the drawing of --max_slates, and sampling above temperature 0", least=0, most=2**31 - 1
-    )
+    seed: int = arg(0, "of the random order, of --max_slates, and of sampling", least=0, most=2**31 - 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -77,7 +77,7 @@ def run(config: Config) -> None:
     if quality["uniqueness"] < config.min_uniqueness:
         raise InputError(
             f"{quality['collisions']} of {len(items)} items share their ID: uniqueness {quality['uniqueness']:.4f} is "
-            f"below --min_uniqueness {config.min_uniqueness}; use more codes or levels, another --assignment, or allow it"
+            f"below --min_uniqueness {config.min_uniqueness}; use more codes or levels, or another --assignment"
         )
 
     # write

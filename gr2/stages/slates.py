@@ -160,7 +160,7 @@ def refuse_none(config: Config, report: dict) -> None:
         return
     total = {name: sum(counts[name] for counts in report.values()) for name in ("positions", "missed", "short")}
     raise InputError(
-        f"the pre-ranker {' + '.join(config.pre_ranker)} made no slate of {total['positions']} positions: it missed the "
-        f"target at {total['missed']}, and had fewer than --candidates {config.candidates} items at {total['short']}; "
-        "expected a longer training, more candidates where targets are missed, fewer where lists are short"
+        f"the pre-ranker {' + '.join(config.pre_ranker)} made no slate of {total['positions']} positions: it missed "
+        f"the target at {total['missed']} and had fewer than --candidates {config.candidates} items at {total['short']}"
+        "; expected a longer training, more candidates where targets are missed, fewer where lists are short"
     )

@@ -35,8 +35,9 @@ def test_the_longest_command_that_an_id_begins_with_is_meant(stage_id, command):
 
 
 def test_an_input_that_is_not_named_is_the_latest_earlier_file_of_its_name(tmp_path):
-    plan = planned(tmp_path, DATA | {"slates": {"pre_ranker": "popularity"}, "early": {"stage": "rerank", "reranker": "random"},
-                                     "facts": {}, "late": {"stage": "rerank", "reranker": "random"}})  # fmt: skip
+    random = {"stage": "rerank", "reranker": "random"}
+    own = {"slates": {"pre_ranker": "popularity"}, "early": random, "facts": {}, "late": random}
+    plan = planned(tmp_path, DATA | own)
     assert options(plan["sids"]) == {"output_dir": "run/sids", "levels": "2", "items": "run/prepare/items.parquet",
                                      "embeddings": "run/embed/embeddings.safetensors",
                                      "interactions": "run/prepare/interactions.parquet"}  # fmt: skip
@@ -88,7 +89,8 @@ def test_for_repeats_a_stage_and_seeds_are_one_system(tmp_path):
     file = "run/rerank_{}/rankings.parquet".format
     assert plan["evaluate"].options["rankings"] == [
         "random=" + file("random_0"), "rarest=" + file("rarest_0"), "random=" + file("random_1"),
-        "rarest=" + file("rarest_1"), "best=run/best/rankings.parquet", "mine=" + file("random_0"), "theirs=x.parquet"]  # fmt: skip
+        "rarest=" + file("rarest_1"), "best=run/best/rankings.parquet", "mine=" + file("random_0"),
+        "theirs=x.parquet"]  # fmt: skip
     assert plan["evaluate_rarest"].options["rankings"] == ["rarest=" + file("rarest_0"), "rarest=" + file("rarest_1")]
     assert plan["evaluate"].sources[file("random_0")] == "rerank_random_0"
 
@@ -121,7 +123,7 @@ def test_defaults_and_training_go_to_the_stages_that_have_them(tmp_path):
     ({"prepare_{b}": {"for": {"a": [1]}}}, "expected an id of its own, of letters"),
     ({"../prepare": {}}, r"stage \.\./prepare: expected an id of its own, of letters"),
     (DATA | {"midtrain": {"model_name_or_path": "rl"}, "rl": {}}, "--model_name_or_path rl: expected an earlier stage"),
-    (DATA | {"slates": {}, "sft": {"traces": ["slates"]}}, "--traces slates: expected a stage that writes traces.jsonl"),
+    (DATA | {"slates": {}, "sft": {"traces": ["slates"]}}, "--traces slates: expected a stage that writes traces"),
     (DATA | {"slates": {}, "evaluate": {"rankings": ["rerank_*"]}}, r"--rankings rerank_\*: expected earlier stages"),
 ])  # fmt: skip
 def test_a_recipe_that_makes_no_sense_is_refused(tmp_path, stages, complaint):

@@ -7,12 +7,14 @@ is not published: ours, as are the sizes and that k <= length is given, not lear
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from transformers import PretrainedConfig, PreTrainedModel
 
+from gr2.data.catalogue import Catalogue
 from gr2.rerankers.list_writer.batch import NONE, Requests
 from gr2.rerankers.list_writer.layers import Attention, Cache, Decoder, Encoder
+from gr2.rerankers.record import check_ids, check_kind
 
 
 class EvaluatorConfig(PretrainedConfig):
@@ -20,23 +22,15 @@ class EvaluatorConfig(PretrainedConfig):
 
     model_type = "lookahead_evaluator"
 
-    def __init__(
-        self,
-        levels: int = 2,
-        codes: int = 256,
-        list_size: int = 6,
-        history: int = 50,
-        hidden_size: int = 64,
-        heads: int = 4,
-        encoder_layers: int = 1,
-        decoder_layers: int = 1,
-        dropout: float = 0.1,
-        **others,
-    ):
-        super().__init__(**others)
-        self.levels, self.codes, self.list_size, self.history = levels, codes, list_size, history
-        self.hidden_size, self.heads, self.dropout = hidden_size, heads, dropout
-        self.encoder_layers, self.decoder_layers = encoder_layers, decoder_layers
+    levels: int = 2
+    codes: int = 256
+    list_size: int = 6
+    history: int = 50
+    hidden_size: int = 64
+    heads: int = 4
+    encoder_layers: int = 1
+    decoder_layers: int = 1
+    dropout: float = 0.1
 
 
 class Evaluator(PreTrainedModel):
@@ -60,13 +54,13 @@ class Evaluator(PreTrainedModel):
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
 
-    def items(self, codes: torch.Tensor) -> torch.Tensor:
+    def items(self, codes: Tensor) -> Tensor:
         """Codes int64 [n, items, levels] -> float [n, items, size]; arbitrary for padding (code NONE)."""
         offset = torch.arange(self.config.levels, device=codes.device) * self.config.codes
         fields = self.code(codes.clamp(min=0) + offset).flatten(0, 1)
         return (fields + self.fields(fields, *self.fields.keys(fields))).sum(1).unflatten(0, codes.shape[:2])
 
-    def encode(self, requests: Requests) -> tuple[Cache, torch.Tensor]:
+    def encode(self, requests: Requests) -> tuple[Cache, Tensor]:
         """The users' memory, which lists attend to, and its mask, bool [n, 1 + H]."""
         history = self.items(requests.history) + self.recency.weight[: requests.history.shape[1]]
         states = torch.cat([self.anyone.expand(len(history), 1, -1), history], 1)
@@ -74,17 +68,17 @@ class Evaluator(PreTrainedModel):
         states = self.encoder(self.dropout(states), mask)
         return self.decoder.memory(states), mask
 
-    def logits(self, states: torch.Tensor) -> torch.Tensor:
+    def logits(self, states: Tensor) -> Tensor:
         """States [..., size] -> logits of P(V >= k), float [..., list_size], decreasing in k."""
         raw = self.head(states)
         decreases = torch.cat([torch.zeros_like(raw[..., :1]), softplus(raw[..., 1:])], -1)
         return raw[..., :1] - decreases.cumsum(-1)
 
-    def possible(self, lengths: torch.Tensor) -> torch.Tensor:
+    def possible(self, lengths: Tensor) -> Tensor:
         """Lengths [t] -> bool [t, list_size]: a prefix has no more relevant items than items."""
         return torch.arange(1, self.config.list_size + 1, device=lengths.device) <= lengths[:, None]
 
-    def prefix_logits(self, requests: Requests, lists: torch.Tensor) -> torch.Tensor:
+    def prefix_logits(self, requests: Requests, lists: Tensor) -> Tensor:
         """Logits of P(V >= k) after every item of lists of indices int64 [n, lists, m]: [n, lists, m, list_size]."""
         memory, mask = self.encode(requests)
         index = lists.clamp(min=0).flatten(1)[..., None].expand(-1, -1, self.config.levels)
@@ -92,13 +86,11 @@ class Evaluator(PreTrainedModel):
         states, _ = self.decoder(self.dropout(items + self.step.weight[: lists.shape[2]]), memory, mask)
         return self.logits(states).unflatten(0, lists.shape[:2])
 
-    def probabilities(self, logits: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def probabilities(self, logits: Tensor, lengths: Tensor) -> Tensor:
         """Logits [..., t, list_size] of prefixes of these lengths [t] -> P(V >= k); their sum is V."""
         return logits.sigmoid() * self.possible(lengths)
 
-    def forward(
-        self, history: torch.Tensor, candidates: torch.Tensor, lists: torch.Tensor, outcomes: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def forward(self, history: Tensor, candidates: Tensor, lists: Tensor, outcomes: Tensor) -> dict[str, Tensor]:
         """lists: int64 [n, lists, m] of indices, NONE past an end; outcomes: int64 [n, lists, m], V of every prefix.
 
         Returns the loss, and `probabilities` float [n, lists, list_size], P(V >= k) of the whole lists.
@@ -113,3 +105,10 @@ class Evaluator(PreTrainedModel):
             "loss": (losses * counted).sum() / counted.sum(),
             "probabilities": self.probabilities(logits, lengths).gather(2, last).squeeze(2),
         }
+
+
+def open_evaluator(folder: str, catalogue: Catalogue) -> Evaluator:
+    """InputError where the folder holds no evaluator, or one of other items or semantic IDs."""
+    check_kind(folder, "evaluator", "evaluator")
+    check_ids(folder, catalogue)
+    return Evaluator.from_pretrained(folder).eval()

@@ -5,6 +5,7 @@ A list's score is its discounted gain in value: sum_t (V_t - V_(t-1)) / log2(t +
 """
 
 import torch
+from torch import Tensor
 
 from gr2.rerankers.degre.evaluator import Evaluator
 from gr2.rerankers.list_writer.batch import NONE, Requests
@@ -19,7 +20,7 @@ class Lookahead:
         self.items = evaluator.items(requests.candidates)
         self.past, self.alternatives, self.length = None, None, 0
 
-    def values(self, rows: int) -> torch.Tensor:
+    def values(self, rows: int) -> Tensor:
         """V of every prefix with each of its request's candidates appended, float [rows, K]; taken ones too."""
         step = self.evaluator.step.weight[self.length]
         states = (self.items + step).repeat_interleave(rows // len(self.items), 0)
@@ -27,17 +28,15 @@ class Lookahead:
         length = torch.tensor([self.length + 1], device=states.device)
         return self.evaluator.probabilities(self.evaluator.logits(states), length).sum(-1)
 
-    def keep(self, rows: torch.Tensor, chosen: torch.Tensor) -> None:
+    def keep(self, rows: Tensor, chosen: Tensor) -> None:
         """Goes on with these prefixes: row `rows[r]` with candidate `chosen[r]`, both int64 [rows]."""
         index = chosen[:, None, None, None] + self.length
 
-        def select(
-            cached: torch.Tensor,
-        ) -> torch.Tensor:  # [rows, heads, length + K, size] -> [rows, heads, length + 1, size]
+        def select(cached: Tensor) -> Tensor:
+            """[rows, heads, length + K, size] -> [rows, heads, length + 1, size]"""
             cached = cached[rows]
-            prefix = cached[:, :, : self.length]
             appended = cached.gather(2, index.expand(-1, cached.shape[1], 1, cached.shape[3]))
-            return torch.cat([prefix, appended], 2)
+            return torch.cat([cached[:, :, : self.length], appended], 2)
 
         self.past = [(select(key), select(value)) for key, value in self.alternatives]
         self.length += 1
@@ -46,21 +45,19 @@ class Lookahead:
 class Labels:
     """`Lookahead` with ground truth: V is the number of relevant items so far. For training without an evaluator."""
 
-    def __init__(self, labels: torch.Tensor):
+    def __init__(self, labels: Tensor):
         self.relevant = (labels > 0).float()
         self.total = self.relevant.new_zeros(len(labels))
 
-    def values(self, rows: int) -> torch.Tensor:
+    def values(self, rows: int) -> Tensor:
         self.appended = self.total[:, None] + self.relevant.repeat_interleave(rows // len(self.relevant), 0)
         return self.appended
 
-    def keep(self, rows: torch.Tensor, chosen: torch.Tensor) -> None:
+    def keep(self, rows: Tensor, chosen: Tensor) -> None:
         self.total = self.appended[rows].gather(1, chosen[:, None]).squeeze(1)
 
 
-def score_lists(
-    evaluator: Evaluator | None, requests: Requests, labels: torch.Tensor, lists: torch.Tensor
-) -> torch.Tensor:
+def score_lists(evaluator: Evaluator | None, requests: Requests, labels: Tensor, lists: Tensor) -> Tensor:
     """Scores float [n, lists] of lists of indices int64 [n, lists, m], by the evaluator; without one, by the labels."""
     lengths = torch.arange(1, lists.shape[2] + 1, device=lists.device)
     if evaluator:

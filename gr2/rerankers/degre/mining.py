@@ -4,6 +4,7 @@ from math import log2
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from torch.nn.functional import pad
 
 from gr2.rerankers.degre.lookahead import Labels, Lookahead
@@ -13,12 +14,12 @@ from gr2.rerankers.list_writer.batch import NONE
 class Mined(NamedTuple):
     """Lists of n requests, B of each, best first."""
 
-    lists: torch.Tensor  # int64 [n, B, m] of indices
-    scores: torch.Tensor  # float [n, B], -inf where a request has no more lists
-    values: torch.Tensor  # float [n, B, m, K], V of each list's prefix with each candidate appended
+    lists: Tensor  # int64 [n, B, m] of indices
+    scores: Tensor  # float [n, B], -inf where a request has no more lists
+    values: Tensor  # float [n, B, m, K], V of each list's prefix with each candidate appended
 
 
-def mine(lookahead: Lookahead | Labels, mask: torch.Tensor, size: int, beams: int) -> Mined:
+def mine(lookahead: Lookahead | Labels, mask: Tensor, size: int, beams: int) -> Mined:
     """The search's `beams` best lists for each request, of `size` items or all its candidates; mask: bool [n, K]."""
     (n, count), device = mask.shape, mask.device
     lists = torch.full((n, 1, size), NONE, device=device)

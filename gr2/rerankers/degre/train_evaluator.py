@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import EvalPrediction, set_seed
 
 from gr2.data.catalogue import Catalogue
@@ -55,19 +56,11 @@ def train_evaluator(lists: Lists, training: Training, group: int) -> None:
     model = Evaluator(EvaluatorConfig(**shape_of(lists, training)))
     shown = Examples([draw_lists(slate, size, VALID_LISTS, seed) for seed, slate in enumerate(lists.valid)])
     collator = partial(collate, catalogue=lists.catalogue, history=model.config.history, size=size)
-    train_best(
-        model,
-        Exploring(lists.train, size, group),
-        shown,
-        training,
-        "likelihood",
-        label_names=["outcomes"],
-        compute_metrics=compute_metrics,
-        data_collator=collator,
-    )
+    others = {"label_names": ["outcomes"], "compute_metrics": compute_metrics, "data_collator": collator}
+    train_best(model, Exploring(lists.train, size, group), shown, training, "likelihood", **others)
 
 
-def collate(examples: list[Shown], catalogue: Catalogue, history: int, size: int) -> dict[str, torch.Tensor]:
+def collate(examples: list[Shown], catalogue: Catalogue, history: int, size: int) -> dict[str, Tensor]:
     """What `Evaluator.forward` takes."""
     slates = [example.slate for example in examples]
     requests = read_requests(slates, catalogue, history)
@@ -93,11 +86,8 @@ def measure_quality(probabilities: np.ndarray, outcomes: np.ndarray) -> dict[str
 
     reached = outcomes[:, None] >= np.arange(1, probabilities.shape[1] + 1)
     likelihoods = np.where(reached, probabilities, 1 - probabilities).clip(1e-7)
-    aucs = [
-        roc_auc_score(reached[:, k], probabilities[:, k])
-        for k in range(probabilities.shape[1])
-        if 0 < reached[:, k].mean() < 1
-    ]
+    mixed = [k for k, share in enumerate(reached.mean(0)) if 0 < share < 1]
+    aucs = [roc_auc_score(reached[:, k], probabilities[:, k]) for k in mixed]
     bins = np.minimum((probabilities * 10).astype(int), 9)
     errors = [abs((reached - probabilities)[bins == bin].sum()) for bin in range(10)]
     return {

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import pad
 from tqdm import tqdm
 from transformers import set_seed
@@ -26,14 +27,12 @@ from gr2.rerankers.list_writer import train as writer
 from gr2.rerankers.list_writer.batch import NONE, Requests, from_request
 from gr2.rerankers.list_writer.network import ListWriter, remaining
 from gr2.rerankers.list_writer.train import ListTrainer, requests_of, train_writer
-from gr2.rerankers.record import check_ids, check_kind
 from gr2.rerankers.settings import Lists, Training
 from gr2.rerankers.train import Examples
 
-METRIC = "score"  # by the evaluator, of the written lists
 BLOCK = 32  # requests mined at a time
 
-Find = Callable[[Requests, torch.Tensor], Mined]  # requests and labels [n, K] -> lists to learn
+Find = Callable[[Requests, Tensor], Mined]  # requests and labels [n, K] -> lists to learn
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,6 @@ class Example:
 
     slate: Slate
     mined: Mined
-
-
-def open_evaluator(folder: str | None, catalogue: Catalogue) -> Evaluator | None:
-    """None where there is no folder. InputError where it holds no evaluator, or one of other items or semantic IDs."""
-    if not folder:
-        return None
-    check_kind(folder, "evaluator", "evaluator")
-    check_ids(folder, catalogue)
-    return Evaluator.from_pretrained(folder).eval()
 
 
 def train_generator(
@@ -69,8 +59,8 @@ def train_generator(
     examples = []
     for start in tqdm(range(0, len(lists.train), BLOCK), "lists to learn", unit="block", disable=None):
         examples += add_lists(lists.train[start : start + BLOCK], find, lists.catalogue, lists.history)
-    train_set = Examples(examples)
-    train_writer(trainer_class, model, train_set, lists, training, collate, METRIC, evaluator=evaluator, **others)
+    others |= {"evaluator": evaluator, "collator": collate, "metric": "score"}
+    train_writer(trainer_class, model, Examples(examples), lists, training, **others)
 
 
 def check_shape(evaluator: Evaluator, model: ListWriter) -> None:
@@ -78,9 +68,8 @@ def check_shape(evaluator: Evaluator, model: ListWriter) -> None:
     for name in ("levels", "codes", "list_size", "history"):
         found, expected = vars(evaluator.config)[name], vars(model.config)[name]
         if found != expected:
-            raise InputError(
-                f"{evaluator.name_or_path}: its {name} is {found}; expected {expected}, by these slates and options"
-            )
+            path = evaluator.name_or_path
+            raise InputError(f"{path}: its {name} is {found}; expected {expected}, by these slates and options")
 
 
 def add_lists(slates: list[Slate], find: Find, catalogue: Catalogue, history: int) -> list[Example]:
@@ -90,7 +79,7 @@ def add_lists(slates: list[Slate], find: Find, catalogue: Catalogue, history: in
     return [Example(slate, Mined(*(part[row] for part in found))) for row, slate in enumerate(slates)]
 
 
-def collate(examples: list[Slate] | list[Example], catalogue: Catalogue, history: int) -> dict[str, torch.Tensor]:
+def collate(examples: list[Slate] | list[Example], catalogue: Catalogue, history: int) -> dict[str, Tensor]:
     """Valid slates, or train examples, which also have `lists`, `scores` and `values` as `Mined` has them."""
     if isinstance(examples[0], Slate):
         return writer.collate(examples, catalogue, history)
@@ -104,12 +93,12 @@ def collate(examples: list[Slate] | list[Example], catalogue: Catalogue, history
     }
 
 
-def mine_lists(requests: Requests, labels: torch.Tensor, evaluator: Evaluator | None, size: int, beams: int) -> Mined:
+def mine_lists(requests: Requests, labels: Tensor, evaluator: Evaluator | None, size: int, beams: int) -> Mined:
     lookahead = Lookahead(evaluator, requests) if evaluator else Labels(labels)
     return mine(lookahead, requests.mask, size, beams)
 
 
-def draw_group(requests: Requests, labels: torch.Tensor, evaluator: Evaluator | None, size: int, group: int) -> Mined:
+def draw_group(requests: Requests, labels: Tensor, evaluator: Evaluator | None, size: int, group: int) -> Mined:
     """`group` random lists of each request; their values are 0."""
     mask = requests.mask[:, None]
     noise = torch.rand(len(labels), group, labels.shape[1], device=labels.device).masked_fill(~mask, 2.0)
@@ -126,10 +115,10 @@ class GeneratorTrainer(ListTrainer):
         super().__init__(*args, **others)
         self.evaluator = evaluator and evaluator.to(self.args.device)
 
-    def value(self, inputs: dict, lists: torch.Tensor) -> torch.Tensor:
+    def value(self, inputs: dict, lists: Tensor) -> Tensor:
         return score_lists(self.evaluator, requests_of(inputs), inputs["labels"], lists[:, None])[:, 0]
 
-    def list_losses(self, model, inputs: dict, alpha: float, tau_q: float) -> torch.Tensor:
+    def list_losses(self, model, inputs: dict, alpha: float, tau_q: float) -> Tensor:
         """`dense_loss` of every list, float [n, B]."""
         count = inputs["lists"].shape[1]
         encoded = model.encode(requests_of(inputs)).repeat(count)
@@ -158,9 +147,7 @@ class GoalRankTrainer(GeneratorTrainer):
         return (standard.softmax(1) * losses).sum(1).mean()
 
 
-def dense_loss(
-    logp: torch.Tensor, lists: torch.Tensor, values: torch.Tensor, left: torch.Tensor, alpha: float, tau_q: float
-) -> torch.Tensor:
+def dense_loss(logp: Tensor, lists: Tensor, values: Tensor, left: Tensor, alpha: float, tau_q: float) -> Tensor:
     """sum_t [CE(y_t, p_t) + alpha KL(q_t || p_t)] of each list, float [n].
 
     logp, values: float [n, m, K], log P and V of the candidates; lists: int64 [n, m]; left: bool [n, m, K].

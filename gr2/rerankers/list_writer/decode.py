@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gr2.errors import InputError
 from gr2.files.slates import Slate
@@ -10,9 +11,7 @@ from gr2.rerankers.list_writer.batch import NONE, Encoded
 from gr2.rerankers.list_writer.network import ListWriter, admitted
 
 
-def write_lists(
-    model: ListWriter, encoded: Encoded, size: int, generator: torch.Generator | None = None
-) -> torch.Tensor:
+def write_lists(model: ListWriter, encoded: Encoded, size: int, generator: torch.Generator | None = None) -> Tensor:
     """Lists int64 [n, size] of indices in the order read, NONE where there are fewer candidates.
 
     Greedy, ties to the lowest code; with a generator drawn from the distribution that `log_probs` gives.
@@ -40,7 +39,7 @@ def write_lists(
     return lists
 
 
-def choose(logits: torch.Tensor, allowed: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+def choose(logits: Tensor, allowed: Tensor, generator: torch.Generator | None) -> Tensor:
     """An allowed action per row, int64 [n]; an arbitrary one where none is."""
     logits = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min)
     if generator is None:

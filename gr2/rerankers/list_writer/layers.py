@@ -6,10 +6,10 @@ feeds one position at a time and gives the same states, which tests check.
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-KeyValue = tuple[torch.Tensor, torch.Tensor]  # each [n, heads, positions, size / heads]
+KeyValue = tuple[Tensor, Tensor]  # each [n, heads, positions, size / heads]
 Cache = list[KeyValue]  # of each layer
 
 
@@ -22,17 +22,15 @@ class Attention(nn.Module):
         self.query, self.output = nn.Linear(size, size), nn.Linear(size, size)
         self.key_value = nn.Linear(size, 2 * size)
 
-    def keys(self, states: torch.Tensor) -> KeyValue:
+    def keys(self, states: Tensor) -> KeyValue:
         """States [n, positions, size] -> keys and values."""
         key, value = self.key_value(states).chunk(2, -1)
         return self.split(key), self.split(value)
 
-    def split(self, states: torch.Tensor) -> torch.Tensor:
+    def split(self, states: Tensor) -> Tensor:
         return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def forward(
-        self, states: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, states: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """states: [n, t, size]; mask: bool, broadcast to [n, heads, t, positions], true: attended to."""
         attended = scaled_dot_product_attention(self.split(self.query(states)), key, value, mask)
         return self.output(attended.transpose(1, 2).flatten(2))
@@ -49,13 +47,8 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self,
-        states: torch.Tensor,
-        past: KeyValue | None,
-        memory: KeyValue,
-        mask: torch.Tensor | None,
-        memory_mask: torch.Tensor,
-    ) -> tuple[torch.Tensor, KeyValue]:
+        self, states: Tensor, past: KeyValue | None, memory: KeyValue, mask: Tensor | None, memory_mask: Tensor
+    ) -> tuple[Tensor, KeyValue]:
         normed = self.norms[0](states)
         key, value = self.own.keys(normed)
         if past is not None:
@@ -74,18 +67,13 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(Block(size, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(size)
 
-    def memory(self, states: torch.Tensor) -> Cache:
+    def memory(self, states: Tensor) -> Cache:
         """Every block's keys and values of encoded requests [n, positions, size]."""
         return [block.request.keys(states) for block in self.blocks]
 
     def forward(
-        self,
-        states: torch.Tensor,
-        memory: Cache,
-        memory_mask: torch.Tensor,
-        past: Cache | None = None,
-        apart: bool = False,
-    ) -> tuple[torch.Tensor, Cache]:
+        self, states: Tensor, memory: Cache, memory_mask: Tensor, past: Cache | None = None, apart: bool = False
+    ) -> tuple[Tensor, Cache]:
         """states: [n * lists, t, size], whole lists, or with `past` the one next position (t = 1), or `apart`, t
         alternatives for it that do not see each other; memory_mask: bool [n, positions] of the requests. A request's
         lists are adjacent.
@@ -113,7 +101,7 @@ class EncoderBlock(nn.Module):
         self.wide, self.narrow = nn.Linear(size, 4 * size), nn.Linear(4 * size, size)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         normed = self.norms[0](states)
         states = states + self.dropout(self.own(normed, *self.own.keys(normed), mask[:, None, None]))
         return states + self.dropout(self.narrow(gelu(self.wide(self.norms[1](states)))))
@@ -127,7 +115,7 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(EncoderBlock(size, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(size)
 
-    def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """states: [n, positions, size]; mask: bool [n, positions], some true in each row: attended to."""
         for block in self.blocks:
             states = block(states, mask)

@@ -12,7 +12,7 @@ published: ours.
 from typing import Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from gr2.rerankers.list_writer.batch import NONE, Encoded, Requests, canonical_order, from_request
@@ -27,26 +27,17 @@ class ListWriterConfig(PretrainedConfig):
 
     model_type = "list_writer"
 
-    def __init__(
-        self,
-        levels: int = 2,
-        codes: int = 256,
-        space: Space = "global",
-        candidates: int = 50,
-        list_size: int = 6,
-        history: int = 50,
-        hidden_size: int = 64,
-        heads: int = 4,
-        encoder_layers: int = 2,
-        decoder_layers: int = 1,
-        dropout: float = 0.1,
-        **others,
-    ):
-        super().__init__(**others)
-        self.levels, self.codes, self.space = levels, codes, space
-        self.candidates, self.list_size, self.history = candidates, list_size, history
-        self.hidden_size, self.heads, self.dropout = hidden_size, heads, dropout
-        self.encoder_layers, self.decoder_layers = encoder_layers, decoder_layers
+    levels: int = 2
+    codes: int = 256
+    space: Space = "global"
+    candidates: int = 50
+    list_size: int = 6
+    history: int = 50
+    hidden_size: int = 64
+    heads: int = 4
+    encoder_layers: int = 2
+    decoder_layers: int = 1
+    dropout: float = 0.1
 
     @property
     def actions(self) -> int:
@@ -66,9 +57,7 @@ class ListWriter(PreTrainedModel):
         self.user = nn.Linear(size, size)
         self.step = nn.Embedding(config.list_size * config.actions, size)
         if config.space == "place":
-            self.place = nn.Embedding(
-                config.candidates, size
-            )  # output j needs to know which candidate is at position j
+            self.place = nn.Embedding(config.candidates, size)  # output j must know which candidate is at position j
         self.dropout = nn.Dropout(config.dropout)
         self.encoder = Encoder(size, config.heads, config.encoder_layers, config.dropout)
         self.decoder = Decoder(size, config.heads, config.decoder_layers, config.dropout)
@@ -80,7 +69,7 @@ class ListWriter(PreTrainedModel):
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
 
-    def items(self, codes: torch.Tensor) -> torch.Tensor:
+    def items(self, codes: Tensor) -> Tensor:
         """Codes int64 [..., levels] -> float [..., size]; padding (code NONE) returns arbitrary values: mask them."""
         offset = torch.arange(self.config.levels, device=codes.device) * self.config.codes
         return self.code(codes.clamp(min=0) + offset).sum(-2)
@@ -105,7 +94,7 @@ class ListWriter(PreTrainedModel):
         memory = self.decoder.memory(states)
         return Encoded(codes, order, mask, vectors, states[:, :count], start, memory, memory_mask)
 
-    def logits(self, states: torch.Tensor, encoded: Encoded, action: int) -> torch.Tensor:
+    def logits(self, states: Tensor, encoded: Encoded, action: int) -> Tensor:
         """Decoder states [n, t, size], all at an item's `action` (from 0) -> logits [n, t, codes or candidates]."""
         if self.config.space == "global":
             return self.heads[action](states)
@@ -113,7 +102,7 @@ class ListWriter(PreTrainedModel):
             return self.heads[0](states)[..., : encoded.mask.shape[1]]
         return self.heads[0](states) @ encoded.states.transpose(1, 2) / self.config.hidden_size**0.5
 
-    def inputs(self, encoded: Encoded, lists: torch.Tensor) -> torch.Tensor:
+    def inputs(self, encoded: Encoded, lists: Tensor) -> Tensor:
         """The decoder's inputs [n, m * actions, size]: the start, then every action of lists [n, m] but the last."""
         index = lists.clamp(min=0)[..., None]
         if self.config.space == "global":
@@ -124,12 +113,12 @@ class ListWriter(PreTrainedModel):
             written = encoded.vectors.gather(1, index.expand(-1, -1, self.config.hidden_size))
         return torch.cat([encoded.start, written[:, :-1]], 1) + self.step.weight[: written.shape[1]]
 
-    def states(self, encoded: Encoded, lists: torch.Tensor) -> torch.Tensor:
+    def states(self, encoded: Encoded, lists: Tensor) -> Tensor:
         """Decoder states that choose each item of lists [n, m]: [n, m, actions, size]."""
         states, _ = self.decoder(self.dropout(self.inputs(encoded, lists)), encoded.memory, encoded.memory_mask)
         return states.unflatten(1, (lists.shape[1], self.config.actions))
 
-    def log_probs(self, encoded: Encoded, lists: torch.Tensor) -> torch.Tensor:
+    def log_probs(self, encoded: Encoded, lists: Tensor) -> Tensor:
         """Lists int64 [n, m] of indices in the order read, NONE past a list's end -> log P of each item among the
         candidates that remain, float [n, m], 0 past the end.
         """
@@ -138,12 +127,12 @@ class ListWriter(PreTrainedModel):
         logps = self.distributions(encoded, lists).gather(-1, lists.clamp(min=0)[..., None]).squeeze(-1)
         return logps.masked_fill(lists == NONE, 0.0)
 
-    def distributions(self, encoded: Encoded, lists: torch.Tensor) -> torch.Tensor:
+    def distributions(self, encoded: Encoded, lists: Tensor) -> Tensor:
         """Local spaces: log P of every candidate at each position of lists [n, m], float [n, m, K], lowest if taken."""
         logits = self.logits(self.states(encoded, lists)[:, :, 0], encoded, 0)
         return logits.masked_fill(~remaining(encoded.mask, lists), torch.finfo(logits.dtype).min).log_softmax(-1)
 
-    def log_probs_of_codes(self, encoded: Encoded, lists: torch.Tensor) -> torch.Tensor:
+    def log_probs_of_codes(self, encoded: Encoded, lists: Tensor) -> Tensor:
         states, left = self.states(encoded, lists), remaining(encoded.mask, lists)
         targets = encoded.codes.gather(1, lists.clamp(min=0)[..., None].expand(-1, -1, self.config.levels))
         total = torch.zeros(lists.shape, device=states.device)
@@ -155,14 +144,14 @@ class ListWriter(PreTrainedModel):
             total = total + logps.gather(-1, target.clamp(min=0)[..., None]).squeeze(-1)
         return total
 
-    def forward(self, history: torch.Tensor, candidates: torch.Tensor, lists: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, history: Tensor, candidates: Tensor, lists: Tensor) -> dict[str, Tensor]:
         """lists: int64 [n, m], indices in the request's order, NONE past an end. The loss: mean -log P."""
         encoded = self.encode(Requests(history, candidates))
         logps = self.log_probs(encoded, from_request(lists, encoded.order))
         return {"loss": -logps.sum() / (lists != NONE).sum()}
 
 
-def remaining(mask: torch.Tensor, lists: torch.Tensor) -> torch.Tensor:
+def remaining(mask: Tensor, lists: Tensor) -> Tensor:
     """Candidates' mask [n, K], lists [n, m] -> bool [n, m, K]: which candidates are left before each item is chosen."""
     taken = torch.zeros(*lists.shape, mask.shape[1], dtype=torch.int32, device=mask.device)
     taken.scatter_(2, lists.clamp(min=0)[..., None], (lists != NONE).int()[..., None])
@@ -170,7 +159,7 @@ def remaining(mask: torch.Tensor, lists: torch.Tensor) -> torch.Tensor:
     return mask[:, None] & (before == 0)
 
 
-def admitted(codes: torch.Tensor, left: torch.Tensor, width: int) -> torch.Tensor:
+def admitted(codes: Tensor, left: Tensor, width: int) -> Tensor:
     """A level's codes of the candidates [n, K], and which are left at each position [n, m, K] -> bool [n, m, width]:
     the codes that continue a path of the request's trie.
     """

@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from transformers import EvalPrediction, Trainer
+from torch import Tensor
+from transformers import Trainer
 
 from gr2.data.catalogue import Catalogue
 from gr2.files.slates import Slate
@@ -15,14 +16,22 @@ from gr2.rerankers.list_writer.network import ListWriter, ListWriterConfig, Spac
 from gr2.rerankers.settings import Lists, Training
 from gr2.rerankers.train import Examples, train_best
 
-METRIC = "ndcg"  # of the written lists, at their length
-
 
 class Shuffled(Examples):
     """Every slate in a new order of its candidates each time; torch's seed decides, so a resumed run draws the same."""
 
     def __getitem__(self, index: int) -> Slate:
         return self.examples[index].shuffled(int(torch.randint(2**31, ())))
+
+
+def collate(slates: list[Slate], catalogue: Catalogue, history: int) -> dict[str, Tensor]:
+    """A batch as transformers' Trainer takes it: a request's two tensors, and labels float [n, K]."""
+    requests = read_requests(slates, catalogue, history)
+    return requests._asdict() | {"labels": read_labels(slates, requests.candidates.shape[1])}
+
+
+def requests_of(inputs: dict[str, Tensor]) -> Requests:
+    return Requests(inputs["history"], inputs["candidates"])
 
 
 class ListTrainer(Trainer):
@@ -34,7 +43,7 @@ class ListTrainer(Trainer):
             lists = to_request(write_lists(model, encoded, model.config.list_size), encoded.order)
             return None, self.value(inputs, lists), inputs["labels"]
 
-    def value(self, inputs: dict, lists: torch.Tensor) -> torch.Tensor:
+    def value(self, inputs: dict, lists: Tensor) -> Tensor:
         return utility(inputs["labels"], lists)
 
 
@@ -44,29 +53,13 @@ def train_writer(
     train_set: Examples,
     lists: Lists,
     training: Training,
-    collator: Callable | None = None,
-    metric: str = METRIC,
+    collator: Callable = collate,
+    metric: str = "ndcg",
     **others: Any,
 ) -> None:
-    """Keeps the epoch that is best by the metric on valid slates; collator: `collate`, or one that adds to it."""
-    metrics = partial(compute_mean, metric)
-    collator = partial(collator or collate, catalogue=lists.catalogue, history=model.config.history)
-    train_best(
-        model,
-        train_set,
-        Examples(lists.valid),
-        training,
-        metric,
-        trainer_class,
-        ["labels"],
-        compute_metrics=metrics,
-        data_collator=collator,
-        **others,
-    )
-
-
-def compute_mean(metric: str, prediction: EvalPrediction) -> dict[str, float]:
-    return {metric: float(prediction.predictions.mean())}
+    """Keeps the epoch that is best on valid slates by the metric, the mean of `trainer_class.value`."""
+    others["data_collator"] = partial(collator, catalogue=lists.catalogue, history=model.config.history)
+    train_best(model, train_set, Examples(lists.valid), training, metric, trainer_class, ["labels"], **others)
 
 
 def new_network(space: Space, lists: Lists, training: Training) -> ListWriter:
@@ -88,17 +81,7 @@ def shape_of(lists: Lists, training: Training) -> dict[str, int | float]:
     }
 
 
-def collate(slates: list[Slate], catalogue: Catalogue, history: int) -> dict[str, torch.Tensor]:
-    """A batch as transformers' Trainer takes it: a request's two tensors, and labels float [n, K]."""
-    requests = read_requests(slates, catalogue, history)
-    return requests._asdict() | {"labels": read_labels(slates, requests.candidates.shape[1])}
-
-
-def requests_of(inputs: dict[str, torch.Tensor]) -> Requests:
-    return Requests(inputs["history"], inputs["candidates"])
-
-
-def reference_lists(labels: torch.Tensor, mask: torch.Tensor, size: int) -> torch.Tensor:
+def reference_lists(labels: Tensor, mask: Tensor, size: int) -> Tensor:
     """Labels [n, K], bool [n, K] -> lists int64 [n, size]: the most relevant candidates, equal ones in the slate's
     order.
 
@@ -108,7 +91,7 @@ def reference_lists(labels: torch.Tensor, mask: torch.Tensor, size: int) -> torc
     return order.masked_fill(~mask.gather(1, order), NONE)
 
 
-def utility(labels: torch.Tensor, lists: torch.Tensor) -> torch.Tensor:
+def utility(labels: Tensor, lists: Tensor) -> Tensor:
     """NDCG of lists [n, m] of indices, against the best list of that length: float [n]."""
     gains = labels.gather(1, lists.clamp(min=0)).masked_fill(lists == NONE, 0.0)
     discounts = 1 / torch.arange(2, lists.shape[1] + 2, device=labels.device).log2()

@@ -9,6 +9,7 @@ first stage is a supervised Seq2Slate (1810.02019).
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import set_seed
 
 from gr2.rerankers.list_writer.batch import to_request
@@ -32,7 +33,7 @@ def clone(lists: Lists, training: Training, space: Space, shuffle: bool) -> None
     """Trains a new network. shuffle: show candidates in a new order every time."""
     set_seed(training.seed)
     model = new_network(space, lists, training)
-    train_writer(CloningTrainer, model, (Shuffled if shuffle else Examples)(lists.train), lists, training)
+    train_writer(CloningTrainer, model, Shuffled(lists.train) if shuffle else Examples(lists.train), lists, training)
 
 
 def open_cloned(folder: str, lists: Lists) -> ListWriter:
@@ -46,7 +47,7 @@ def open_cloned(folder: str, lists: Lists) -> ListWriter:
 
 def reinforce(model: ListWriter, lists: Lists, training: Training, group: int, shuffle: bool) -> None:
     """Trains it on. group: lists that are drawn for each slate."""
-    train_set = (Shuffled if shuffle else Examples)(lists.train)
+    train_set = Shuffled(lists.train) if shuffle else Examples(lists.train)
     train_writer(ReinforcementTrainer, model, train_set, lists, training, group=group)
 
 
@@ -78,7 +79,7 @@ class ReinforcementTrainer(ListTrainer):
         return -(advantages * model.log_probs(encoded, lists).sum(1)).mean()
 
 
-def group_advantages(rewards: torch.Tensor, group: int) -> torch.Tensor:
+def group_advantages(rewards: Tensor, group: int) -> Tensor:
     """Rewards [n * group], a request's adjacent -> (reward - mean) / std in the group; 0 where all are the same."""
     rows = rewards.view(-1, group)
     return ((rows - rows.mean(1, keepdim=True)) / (rows.std(1, keepdim=True) + 1e-6)).flatten()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from gr2.arrays import pad
@@ -28,22 +28,14 @@ class PRMConfig(PretrainedConfig):
 
     model_type = "prm"
 
-    def __init__(
-        self,
-        vector_size: int = 1,
-        features: bool = False,
-        hidden_size: int = 64,
-        layers: int = 1,
-        heads: int = 2,
-        dropout: float = 0.2,
-        ranks: int = 10,
-        history: int = 20,
-        **others,
-    ):
-        super().__init__(**others)
-        self.vector_size, self.features = vector_size, features
-        self.hidden_size, self.layers, self.heads, self.dropout = hidden_size, layers, heads, dropout
-        self.ranks, self.history = ranks, history
+    vector_size: int = 1
+    features: bool = False
+    hidden_size: int = 64
+    layers: int = 1
+    heads: int = 2
+    dropout: float = 0.2
+    ranks: int = 10
+    history: int = 20
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -54,11 +46,11 @@ class PRMConfig(PretrainedConfig):
 class Batch:
     """n slates as tensors, padded to the longest."""
 
-    candidates: torch.Tensor  # float [n, K, vector_size], in input order
-    inputs: torch.Tensor  # float [n, K, inputs]
-    mask: torch.Tensor  # bool [n, K], false where a slate is padded
-    history: torch.Tensor  # float [n, H, vector_size], newest first
-    history_mask: torch.Tensor  # bool [n, H]
+    candidates: Tensor  # float [n, K, vector_size], in input order
+    inputs: Tensor  # float [n, K, inputs]
+    mask: Tensor  # bool [n, K], false where a slate is padded
+    history: Tensor  # float [n, H, vector_size], newest first
+    history_mask: Tensor  # bool [n, H]
 
 
 class PRM(PreTrainedModel):
@@ -89,7 +81,7 @@ class PRM(PreTrainedModel):
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
 
-    def scores(self, batch: Batch) -> torch.Tensor:
+    def scores(self, batch: Batch) -> Tensor:
         """Float [n, K], -inf where a slate is padded."""
         items = self.item(batch.candidates)
         history = self.item(batch.history) + self.recency.weight[: batch.history.shape[1]]
@@ -104,14 +96,8 @@ class PRM(PreTrainedModel):
         return scores.masked_fill(~batch.mask, -torch.inf)
 
     def forward(
-        self,
-        candidates: torch.Tensor,
-        inputs: torch.Tensor,
-        mask: torch.Tensor,
-        history: torch.Tensor,
-        history_mask: torch.Tensor,
-        labels: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
+        self, candidates: Tensor, inputs: Tensor, mask: Tensor, history: Tensor, history_mask: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
         """labels: float [n, K], 0 or more, some above 0 in each row; the others are a `Batch`.
 
         Returns the listwise softmax cross-entropy (labels as shares of their sum); when evaluating also NDCG@5, float

@@ -1,20 +1,18 @@
 """PRM as a reranker; see gr2/rerankers/prm/network.py."""
 
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
 from gr2.data.features import Features
 from gr2.errors import InputError
-from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
-from gr2.rerankers.protocol import Inputs, Sampling, rank_by_scores
+from gr2.rerankers.protocol import FeatureScorer
 
 BLOCK = 256  # slates scored at a time
 
 
-class PRMReranker:
+class PRMReranker(FeatureScorer):
     def __init__(self, folder: str | Path, features: Features):
         from gr2.rerankers.prm.network import PRM
 
@@ -23,15 +21,7 @@ class PRMReranker:
         if trained != given:
             raise InputError(f"{folder}: it was trained on item vectors of {trained} numbers, --embeddings has {given}")
 
-    @classmethod
-    def open(cls, folder: str, inputs: Inputs, sampling: Sampling) -> Self:
-        return cls(folder, inputs.features(folder))
-
-    def rank(self, slates: list[Slate]) -> list[Ranking]:
-        return rank_by_scores(slates, self.scores(slates))
-
     def scores(self, slates: list[Slate]) -> list[np.ndarray]:
-        """One array of scores [K] per slate; higher is better."""
         import torch
 
         from gr2.rerankers.prm.network import encode, make_batch

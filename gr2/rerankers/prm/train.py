@@ -4,7 +4,8 @@ from functools import partial
 
 import numpy as np
 import torch
-from transformers import EvalPrediction, set_seed
+from torch import Tensor
+from transformers import set_seed
 
 from gr2.arrays import pad
 from gr2.data.features import Features
@@ -35,16 +36,10 @@ def train_prm(
     model.scale.copy_(torch.from_numpy(values.std(0) + 1e-9))
     valid_set = Examples([encode(slate, features, config) for slate in valid])
     collator = partial(collate, vectors=features.vectors)
-    train_best(
-        model, Examples(encoded), valid_set, training, "ndcg@5", compute_metrics=compute_metrics, data_collator=collator
-    )
+    train_best(model, Examples(encoded), valid_set, training, "ndcg@5", data_collator=collator)
 
 
-def collate(slates: list[Encoded], vectors: np.ndarray) -> dict[str, torch.Tensor]:
+def collate(slates: list[Encoded], vectors: np.ndarray) -> dict[str, Tensor]:
     """What `PRM.forward` takes."""
     labels = torch.from_numpy(pad([slate.labels for slate in slates], 0.0)).float()
     return vars(make_batch(slates, vectors)) | {"labels": labels}
-
-
-def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    return {"ndcg@5": float(prediction.predictions.mean())}

@@ -21,16 +21,17 @@ class Config(Judged):
 
 def run(config: Config) -> None:
     """Reads train and valid slates; writes the network of the epoch whose lists the evaluator scores highest."""
-    from gr2.rerankers.degre.train_generator import DeGReTrainer, mine_lists, open_evaluator, train_generator
+    from gr2.rerankers.degre.evaluator import open_evaluator
+    from gr2.rerankers.degre.train_generator import DeGReTrainer, mine_lists, train_generator
 
     # read
     lists = read_lists(config)
-    evaluator = open_evaluator(config.evaluator, lists.catalogue)
+    evaluator = open_evaluator(config.evaluator, lists.catalogue) if config.evaluator else None
 
     # examples, trainer
     find = partial(mine_lists, evaluator=evaluator, size=config.list_size, beams=config.beams)
-    weights = {"alpha": config.alpha, "tau_w": config.tau_w, "tau_q": config.tau_q}
-    train_generator(DeGReTrainer, find, lists, config.training, evaluator, **weights)
+    loss = {name: vars(config)[name] for name in ("alpha", "tau_w", "tau_q")}
+    train_generator(DeGReTrainer, find, lists, config.training, evaluator, **loss)
 
     # write
     write_record(config.output_dir, "degre", lists.catalogue)

@@ -17,11 +17,12 @@ class Config(Judged):
 
 def run(config: Config) -> None:
     """Reads train and valid slates; writes the network of the epoch whose lists the evaluator scores highest."""
-    from gr2.rerankers.degre.train_generator import GoalRankTrainer, draw_group, open_evaluator, train_generator
+    from gr2.rerankers.degre.evaluator import open_evaluator
+    from gr2.rerankers.degre.train_generator import GoalRankTrainer, draw_group, train_generator
 
     # read
     lists = read_lists(config)
-    evaluator = open_evaluator(config.evaluator, lists.catalogue)
+    evaluator = open_evaluator(config.evaluator, lists.catalogue) if config.evaluator else None
 
     # examples, trainer
     find = partial(draw_group, evaluator=evaluator, size=config.list_size, group=config.group)

@@ -75,9 +75,7 @@ class ListWriting(Network, Identified):
 class Judged(ListWriting):
     """Of list writers that learn from an evaluator."""
 
-    evaluator: str | None = arg(
-        None, "a folder of `gr2 fit evaluator`; none: the labels say what a list is worth", path=True
-    )
+    evaluator: str | None = arg(None, "a folder of `gr2 fit evaluator`; without it labels are the values", path=True)
 
 
 def read_train(config: Fit) -> tuple[list[Slate], list[Slate]]:
@@ -115,9 +113,7 @@ def hold_out_users(slates: list[Slate], seed: int) -> tuple[list[Slate], list[Sl
     """The slates of nine tenths, and of a tenth of the users, drawn at random."""
     users = sorted({slate.user_id for slate in slates})
     if len(users) < 2:
-        raise InputError(
-            "expected labelled slates of split valid, or train slates of two users, to stop the training by"
-        )
+        raise InputError("expected labelled slates of split valid, or train slates of two users, to know when to stop")
     held = set(random.Random(seed).sample(users, max(1, len(users) // 10)))
     train = [slate for slate in slates if slate.user_id not in held]
     return train, [slate for slate in slates if slate.user_id in held]
