@@ -29,7 +29,7 @@ LARGEST_LABEL, LARGEST_SCORE = 1e12, 1e15  # sums of squares of these stay finit
 
 @dataclass(frozen=True)
 class Slate:
-    """A row of slates.parquet. `labels`, `scores` and `facts` have an entry for each candidate, or none at all."""
+    """A row of slates.parquet. `labels`, `scores` and `facts` have an entry for each candidate, or are empty."""
 
     slate_id: str
     history: list[str]  # item ids, oldest first

@@ -1,6 +1,7 @@
 """The help text of a command."""
 
 import dataclasses
+import typing
 
 from gr2.options.declare import is_input, is_required
 from gr2.options.libraries import INPUTS
@@ -21,10 +22,13 @@ def describe_options(stage: str, config_class: type, about: str) -> str:
         "its sha256 is recorded, and `gr2 run` runs the stage again when it changed.",
         "",
     ]
+    hints = typing.get_type_hints(config_class)
     for field in own:
         value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         default = "required" if is_required(field) else f"default {value}" if value is not None else "optional"
-        lines.append(f"  --{field.name:20} {field.metadata.get('help', '')} ({'input, ' * is_input(field)}{default})")
+        choices = typing.get_args(hints[field.name]) if typing.get_origin(hints[field.name]) is typing.Literal else ()
+        notes = ["input"] * is_input(field) + ["one of " + ", ".join(choices)] * bool(choices) + [default]
+        lines.append(f"  --{field.name:20} {field.metadata.get('help', '')} ({'; '.join(notes)})")
     parent = config_class.__mro__[len(ours)]
     if dataclasses.is_dataclass(parent):
         lines += [

@@ -1,4 +1,4 @@
-"""Writes and parses answers: the only place that knows their format.
+"""Writes and parses answers. Schema and grammar (prompts/schema.py, samplers/) hold the same format.
 
 An answer is one JSON object, `{"explanation": str, "recommendations": [semantic ID, ...]}`, or the ranking alone.
 """

@@ -59,7 +59,7 @@ def ndcg(ranking: Sequence[str] | None, slate: Slate, alpha: float = 0.2) -> flo
 
 
 def dehacked(measure: Callable[..., float], ranking: Sequence[str] | None, slate: Slate, alpha: float) -> float:
-    """The Technical Report's rule (2606.31984): R_rank + alpha, but a copy of an input with AUC < 1 gets alpha alone.
+    """The Technical Report's rule (2606.31984): measure + alpha, but a copy of an input with AUC < 1 gets alpha alone.
 
     `measure` takes labels in ranked order. ValueError for a slate without a relevant or without another candidate.
     """

@@ -12,7 +12,7 @@ from gr2.stages import module_of
 
 
 def why_run(stage: str, options: dict[str, list[str]]) -> str:
-    """ "never run", "options changed: seed", ...; "" where the folder is finished and made of the same.
+    """ "never run", "options changed: seed", ...; "" where nothing changed, so that the stage can be skipped.
 
     Raises InputError if a finished output no longer has the sha256 that its manifest recorded.
     """

@@ -137,5 +137,5 @@ def open_source(config: Config) -> Source:
             return packaged.movielens_latest_small()
         case "synthetic":
             return synthetic.synthetic(config.users, config.synthetic_items, config.events, config.seed)
-        case _:
+        case "files":
             return files.own_files(config.items, config.interactions, config.columns)

@@ -1,8 +1,8 @@
 """gr2 rl: slates + a model -> the same model after DAPO-style reinforcement learning.
 
-TRL's GRPOTrainer with DAPO's settings (2503.14476): clip-higher, token-level mean, no KL, dynamic sampling; the reward
-is one of gr2/rl/rewards.py. With eval_slates the best checkpoint on validation is written, without them the last. Every
-option of TRL's GRPOConfig is an option here, but for those that gr2/stages/trl_options.py refuses.
+TRL's GRPOTrainer with DAPO's settings (2503.14476): clip-higher, token-level mean, no KL; its dynamic sampling is a
+switch. The reward is one of gr2/rl/rewards.py. With eval_slates the best checkpoint on validation is written, without
+them the last. Every option of TRL's GRPOConfig is an option here, but for those that gr2/stages/trl_options.py refuses.
 """
 
 import warnings
@@ -30,7 +30,7 @@ class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision
     reward: Literal["gr2_conditional", "gr2_naive", "auc", "ndcg"] = arg(
         "gr2_conditional", "see gr2/rl/rewards.py; gr2_naive is there to watch it being hacked"
     )
-    alpha: float = arg(0.2, "weight of the format reward (GR2: 0.2)", least=0)
+    alpha: float = arg(0.2, "bonus for a promoted target (gr2_naive: for any valid answer; GR2: 0.2)", least=0)
     overlong_cache: int = arg(0, "DAPO's penalty on the last N tokens of max_completion_length; 0: none", least=0)
     dynamic_sampling: bool = arg(False, "sample groups whose rankings all earn the same again, from other slates")
     max_resamples: int = arg(8, "dynamic_sampling: retries a batch", least=1)

@@ -144,6 +144,7 @@ def open_ranker(name: str, config: Config, log: EventLog, count: int) -> Ranker:
         from gr2.retrieval import sasrec
 
         return sasrec.ranker(sasrec.load(config.sasrec, log), count, exclude_seen)
+    assert name == "beam"
     from gr2.retrieval import beam
 
     sizes = {"history": config.history, "window": config.window, "batch_size": config.batch_size}
