@@ -27,8 +27,8 @@ def usage() -> str:
         "",
         "Commands are in the order in which data flows. `gr2 COMMAND --help` lists a command's options; the keys of",
         "the YAML file FILE are the same options, and the command line wins.",
-        "Exit codes: 0 done, 2 refused input, arguments or training (no output), 130 interrupted (the same command goes",
-        "on from there), 1 anything else: the machine failed (a full disk, a service), or gr2 did.",
+        "Exit codes: 0 done, 2 refused input, arguments or training (no output), 130 interrupted (the same command",
+        "goes on from there), 1 anything else: the machine failed (a full disk, a service), or gr2 did.",
     ]
     return "\n".join(lines)
 

@@ -55,7 +55,7 @@ def main(words: list[str]) -> None:
             checked = True
         print(f"{label}: {reason}", flush=True)
         status = run_in_a_process(stage_command(stage, name, changes, options.launch))
-        if status == INTERRUPTED:  # the stage has said so
+        if status == INTERRUPTED:  # the stage has printed why
             sys.exit(status)
         if status:
             print(f"gr2 run: stage {stage.id} ended with {status}; the same command goes on from here", file=sys.stderr)

@@ -138,4 +138,4 @@ def open_source(config: Config) -> Source:
         case "synthetic":
             return synthetic.synthetic(config.users, config.synthetic_items, config.events, config.seed)
         case "files":
-            return files.own_files(config.items, config.interactions, config.columns)
+            return files.read_files(config.items, config.interactions, config.columns)

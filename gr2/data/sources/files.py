@@ -7,7 +7,7 @@ from gr2.files.interactions import check_events
 from gr2.files.items import read_items
 
 
-def own_files(items: str, interactions: str, columns: list[str]) -> Source:
+def read_files(items: str, interactions: str, columns: list[str]) -> Source:
     """columns: see `column_names`. InputError names a wrong row by both names of its column."""
     names = column_names(columns)
     try:

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import polars as pl
 import pytest
 
-from gr2.data.sources.files import own_files
+from gr2.data.sources.files import read_files
 from gr2.errors import InputError
 from gr2.stages import prepare
 from tests.helpers import gr2
@@ -31,7 +31,7 @@ def written(folder, name, columns):
 
 
 def read(folder, columns=COLUMNS, items=ITEMS, events=EVENTS, ending=".parquet"):
-    made = own_files(written(folder, f"items{ending}", items), written(folder, f"events{ending}", events), columns)
+    made = read_files(written(folder, f"items{ending}", items), written(folder, f"events{ending}", events), columns)
     return made.items(pl.Series(["007", "12", "1e3"])), made.interactions
 
 
@@ -50,7 +50,7 @@ def test_columns_may_have_any_names_in_any_form_of_file(tmp_path, ending):
 def test_files_may_be_of_two_forms_and_columns_may_need_no_other_name(tmp_path):
     items = {"item_id": ["007"], "title": ["1984"]}
     events = {"user_id": ["u"], "item_id": ["007"], "timestamp": [5]}
-    made = own_files(written(tmp_path, "a.csv.gz", items), written(tmp_path, "b.jsonl", events), [])
+    made = read_files(written(tmp_path, "a.csv.gz", items), written(tmp_path, "b.jsonl", events), [])
     assert made.items(pl.Series(["007"])).rows() == [("007", "1984")]
     assert made.interactions.select("user_id", "item_id", "timestamp").rows() == [("u", "007", 5)]
 
@@ -164,9 +164,9 @@ def test_broken_gzips_and_absent_files_are_named(tmp_path):
     for content in (whole[:-9], whole[:12] + bytes(8) + whole[20:], b"sku,name\n"):
         (tmp_path / "items.csv.gz").write_bytes(content)
         with pytest.raises(InputError, match=r"items\.csv\.gz: not a readable csv file"):
-            own_files(items, events, COLUMNS)
+            read_files(items, events, COLUMNS)
     with pytest.raises(InputError, match=r"items\.parquet\.gz: expected a file ending in \.parquet"):
-        own_files(str(tmp_path / "items.parquet.gz"), events, COLUMNS)
+        read_files(str(tmp_path / "items.parquet.gz"), events, COLUMNS)
     for given, missing in (({"interactions": events}, "items"), ({"items": items}, "interactions")):
         with pytest.raises(InputError, match=f"--source files: expected --{missing} FILE"):
             prepare.Config(output_dir=str(tmp_path / "out"), **given)
