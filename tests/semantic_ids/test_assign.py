@@ -157,7 +157,7 @@ def test_an_extra_level_counts_items_with_the_same_codes(rows, cut):
 
 
 def test_more_equal_items_than_an_extra_level_has_codes_are_refused():
-    with pytest.raises(InputError, match=r"4 items share the codes \[1, 2\].*one level of 3 codes"):
+    with pytest.raises(InputError, match=r"4 items share the codes \[1, 2\].*more than a level has \(3\)"):
         add_level(np.array([[1, 2]] * 4), np.zeros((0, 3), np.int64), 3)
 
 

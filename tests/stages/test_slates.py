@@ -260,7 +260,7 @@ def test_a_list_that_the_catalogue_cannot_fill_is_not_a_slate(world, tmp_path):
     """48 items are fewer than 60 candidates, whoever lists them."""
     for pre_ranker in (["popularity"], ["item_knn"], ["bm25"], ["item_knn", "popularity"]):
         with pytest.raises(
-            InputError, match=r"made no slate of 400 positions: it missed the target at 0, .* 60 items at 400"
+            InputError, match=r"made no slate of 400 positions: it missed the target at 0 and .* 60 items at 400"
         ):
             made(world, tmp_path, pre_ranker=pre_ranker, candidates=60)
 
