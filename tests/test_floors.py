@@ -1,4 +1,4 @@
-"""The house: nothing imports from a floor above its own, and no two modules import each other."""
+"""The house: nothing imports from a floor above its own, no two modules import each other, and every file is short."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -59,3 +59,8 @@ def test_nothing_imports_from_a_floor_above_its_own():
 def test_no_two_modules_import_each_other():
     found = imports()
     assert len(list(TopologicalSorter(found).static_order())) == len(found)  # CycleError names a circle
+
+
+def test_no_module_has_more_than_200_lines():
+    lengths = {str(file.relative_to(PACKAGE)): file.read_text().count("\n") for file in PACKAGE.rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 200} == {}

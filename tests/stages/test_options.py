@@ -46,6 +46,12 @@ def number_options(config_class):
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_a_command_and_each_of_its_groups_declare_15_options_or_fewer(stage):
+    groups = [cls for cls in CONFIGS[stage].__mro__ if cls.__module__.startswith("gr2.")]
+    assert {cls.__name__: len(cls.__annotations__) for cls in groups if len(cls.__annotations__) > 15} == {}
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_every_option_whose_value_may_be_a_path_is_an_input_or_known_as_none(stage):
     texts = [field for field, kind in own_options(CONFIGS[stage]).items() if "str" in kind and "Literal" not in kind]
     assert {field.name for field in texts if not is_input(field)} <= NO_PATHS
