@@ -5,6 +5,8 @@ from gr2.api import evaluate, find_inputs, open_reranker, read_slates
 slates = read_slates("runs/demo/slates/slates.parquet", split="test")
 blend = open_reranker("runs/demo/fit_blend", find_inputs("runs/demo"))
 print(evaluate(slates, {"blend": blend.rank(slates)}))
+
+`write_slates` writes slates of your own for `gr2 rerank`.
 """
 
 from pathlib import Path
@@ -17,12 +19,12 @@ from gr2.errors import InputError
 from gr2.evaluation import systems
 from gr2.evaluation.significance import Resampling, comparisons, intervals
 from gr2.files.rankings import Ranking
-from gr2.files.slates import Slate, read_slates
+from gr2.files.slates import Slate, read_slates, write_slates
 from gr2.metrics import TOP
 from gr2.rerankers.open import Inputs, Reranker, Sampling, open_reranker
 
 __all__ = ["Inputs", "Ranking", "Reranker", "Sampling", "Slate", "evaluate", "find_inputs", "open_reranker",
-           "read_slates"]  # fmt: skip
+           "read_slates", "write_slates"]  # fmt: skip
 
 
 def find_inputs(run: str | Path) -> Inputs:

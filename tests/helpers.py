@@ -131,3 +131,19 @@ def resumed_after_a_kill(
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert not list(killed.glob("checkpoint-*"))
     return whole, killed
+
+
+def list_writer_words(world: World, slates: str, **changed: object) -> list[str]:
+    """The options of `gr2 fit` for a small writer of lists."""
+    options = {
+        "items": world.items,
+        "semantic_ids": world.semantic_ids,
+        "slates": slates,
+        "list_size": 2,
+        "hidden_size": 32,
+        "epochs": 30,
+        "patience": 30,
+        "learning_rate": 3e-3,
+        "batch_size": 16,
+    } | changed
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]

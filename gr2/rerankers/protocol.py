@@ -1,5 +1,6 @@
 """What a reranker is, what it may read, and how scores become rankings."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self
@@ -62,15 +63,15 @@ class Reranker(Protocol):
         """A ranking of every slate, in their order: a permutation of its candidates."""
 
 
-class Scorer:
+class Scorer(ABC):
     """Base of rerankers that score a slate's candidates."""
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
         return rank_by_scores(slates, self.scores(slates))
 
+    @abstractmethod
     def scores(self, slates: list[Slate]) -> list[np.ndarray]:
         """One array of scores [K] per slate; higher is better."""
-        raise NotImplementedError
 
 
 class FeatureScorer(Scorer):

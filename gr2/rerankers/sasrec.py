@@ -11,8 +11,7 @@ import numpy as np
 import polars as pl
 
 from gr2.arrays import pad
-from gr2.errors import InputError
-from gr2.files.items import order_digest, read_items
+from gr2.files.items import read_items
 from gr2.files.slates import Slate
 from gr2.rerankers.protocol import Inputs, Sampling, Scorer
 
@@ -22,11 +21,9 @@ BLOCK = 512  # slates scored at a time
 class SASRecReranker(Scorer):
     def __init__(self, folder: str | Path, item_ids: pl.Series):
         """InputError where the model was trained on other items than `item_ids`."""
-        from gr2.retrieval.sasrec import SASRec
+        from gr2.retrieval.sasrec import load
 
-        self.model = SASRec.from_pretrained(folder).eval()
-        if self.model.config.items_digest != order_digest(item_ids):
-            raise InputError(f"{folder}: it was trained on other items, or another order, than the items file")
+        self.model = load(folder, item_ids).eval()
         self.row = {item_id: row for row, item_id in enumerate(item_ids)}
 
     @classmethod

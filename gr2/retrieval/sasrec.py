@@ -9,6 +9,7 @@ ReLU.
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from safetensors import SafetensorError
 from torch import nn
@@ -18,7 +19,6 @@ from gr2.arrays import pad
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
 from gr2.files.items import order_digest
-from gr2.retrieval.positions import EventLog
 from gr2.retrieval.queries import Queries, Ranker, Top, best
 
 IGNORED = -100
@@ -137,17 +137,17 @@ class CatalogueLoss(torch.autograd.Function):
         return upstream * states_gradient, upstream * table_gradient, None
 
 
-def load(folder: str, log: EventLog) -> SASRec:
-    """The model that `gr2 sasrec` trained on the log's items; InputError for another folder or other items."""
+def load(folder: str | Path, item_ids: pl.Series) -> SASRec:
+    """The model that `gr2 sasrec` trained on these items; InputError for another folder or other items."""
     shape = Path(folder) / "config.json"
     if not shape.exists() or read_json(shape).get("model_type") != SASRecConfig.model_type:
-        raise InputError(f"--sasrec {folder}: expected a folder that `gr2 sasrec` wrote")
+        raise InputError(f"{folder}: expected a folder that `gr2 sasrec` wrote")
     try:
         model = SASRec.from_pretrained(folder)
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"--sasrec {folder}: no loadable SASRec ({str(error).splitlines()[0]})") from None
-    if model.config.items_digest != order_digest(log.item_ids):
-        raise InputError(f"{folder}: it was trained on other items, or another order, than {log.items}")
+        raise InputError(f"{folder}: no loadable SASRec ({str(error).splitlines()[0]})") from None
+    if model.config.items_digest != order_digest(item_ids):
+        raise InputError(f"{folder}: it was trained on other items, or another order, than the items file")
     return model
 
 

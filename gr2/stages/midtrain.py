@@ -53,12 +53,14 @@ class Config(Itemised, Identified, StudentPrompt, Adapted, FromScratch, Tracked,
 
     def __post_init__(self) -> None:
         weights = read_weights(self.mixture)
-        if ("general" in weights) != (self.general_text is not None):
-            raise InputError(f"--general_text {self.general_text}: expected if --mixture has general=WEIGHT, only then")
+        if "general" in weights and self.general_text is None:
+            raise InputError("--mixture general=WEIGHT: expected --general_text, the text to learn")
+        if self.general_text is not None and "general" not in weights:
+            raise InputError(f"--general_text {self.general_text}: expected general=WEIGHT in --mixture")
         if self.trainable != "all" and not self.model_name_or_path:
             raise InputError(f"--trainable {self.trainable}: expected --model_name_or_path, a base model to keep")
         if self.trainable == "rows" and self.weight_decay:
-            raise InputError(f"--weight_decay {self.weight_decay}: expected 0 with --trainable rows, it shrinks others")
+            raise InputError(f"--weight_decay {self.weight_decay}: expected 0, or it shrinks the other rows")
         if not self.model_name_or_path:
             if self.hidden_size % (2 * self.heads) or (self.heads % 2 and self.heads > 1):
                 found = f"--hidden_size {self.hidden_size} --heads {self.heads}"

@@ -143,7 +143,7 @@ def open_ranker(name: str, config: Config, log: EventLog, count: int) -> Ranker:
     if name == "sasrec":
         from gr2.retrieval import sasrec
 
-        return sasrec.ranker(sasrec.load(config.sasrec, log), count, exclude_seen)
+        return sasrec.ranker(sasrec.load(config.sasrec, log.item_ids), count, exclude_seen)
     assert name == "beam"
     from gr2.retrieval import beam
 

@@ -98,8 +98,8 @@ def test_two_phases_make_a_plain_checkpoint_that_knows_the_ids(world, midtrained
 @pytest.mark.parametrize(("words", "complaint"), [
     (["--trainable", "rows"], "--trainable rows: expected --model_name_or_path"),
     (["--trainable", "rows", "--model_name_or_path", "x", "--weight_decay", "0.1"], "--weight_decay 0.1: expected 0"),
-    (["--mixture", "sequential=1", "general=1"], "--general_text None: expected if --mixture has general"),
-    (["--general_text", "x.txt"], "--general_text x.txt: expected if --mixture has general"),
+    (["--mixture", "sequential=1", "general=1"], "--mixture general=WEIGHT: expected --general_text"),
+    (["--general_text", "x.txt"], "--general_text x.txt: expected general=WEIGHT in --mixture"),
 ])  # fmt: skip
 def test_options_that_do_not_go_together_are_refused(world, tmp_path, words, complaint):
     assert complaint in refused(

@@ -193,7 +193,7 @@ LATER = {"protocol": "later", "relevant": 2}
     ({"pre_ranker": ["bm25", "bm25"]}, "--pre_ranker bm25 bm25: expected one or more of beam, "),
     ({"splits": ["pretrain", "test"]}, "--splits pretrain test: expected one or more of train, valid, test"),
     ({"pre_ranker": "sasrec"}, "expected --sasrec FOLDER"),
-    ({"pre_ranker": "sasrec", "sasrec": "nowhere"}, "--sasrec nowhere: expected a folder that `gr2 sasrec` wrote"),
+    ({"pre_ranker": "sasrec", "sasrec": "nowhere"}, "nowhere: expected a folder that `gr2 sasrec` wrote"),
     ({"pre_ranker": ["bm25", "beam"]}, "--pre_ranker beam: expected --model_name_or_path"),
     ({"pre_ranker": "file"}, "--pre_ranker file: expected --top_k FILE"),
     ({"pre_ranker": ["file", "bm25"], "top_k": "x"}, "no other pre-ranker"),

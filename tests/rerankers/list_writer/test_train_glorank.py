@@ -12,21 +12,7 @@ from gr2.rerankers.record import RECORD
 from gr2.stages import rerank
 from gr2.training import LOG
 from tests.helpers import fit, gr2, resumed_after_a_kill
-
-
-def words(world, slates: str, **changed) -> list[str]:
-    options = {
-        "items": world.items,
-        "semantic_ids": world.semantic_ids,
-        "slates": slates,
-        "list_size": 2,
-        "hidden_size": 32,
-        "epochs": 30,
-        "patience": 30,
-        "learning_rate": 3e-3,
-        "batch_size": 16,
-    } | changed
-    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+from tests.helpers import list_writer_words as words
 
 
 @pytest.fixture(scope="module")
