@@ -8,11 +8,14 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
+
+if TYPE_CHECKING:  # slow to import
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # The films' codes, three of eight each, as residual k-means gave them; fixed, so that what the training tests learn
 # does not hang on a quantizer.
@@ -147,3 +150,20 @@ def list_writer_words(world: World, slates: str, **changed: object) -> list[str]
         "batch_size": 16,
     } | changed
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+def untied_llama(tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
+    """A tiny Llama whose output rows are not its input rows; weights as torch's seed has them."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            tie_word_embeddings=False,
+        )
+    )

@@ -3,7 +3,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from gr2.files.sid_tokens import BEGIN, sid_string, vocabulary
 from gr2.language_model.legal_search import closed_nodes, node_numbers, search
@@ -11,6 +10,7 @@ from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.sequences import code_token_ids, next_item_prompt
 from gr2.language_model.vocabulary import expand
 from gr2.semantic_ids.trie import build_trie
+from tests.helpers import untied_llama
 
 CODES, ITEMS = 4, 13
 
@@ -22,17 +22,7 @@ def made(levels, architecture="qwen3"):
     if architecture == "qwen3":
         model = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=256, seed=levels)
     else:
-        model = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=32,
-                intermediate_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                num_key_value_heads=1,
-                tie_word_embeddings=False,
-            )
-        )
+        model = untied_llama(tokenizer)
     expand(model, tokenizer, vocabulary(levels, CODES), seed=0)
     for parameter in model.parameters():
         if parameter.ndim == 2:

@@ -1,13 +1,12 @@
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from gr2.files.sid_tokens import vocabulary
 from gr2.language_model.loading import load_model
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.trainable import rows_only, with_lora
 from gr2.language_model.vocabulary import expand
-from tests.helpers import TINY, gr2, refused, save_model
+from tests.helpers import TINY, gr2, refused, save_model, untied_llama
 
 
 def made(tied):
@@ -17,17 +16,7 @@ def made(tied):
         model = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=256, seed=0)
     else:
         torch.manual_seed(0)
-        model = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=32,
-                intermediate_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                num_key_value_heads=1,
-                tie_word_embeddings=False,
-            )
-        )
+        model = untied_llama(tokenizer)
     return model, tokenizer, expand(model, tokenizer, vocabulary(2, 4), seed=0)
 
 
