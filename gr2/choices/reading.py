@@ -1,0 +1,164 @@
+"""A model reading a batch of texts, several tokens at once, with logits at the places where something is chosen."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from gr2.choices.walk import Plan
+from gr2.errors import InputError
+
+
+@contextmanager
+def logits_at(model: PreTrainedModel, rows: Tensor, columns: Tensor) -> Iterator[None]:
+    """Within it, `model(...)` computes logits at hidden[rows, columns] alone: logits [*rows.shape, vocabulary].
+
+    Done where the last layer is called, so that whatever wraps the model, and what it does to its logits, stay.
+    """
+
+    def gather(_, inputs: tuple) -> Tensor:
+        return inputs[0][rows, columns]
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(gather)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+class Reading:
+    """What a model has read of a batch of texts: keys and values, and which of them are text.
+
+    visible: bool [rows, keys]. Padding, and what was read ahead but was not chosen, stays in the cache, unseen.
+    """
+
+    def __init__(self, model: PreTrainedModel, cache: DynamicCache, visible: Tensor):
+        if visible.shape[1] and cache.get_seq_length() != visible.shape[1]:
+            kind = model.config.model_type
+            raise InputError(f"{kind}: choices need a model that remembers keys and values of all it has read")
+        if model.config._attn_implementation not in ("sdpa", "eager"):
+            found = model.config._attn_implementation
+            raise InputError(f"attn_implementation {found}: expected sdpa or eager, which can read ahead")
+        self.model, self.cache, self.visible = model, cache, visible
+        self.positions = (visible.cumsum(1) - 1).clamp(min=0)
+
+    @classmethod
+    def begin(
+        cls, model: PreTrainedModel, texts: Sequence[list[int]], repeats: Sequence[int], groups: bool
+    ) -> tuple[Self, list[list[int]]]:
+        """Reads what all texts begin with, once; with `groups` also, in a second pass, each text up to its last token.
+
+        repeats: each row's text. Returns the reading, and the tokens of each row that are still to be read.
+        """
+        device, shared = model.device, shared_start(texts, 2 if groups else 1)
+        cache = DynamicCache()
+        if shared:
+            start = torch.tensor([texts[0][:shared]], device=device)
+            model(input_ids=start, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        rests = [text[shared:] for text in texts]
+        visible = torch.ones(len(texts), shared, dtype=torch.bool, device=device)
+        if groups:
+            lengths = torch.tensor([len(rest) - 1 for rest in rests], device=device)
+            width = int(lengths.max())
+            ids = torch.tensor([rest[:-1] + [0] * (width + 1 - len(rest)) for rest in rests], device=device)
+            expand_rows(cache, len(texts))
+            model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)  # padding is on the right
+            visible = torch.cat([visible, torch.arange(width, device=device) < lengths[:, None]], 1)
+            rests = [rest[-1:] for rest in rests]
+            cache.batch_select_indices(torch.tensor(repeats, device=device))
+        else:
+            expand_rows(cache, len(repeats))
+        return cls(model, cache, visible[list(repeats)]), [rests[index] for index in repeats]
+
+    def read(self, plans: Sequence[Plan | None]) -> list[list[list[float]]]:
+        """Reads the plans' tokens in one pass: of each row, for each branch, the log-probabilities of its tokens.
+
+        None: nothing is read in this row.
+        """
+        tokens, decided, ancestors = lay_out(plans)
+        device, (rows, width), keys = self.model.device, tokens.shape, self.visible.shape[1]
+        seen = torch.from_numpy(ancestors).to(device)
+        depth = seen.sum(2) - 1
+        position = self.visible.sum(1, keepdim=True) + depth
+        visible = torch.cat([self.visible[:, None].expand(-1, width, -1), seen], 2)
+        self.positions = torch.cat([self.positions, position], 1)
+        self.visible = torch.cat([self.visible, torch.from_numpy(decided).to(device)], 1)
+        self.first = keys
+        places = [(row, index) for row, plan in enumerate(plans) if plan for index, _ in plan.branches]
+        at = torch.tensor(places, device=device).view(-1, 2)
+        with logits_at(self.model, at[:, 0], at[:, 1]):
+            logits = self.model(
+                input_ids=torch.from_numpy(tokens).to(device),
+                attention_mask=self.mask(visible, position),
+                position_ids=position,
+                past_key_values=self.cache,
+                use_cache=True,
+            ).logits
+        return score_branches(logits, plans)
+
+    def keep(self, row: int, tokens: Sequence[int]) -> None:
+        """These of the latest plan's tokens have become text."""
+        self.visible[row, [self.first + token for token in tokens]] = True
+
+    def mask(self, visible: Tensor, position: Tensor) -> Tensor | dict[str, Tensor]:
+        """The attention mask of queries at `position` [rows, width]; by kind of layer, where a model has windows."""
+        config = self.model.config.get_text_config().to_dict()
+        window, kinds = config.get("sliding_window"), set(config.get("layer_types") or ())
+        if not window or not config.get("use_sliding_window", True):
+            return self.as_mask(visible)
+        near = visible & (position[:, :, None] - self.positions[:, None] < window)
+        if len(kinds) < 2:
+            return self.as_mask(visible if kinds == {"full_attention"} else near)
+        return {"full_attention": self.as_mask(visible), "sliding_attention": self.as_mask(near)}
+
+    def as_mask(self, visible: Tensor) -> Tensor:
+        """visible: bool [rows, width, keys]. Returns what the model's attention takes, [rows, 1, width, keys]."""
+        visible = visible[:, None]
+        if self.model.config._attn_implementation == "sdpa":
+            return visible
+        hidden = torch.zeros(visible.shape, dtype=self.model.dtype, device=visible.device)
+        return hidden.masked_fill(~visible, torch.finfo(self.model.dtype).min)
+
+
+def lay_out(plans: Sequence[Plan | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """tokens [rows, width], which of them are text [rows, width], and what each sees of them [rows, width, width]."""
+    width = max((len(plan.tokens) for plan in plans if plan), default=1)
+    tokens = np.zeros((len(plans), width), np.int64)
+    decided = np.zeros((len(plans), width), bool)
+    ancestors = np.zeros((len(plans), width, width), bool)
+    ancestors[:, range(width), range(width)] = True  # padding sees itself, since nothing sees nothing
+    for row, plan in enumerate(plans):
+        if plan:
+            tokens[row, : len(plan.tokens)] = plan.tokens
+            decided[row, : plan.decided] = True
+            ancestors[row, : plan.decided, : plan.decided] = np.tri(plan.decided, dtype=bool)
+            for column, parent in enumerate(plan.parents, plan.decided):
+                ancestors[row, column] |= ancestors[row, parent]
+    return tokens, decided, ancestors
+
+
+def shared_start(texts: Sequence[list[int]], spared: int) -> int:
+    """How many tokens all of the texts begin with; the last `spared` ones of a text are left out."""
+    first, last = min(texts), max(texts)
+    most = min(map(len, texts)) - spared
+    return next((index for index in range(most) if first[index] != last[index]), most)
+
+
+def expand_rows(cache: DynamicCache, rows: int) -> None:
+    """Gives each of the rows what the cache holds of one."""
+    if cache.get_seq_length():
+        cache.batch_repeat_interleave(rows)
+
+
+def score_branches(logits: Tensor, plans: Sequence[Plan | None]) -> list[list[list[float]]]:
+    """logits [branches, vocabulary], row by row -> log-probabilities among each branch's tokens."""
+    branches = [among for plan in plans if plan for _, among in plan.branches]
+    most = max(map(len, branches), default=0)
+    padded = torch.tensor([among + [-1] * (most - len(among)) for among in branches], device=logits.device).view(-1, most)
+    values = logits.gather(1, padded.clamp(min=0)).double().masked_fill(padded < 0, -torch.inf)
+    scores = iter(values.log_softmax(1).tolist())
+    return [[next(scores)[: len(among)] for _, among in plan.branches] if plan else [] for plan in plans]

@@ -1,0 +1,69 @@
+"""A list's tokens, piece by piece: what a trained model has learned to write, so that only choices are left to it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from gr2.errors import InputError
+from gr2.language_model.chat import PROBE, encode_turn, turn_end_id
+
+LIST = "recommendations"
+OPENING = f'"{LIST}": ['
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """The tokens of a slate's list: `opening` up to the first ID, `between` two, `closing` to the end of the turn.
+
+    items: the tokens of each candidate's ID, in the order of the slate.
+    """
+
+    opening: list[int]
+    items: list[list[int]]
+    between: list[int]
+    closing: list[int]
+
+    def write(self, order: Sequence[int]) -> list[int]:
+        """The tokens of the list in this order of the candidates, after `opening`."""
+        tokens = []
+        for index in order[:-1]:
+            tokens += self.items[index] + self.between
+        return tokens + self.items[order[-1]] + self.closing
+
+
+def spell(tokenizer: PreTrainedTokenizerBase, sids: Sequence[str]) -> Spelling:
+    """The tokens of `{"recommendations": ["ID", ...]}` and of its turn's end, as training writes them after a prompt.
+
+    InputError where the tokenizer joins an ID with its quotes, or writes what is between two IDs in several ways.
+    """
+    texts = [json.dumps(sid, ensure_ascii=False)[1:-1] for sid in sids]
+    answer = "{" + OPENING + ", ".join(f'"{text}"' for text in texts) + "]}"
+    _, ids, offsets = encode_turn(tokenizer, PROBE, answer)
+    ids = ids[: ids.index(turn_end_id(tokenizer)) + 1]
+    starts = [first for first, _ in offsets]
+    place, end, pieces, items = len("{" + OPENING) + 1, 0, [], []
+    for text in texts:
+        first = next(index for index, start in enumerate(starts) if start >= place)
+        last = next(index for index, start in enumerate(starts) if start >= place + len(text))
+        if starts[first] != place or starts[last] != place + len(text):
+            joined = tokenizer.decode(ids[first - 1 : last + 1])
+            raise InputError(f"{tokenizer.name_or_path}: its tokens join an ID with its quotes: {joined!r}")
+        pieces.append(ids[end:first])
+        items.append(ids[first:last])
+        end, place = last, place + len(text) + len('", "')
+    opening, *between = pieces
+    if any(piece != between[0] for piece in between):
+        raise InputError(f"{tokenizer.name_or_path}: it writes what is between two IDs in several ways: {between}")
+    return Spelling(opening, items, between[0] if between else [], ids[end:])
+
+
+def spell_after(tokenizer: PreTrainedTokenizerBase, text: str, sid: str) -> list[int]:
+    """The tokens of `text` where it follows something else: a start of a text has spaces of its own.
+
+    sid: an ID of the catalogue, whose tokens nothing joins.
+    """
+    before = tokenizer(sid, add_special_tokens=False)["input_ids"]
+    both = tokenizer(sid + text, add_special_tokens=False)["input_ids"]
+    return both[len(before) :]

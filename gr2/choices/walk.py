@@ -1,0 +1,194 @@
+"""A list as a sequence of choices: which tokens the slate forces, and where its unused candidates part.
+
+The tokens of all unused candidates form a trie. Where it has one way on, the token is forced; where it has several, the
+model chooses among them, at the root and, if candidates share the start of their IDs, further down. A candidate that is
+written is taken out, and the next one starts at the root.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from gr2.choices.spelling import Spelling
+
+
+@dataclass(eq=False)
+class Node:
+    """A prefix of candidates' tokens. `unused`: how many candidates below are not written yet."""
+
+    depth: int
+    token: int = -1
+    parent: "Node | None" = None
+    children: dict[int, "Node"] = field(default_factory=dict)
+    unused: int = 0
+    candidate: int = -1  # of a leaf
+
+    def ways(self) -> list["Node"]:
+        return [child for child in self.children.values() if child.unused]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a model reads next, and where it chooses.
+
+    The first `decided` of `tokens` are text, each after the one before. Each of the others follows tokens[parents[i]],
+    where i counts from `decided`: together they are the trie's tokens from which it still has to be seen how they go on.
+    branches: (index of a token, the tokens that may follow it), two or more each.
+    """
+
+    tokens: list[int]
+    decided: int
+    parents: list[int]
+    branches: list[tuple[int, list[int]]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A token of an answer, at `place`, that was chosen `among` two or more."""
+
+    place: int
+    token: int
+    among: list[int]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a token is chosen: temperature 0 takes the likeliest one, the first of equal ones."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+class ListWriter:
+    """One list while it is written. `text`: tokens before it that a model still has to read, at least one.
+
+    order: indices of the candidates, so far; log_probs: for each of them the log-probability of its choices, at
+    temperature 1 and among the tokens that the slate admits; choices: their places count from the list's first token.
+    """
+
+    def __init__(self, spelling: Spelling, text: list[int], drawing: Drawing):
+        self.spelling, self.drawing, self.random = spelling, drawing, Random(drawing.seed)
+        self.order: list[int] = []
+        self.log_probs: list[float] = []
+        self.choices: list[Choice] = []
+        self.written = 0  # tokens of the list up to the candidate that comes next
+        self.root = grow_trie([item + spelling.between for item in spelling.items])
+        self.pending = list(text)
+        self._start_candidate()
+
+    @property
+    def done(self) -> bool:
+        return self.root.unused == 0
+
+    def plan(self) -> Plan:
+        """What has to be read for the next candidate to be chosen."""
+        nodes = [self.start]
+        for node in nodes:
+            nodes += [child for child in node.ways() if child.unused > 1]
+        last = len(self.pending) - 1
+        self.index = {node: last + offset for offset, node in enumerate(nodes)}
+        self.branching = [node for node in nodes if len(node.ways()) > 1]
+        return Plan(
+            tokens=self.pending + [node.token for node in nodes[1:]],
+            decided=len(self.pending),
+            parents=[self.index[node.parent] for node in nodes[1:]],
+            branches=[(self.index[node], [way.token for way in node.ways()]) for node in self.branching],
+        )
+
+    def score_candidates(self, log_probs: Sequence[Sequence[float]]) -> list[float]:
+        """Each unused candidate's log-probability of being next. log_probs: for each of the plan's branches."""
+        scores = [-math.inf] * len(self.spelling.items)
+        of = dict(zip(self.branching, log_probs, strict=True))
+        nodes = [(self.start, 0.0)]
+        for node, total in nodes:
+            ways = node.ways()
+            if not ways:
+                scores[node.candidate] = total
+            own = of[node] if len(ways) > 1 else [0.0] * len(ways)
+            nodes += [(way, total + value) for way, value in zip(ways, own, strict=True)]
+        return scores
+
+    def choose(self, log_probs: Sequence[Sequence[float]]) -> list[int]:
+        """Writes the next candidate; returns which of the plan's tokens, beyond the decided, have become text.
+
+        log_probs: for each of the plan's branches, of its tokens.
+        """
+        of = dict(zip(self.branching, log_probs, strict=True))
+        node, total, read = self.start, 0.0, []
+        while node.unused > 1:
+            ways = node.ways()
+            way = 0
+            if node in of:
+                way = draw(of[node], self.drawing, self.random)
+                total += of[node][way]
+                tokens = [one.token for one in ways]
+                self.choices.append(Choice(self.written + node.depth, tokens[way], tokens))
+            node = ways[way]
+            if node in self.index:
+                read.append(self.index[node])
+        first_unread = node.depth - 1
+        while node.children:
+            (node,) = node.ways()
+        self._write(node, total)
+        tokens = self.spelling.items[node.candidate] + self.spelling.between
+        self.pending = tokens[first_unread:]
+        self._start_candidate()
+        return read
+
+    def _start_candidate(self) -> None:
+        """Moves past the tokens that all unused candidates begin with; the last one is written as it stands."""
+        node = self.root
+        while len(ways := node.ways()) == 1:
+            node = ways[0]
+            self.pending.append(node.token)
+        self.start = node
+        if self.root.unused == 1:
+            self._write(node, 0.0)
+
+    def _write(self, leaf: Node, log_prob: float) -> None:
+        self.order.append(leaf.candidate)
+        self.log_probs.append(log_prob)
+        self.written += leaf.depth
+        node = leaf
+        while node:
+            node.unused -= 1
+            node = node.parent
+
+
+def grow_trie(candidates: Sequence[list[int]]) -> Node:
+    """The root of a trie of the candidates' tokens, none of which may be the start of another's."""
+    root = Node(0)
+    for index, tokens in enumerate(candidates):
+        node = root
+        node.unused += 1
+        for token in tokens:
+            if token not in node.children:
+                node.children[token] = Node(node.depth + 1, token, node)
+            node = node.children[token]
+            node.unused += 1
+        node.candidate = index
+    return root
+
+
+def draw(log_probs: Sequence[float], drawing: Drawing, random: Random) -> int:
+    """The index of the token that is chosen."""
+    best = max(log_probs)
+    if drawing.temperature == 0:
+        return log_probs.index(best)
+    weights = [math.exp((value - best) / drawing.temperature) for value in log_probs]
+    if drawing.top_p < 1:
+        weights = keep_likeliest(weights, drawing.top_p)
+    return random.choices(range(len(weights)), weights)[0]
+
+
+def keep_likeliest(weights: Sequence[float], top_p: float) -> list[float]:
+    """The weights, 0 beyond the fewest likeliest ones that together have `top_p` of their sum."""
+    kept, left = [0.0] * len(weights), top_p * sum(weights)
+    for index in sorted(range(len(weights)), key=lambda index: -weights[index]):
+        if left <= 0:
+            break
+        kept[index] = weights[index]
+        left -= weights[index]
+    return kept

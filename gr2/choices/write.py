@@ -1,0 +1,51 @@
+"""Writes a batch of lists choice by choice, or scores all candidates by the first choice.
+
+A writer of None, or of a list that is done, is a row that is not read on.
+"""
+
+from collections.abc import Callable, Sequence
+
+from transformers import PreTrainedModel
+
+from gr2.choices.reading import Reading
+from gr2.choices.walk import ListWriter, Plan
+
+
+def begin(model: PreTrainedModel, writers: Sequence[ListWriter], groups: bool = False) -> Reading:
+    """Reads what the writers' texts have in common; they keep what is still to be read.
+
+    groups: writers share texts, several each, so that it pays to read every text once before.
+    """
+    texts: dict[tuple[int, ...], int] = {}
+    repeats = [texts.setdefault(tuple(writer.pending), len(texts)) for writer in writers]
+    reading, rests = Reading.begin(model, list(map(list, texts)), repeats, groups)
+    for writer, rest in zip(writers, rests, strict=True):
+        writer.pending = rest
+    return reading
+
+
+def write_lists(
+    reading: Reading, writers: Sequence[ListWriter | None], anyone: Callable[[bool], bool] = bool
+) -> None:
+    """Writes the lists to their ends: a pass for each candidate but the last one.
+
+    anyone: whether any process goes on, where a model's parts lie on several: each has to take part in every pass.
+    """
+    while anyone(any(plans := plan_all(writers))):
+        for row, (plan, log_probs) in enumerate(zip(plans, reading.read(plans), strict=True)):
+            if plan:
+                reading.keep(row, writers[row].choose(log_probs))
+
+
+def score_first(reading: Reading, writers: Sequence[ListWriter | None]) -> list[list[float] | None]:
+    """In one pass, for each list the log-probability of each candidate to be written first; they sum to 1."""
+    plans = plan_all(writers)
+    scores = reading.read(plans) if any(plans) else [[]] * len(plans)
+    found = []
+    for writer, plan, log_probs in zip(writers, plans, scores, strict=True):
+        found.append(writer.score_candidates(log_probs) if plan else writer and [0.0])
+    return found
+
+
+def plan_all(writers: Sequence[ListWriter | None]) -> list[Plan | None]:
+    return [writer.plan() if writer and not writer.done else None for writer in writers]
