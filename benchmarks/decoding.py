@@ -11,10 +11,8 @@ a mask of llguidance's for each token. The greedy lists of the first two are com
 """
 
 import argparse
-import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
@@ -81,7 +79,9 @@ def draw_slates(count: int, candidates: int, max_history: int) -> tuple[Catalogu
     nothing = dict.fromkeys(names, "")
     sids = dict(zip(names, map(sid_string, codes.tolist()), strict=True))
     assert len(set(sids.values())) == ITEMS
-    catalogue = Catalogue(pl.Series(names), nothing, nothing, nothing, sids, dict(zip(names, map(tuple, codes.tolist()))))
+    catalogue = Catalogue(
+        pl.Series(names), nothing, nothing, nothing, sids, dict(zip(names, map(tuple, codes.tolist())))
+    )
     slates = []
     for index in range(count):
         first = rng.integers(ITEMS - candidates)  # neighbours, so that some share the start of their IDs
@@ -92,8 +92,10 @@ def draw_slates(count: int, candidates: int, max_history: int) -> tuple[Catalogu
 
 def compare(model: PreTrainedModel, tokenizer, drawn: tuple[Catalogue, list[Slate]], rounds: int) -> None:
     catalogue, slates = drawn
-    prompts = [tokenizer(prompt_text(tokenizer, render(PROMPT, slate, catalogue)), add_special_tokens=False)["input_ids"]
-               for slate in slates]
+    prompts = [
+        tokenizer(prompt_text(tokenizer, render(PROMPT, slate, catalogue)), add_special_tokens=False)["input_ids"]
+        for slate in slates
+    ]
     spellings = [spell(tokenizer, [catalogue.sid[item] for item in slate.candidates]) for slate in slates]
     schemas = [answer_schema(PROMPT, slate, catalogue) for slate in slates]
     passes = count_passes(model)
@@ -103,12 +105,16 @@ def compare(model: PreTrainedModel, tokenizer, drawn: tuple[Catalogue, list[Slat
         return [parse(text, slate.candidates, catalogue.sid, False).ranking for text, slate in zip(texts, slates)]
 
     def by_choice() -> list[list[str]]:
-        writers = [ListWriter(spelling, prompt + spelling.opening, Drawing()) for spelling, prompt in zip(spellings, prompts)]
+        writers = [
+            ListWriter(spelling, prompt + spelling.opening, Drawing()) for spelling, prompt in zip(spellings, prompts)
+        ]
         write_lists(begin(model, writers), writers)
         return [[slate.candidates[index] for index in writer.order] for writer, slate in zip(writers, slates)]
 
     def by_first() -> list:
-        writers = [ListWriter(spelling, prompt + spelling.opening, Drawing()) for spelling, prompt in zip(spellings, prompts)]
+        writers = [
+            ListWriter(spelling, prompt + spelling.opening, Drawing()) for spelling, prompt in zip(spellings, prompts)
+        ]
         return score_first(begin(model, writers), writers)
 
     systems = {"token by token": by_token, "choices": by_choice, "first choice": by_first}
@@ -126,10 +132,14 @@ def compare(model: PreTrainedModel, tokenizer, drawn: tuple[Catalogue, list[Slat
     same = np.mean([a == b for a, b in zip(answers["token by token"], answers["choices"])])
     slowest = statistics.median(seconds["token by token"])
     tokens = np.mean([len(spelling.opening + spelling.write(range(len(spelling.items)))) for spelling in spellings])
-    print(f"  {len(slates[0].candidates)} candidates, prompts of {np.mean([*map(len, prompts)]):.0f} tokens, answers of {tokens:.0f}; same lists {same:.2f}")
+    print(
+        f"  {len(slates[0].candidates)} candidates, prompts of {np.mean([*map(len, prompts)]):.0f} tokens, answers of {tokens:.0f}; same lists {same:.2f}"
+    )
     for name in systems:
         took = statistics.median(seconds[name])
-        print(f"    {name:15} {len(slates) / took:8.1f} slates/s {slowest / took:6.1f}x  {used[name]} passes", flush=True)
+        print(
+            f"    {name:15} {len(slates) / took:8.1f} slates/s {slowest / took:6.1f}x  {used[name]} passes", flush=True
+        )
 
 
 def count_passes(model: PreTrainedModel) -> list[int]:
@@ -142,10 +152,15 @@ def count_passes(model: PreTrainedModel) -> list[int]:
     return passes
 
 
-def token_by_token(model: PreTrainedModel, tokenizer, prompts: list[list[int]], schemas: list[dict], longest: int) -> list[str]:
+def token_by_token(
+    model: PreTrainedModel, tokenizer, prompts: list[list[int]], schemas: list[dict], longest: int
+) -> list[str]:
     inputs = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
     generation = GenerationConfig(
-        do_sample=False, max_new_tokens=longest, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        do_sample=False,
+        max_new_tokens=longest,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     processors = LogitsProcessorList([GrammarProcessor(tokenizer, schemas)])
     output = model.generate(**inputs, generation_config=generation, logits_processor=processors)

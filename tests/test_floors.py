@@ -19,6 +19,7 @@ FLOORS = [
     "data",
     "semantic_ids",
     "language_model",
+    "choices",
     "samplers",
     "prompts",
     "training",

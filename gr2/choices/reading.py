@@ -158,7 +158,9 @@ def score_branches(logits: Tensor, plans: Sequence[Plan | None]) -> list[list[li
     """logits [branches, vocabulary], row by row -> log-probabilities among each branch's tokens."""
     branches = [among for plan in plans if plan for _, among in plan.branches]
     most = max(map(len, branches), default=0)
-    padded = torch.tensor([among + [-1] * (most - len(among)) for among in branches], device=logits.device).view(-1, most)
+    padded = torch.tensor([among + [-1] * (most - len(among)) for among in branches], device=logits.device).view(
+        -1, most
+    )
     values = logits.gather(1, padded.clamp(min=0)).double().masked_fill(padded < 0, -torch.inf)
     scores = iter(values.log_softmax(1).tolist())
     return [[next(scores)[: len(among)] for _, among in plan.branches] if plan else [] for plan in plans]

@@ -24,9 +24,7 @@ def begin(model: PreTrainedModel, writers: Sequence[ListWriter], groups: bool = 
     return reading
 
 
-def write_lists(
-    reading: Reading, writers: Sequence[ListWriter | None], anyone: Callable[[bool], bool] = bool
-) -> None:
+def write_lists(reading: Reading, writers: Sequence[ListWriter | None], anyone: Callable[[bool], bool] = bool) -> None:
     """Writes the lists to their ends: a pass for each candidate but the last one.
 
     anyone: whether any process goes on, where a model's parts lie on several: each has to take part in every pass.

@@ -7,7 +7,7 @@ continuously is never drained by the slowest answer of a batch.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gr2.errors import InputError
 from gr2.language_model.chat import prompt_text
@@ -16,21 +16,31 @@ if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase
 
 
+Order = Literal["choices", "first"]
+
+
 @dataclass(frozen=True)
 class Request:
-    """One question. `key`: the caller's name for it; temperature 0: greedy; `schema`: a JSON schema to decode under."""
+    """One question. `key`: the caller's name for it; temperature 0: greedy; `schema`: a JSON schema to decode under.
+
+    order: how the schema's list is written. choices: one candidate after the other; first: all candidates by the
+    probability that each of them would be written first.
+    """
 
     key: Hashable
     messages: list[dict[str, str]]
     seed: int
     temperature: float
     schema: dict | None = None
+    order: Order = "choices"
 
 
 @dataclass(frozen=True)
 class Sample:
     """One completion; tokens are counted by the engine.
 
+    log_probs: of each item of the list, as it is written: of its choices, those before it given (order choices), or of
+    being the first (order first); by engines that know them, for requests with a schema.
     `finish_reason`: `stop` (the model ended it) or `length`; from a service that withheld the answer, `content_filter`
     or `refusal`.
     """
@@ -39,6 +49,7 @@ class Sample:
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    log_probs: list[float] | None = None
 
 
 Take = Callable[[int], list[Request]]
@@ -84,11 +95,12 @@ class Sampler(ABC):
         max_tokens: int,
         seeds: Sequence[int],
         schemas: Sequence[dict] | None = None,
+        order: Order = "choices",
     ) -> list[Sample]:
         """One sample per conversation, in order. Requested by length: padding is least among prompts that are alike."""
         schemas = schemas or [None] * len(conversations)
         requests = [
-            Request(index, messages, seed, temperature, schema)
+            Request(index, messages, seed, temperature, schema, order)
             for index, (messages, seed, schema) in enumerate(zip(conversations, seeds, schemas, strict=True))
         ]
         requests.sort(key=lambda request: sum(len(message["content"]) for message in request.messages))
