@@ -80,14 +80,14 @@ class Reading:
         None: nothing is read in this row.
         """
         tokens, decided, ancestors = lay_out(plans)
-        device, (rows, width), keys = self.model.device, tokens.shape, self.visible.shape[1]
+        device, width = self.model.device, tokens.shape[1]
         seen = torch.from_numpy(ancestors).to(device)
         depth = seen.sum(2) - 1
         position = self.visible.sum(1, keepdim=True) + depth
         visible = torch.cat([self.visible[:, None].expand(-1, width, -1), seen], 2)
+        self.first = self.visible.shape[1]
         self.positions = torch.cat([self.positions, position], 1)
         self.visible = torch.cat([self.visible, torch.from_numpy(decided).to(device)], 1)
-        self.first = keys
         places = [(row, index) for row, plan in enumerate(plans) if plan for index, _ in plan.branches]
         at = torch.tensor(places, device=device).view(-1, 2)
         with logits_at(self.model, at[:, 0], at[:, 1]):

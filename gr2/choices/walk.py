@@ -32,8 +32,8 @@ class Node:
 class Plan:
     """What a model reads next, and where it chooses.
 
-    The first `decided` of `tokens` are text, each after the one before. Each of the others follows tokens[parents[i]],
-    where i counts from `decided`: together they are the trie's tokens from which it still has to be seen how they go on.
+    The first `decided` of `tokens` are text, each after the one before. The others are read ahead: those tokens of the
+    trie after which it branches, or on the way there. parents: for each of them, the index of the token it follows.
     branches: (index of a token, the tokens that may follow it), two or more each.
     """
 

@@ -12,6 +12,7 @@ from gr2.files.schema import NUMBER, NUMBERS, TEXT, TEXTS, TRUTH, WHOLE, cast_co
 
 COLUMNS = {"slate_id": TEXT, "ranking": TEXTS, "valid": TRUTH}
 SCORED = {"scores": NUMBERS}
+CHOSEN = {"choice_log_probs": NUMBERS}
 WRITTEN = {"reason": TEXT, "reasoning": TEXT, "completion_tokens": WHOLE, "latency_ms": NUMBER}
 
 
@@ -23,6 +24,7 @@ class Ranking:
     ranking: list[str]  # the slate's candidates, best first
     valid: bool = True  # false: the answer was unusable, and the ranking is the input order
     scores: list[float] | None = None  # of the ranking's items, by rerankers that score
+    choice_log_probs: list[float] | None = None  # of each of the ranking's items after those before it
     reason: str | None = None  # why an answer is unusable; this and the rest: of language models
     reasoning: str | None = None
     completion_tokens: int | None = None
@@ -31,17 +33,19 @@ class Ranking:
 
 def write_rankings(rankings: Sequence[Ranking], path: str | Path) -> None:
     """Writes rankings.parquet whole; scores and the columns of written answers only where the reranker gives them."""
-    first = rankings[0]
-    scored = {} if first.scores is None else SCORED
-    written = {} if first.completion_tokens is None else WRITTEN
-    write_parquet(pl.DataFrame(list(map(vars, rankings)), schema=COLUMNS | scored | written), path)
+    optional = {"scores": SCORED, "choice_log_probs": CHOSEN, "completion_tokens": WRITTEN}
+    schema = COLUMNS
+    for name, columns in optional.items():
+        if any(vars(ranking)[name] is not None for ranking in rankings):
+            schema = schema | columns
+    write_parquet(pl.DataFrame(list(map(vars, rankings)), schema=schema), path)
 
 
 def read_rankings(path: str | Path, slates: pl.DataFrame, advice: str = "") -> pl.DataFrame:
     """Rankings in the order of `slates`, each of its slate's candidates. advice: what to do where some are missing."""
     frame = read_table(path)
     require_columns(frame, path, ("slate_id", "ranking", "valid"))
-    frame = cast_columns(frame, path, COLUMNS | SCORED | WRITTEN)
+    frame = cast_columns(frame, path, COLUMNS | SCORED | CHOSEN | WRITTEN)
     frame = frame.with_columns(cast_ids(frame, path, "slate_id"))
     refuse_rows(frame["valid"].is_null(), path, "valid", "true or false", frame["valid"])
     if "completion_tokens" in frame.columns:

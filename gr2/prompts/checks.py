@@ -2,6 +2,7 @@
 
 from transformers import PreTrainedTokenizerBase
 
+from gr2.choices.spelling import spell
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.files.slates import Slate
@@ -19,7 +20,7 @@ CHUNK = 1000  # answers tokenised at once
 def check_answer(
     name_or_path: str, tokenizer: PreTrainedTokenizerBase, prompt: Prompt, slate: Slate, catalogue: Catalogue
 ) -> None:
-    """InputError unless one slate's answer survives: as tokens and back, to its end, and under the grammar.
+    """InputError unless one slate's answer survives: as tokens and back, piece by piece, to its end, under the grammar.
 
     `slate` may be any real one. The grammar of a prompt with a pattern is only built.
     """
@@ -41,23 +42,37 @@ def check_answer(
     if parse(text, slate.candidates, catalogue.sid, prompt.has_trace).ranking != slate.candidates:
         change = f"{answer[-60:]!r} comes back as {text[-60:]!r}"
         raise InputError(f"{name_or_path}: its tokenizer does not keep an answer: {change}")
-    check_grammar(name_or_path, tokenizer, answer_schema(prompt, slate, catalogue), [] if prompt.pattern else ids)
+    check_list(tokenizer, [catalogue.sid[item_id] for item_id in slate.candidates], [*ids, end])
+    if prompt.has_trace:
+        check_explanation(tokenizer, answer_schema(prompt, slate, catalogue), [] if prompt.pattern else ids)
 
 
-def check_grammar(name_or_path: str, tokenizer: PreTrainedTokenizerBase, schema: dict, ids: list[int]) -> None:
-    """InputError if llguidance cannot read the tokenizer, or its grammar does not admit `ids`."""
-    from gr2.samplers.grammar_processor import GrammarProcessor
+def check_list(tokenizer: PreTrainedTokenizerBase, sids: list[str], ids: list[int]) -> None:
+    """InputError unless a list in another order has the same pieces; `ids`: an answer that ends with the list."""
+    spelling = spell(tokenizer, sids)
+    order = list(range(len(sids)))
+    if ids[-len(spelling.write(order)) :] != spelling.write(order):
+        pieces = tokenizer.convert_ids_to_tokens(ids)
+        raise InputError(f"{tokenizer.name_or_path}: it writes a list after an explanation in other tokens: {pieces}")
+    if spell(tokenizer, sids[::-1]).write(order[::-1]) != spelling.write(order):
+        raise InputError(f"{tokenizer.name_or_path}: it writes an ID in other tokens where the list has another order")
 
+
+def check_explanation(tokenizer: PreTrainedTokenizerBase, schema: dict, ids: list[int]) -> None:
+    """InputError if llguidance cannot read the tokenizer, or the explanation's grammar does not admit `ids`."""
+    from gr2.samplers.explanations import Grammars
+
+    name = tokenizer.name_or_path
     try:
-        matcher = GrammarProcessor(tokenizer, [schema]).matchers[0]
+        matcher = Grammars(tokenizer, [schema], [len(ids)]).matchers[0]
         admitted = matcher.try_consume_tokens(ids)
     except BaseException as error:  # llguidance is Rust: a panic there is no Exception
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
-        raise InputError(f"{name_or_path}: no grammar can be made for its tokenizer ({error})") from None
-    if admitted < len(ids):
+        raise InputError(f"{name}: no grammar can be made for its tokenizer ({error})") from None
+    if admitted < len(ids) and not matcher.is_accepting():
         token = tokenizer.decode(ids[admitted])
-        raise InputError(f"{name_or_path}: the grammar does not admit an answer's token {token!r}")
+        raise InputError(f"{name}: the grammar does not admit an answer's token {token!r}")
 
 
 def check_room(

@@ -70,14 +70,17 @@ class LanguageModel:
         """latency_ms is the batch's wall-clock time divided by its slates: throughput, not the wait of one request."""
         how, sampler = self.sampling, self.sampler
         started = time.monotonic()
-        schemas = [answer_schema(self.prompt, slate, self.catalogue) for slate in batch] if how.structured else None
+        under_schema = {}
+        if how.order != "written":
+            schemas = [answer_schema(self.prompt, slate, self.catalogue) for slate in batch]
+            under_schema = {"schemas": schemas, "order": how.order}
         samples = sampler.sample(
             [self.messages(slate) for slate in batch],
             temperature=how.temperature,
             top_p=1.0,
             max_tokens=how.max_tokens,
             seeds=[how.seed] * len(batch),
-            schemas=schemas,
+            **under_schema,
         )
         latency = 1000 * (time.monotonic() - started) / len(batch)
         rankings, sid, traced = [], self.catalogue.sid, self.prompt.has_trace
@@ -87,6 +90,8 @@ class LanguageModel:
                 slate.slate_id,
                 ranking=answer.ranking or list(slate.candidates),
                 valid=answer.ranking is not None,
+                scores=sample.log_probs if how.order == "first" else None,
+                choice_log_probs=sample.log_probs if how.order == "choices" else None,
                 reason=answer.reason,
                 reasoning=answer.reasoning,
                 completion_tokens=sample.completion_tokens,

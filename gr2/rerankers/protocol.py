@@ -50,7 +50,7 @@ class Sampling:
     deadline: float = 600.0
     batch_size: int = 128
     max_tokens: int = 256
-    structured: bool = False
+    order: Literal["written", "choices", "first"] = "written"  # by choices, or by the first; written: freely
     temperature: float = 0.0
     seed: int = 0
     unfinished: Path | None = None  # the folder that keeps the answers of an interrupted run

@@ -1,26 +1,18 @@
-"""Answers of the policy while it is being trained, with transformers' `generate`, freely or under a grammar.
+"""Free answers of the policy while it is being trained, with transformers' `generate`.
 
 What is sampled is set by the recipe and the end tokens alone. `generate` fills what its settings leave open from the
 model's `generation_config.json`, which a hub model may use for `min_new_tokens`, `no_repeat_ngram_size` or
 `suppress_tokens`; so that file is put aside while the policy answers.
-
-Under a grammar answers are permutations of their slates by construction. Tokens are sampled from the admitted ones, and
-their log-probabilities are taken over the admitted ones.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import GenerationConfig, PreTrainedModel, Trainer
 from trl.models import unwrap_model_for_generation
 
 from gr2.samplers.base import padding_rows
-from gr2.samplers.grammar_processor import GrammarProcessor, unpacked
 
 
 class RecipeDecoding:
@@ -51,15 +43,9 @@ def unknown_tokens(trainer: Trainer) -> list[int] | None:
     return padding_rows(trainer.processing_class, trainer.model.config.get_text_config().vocab_size) or None
 
 
-def decode(
-    trainer: Trainer, prompts: list, generation: GenerationConfig, grammar: GrammarProcessor | None = None
-) -> tuple[list[list[int]], list[list[int]]]:
-    """Token ids of each prompt and of one answer to it, up to its end-of-turn token. Every process has to take part."""
-    tokenizer = trainer.processing_class
-    prompt_ids = tokenizer.apply_chat_template(prompts, add_generation_prompt=True, return_dict=True)["input_ids"]
-    batch = tokenizer.pad({"input_ids": prompt_ids}, padding_side="left", return_tensors="pt")
-    batch = batch.to(trainer.accelerator.device)
-    processors = LogitsProcessorList([grammar] if grammar else [])
+@contextmanager
+def answering_model(trainer: Trainer) -> Iterator[PreTrainedModel]:
+    """The trainer's model for answers; every process has to take part."""
     wrapped, gather = trainer.model_wrapped, trainer.args.ds3_gather_for_generation
     with (
         unwrap_model_for_generation(wrapped, trainer.accelerator, gather) as model,
@@ -67,9 +53,22 @@ def decode(
         trainer._dist.summon_full_params(wrapped, recurse=False),
         without_own_settings(model),
     ):
-        output = model.generate(**batch, generation_config=generation, logits_processor=processors)
+        yield model
+
+
+def encode_prompts(trainer: Trainer, prompts: list) -> list[list[int]]:
+    tokenizer = trainer.processing_class
+    return tokenizer.apply_chat_template(prompts, add_generation_prompt=True, return_dict=True)["input_ids"]
+
+
+def decode(trainer: Trainer, prompts: list, generation: GenerationConfig) -> list[list[int]]:
+    """Token ids of one answer to each prompt, up to its end-of-turn token."""
+    batch = {"input_ids": encode_prompts(trainer, prompts)}
+    batch = trainer.processing_class.pad(batch, padding_side="left", return_tensors="pt").to(trainer.accelerator.device)
+    with answering_model(trainer) as model:
+        output = model.generate(**batch, generation_config=generation)
     answers = output[:, batch["input_ids"].shape[1] :].tolist()
-    return prompt_ids, [cut_at_end(answer, trainer.eos_token_ids) for answer in answers]
+    return [cut_at_end(answer, trainer.eos_token_ids) for answer in answers]
 
 
 def greedy(trainer: Trainer) -> GenerationConfig:
@@ -86,34 +85,3 @@ def greedy(trainer: Trainer) -> GenerationConfig:
 def cut_at_end(answer: list[int], ends: Sequence[int]) -> list[int]:
     """An answer's tokens without the padding that follows its end token."""
     return answer[: next((index + 1 for index, token in enumerate(answer) if token in ends), None)]
-
-
-def make_grammar(rows: list[dict], tokenizer: PreTrainedTokenizerBase) -> GrammarProcessor:
-    """What keeps an answer to each of the rows within the JSON schema in the row's column `schema`."""
-    return GrammarProcessor(tokenizer, [json.loads(row["schema"]) for row in rows])
-
-
-def answer_under_grammar(prompts: list, trainer: Trainer, rows: list[dict]) -> dict[str, list | None]:
-    """TRL's `rollout_func`: an answer to each row, and which tokens were `admitted`, int32 [length, words]."""
-    grammar = make_grammar(rows, trainer.processing_class)
-    prompt_ids, answers = decode(trainer, prompts, trainer.generation_config, grammar)
-    masks = np.stack(grammar.masks, axis=1)
-    admitted = [mask[: len(answer)] for mask, answer in zip(masks, answers, strict=True)]
-    return {"prompt_ids": prompt_ids, "completion_ids": answers, "logprobs": None, "admitted": admitted}
-
-
-def pad_masks(masks: Sequence[np.ndarray]) -> Tensor:
-    """int32 [length, words] each -> [rows, longest length, words]; past an answer's end every token is admitted."""
-    return pad_sequence([torch.from_numpy(mask) for mask in masks], batch_first=True, padding_value=-1)
-
-
-def score_admitted(logits: Tensor, tokens: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of tokens [rows, length] and entropies, [rows, length], among those that are admitted.
-
-    logits [rows, length, vocabulary], masks [rows, length, words].
-    """
-    admitted = unpacked(masks, logits.shape[-1])
-    logps = logits.masked_fill(~admitted, torch.finfo(logits.dtype).min).log_softmax(-1)
-    chosen = logps.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-    entropies = -(logps.exp() * logps.masked_fill(~admitted, 0.0)).sum(-1)
-    return chosen, entropies

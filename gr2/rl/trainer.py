@@ -5,11 +5,11 @@ Method of TRL                       What we change                       Why    
 _generate                           without the model's own settings     the recipe alone sets them
                                     flat groups are sampled again        DAPO's dynamic sampling       batch
 _generate_and_score_completions     advantages of flat groups become 0   rounding is no advantage      state[LEARNED]
-                                    `admitted` joins what it returns     compute_loss is given it
+                                    decisions join what it returns       compute_loss is given them
 _calculate_rewards                  returns `batch.rewards`              `_generate` had to know them
-rollout_func                        decodes under each row's schema      structured                    Rollout.admitted
-compute_loss                        keeps the micro-batch's `admitted`   the next method needs it      batch.admitted
-_get_per_token_logps_and_entropies  softmax over the admitted tokens     structured: exact gradients
+rollout_func                        answers by choices                   structured                    Rollout.decisions
+compute_loss                        keeps the micro-batch's decisions    the next method needs them    batch.decisions
+_get_per_token_logps_and_entropies  logits where a token was chosen      structured: exact gradients
 evaluate                            NDCG of greedy answers (Validation)  TRL's samples, and rewards    state.best_*
 create_model_card                   writes nothing (gr2/training.py)
 
@@ -31,12 +31,14 @@ from transformers import TrainerState
 from trl import DistillationTrainer, GRPOTrainer
 
 from gr2.errors import InputError
-from gr2.rl.decoding import RecipeDecoding, answer_under_grammar, pad_masks, score_admitted
+from gr2.rl.choices import pad_decisions, roll_out_choices, score_answers
+from gr2.rl.decoding import RecipeDecoding
 from gr2.rl.groups import draw_rows, pair_rows, whole_groups, with_spread
 from gr2.rl.rewards import ReadAnswer
 from gr2.rl.validation import Validation
 from gr2.training import WithoutCard
 
+DECISIONS = ("places", "masks")  # of `pad_decisions`, in what TRL hands on
 LEARNED = "a_group_had_spread"  # in `state.stateful_callbacks`, and so in the checkpoints
 
 
@@ -48,7 +50,8 @@ class Rollout(NamedTuple):
     completion_ids: list[int]
     completion: list[dict]
     logprobs: list[float] | None  # vLLM's
-    admitted: np.ndarray | None  # int32 [length, words], with `structured`
+    chosen: list[int] | None  # structured: 1 for each token that was chosen, 0 for one that the slate forced
+    decisions: tuple[list[int], np.ndarray] | None  # structured: see `pack_decisions`
 
 
 @dataclass
@@ -57,7 +60,7 @@ class Batch:
 
     rows: list[dict]  # of this process; where a group was replaced, of other slates
     rewards: torch.Tensor | None = None  # [rows of all processes, reward functions]
-    admitted: torch.Tensor | None = None  # int32 [rows to score, length, words]; past an answer's end all is admitted
+    decisions: tuple[torch.Tensor, torch.Tensor] | None = None  # of the rows to score, see `pad_decisions`
 
 
 class OnPolicyDistiller(RecipeDecoding, WithoutCard, DistillationTrainer):
@@ -70,8 +73,8 @@ class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
     A group has spread where the first reward function tells its answers apart; penalties do not count. Without spread
     it is not learned from. A group may lie on several processes: each sees all rewards and decides the same.
 
-    structured: the policy is the model under the grammar of the row's `schema`. Ours, not GR2's: a small model that
-    cannot yet copy semantic IDs would see nothing but invalid answers. A token that the grammar forces has no gradient.
+    structured: the policy is the list of choices under the row's `schema`, and DAPO's mean over tokens is one over
+    chosen tokens. Ours, not GR2's: a small model that cannot yet copy semantic IDs would see only invalid answers.
 
     Logs the share of groups without spread as first sampled (`zero_spread`) and in the batch that is learned from
     (`flat`), and the tries between (`resamples`). TRL's `reward...` are of the latter; what reward functions log, and
@@ -103,8 +106,8 @@ class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
         mask = torch.tensor(spread, device=self.accelerator.device).repeat_interleave(self.num_generations)
         advantages = torch.where(self.take_share(mask), scored["advantages"], 0.0)
         self._logs["advantages"].extend(self.accelerator.gather(advantages).tolist())  # it keeps the latest batch's
-        admitted = {"admitted": self.batch.admitted} if self.structured else {}
-        return scored | admitted | {"advantages": advantages}
+        decisions = dict(zip(DECISIONS, self.batch.decisions, strict=True)) if self.structured else {}
+        return scored | decisions | {"advantages": advantages}
 
     def _generate(self, prompts: list) -> tuple:
         """Answers to the batch's rows, or others in place of flat groups; `prompts`, which TRL logs, become theirs."""
@@ -112,10 +115,13 @@ class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
         spread = with_spread(rewards[:, 0], self.num_generations)
         self._metrics["train"]["zero_spread"].append(spread.count(False) / len(spread))
         self._metrics["train"]["resamples"].append(self.replace_flat_groups(rollouts, rewards))
-        rows, prompt_ids, completion_ids, completions, logprobs, admitted = map(list, zip(*rollouts, strict=True))
-        self.batch = Batch(rows, rewards, pad_masks(admitted).to(rewards.device) if self.structured else None)
+        rows, prompt_ids, completion_ids, completions, logprobs, chosen, decisions = map(
+            list, zip(*rollouts, strict=True)
+        )
+        self.batch = Batch(rows, rewards, pad_decisions(decisions, rewards.device) if self.structured else None)
         prompts[:] = [row["prompt"] for row in rows]
-        return prompt_ids, completion_ids, None, completions, None if None in logprobs else logprobs, {}, None, []
+        logprobs, chosen = None if None in logprobs else logprobs, chosen if self.structured else None
+        return prompt_ids, completion_ids, chosen, completions, logprobs, {}, None, []
 
     def _calculate_rewards(self, *_) -> torch.Tensor:
         return self.batch.rewards
@@ -124,10 +130,11 @@ class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
         """An answer to each of this process's rows, and the rewards [rows of all processes, reward functions]."""
         prompts, nothing = [row["prompt"] for row in rows], [None] * len(rows)
         if self.structured:
-            self.rollout_func = partial(answer_under_grammar, rows=rows)
-        prompt_ids, completion_ids, _, completions, logprobs, extra, *_ = super()._generate(prompts)
+            self.rollout_func = partial(roll_out_choices, rows=rows)
+        prompt_ids, completion_ids, chosen, completions, logprobs, extra, *_ = super()._generate(prompts)
         rewards = super()._calculate_rewards(rows, prompts, completions, completion_ids)
-        columns = rows, prompt_ids, completion_ids, completions, logprobs or nothing, extra.get("admitted", nothing)
+        columns = rows, prompt_ids, completion_ids, completions, logprobs or nothing, chosen or nothing
+        columns = *columns, extra.get("decisions", nothing)
         return [Rollout(*values) for values in zip(*columns, strict=True)], rewards
 
     def sample_unlogged(self, rows: list[dict]) -> tuple[list[Rollout], torch.Tensor]:
@@ -173,22 +180,15 @@ class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
         return rows[self.accelerator.process_index * share :][:share]
 
     def compute_loss(self, model, inputs: dict, return_outputs: bool = False, num_items_in_batch=None) -> torch.Tensor:
-        self.batch.admitted = inputs.get("admitted")
+        self.batch.decisions = [inputs[name] for name in DECISIONS if self.structured]
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs):
-        """log-probabilities and entropies [rows, logits_to_keep] among admitted tokens; a mixture's balancing loss."""
-        if not self.structured:
-            given = model, input_ids, attention_mask, logits_to_keep, *args
-            return super()._get_per_token_logps_and_entropies(*given, **kwargs)
-        routed = {"output_router_logits": True} if kwargs.get("compute_aux_loss") else {}
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "logits_to_keep": logits_to_keep + 1}
-        with self.accelerator.autocast():
-            output = model(**inputs, **routed)
-        logits = output.logits[:, :-1].float() / self.temperature
-        answers, admitted = input_ids[:, -logits_to_keep:], self.batch.admitted[:, :logits_to_keep]
-        logps, entropies = score_admitted(logits, answers, admitted)
-        return logps, entropies, output.aux_loss if routed else None
+        if self.structured:
+            routed = {"output_router_logits": True} if kwargs.get("compute_aux_loss") else {}
+            return score_answers(self, model, input_ids, attention_mask, logits_to_keep, routed)
+        given = model, input_ids, attention_mask, logits_to_keep, *args
+        return super()._get_per_token_logps_and_entropies(*given, **kwargs)
 
 
 def refuse_unlearned(state: TrainerState) -> None:

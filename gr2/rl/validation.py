@@ -10,7 +10,8 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from gr2.arrays import pad
 from gr2.files.slates import Slate
 from gr2.metrics import ndcg
-from gr2.rl.decoding import decode, greedy, make_grammar
+from gr2.rl.choices import answer_by_choices
+from gr2.rl.decoding import decode, greedy
 from gr2.rl.rewards import ReadAnswer
 
 METRIC = "ndcg@5"  # transformers logs it as eval_ndcg@5
@@ -45,8 +46,13 @@ class Validation(TrainerCallback):
         scores, tokenizer, size = [], self.trainer.processing_class, self.trainer.args.per_device_eval_batch_size
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
-            grammar = make_grammar(batch, tokenizer) if self.trainer.structured else None
-            _, answers = decode(self.trainer, [row["prompt"] for row in batch], greedy(self.trainer), grammar)
+            if self.trainer.structured:
+                _, structured = answer_by_choices(
+                    self.trainer, batch, greedy(self.trainer), temperature=0, groups=False
+                )
+                answers = [answer.tokens for answer in structured]
+            else:
+                answers = decode(self.trainer, [row["prompt"] for row in batch], greedy(self.trainer))
             texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
             for row, text in zip(batch, texts, strict=True):
                 slate = Slate(row["slate_id"], [], row["candidates"], row["labels"])

@@ -40,7 +40,8 @@ class Sample:
     """One completion; tokens are counted by the engine.
 
     log_probs: of each item of the list, as it is written: of its choices, those before it given (order choices), or of
-    being the first (order first); by engines that know them, for requests with a schema.
+    being the first (order first); by engines that know them, for requests with a schema. Order first generates nothing
+    but the explanation.
     `finish_reason`: `stop` (the model ended it) or `length`; from a service that withheld the answer, `content_filter`
     or `refusal`.
     """

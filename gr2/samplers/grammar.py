@@ -1,12 +1,12 @@
-"""The grammar of an answer that is a permutation of its slate by construction, in llguidance's language.
+"""Grammars of answers, in llguidance's language: of a whole one for vLLM, of its explanation where choices follow.
 
-One grammar serves two engines: vLLM takes it as a structured-output setting, transformers' `generate` through
-`GrammarProcessor`. Above MOST_CHOICES both forbid repeated IDs beside the grammar (gr2/samplers/no_repeats.py).
-The model orders the list by its own probabilities, but can write nothing else.
+A whole answer is a permutation of its slate by construction. Above MOST_CHOICES vLLM forbids repeated IDs beside the
+grammar (gr2/samplers/no_repeats.py). The model orders the list by its own probabilities, but can write nothing else.
 """
 
 import json
 
+from gr2.choices.spelling import LIST, OPENING
 from gr2.files.sid_tokens import BEGIN, TOKEN
 
 MOST_CHOICES = 64  # a rule of an llguidance grammar carries 64 bits
@@ -41,6 +41,14 @@ def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
             rest.append(f"{spell(', ' + choice, vocabulary)} {name}_rest::set_bit({bit}) %if bit_clear({bit})")
         rules += [f"{name}: " + " | ".join(first), f"{name}_rest::_: " + " | ".join(rest)]
     return "\n".join(['start: "{" ' + ' ", " '.join(fields) + ' "}"', *rules])
+
+
+def explanation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
+    """The grammar of an answer up to its list's first item: `{"explanation": "...", "recommendations": ["`."""
+    (name,) = [name for name in schema["properties"] if name != LIST]
+    key, opening = json.dumps(json.dumps(name) + ": "), json.dumps(f', {OPENING}"')
+    rules = free_text(name, schema["properties"][name], vocabulary)
+    return "\n".join([f'start: "{{" {key} {name} {opening}', *rules])
 
 
 def free_text(name: str, value: dict, vocabulary: dict[str, int]) -> list[str]:

@@ -5,10 +5,15 @@ On a CPU the fastest engine for models of a few million parameters; it needs not
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.packaged import resolve
 from gr2.samplers.base import Answered, Request, Sample, Sampler, Take, padding_rows, prompt_ids, stop_token_ids
+
+if TYPE_CHECKING:  # slow to import
+    from gr2.samplers.structured import Structured
 
 COLDEST = 1e-5  # the temperature of a greedy request in a batch that samples
 
@@ -31,48 +36,64 @@ class TransformersSampler(Sampler):
         self.batch_size = batch_size
 
     def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
-        """See `Sampler.stream`; a batch draws from one generator seeded by all its seeds."""
+        """See `Sampler.stream`; a batch draws from one generator seeded by all its seeds, but each list by its own."""
+        import torch
+
         while batch := take(self.batch_size):
             prompts = prompt_ids(self.tokenizer, batch, max_tokens, self.context)
-            completions = self._generate(batch, prompts, top_p, max_tokens)
-            samples = [self._sample(len(prompt), row) for prompt, row in zip(prompts, completions, strict=True)]
+            seeds = repr([request.seed for request in batch]).encode()
+            torch.manual_seed(int.from_bytes(hashlib.sha256(seeds).digest()[:7]))
+            with torch.inference_mode():
+                answer = self._answer_structured if batch[0].schema else self._answer_freely
+                samples = answer(batch, prompts, top_p, max_tokens)
             yield list(zip(batch, samples, strict=True))
 
-    def _generate(self, batch: list[Request], prompts: list[list[int]], top_p: float, max_tokens: int):
+    def _answer_freely(
+        self, batch: list[Request], prompts: list[list[int]], top_p: float, max_tokens: int
+    ) -> list[Sample]:
+        inputs = self.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
+        inputs = inputs.to(self.model.device)
+        generation, processors = self._settings(batch, top_p, max_tokens)
+        generation.eos_token_id = self.stop_ids
+        output = self.model.generate(**inputs, generation_config=generation, logits_processor=processors)
+        rows = output[:, inputs["input_ids"].shape[1] :].tolist()
+        return [self._sample(len(prompt), row) for prompt, row in zip(prompts, rows, strict=True)]
+
+    def _answer_structured(
+        self, batch: list[Request], prompts: list[list[int]], top_p: float, max_tokens: int
+    ) -> list[Sample]:
+        from gr2.choices.walk import Drawing
+        from gr2.samplers.structured import answer_structured
+
+        generation, processors = self._settings(batch, top_p, max_tokens)
+        answers = answer_structured(
+            self.model,
+            self.tokenizer,
+            prompts,
+            schemas=[request.schema for request in batch],
+            drawings=[Drawing(request.temperature, top_p, request.seed) for request in batch],
+            max_tokens=max_tokens,
+            order=batch[0].order,
+            generation=generation,
+            after=processors,
+        )
+        return [self._structured_sample(*row) for row in zip(batch, prompts, answers, strict=True)]
+
+    def _settings(self, batch: list[Request], top_p: float, max_tokens: int) -> tuple:
+        """A generation config, and logits processors for each row's own temperature; top_p comes after them."""
         import torch
         from transformers import GenerationConfig
 
-        inputs = self.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
-        inputs = inputs.to(self.model.device)
         sampled = any(request.temperature for request in batch)
         settings = {"do_sample": True, "top_p": top_p, "top_k": 0} if sampled else {"do_sample": False}
         generation = GenerationConfig(
             **settings,
             max_new_tokens=max_tokens,
-            eos_token_id=self.stop_ids,
             pad_token_id=self.tokenizer.pad_token_id,
             suppress_tokens=self.padding_rows or None,
         )
-        seeds = repr([request.seed for request in batch]).encode()
-        torch.manual_seed(int.from_bytes(hashlib.sha256(seeds).digest()[:7]))
-        processors = self._processors(batch, sampled)
-        with torch.inference_mode():
-            output = self.model.generate(**inputs, generation_config=generation, logits_processor=processors)
-        return output[:, inputs["input_ids"].shape[1] :].tolist()
-
-    def _processors(self, batch: list[Request], sampled: bool) -> list:
-        """The grammar, then each row's own temperature; `generate` puts its top_p after them."""
-        import torch
-
-        from gr2.samplers.grammar_processor import GrammarProcessor
-
-        processors = []
-        if batch[0].schema:
-            processors.append(GrammarProcessor(self.tokenizer, [request.schema for request in batch]))
-        if sampled:
-            rows = torch.tensor([[max(request.temperature, COLDEST)] for request in batch], device=self.model.device)
-            processors.append(lambda input_ids, scores: scores / rows)
-        return processors
+        rows = torch.tensor([[max(request.temperature, COLDEST)] for request in batch], device=self.model.device)
+        return generation, [lambda input_ids, scores: scores / rows] if sampled else []
 
     def _sample(self, prompt_tokens: int, completion: list[int]) -> Sample:
         """Cuts a row of `generate` at its first stop token; padding follows."""
@@ -80,3 +101,9 @@ class TransformersSampler(Sampler):
         text = self.tokenizer.decode(completion[:end], skip_special_tokens=False)
         tokens = len(completion) if end is None else end + 1
         return Sample(text, "length" if end is None else "stop", prompt_tokens, tokens)
+
+    def _structured_sample(self, request: Request, prompt: list[int], answer: "Structured") -> Sample:
+        sample = self._sample(len(prompt), answer.tokens)
+        explained = len(answer.explanation.tokens) if answer.explanation else 0
+        tokens = explained if request.order == "first" else sample.completion_tokens
+        return replace(sample, completion_tokens=tokens, log_probs=answer.log_probs)

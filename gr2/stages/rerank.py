@@ -38,7 +38,12 @@ class Config(Slated, Prompted, Served):
     )
     batch_size: int = arg(128, "language model, list writers: slates a batch", least=1)
     max_tokens: int = arg(256, "language model: longest answer", least=1)
-    structured: bool = arg(False, "language model: decode under the answer's grammar, which admits only permutations")
+    order: Literal["written", "choices", "first"] = arg(
+        "written",
+        "language model: written: it writes its answer freely, and an unusable one keeps the input order; choices: one "
+        "candidate after the other, each by its probability among those that are left; first: all candidates by the "
+        "probability to be put first, which are their scores: fastest",
+    )
     temperature: float = arg(0.0, "language model: 0 is greedy", least=0, most=10)
     max_slates: int | None = arg(None, "answer this many slates, drawn at random under the seed", least=1)
     seed: int = arg(0, "of the random order, of --max_slates, and of sampling", least=0, most=2**31 - 1)
@@ -93,7 +98,7 @@ def choose_slates(config: Config) -> list[Slate]:
 def note_unused(config: Config) -> None:
     """Prints which of a language model's options were given to a reranker that is none."""
     default = Sampling()
-    names = ("structured", "temperature", "max_tokens", "max_prompt_tokens")
+    names = ("order", "temperature", "max_tokens", "max_prompt_tokens")
     given = [f"--{name}" for name in names if vars(config)[name] != vars(default)[name]]
     if given:
         print(f"reranker {config.reranker} does not use {', '.join(given)}", flush=True)

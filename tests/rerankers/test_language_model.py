@@ -36,7 +36,7 @@ def known(world, midtrained, tmp_path_factory) -> dict[str, str]:
         "prompt": str(folder / "long.yaml"),
         "batch_size": "8",
         "max_tokens": "110",
-        "structured": "true",
+        "order": "choices",
     }
 
 
@@ -66,7 +66,7 @@ def test_the_same_run_goes_on_and_takes_what_was_answered(known, tmp_path):
     rerank.run(config)
     whole = pl.read_parquet(out / "rankings.parquet")
     assert whole["valid"].all() and whole["reason"].dtype == pl.String and whole["reason"].is_null().all()
-    sampling = Sampling(batch_size=8, max_tokens=110, structured=True, prompt=short)
+    sampling = Sampling(batch_size=8, max_tokens=110, order="choices", prompt=short)
     model = LanguageModel(known["reranker"], Inputs(known["items"], semantic_ids=known["semantic_ids"]), sampling)
     slates = [slate for slate in slates_of(read_slate_table(known["slates"])) if slate.split == "test"]
     answered = [row | {"reasoning": "kept"} for row in whole.to_dicts()[:5]]
@@ -78,7 +78,7 @@ def test_the_same_run_goes_on_and_takes_what_was_answered(known, tmp_path):
 
 
 def typed(known: dict) -> dict:
-    return known | {"batch_size": 8, "max_tokens": 110, "structured": True}
+    return known | {"batch_size": 8, "max_tokens": 110, "order": "choices"}
 
 
 @pytest.mark.parametrize("prompt", ["student", "student_no_trace"])

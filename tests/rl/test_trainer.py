@@ -157,23 +157,29 @@ def test_two_processes_take_the_same_decision(tmp_path):
     assert all(int(slate[1:]) < 12 for batch in together for slate in batch["slates"])
 
 
-def scores(model, ids: torch.Tensor, masks: torch.Tensor, temperature: float = 1.0, **options) -> tuple:
-    """What a structured trainer says of the last two tokens, of which `masks` were admitted."""
-    policy = SimpleNamespace(accelerator=Accelerator(cpu=True), temperature=temperature, structured=True)
-    policy.batch = Batch([], admitted=masks)
+def scores(model, ids: torch.Tensor, places: list, masks: torch.Tensor, temperature: float = 1.0, **options) -> tuple:
+    """What a structured trainer says of the last two tokens, of which those at `places` were drawn among `masks`."""
+    accelerator = Accelerator(cpu=True)
+    policy = SimpleNamespace(accelerator=accelerator, temperature=temperature, structured=True)
+    policy.batch = Batch([], decisions=(torch.tensor(places), masks))
     return RerankingTrainer._get_per_token_logps_and_entropies(policy, model, ids, ids > 0, 2, **options)
 
 
 def test_log_probabilities_are_among_the_admitted_tokens():
+    """In the first row token 8 was drawn among 8 and 9, in the second 7 among 7 and 6, and 9 among 8 and 9."""
     model = small_model(train_tokenizer(["a b"], 300), 32, 1, 2, 64, seed=0)
-    ids = torch.tensor([[5, 6, 7, 8]])
-    masks = torch.zeros(1, 2, 10, dtype=torch.int32)
-    masks[0, 0, 0] = 1 << 7  # token 7 is forced
-    masks[0, 1, 0] = 1 << 8 | 1 << 9  # 8 or 9
-    logps, entropies, _ = scores(model, ids, masks, temperature=2.0)
-    pair = (model(ids).logits[0, 2, [8, 9]] / 2).log_softmax(-1)
-    assert torch.allclose(logps, torch.stack([torch.zeros(()), pair[0]])[None], atol=1e-5)
-    assert torch.allclose(entropies, torch.stack([torch.zeros(()), -(pair.exp() * pair).sum()])[None], atol=1e-5)
+    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]])
+    masks = torch.full((2, 2, 10), -1, dtype=torch.int32)
+    masks[0, 0] = masks[1, 1] = masks[1, 0] = 0
+    masks[0, 0, 0] = masks[1, 1, 0] = 1 << 8 | 1 << 9
+    masks[1, 0, 0] = 1 << 6 | 1 << 7
+    logps, entropies, _ = scores(model, ids, [[1, -1], [0, 1]], masks, temperature=2.0)
+    logits = model(ids).logits / 2
+    late, early = logits[:, 2, [8, 9]].log_softmax(-1), logits[:, 1, [6, 7]].log_softmax(-1)
+    expected = torch.tensor([[0.0, late[0, 0]], [early[1, 1], late[1, 1]]])
+    assert torch.allclose(logps, expected, atol=1e-5)
+    late, early = -(late.exp() * late).sum(-1), -(early.exp() * early).sum(-1)
+    assert torch.allclose(entropies, torch.tensor([[0.0, late[0]], [early[1], late[1]]]), atol=1e-5)
 
 
 def test_a_mixture_of_experts_has_its_balancing_loss():
@@ -181,5 +187,5 @@ def test_a_mixture_of_experts_has_its_balancing_loss():
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "num_experts": 4, "num_experts_per_tok": 2}
     masks = torch.full((1, 2, 2), -1, dtype=torch.int32)
     model = Qwen3MoeForCausalLM(Qwen3MoeConfig(**shape, **heads))
-    *_, balance = scores(model, torch.tensor([[5, 6, 7, 8]]), masks, compute_aux_loss=True)
+    *_, balance = scores(model, torch.tensor([[5, 6, 7, 8]]), [[0, 1]], masks, compute_aux_loss=True)
     assert balance > 0

@@ -3,9 +3,6 @@ import random
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gr2.files.sid_tokens import sid_string, vocabulary
 from gr2.language_model.scratch import train_tokenizer
@@ -86,40 +83,3 @@ def test_an_explanation_may_cite_what_was_shown_and_is_not_empty(tokenizer):
     assert not admitted(tokenizer, answer("Like <s_a_7>.", (1, 2), (1, 3)))
     assert not admitted(tokenizer, answer(f"Like {sid_string([7, 1])}.", (1, 2), (1, 3)))
     assert not admitted(tokenizer, answer("", (1, 2), (1, 3)))
-
-
-@given(st.lists(st.lists(st.booleans(), min_size=64, max_size=64), min_size=1, max_size=4), st.integers(1, 100))
-def test_unpacking_a_mask_gives_its_bits(rows, width):
-    from gr2.samplers.grammar_processor import unpacked
-
-    packed = np.packbits(np.array(rows), axis=1, bitorder="little").view(np.int32)
-    expected = [(row + [False] * width)[:width] for row in rows]
-    assert unpacked(torch.from_numpy(packed), width).tolist() == expected
-
-
-@pytest.mark.parametrize("as_tokens", [True, False], ids=["tokens", "text"])
-@pytest.mark.parametrize("size", [64, 65, 200])
-def test_a_random_model_writes_permutations_of_any_size(size, as_tokens):
-    """IDs share their first codes and many stand in the explanation, whose words do not count as listed."""
-    from gr2.samplers.grammar_processor import GrammarProcessor
-
-    tokenizer = train_tokenizer(["The history leans to Comedy."] * 3, 300)
-    if as_tokens:
-        tokenizer.add_tokens(vocabulary(2, 15))
-    choices = [sid_string([number // 15, number % 15]) for number in range(size)]
-    asked = schema(
-        choices, {"type": "string", "cites": choices[:3]} if as_tokens else {"type": "string", "maxLength": 20}
-    )
-    processor = GrammarProcessor(tokenizer, [asked, asked])
-    rng, written = np.random.default_rng(0), [[], []]
-    for _ in range(12_000):
-        scores = processor(torch.tensor([row[-1:] or [0] for row in written]), torch.zeros(2, len(tokenizer)))
-        allowed = [torch.isfinite(row).nonzero().flatten().tolist() for row in scores]
-        for row, tokens in zip(written, allowed, strict=True):
-            at_quote = [token for token in tokens if '"' in tokenizer.decode([token])]
-            row.append(int(rng.choice(at_quote if at_quote and len(row) > 40 else tokens)))
-        if all(row[-1] == tokenizer.eos_token_id for row in written):
-            break
-    answers = [json.loads(tokenizer.decode(row, skip_special_tokens=True))["recommendations"] for row in written]
-    assert all(sorted(answer) == sorted(choices) for answer in answers)
-    assert answers[0] != answers[1]

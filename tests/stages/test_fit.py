@@ -139,12 +139,12 @@ def test_options_of_a_language_model_that_another_reranker_does_not_use_are_name
             items=world.items,
             slates=world.slates,
             reranker="random",
-            structured=True,
+            order="choices",
             max_tokens=9,
             output_dir=str(tmp_path),
         )
     )
-    assert "reranker random does not use --structured, --max_tokens" in capsys.readouterr().out
+    assert "reranker random does not use --order, --max_tokens" in capsys.readouterr().out
 
 
 def inputs(world) -> dict[str, str]:

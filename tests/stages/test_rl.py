@@ -117,7 +117,7 @@ def test_the_best_on_validation_is_what_is_written(world, traced, midtrained, tm
     best = max(values, key=values.get)
     assert (f"step {best} is written" if best else "that model is written, unchanged") in done.stdout
     tables = inputs(world, traced, midtrained)[:6]
-    options = shlex.split("--structured true --prompt student_no_trace --split valid --max_tokens 64")
+    options = shlex.split("--order choices --prompt student_no_trace --split valid --max_tokens 64")
     gr2("rerank", *tables, "--reranker", tmp_path / "rl", *options, "--output_dir", tmp_path / "ranked")
     slates = pl.read_parquet(traced.slates).filter(pl.col("split") == "valid", pl.col("labels").list.max() > 0)
     rankings = dict(pl.read_parquet(tmp_path / "ranked/rankings.parquet").select("slate_id", "ranking").iter_rows())
