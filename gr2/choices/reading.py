@@ -30,6 +30,27 @@ def logits_at(model: PreTrainedModel, rows: Tensor, columns: Tensor) -> Iterator
         hook.remove()
 
 
+@contextmanager
+def whole_logits(model: PreTrainedModel) -> Iterator[None]:
+    """Within it the last layer of a model in half precision gives float32.
+
+    A bfloat16 has 8 bits: near 16 logits would come in steps of an eighth, and equal ones keep the input order.
+    """
+    if model.dtype == torch.float32:
+        yield
+        return
+
+    def compute(layer: torch.nn.Linear, inputs: tuple, _) -> Tensor:
+        bias = None if layer.bias is None else layer.bias.float()
+        return torch.nn.functional.linear(inputs[0].float(), layer.weight.float(), bias)
+
+    hook = model.get_output_embeddings().register_forward_hook(compute)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 class Reading:
     """What a model has read of a batch of texts: keys and values, and which of them are text.
 
@@ -90,7 +111,7 @@ class Reading:
         self.visible = torch.cat([self.visible, torch.from_numpy(decided).to(device)], 1)
         places = [(row, index) for row, plan in enumerate(plans) if plan for index, _ in plan.branches]
         at = torch.tensor(places, device=device).view(-1, 2)
-        with logits_at(self.model, at[:, 0], at[:, 1]):
+        with logits_at(self.model, at[:, 0], at[:, 1]), whole_logits(self.model):
             logits = self.model(
                 input_ids=torch.from_numpy(tokens).to(device),
                 attention_mask=self.mask(visible, position),

@@ -19,7 +19,7 @@ COLDEST = 1e-5  # the temperature of a greedy request in a batch that samples
 
 
 class TransformersSampler(Sampler):
-    """Runs on the first CUDA device, if any. The weights keep the type in which they were saved."""
+    """Runs on the first CUDA device, if any: there in bfloat16 if it can, else in the type that was saved."""
 
     def __init__(self, name_or_path: str, max_model_len: int | None, batch_size: int):
         import torch
@@ -27,7 +27,9 @@ class TransformersSampler(Sampler):
 
         folder = resolve(name_or_path)
         self.tokenizer = load_tokenizer(folder)
-        self.model = load_model(folder, dtype="auto").to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        on_gpu = torch.cuda.is_available()
+        dtype = "bfloat16" if on_gpu and torch.cuda.is_bf16_supported() else "auto"
+        self.model = load_model(folder, dtype).to("cuda" if on_gpu else "cpu").eval()
         # `generate` fills what its config leaves open from the model's: from an empty one it takes nothing.
         self.model.generation_config = GenerationConfig()
         self.stop_ids = stop_token_ids(folder, self.tokenizer)
