@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, Trainer
+from accelerate import DistributedType
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, Trainer
 from trl.models import unwrap_model_for_generation
 
 from gr2.samplers.base import padding_rows
@@ -20,6 +21,7 @@ class RecipeDecoding:
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self.half: PreTrainedModel | None = None
         if not self.args.use_vllm:
             self.generation_config.suppress_tokens = unknown_tokens(self)
 
@@ -45,7 +47,7 @@ def unknown_tokens(trainer: Trainer) -> list[int] | None:
 
 @contextmanager
 def answering_model(trainer: Trainer) -> Iterator[PreTrainedModel]:
-    """The trainer's model for answers; every process has to take part."""
+    """The trainer's model for answers, in bfloat16 if that is what it trains in; every process has to take part."""
     wrapped, gather = trainer.model_wrapped, trainer.args.ds3_gather_for_generation
     with (
         unwrap_model_for_generation(wrapped, trainer.accelerator, gather) as model,
@@ -53,7 +55,19 @@ def answering_model(trainer: Trainer) -> Iterator[PreTrainedModel]:
         trainer._dist.summon_full_params(wrapped, recurse=False),
         without_own_settings(model),
     ):
-        yield model
+        is_whole = trainer.accelerator.distributed_type in (DistributedType.NO, DistributedType.MULTI_GPU)
+        yield refresh_copy(trainer, model) if trainer.args.bf16 and is_whole else model
+
+
+def refresh_copy(trainer: "RecipeDecoding", model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the model's weights as they are now, in bfloat16: autocast would convert all of them in every pass."""
+    if trainer.half is None:
+        with torch.random.fork_rng(), torch.device(model.device):  # its first weights are drawn, and not used
+            trainer.half = AutoModelForCausalLM.from_config(model.config, dtype=torch.bfloat16).eval()
+        trainer.half.generation_config = GenerationConfig()
+    for mine, theirs in zip(trainer.half.parameters(), model.parameters(), strict=True):
+        mine.copy_(theirs)
+    return trainer.half
 
 
 def encode_prompts(trainer: Trainer, prompts: list) -> list[list[int]]:
