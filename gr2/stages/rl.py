@@ -18,7 +18,7 @@ from gr2.errors import InputError
 from gr2.files.slates import Slate, read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
 from gr2.stages.shared import Identified, OwnPrecision, Prompted, Slated, Tracked
-from gr2.stages.trl_options import RL, UNDER_A_GRAMMAR, VALIDATION, Dapo, OnPolicy, check_choices, refuse_changed
+from gr2.stages.trl_options import RL, BY_CHOICES, VALIDATION, Dapo, OnPolicy, check_choices, refuse_changed
 
 WRITES = ("training_log.jsonl",)
 LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
@@ -34,7 +34,7 @@ class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision
     overlong_cache: int = arg(0, "DAPO's penalty on the last N tokens of max_completion_length; 0: none", least=0)
     dynamic_sampling: bool = arg(False, "sample groups whose rankings all earn the same again, from other slates")
     max_resamples: int = arg(8, "dynamic_sampling: retries a batch", least=1)
-    structured: bool = arg(False, "decode rollouts under the answer's grammar, for models that cannot yet copy IDs")
+    structured: bool = arg(False, "answer by choices among the slate's candidates: faster, and no answer is unusable")
     eval_slates: int = arg(
         0,
         "answer this many valid slates, drawn at random, every eval_steps, and write the best checkpoint: turns on "
@@ -48,7 +48,7 @@ class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision
     )
 
     def __post_init__(self) -> None:
-        refuse_changed(self, RL | (UNDER_A_GRAMMAR if self.structured else {}))
+        refuse_changed(self, RL | (BY_CHOICES if self.structured else {}))
         check_choices(self)
         longest, functions = self.max_completion_length, 2 if self.overlong_cache else 1
         if self.overlong_cache >= longest:

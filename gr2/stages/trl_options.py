@@ -36,9 +36,9 @@ DISTIL = COMMON | {
     "eval_strategy": "there is no validation",
     "load_best_model_at_end": "there is no validation",
 }
-MASKED = "with structured, log-probabilities are among all admitted tokens"
-UNDER_A_GRAMMAR = dict.fromkeys(("top_p", "top_k", "min_p", "repetition_penalty"), MASKED)
-UNDER_A_GRAMMAR["use_vllm"] = "TRL's vLLM takes no grammar of each slate's own"
+MASKED = "with structured, log-probabilities are among all tokens that the slate admits"
+BY_CHOICES = dict.fromkeys(("top_p", "top_k", "min_p", "repetition_penalty"), MASKED)
+BY_CHOICES["use_vllm"] = "TRL's vLLM decodes no choices"
 
 # What TRL takes but checks only once it has begun.
 CHOICES = {

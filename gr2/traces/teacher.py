@@ -39,7 +39,7 @@ class Teacher:
     catalogue: Catalogue
     sampling: Sampling
     rules: Rules
-    structured: bool  # decoded under the answer's schema
+    structured: bool  # under the answer's schema
     short_ids: bool  # it sees and writes 57-7-23 for a semantic ID
 
     @cached_property

@@ -41,9 +41,8 @@ def make_trainer(folder: Path, rows: list[dict], **options) -> RerankingTrainer:
     expand(model, tokenizer, vocabulary(2, 8), seed=0)
     chosen = {"per_device_train_batch_size": GROUP * len(rows), "num_generations": GROUP, "bf16": False} | options
     args = GRPOConfig(str(folder), max_completion_length=160, report_to="none", use_cpu=True, **chosen)
-    return RerankingTrainer(
-        model, [reward_nothing], args, Dataset.from_list(rows), processing_class=tokenizer, max_resamples=0, structured=True
-    )
+    more = {"processing_class": tokenizer, "max_resamples": 0, "structured": True}
+    return RerankingTrainer(model, [reward_nothing], args, Dataset.from_list(rows), **more)
 
 
 @pytest.mark.parametrize("has_trace", [False, True], ids=["list", "trace"])
