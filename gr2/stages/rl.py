@@ -18,7 +18,7 @@ from gr2.errors import InputError
 from gr2.files.slates import Slate, read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
 from gr2.stages.shared import Identified, OwnPrecision, Prompted, Slated, Tracked
-from gr2.stages.trl_options import RL, BY_CHOICES, VALIDATION, Dapo, OnPolicy, check_choices, refuse_changed
+from gr2.stages.trl_options import BY_CHOICES, RL, VALIDATION, Dapo, OnPolicy, check_choices, refuse_changed
 
 WRITES = ("training_log.jsonl",)
 LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
