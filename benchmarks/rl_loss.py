@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from gr2.choices.reading import logits_at
+from gr2.rl.choices import score_decisions
 
 PROMPT, ANSWER, CHOICES, MOST = 200, 87, 13, 10
 VOCABULARY = 50_176  # SmolLM2's, and 1,024 tokens for IDs
@@ -68,7 +69,7 @@ def score_choices(model: PreTrainedModel, ids: Tensor, masks: Tensor, places: Te
     rows, columns = torch.arange(len(ids), device=ids.device)[:, None], places + PROMPT
     with logits_at(model, rows, columns - 1):
         logits = model(input_ids=ids, use_cache=False).logits.float()
-    return score_admitted(logits, ids[rows, columns], masks[rows, places])
+    return score_decisions(logits, ids[rows, columns], masks[rows, places])
 
 
 SYSTEMS = {"all places": score_all, "choices": score_choices}
