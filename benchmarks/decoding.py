@@ -1,170 +1,180 @@
-"""Slates a second: a list token by token under a grammar, choice by choice, and scores of the first choice.
+"""Lists a second: token by token under a grammar, choice by choice, and scores of the first choice alone.
 
-    python benchmarks/decoding.py                                    # the demo's student in size, and SmolLM2-135M
-    python benchmarks/decoding.py --models smollm2-135m --candidates 10 --batch 512 --rounds 3      # on a GPU
+    python benchmarks/decoding.py --slates 16 --rounds 1                  # a few minutes on two cores
+    python benchmarks/decoding.py --slates 1024 --batch 512 --json a.json # on a GPU
+    python benchmarks/decoding.py --rollouts --slates 64 --models smollm2-135m --candidates 10
 
-Invented items with IDs of 4 levels of 256 codes, a tenth of which share their first two codes with another candidate;
-histories of 1 to 20 items; the student's prompt without a trace. Weights of the new tokens are random: what is timed
-does not depend on what a model knows. All three see the same prompts in the same batches on the same machine in the
-same run, rounds alternate, and the median counts. Token by token is what gr2 did before: transformers' `generate` with
-a mask of llguidance's for each token. The greedy lists of the first two are compared.
+The student is as large as the demo's. Items are invented, with IDs of 4 levels of 256 codes, a tenth of which share
+their first two codes with another candidate; histories of 1 to 20 items; the prompt of a student without traces. The
+ID tokens' weights are random: times do not depend on what a model knows. Slates are sorted by the length of their
+prompts, as a sampler sorts them. All systems see the same batches in one run, rounds alternate, the median counts.
+Token by token is what gr2 did before (token_by_token.py). `equal`: the share of greedy lists that are token by token's.
+GB: the largest memory of a CUDA device.
+--rollouts: what RL samples, 8 lists of each slate at temperature 1, all slates in one batch.
+Exits 1 where, on a CPU, SmolLM2-135M with the most candidates given writes choices less than 4 times as fast as token
+by token, or scores first choices less than 10 times as fast.
 """
 
 import argparse
+import copy
+import json
 import statistics
+import sys
 import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
-from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
+from decoding_tasks import Task, draw_tasks, open_model
+from token_by_token import generate_answers
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from gr2.choices.spelling import spell
-from gr2.choices.walk import Drawing, ListWriter
+from gr2.choices.walk import Drawing
 from gr2.choices.write import begin, score_first, write_lists
-from gr2.data.catalogue import Catalogue
-from gr2.files.sid_tokens import sid_string, vocabulary
-from gr2.files.slates import Slate
-from gr2.language_model.chat import prompt_text
-from gr2.language_model.loading import load_model, load_tokenizer
-from gr2.language_model.scratch import small_model, train_tokenizer
-from gr2.language_model.vocabulary import expand
-from gr2.packaged import SMOLLM2
-from gr2.prompts.answer import parse
-from gr2.prompts.prompt import load_prompt
-from gr2.prompts.render import render
-from gr2.prompts.schema import answer_schema
-from gr2.samplers.grammar_processor import GrammarProcessor
 
-LEVELS, CODES, ITEMS = 4, 256, 2_000
-PROMPT = load_prompt("student_no_trace")
+GROUP = 8  # lists of each slate in RL
+GOALS = {"choices": 4.0, "first choice": 10.0}
+BEFORE = "token by token"
+COLUMNS = "model", "candidates", "prompt", "answer", "system", "lists/s", "ratio", "passes", "equal", "GB"
+
+
+Batch = list[Task]
+System = tuple[PreTrainedModel, Callable[[Batch], list]]  # a model, and what is done with it: an answer for each task
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["student", "smollm2-135m"])
     parser.add_argument("--candidates", type=int, nargs="+", default=[10, 20, 50])
-    parser.add_argument("--batch", type=int, default=32, help="slates a batch")
+    parser.add_argument("--slates", type=int, default=48)
+    parser.add_argument("--batch", type=int, default=16, help="slates a batch")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--max_history", type=int, default=20)
+    parser.add_argument("--rollouts", action="store_true", help="what RL samples")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    print(f"{device}, {torch.get_num_threads()} threads, batches of {options.batch}")
+    cuda = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
+    size = options.slates if options.rollouts else options.batch
+    print(f"{device}, batches of {size}\n\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    rows = []
     for name in options.models:
-        model, tokenizer = open_model(name, device)
-        print(f"{name}: {model.num_parameters():,} parameters, {model.dtype}, {len(tokenizer):,} tokens")
+        model, tokenizer = open_model(name)
+        systems = rollout_systems(model, tokenizer) if options.rollouts else greedy_systems(model, tokenizer)
         for count in options.candidates:
-            compare(model, tokenizer, draw_slates(options.batch, count, options.max_history), options.rounds)
+            tasks = draw_tasks(tokenizer, options.slates, count)
+            batches = [tasks[first : first + size] for first in range(0, len(tasks), size)]
+            for row in compare(systems, batches, options.rounds):
+                rows.append({"model": name, "candidates": count} | row)
+                print(f"| {' | '.join(str(rows[-1][column]) for column in COLUMNS)} |", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps({"device": device, "batch": size, "rows": rows}, indent=1))
+    sys.exit(not options.rollouts and not cuda and any(is_slow(row, max(options.candidates)) for row in rows))
 
 
-def open_model(name: str, device: str) -> tuple:
-    """A model and its tokenizer, with tokens for the IDs; bfloat16 on a GPU."""
-    if name == "student":
-        texts = ['{"recommendations": ["", ""]} Rerank the candidates for this user.'] * 3
-        tokenizer = train_tokenizer(texts, 1000)
-        model = small_model(tokenizer, hidden_size=128, layers=2, heads=4, context=4096, seed=0)
-    else:
-        model, tokenizer = load_model(SMOLLM2), load_tokenizer(SMOLLM2)
-    expand(model, tokenizer, vocabulary(LEVELS, CODES), seed=0)
-    return model.to(device, torch.bfloat16 if device == "cuda" else torch.float32).eval(), tokenizer
+def is_slow(row: dict, candidates: int) -> bool:
+    counts = row["model"] == "smollm2-135m" and row["candidates"] == candidates
+    return counts and row["ratio"] < GOALS.get(row["system"], 0)
 
 
-def draw_slates(count: int, candidates: int, max_history: int) -> tuple[Catalogue, list[Slate]]:
-    rng = np.random.default_rng(0)
-    codes = rng.integers(CODES, size=(ITEMS, LEVELS))
-    near = rng.random(ITEMS) < 0.1
-    near[0] = False
-    codes[near, :2] = codes[np.flatnonzero(near) - 1, :2]
-    names = [f"item{row}" for row in range(ITEMS)]
-    nothing = dict.fromkeys(names, "")
-    sids = dict(zip(names, map(sid_string, codes.tolist()), strict=True))
-    assert len(set(sids.values())) == ITEMS
-    catalogue = Catalogue(
-        pl.Series(names), nothing, nothing, nothing, sids, dict(zip(names, map(tuple, codes.tolist())))
-    )
-    slates = []
-    for index in range(count):
-        first = rng.integers(ITEMS - candidates)  # neighbours, so that some share the start of their IDs
-        history = [names[row] for row in rng.integers(ITEMS, size=rng.integers(1, max_history + 1))]
-        slates.append(Slate(f"s{index}", history, names[first : first + candidates]))
-    return catalogue, slates
+def greedy_systems(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, System]:
+    """As `gr2 rerank` runs them, on a GPU with weights in bfloat16. Each gives lists, the last one scores."""
+    if model.device.type == "cuda":
+        model.bfloat16()
 
+    def by_token(batch: Batch) -> list[str]:
+        return write_by_token(model, tokenizer, batch)
 
-def compare(model: PreTrainedModel, tokenizer, drawn: tuple[Catalogue, list[Slate]], rounds: int) -> None:
-    catalogue, slates = drawn
-    prompts = [
-        tokenizer(prompt_text(tokenizer, render(PROMPT, slate, catalogue)), add_special_tokens=False)["input_ids"]
-        for slate in slates
-    ]
-    spellings = [spell(tokenizer, [catalogue.sid[item] for item in slate.candidates]) for slate in slates]
-    schemas = [answer_schema(PROMPT, slate, catalogue) for slate in slates]
-    passes = count_passes(model)
-
-    def by_token() -> list[list[str]]:
-        texts = token_by_token(model, tokenizer, prompts, schemas, 4000)
-        return [parse(text, slate.candidates, catalogue.sid, False).ranking for text, slate in zip(texts, slates)]
-
-    def by_choice() -> list[list[str]]:
-        writers = [
-            ListWriter(spelling, prompt + spelling.opening, Drawing()) for spelling, prompt in zip(spellings, prompts)
-        ]
+    def by_choice(batch: Batch) -> list[str]:
+        writers = [task.writer(Drawing()) for task in batch]
         write_lists(begin(model, writers), writers)
-        return [[slate.candidates[index] for index in writer.order] for writer, slate in zip(writers, slates)]
+        return [write(task, writer.order) for task, writer in zip(batch, writers, strict=True)]
 
-    def by_first() -> list:
-        writers = [
-            ListWriter(spelling, prompt + spelling.opening, Drawing()) for spelling, prompt in zip(spellings, prompts)
-        ]
+    def by_first(batch: Batch) -> list:
+        writers = [task.writer(Drawing()) for task in batch]
         return score_first(begin(model, writers), writers)
 
-    systems = {"token by token": by_token, "choices": by_choice, "first choice": by_first}
-    seconds, answers, used = {name: [] for name in systems}, {}, {}
+    return {BEFORE: (model, by_token), "choices": (model, by_choice), "first choice": (model, by_first)}
+
+
+def rollout_systems(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, System]:
+    """A group of lists of each task; the weights that are trained are float32, a copy of them is not."""
+
+    def by_token(batch: Batch, cache: str | None) -> list[str]:
+        with mixed_precision(model):
+            return write_by_token(model, tokenizer, [task for task in batch for _ in range(GROUP)], True, cache)
+
+    def by_choice(sampled: PreTrainedModel, batch: Batch) -> list[list[int]]:
+        writers = [task.writer(Drawing(1.0, seed=seed)) for task in batch for seed in range(GROUP)]
+        write_lists(begin(sampled, writers, groups=True), writers)
+        return [writer.order for writer in writers]
+
+    def by_choice_mixed(batch: Batch) -> list[list[int]]:
+        with mixed_precision(model):
+            return by_choice(model, batch)
+
+    half = copy.deepcopy(model).bfloat16()
+    static = {"token by token, static cache": (model, partial(by_token, cache="static"))}
+    return {
+        BEFORE: (model, partial(by_token, cache=None)),
+        **(static if model.device.type == "cuda" else {}),
+        "choices, mixed precision": (model, by_choice_mixed),
+        "choices, bfloat16 copy": (half, partial(by_choice, half)),
+    }
+
+
+def mixed_precision(model: PreTrainedModel) -> torch.autocast:
+    return torch.autocast(model.device.type, torch.bfloat16)
+
+
+def write_by_token(model, tokenizer, batch: Batch, sampled: bool = False, cache: str | None = None) -> list[str]:
+    longest = max(task.answer_tokens for task in batch) + len(batch[0].sids)  # an ID may be written in other tokens
+    prompts, schemas = [task.prompt for task in batch], [task.schema for task in batch]
+    return generate_answers(model, tokenizer, prompts, schemas, longest, sampled, cache)
+
+
+def write(task: Task, order: list[int]) -> str:
+    return json.dumps({"recommendations": [task.sids[index] for index in order]})
+
+
+def compare(systems: dict[str, System], batches: list[Batch], rounds: int) -> list[dict]:
+    """A row for each system: its lists a second, and how many times those of the first one."""
+    seconds, answers, passes, gigabytes = defaultdict(list), {}, {}, {}
     for _ in range(rounds):
-        for name, system in systems.items():
-            passes[0] = 0
+        for name, (model, answer) in systems.items():
+            answers[name], seen = [], []
+            hook = model.register_forward_pre_hook(lambda *_, seen=seen: seen.append(1))
+            if model.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
             started = time.perf_counter()
             with torch.inference_mode():
-                answers[name] = system()
-            if model.device.type == "cuda":
-                torch.cuda.synchronize()
+                for batch in batches:
+                    answers[name] += answer(batch)  # on this side of the device: nothing is left to wait for
             seconds[name].append(time.perf_counter() - started)
-            used[name] = passes[0]
-    same = np.mean([a == b for a, b in zip(answers["token by token"], answers["choices"])])
-    slowest = statistics.median(seconds["token by token"])
-    tokens = np.mean([len(spelling.opening + spelling.write(range(len(spelling.items)))) for spelling in spellings])
-    print(
-        f"  {len(slates[0].candidates)} candidates, prompts of {np.mean([*map(len, prompts)]):.0f} tokens, answers of {tokens:.0f}; same lists {same:.2f}"
-    )
+            hook.remove()
+            passes[name] = len(seen) / len(batches)
+            gigabytes[name] = round(torch.cuda.max_memory_allocated() / 1e9, 2) if model.device.type == "cuda" else "-"
+    tasks = [task for batch in batches for task in batch]
+    before, *_ = systems
+    rows = []
     for name in systems:
         took = statistics.median(seconds[name])
-        print(
-            f"    {name:15} {len(slates) / took:8.1f} slates/s {slowest / took:6.1f}x  {used[name]} passes", flush=True
+        same = sum(a == b for a, b in zip(answers[name], answers[before], strict=True))
+        rows.append(
+            {
+                "prompt": round(np.mean([len(task.prompt) for task in tasks])),
+                "answer": round(np.mean([task.answer_tokens for task in tasks])),
+                "system": name,
+                "lists/s": round(len(answers[name]) / took, 2),
+                "ratio": round(statistics.median(seconds[before]) / took, 2),
+                "passes": round(passes[name], 1),
+                "equal": round(same / len(tasks), 3) if name == "choices" else "-",
+                "GB": gigabytes[name],
+            }
         )
-
-
-def count_passes(model: PreTrainedModel) -> list[int]:
-    passes = [0]
-
-    def count(*_) -> None:
-        passes[0] += 1
-
-    model.register_forward_pre_hook(count)
-    return passes
-
-
-def token_by_token(
-    model: PreTrainedModel, tokenizer, prompts: list[list[int]], schemas: list[dict], longest: int
-) -> list[str]:
-    inputs = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
-    generation = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=longest,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    processors = LogitsProcessorList([GrammarProcessor(tokenizer, schemas)])
-    output = model.generate(**inputs, generation_config=generation, logits_processor=processors)
-    return tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=False)
+    return rows
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from gr2.choices.attention import RoomyCache, grouped_attention
 from gr2.choices.walk import Plan
 from gr2.errors import InputError
 
@@ -66,6 +67,9 @@ class Reading:
             raise InputError(f"attn_implementation {found}: expected sdpa or eager, which can read ahead")
         self.model, self.cache, self.visible = model, cache, visible
         self.positions = (visible.cumsum(1) - 1).clamp(min=0)
+        config = model.config.get_text_config().to_dict()
+        self.kinds = set(config.get("layer_types") or ())
+        self.window = config.get("use_sliding_window", True) and config.get("sliding_window")
 
     @classmethod
     def begin(
@@ -76,7 +80,7 @@ class Reading:
         repeats: each row's text. Returns the reading, and the tokens of each row that are still to be read.
         """
         device, shared = model.device, shared_start(texts, 2 if groups else 1)
-        cache = DynamicCache()
+        cache = RoomyCache()
         if shared:
             start = torch.tensor([texts[0][:shared]], device=device)
             model(input_ids=start, past_key_values=cache, use_cache=True, logits_to_keep=1)
@@ -111,7 +115,8 @@ class Reading:
         self.visible = torch.cat([self.visible, torch.from_numpy(decided).to(device)], 1)
         places = [(row, index) for row, plan in enumerate(plans) if plan for index, _ in plan.branches]
         at = torch.tensor(places, device=device).view(-1, 2)
-        with logits_at(self.model, at[:, 0], at[:, 1]), whole_logits(self.model):
+        branching = logits_at(self.model, at[:, 0], at[:, 1])
+        with branching, whole_logits(self.model), grouped_attention(self.model):
             logits = self.model(
                 input_ids=torch.from_numpy(tokens).to(device),
                 attention_mask=self.mask(visible, position),
@@ -127,19 +132,17 @@ class Reading:
 
     def mask(self, visible: Tensor, position: Tensor) -> Tensor | dict[str, Tensor]:
         """The attention mask of queries at `position` [rows, width]; by kind of layer, where a model has windows."""
-        config = self.model.config.get_text_config().to_dict()
-        window, kinds = config.get("sliding_window"), set(config.get("layer_types") or ())
-        if not window or not config.get("use_sliding_window", True):
+        if not self.window:
             return self.as_mask(visible)
-        near = visible & (position[:, :, None] - self.positions[:, None] < window)
-        if len(kinds) < 2:
-            return self.as_mask(visible if kinds == {"full_attention"} else near)
+        near = visible & (position[:, :, None] - self.positions[:, None] < self.window)
+        if len(self.kinds) < 2:
+            return self.as_mask(visible if self.kinds == {"full_attention"} else near)
         return {"full_attention": self.as_mask(visible), "sliding_attention": self.as_mask(near)}
 
     def as_mask(self, visible: Tensor) -> Tensor:
         """visible: bool [rows, width, keys]. Returns what the model's attention takes, [rows, 1, width, keys]."""
         visible = visible[:, None]
-        if self.model.config._attn_implementation == "sdpa":
+        if self.model.config._attn_implementation != "eager":
             return visible
         hidden = torch.zeros(visible.shape, dtype=self.model.dtype, device=visible.device)
         return hidden.masked_fill(~visible, torch.finfo(self.model.dtype).min)
