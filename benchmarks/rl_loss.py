@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from gr2.choices.reading import logits_at
-from gr2.rl.choices import score_decisions
+from gr2.rl.scoring import score_decisions
 
 PROMPT, ANSWER, CHOICES, MOST = 200, 87, 13, 10
 VOCABULARY = 50_176  # SmolLM2's, and 1,024 tokens for IDs

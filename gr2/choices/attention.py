@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -9,7 +11,47 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from gr2.errors import InputError
+
 GROUPED = "grouped_sdpa"
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What a model's attention masks look like. window: keys that a layer with a window sees; 0: there is none."""
+
+    implementation: str
+    dtype: torch.dtype
+    window: int
+    kinds: frozenset[str]
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> Self:
+        """InputError for an attention that takes no mask of its own for each query."""
+        found = model.config._attn_implementation
+        if found not in ("sdpa", "eager"):
+            raise InputError(f"attn_implementation {found}: expected sdpa or eager, which can read ahead")
+        config = model.config.get_text_config().to_dict()
+        window = config.get("use_sliding_window", True) and config.get("sliding_window")
+        return cls(found, model.dtype, window or 0, frozenset(config.get("layer_types") or ()))
+
+    def mask(self, visible: Tensor, query: Tensor, key: Tensor) -> Tensor | dict[str, Tensor]:
+        """The mask of queries at positions [rows, queries] that see `visible` keys, bool [rows, queries, keys].
+
+        key: the keys' positions [rows, keys]. Several kinds of layers get a mask each, by the name of the kind.
+        """
+        if not self.window:
+            return self._shape(visible)
+        near = visible & (query[:, :, None] - key[:, None] < self.window)
+        if len(self.kinds) < 2:
+            return self._shape(visible if self.kinds == {"full_attention"} else near)
+        return {"full_attention": self._shape(visible), "sliding_attention": self._shape(near)}
+
+    def _shape(self, visible: Tensor) -> Tensor:
+        if self.implementation == "sdpa":
+            return visible[:, None]
+        hidden = torch.zeros(visible.shape, dtype=self.dtype, device=visible.device)
+        return hidden.masked_fill(~visible, torch.finfo(self.dtype).min)[:, None]
 
 
 def attend_grouped(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from gr2.choices.attention import RoomyCache, grouped_attention
+from gr2.choices.attention import Attention, RoomyCache, grouped_attention
 from gr2.choices.walk import Plan
 from gr2.errors import InputError
 
@@ -62,14 +62,9 @@ class Reading:
         if visible.shape[1] and cache.get_seq_length() != visible.shape[1]:
             kind = model.config.model_type
             raise InputError(f"{kind}: choices need a model that remembers keys and values of all it has read")
-        if model.config._attn_implementation not in ("sdpa", "eager"):
-            found = model.config._attn_implementation
-            raise InputError(f"attn_implementation {found}: expected sdpa or eager, which can read ahead")
         self.model, self.cache, self.visible = model, cache, visible
+        self.attention = Attention.of(model)
         self.positions = (visible.cumsum(1) - 1).clamp(min=0)
-        config = model.config.get_text_config().to_dict()
-        self.kinds = set(config.get("layer_types") or ())
-        self.window = config.get("use_sliding_window", True) and config.get("sliding_window")
 
     @classmethod
     def begin(
@@ -119,7 +114,7 @@ class Reading:
         with branching, whole_logits(self.model), grouped_attention(self.model):
             logits = self.model(
                 input_ids=torch.from_numpy(tokens).to(device),
-                attention_mask=self.mask(visible, position),
+                attention_mask=self.attention.mask(visible, position, self.positions),
                 position_ids=position,
                 past_key_values=self.cache,
                 use_cache=True,
@@ -129,23 +124,6 @@ class Reading:
     def keep(self, row: int, tokens: Sequence[int]) -> None:
         """These of the latest plan's tokens have become text."""
         self.visible[row, [self.first + token for token in tokens]] = True
-
-    def mask(self, visible: Tensor, position: Tensor) -> Tensor | dict[str, Tensor]:
-        """The attention mask of queries at `position` [rows, width]; by kind of layer, where a model has windows."""
-        if not self.window:
-            return self.as_mask(visible)
-        near = visible & (position[:, :, None] - self.positions[:, None] < self.window)
-        if len(self.kinds) < 2:
-            return self.as_mask(visible if self.kinds == {"full_attention"} else near)
-        return {"full_attention": self.as_mask(visible), "sliding_attention": self.as_mask(near)}
-
-    def as_mask(self, visible: Tensor) -> Tensor:
-        """visible: bool [rows, width, keys]. Returns what the model's attention takes, [rows, 1, width, keys]."""
-        visible = visible[:, None]
-        if self.model.config._attn_implementation != "eager":
-            return visible
-        hidden = torch.zeros(visible.shape, dtype=self.model.dtype, device=visible.device)
-        return hidden.masked_fill(~visible, torch.finfo(self.model.dtype).min)
 
 
 def lay_out(plans: Sequence[Plan | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Structured answers of the policy while it is being trained: permutations of their slates by construction.
 
 The policy is the list of decisions: tokens that were drawn among two or more. A decision's log-probability is taken
-among the tokens that it was drawn from, and logits are computed for decisions alone.
+among the tokens that it was drawn from (gr2/rl/scoring.py).
 """
 
 import copy
@@ -14,12 +14,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig, PreTrainedModel, Trainer
+from transformers import GenerationConfig, Trainer
 
-from gr2.choices.reading import logits_at
 from gr2.choices.walk import Drawing
 from gr2.rl.decoding import answering_model, encode_prompts
-from gr2.samplers.explanations import unpack
 from gr2.samplers.structured import Structured, answer_structured, pack_decisions
 
 
@@ -71,34 +69,3 @@ def pad_decisions(decisions: Sequence[tuple[list[int], np.ndarray]], device: tor
     places = [torch.tensor(places, dtype=torch.int64) for places, _ in decisions]
     masks = [torch.from_numpy(mask) for _, mask in decisions]
     return [pad_sequence(rows, batch_first=True, padding_value=-1).to(device) for rows in (places, masks)]
-
-
-def score_decisions(logits: Tensor, tokens: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of tokens [rows, decisions] and entropies, [rows, decisions], among those that are admitted.
-
-    logits [rows, decisions, vocabulary], masks [rows, decisions, words].
-    """
-    admitted = unpack(masks, logits.shape[-1])
-    logps = logits.masked_fill(~admitted, torch.finfo(logits.dtype).min).log_softmax(-1)
-    chosen = logps.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-    entropies = -(logps.exp() * logps.masked_fill(~admitted, 0.0)).sum(-1)
-    return chosen, entropies
-
-
-def score_answers(
-    trainer: Trainer, model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, length: int, routed: dict
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """log-probabilities and entropies [rows, length] of the last `length` tokens, 0 for those that were forced.
-
-    routed: what makes a mixture of experts return its balancing loss, the third value.
-    """
-    places, masks = trainer.batch.decisions
-    rows = torch.arange(len(places), device=places.device)[:, None]
-    columns = input_ids.shape[1] - length + places.clamp(min=0)
-    with trainer.accelerator.autocast(), logits_at(trainer.accelerator.unwrap_model(model), rows, columns - 1):
-        output = model(input_ids=input_ids, attention_mask=attention_mask, **routed)
-    scores = score_decisions(output.logits.float() / trainer.temperature, input_ids[rows, columns], masks)
-    empty = torch.zeros(len(places), length + 1, device=places.device)
-    index = places.where(places >= 0, length)  # padding goes to a column that is cut off
-    logps, entropies = (empty.scatter(1, index, score)[:, :-1] for score in scores)
-    return logps, entropies, output.aux_loss if routed else None

@@ -31,10 +31,11 @@ from transformers import TrainerState
 from trl import DistillationTrainer, GRPOTrainer
 
 from gr2.errors import InputError
-from gr2.rl.choices import pad_decisions, roll_out_choices, score_answers
+from gr2.rl.choices import pad_decisions, roll_out_choices
 from gr2.rl.decoding import RecipeDecoding
 from gr2.rl.groups import draw_rows, pair_rows, whole_groups, with_spread
 from gr2.rl.rewards import ReadAnswer
+from gr2.rl.scoring import score_answers
 from gr2.rl.validation import Validation
 from gr2.training import WithoutCard
 

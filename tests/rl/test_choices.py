@@ -10,7 +10,8 @@ from trl import GRPOConfig
 from gr2.files.sid_tokens import sid_string, vocabulary
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.vocabulary import expand
-from gr2.rl.choices import pad_decisions, roll_out_choices, score_answers
+from gr2.rl.choices import pad_decisions, roll_out_choices
+from gr2.rl.scoring import score_answers
 from gr2.rl.trainer import Batch, RerankingTrainer
 from gr2.samplers.structured import Structured, pack_decisions
 
@@ -71,6 +72,7 @@ def test_the_loss_sees_the_probabilities_that_were_sampled_from_and_their_whole_
     """Against all logits of the sequence: log-softmax among the admitted tokens, at every decision."""
     rows = make_rows([4, 6], has_trace)
     trainer = make_trainer(tmp_path, rows, temperature=1.3)
+    rows = [rows[0], rows[1], rows[0], rows[0]]  # three answers share a prompt
     rolled = roll_out_choices([row["prompt"] for row in rows], trainer, rows)
     model, pad = trainer.model, trainer.processing_class.pad_token_id
     longest = [max(map(len, rolled[name])) for name in ("prompt_ids", "completion_ids")]
