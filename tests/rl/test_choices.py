@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from transformers import MistralConfig, MistralForCausalLM
 from trl import GRPOConfig
 
 from gr2.files.sid_tokens import sid_string, vocabulary
@@ -35,10 +36,15 @@ def reward_nothing(completions, **_) -> list[float]:
     return [0.0] * len(completions)
 
 
-def make_trainer(folder: Path, rows: list[dict], **options) -> RerankingTrainer:
+def make_trainer(folder: Path, rows: list[dict], window: int = 0, **options) -> RerankingTrainer:
+    """A trainer of a random model, with a window of attention if there is one."""
     torch.manual_seed(0)
     tokenizer = train_tokenizer(['{"explanation": "", "recommendations": ["", ""]}'] * 3, 300)
     model = small_model(tokenizer, 32, 2, 2, 512, seed=0)
+    if window:
+        shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+        heads = {"num_key_value_heads": 1, "sliding_window": window, "initializer_range": 0.2}
+        model = MistralForCausalLM(MistralConfig(vocab_size=len(tokenizer), pad_token_id=0, **shape, **heads))
     expand(model, tokenizer, vocabulary(2, 8), seed=0)
     chosen = {"per_device_train_batch_size": GROUP * len(rows), "num_generations": GROUP, "bf16": False} | options
     args = GRPOConfig(str(folder), max_completion_length=160, report_to="none", use_cpu=True, **chosen)
@@ -67,11 +73,11 @@ def test_decisions_are_the_tokens_that_were_drawn_among_several(tmp_path, has_tr
     assert len(lists) > 1, "a group's answers are drawn apart from one another"
 
 
-@pytest.mark.parametrize("has_trace", [False, True], ids=["list", "trace"])
-def test_the_loss_sees_the_probabilities_that_were_sampled_from_and_their_whole_gradient(tmp_path, has_trace):
+@pytest.mark.parametrize(("has_trace", "window"), [(False, 0), (True, 0), (False, 20)], ids=["list", "trace", "window"])
+def test_the_loss_sees_the_probabilities_that_were_sampled_from_and_their_whole_gradient(tmp_path, has_trace, window):
     """Against all logits of the sequence: log-softmax among the admitted tokens, at every decision."""
     rows = make_rows([4, 6], has_trace)
-    trainer = make_trainer(tmp_path, rows, temperature=1.3)
+    trainer = make_trainer(tmp_path, rows, window, temperature=1.3)
     rows = [rows[0], rows[1], rows[0], rows[0]]  # three answers share a prompt
     rolled = roll_out_choices([row["prompt"] for row in rows], trainer, rows)
     model, pad = trainer.model, trainer.processing_class.pad_token_id
