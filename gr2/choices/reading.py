@@ -37,12 +37,6 @@ class Reading:
     """
 
     def __init__(self, model: PreTrainedModel, cache: DynamicCache, visible: Tensor):
-        if visible.shape[1] and cache.get_seq_length() != visible.shape[1]:
-            kind = model.config.model_type
-            raise InputError(f"{kind}: choices need a model that remembers keys and values of all it has read")
-        if model.config._attn_implementation not in ("sdpa", "eager"):
-            found = model.config._attn_implementation
-            raise InputError(f"attn_implementation {found}: expected sdpa or eager, which can read ahead")
         self.model, self.cache, self.visible = model, cache, visible
         self.positions = (visible.cumsum(1) - 1).clamp(min=0)
 
@@ -53,7 +47,9 @@ class Reading:
         """Reads what all texts begin with, once; with `groups` also, in a second pass, each text up to its last token.
 
         repeats: each row's text. Returns the reading, and the tokens of each row that are still to be read.
+        InputError for a model that cannot read ahead.
         """
+        expect_reads_ahead(model)
         device, shared = model.device, shared_start(texts, 2 if groups else 1)
         cache = DynamicCache()
         if shared:
@@ -63,7 +59,7 @@ class Reading:
         visible = torch.ones(len(texts), shared, dtype=torch.bool, device=device)
         if groups:
             lengths = torch.tensor([len(rest) - 1 for rest in rests], device=device)
-            width = int(lengths.max())
+            width = int(lengths.max().clamp(min=1))
             ids = torch.tensor([rest[:-1] + [0] * (width + 1 - len(rest)) for rest in rests], device=device)
             expand_rows(cache, len(texts))
             model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)  # padding is on the right
@@ -124,6 +120,20 @@ class Reading:
         return hidden.masked_fill(~visible, torch.finfo(self.model.dtype).min)
 
 
+def expect_reads_ahead(model: PreTrainedModel) -> None:
+    """InputError unless the model sees what the mask shows of all it has read, at the positions that it is told.
+
+    ALiBi counts the keys in the cache instead, also those that are not text.
+    """
+    kind, found = model.config.model_type, model.config._attn_implementation
+    config = model.config.get_text_config().to_dict()
+    other_layers = set(config.get("layer_types") or ()) - {"full_attention", "sliding_attention"}
+    if model._is_stateful or other_layers or kind in ("bloom", "mpt") or config.get("alibi"):
+        raise InputError(f"{kind}: choices need a model whose every layer attends to all that it has read, by position")
+    if found not in ("sdpa", "eager"):
+        raise InputError(f"attn_implementation {found}: expected sdpa or eager, which can read ahead")
+
+
 def lay_out(plans: Sequence[Plan | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """tokens [rows, width], which of them are text [rows, width], and what each sees of them [rows, width, width]."""
     width = max((len(plan.tokens) for plan in plans if plan), default=1)
@@ -144,7 +154,7 @@ def lay_out(plans: Sequence[Plan | None]) -> tuple[np.ndarray, np.ndarray, np.nd
 def shared_start(texts: Sequence[list[int]], spared: int) -> int:
     """How many tokens all of the texts begin with; the last `spared` ones of a text are left out."""
     first, last = min(texts), max(texts)
-    most = min(map(len, texts)) - spared
+    most = max(min(map(len, texts)) - spared, 0)
     return next((index for index in range(most) if first[index] != last[index]), most)
 
 
