@@ -76,7 +76,7 @@ class Reading:
         None: nothing is read in this row.
         """
         tokens, decided, ancestors = lay_out(plans)
-        device, (rows, width), keys = self.model.device, tokens.shape, self.visible.shape[1]
+        device, width, keys = self.model.device, tokens.shape[1], self.visible.shape[1]
         seen = torch.from_numpy(ancestors).to(device)
         depth = seen.sum(2) - 1
         position = self.visible.sum(1, keepdim=True) + depth

@@ -33,7 +33,7 @@ class Plan:
     """What a model reads next, and where it chooses.
 
     The first `decided` of `tokens` are text, each after the one before. Each of the others follows tokens[parents[i]],
-    where i counts from `decided`: together they are the trie's tokens from which it still has to be seen how they go on.
+    where i counts from `decided`: together they are the trie's tokens of which the ways on still have to be seen.
     branches: (index of a token, the tokens that may follow it), two or more each.
     """
 

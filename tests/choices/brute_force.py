@@ -81,7 +81,7 @@ class Step:
         """Of the token, among the likeliest of those admitted that have `top_p` together."""
         scaled = torch.tensor(self.logits, dtype=torch.float64) / temperature
         probs, order = scaled.softmax(0).sort(descending=True)
-        kept = [index for index, before in zip(order.tolist(), (probs.cumsum(0) - probs).tolist()) if before < top_p]
+        kept = order[probs.cumsum(0) - probs < top_p].tolist()
         at = self.among.index(self.token)
         return float(scaled[at] - scaled[kept].logsumexp(0)) if at in kept else -math.inf
 
