@@ -27,11 +27,18 @@ class Attention:
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> Self:
-        """InputError for an attention that takes no mask of its own for each query."""
-        found = model.config._attn_implementation
+        """InputError unless the model sees what a mask shows of all it has read, at the positions that it is told.
+
+        ALiBi counts the keys in the cache instead, also those that are not text.
+        """
+        kind, found = model.config.model_type, model.config._attn_implementation
+        config = model.config.get_text_config().to_dict()
+        other_layers = set(config.get("layer_types") or ()) - {"full_attention", "sliding_attention"}
+        if model._is_stateful or other_layers or kind in ("bloom", "mpt") or config.get("alibi"):
+            needed = "a model whose every layer attends to all that it has read, by position"
+            raise InputError(f"{kind}: choices need {needed}")
         if found not in ("sdpa", "eager"):
             raise InputError(f"attn_implementation {found}: expected sdpa or eager, which can read ahead")
-        config = model.config.get_text_config().to_dict()
         window = config.get("use_sliding_window", True) and config.get("sliding_window")
         return cls(found, model.dtype, window or 0, frozenset(config.get("layer_types") or ()))
 

@@ -11,7 +11,6 @@ from transformers import DynamicCache, PreTrainedModel
 
 from gr2.choices.attention import Attention, RoomyCache, grouped_attention
 from gr2.choices.walk import Plan
-from gr2.errors import InputError
 
 
 @contextmanager
@@ -59,9 +58,6 @@ class Reading:
     """
 
     def __init__(self, model: PreTrainedModel, cache: DynamicCache, visible: Tensor):
-        if visible.shape[1] and cache.get_seq_length() != visible.shape[1]:
-            kind = model.config.model_type
-            raise InputError(f"{kind}: choices need a model that remembers keys and values of all it has read")
         self.model, self.cache, self.visible = model, cache, visible
         self.attention = Attention.of(model)
         self.positions = (visible.cumsum(1) - 1).clamp(min=0)
@@ -73,7 +69,9 @@ class Reading:
         """Reads what all texts begin with, once; with `groups` also, in a second pass, each text up to its last token.
 
         repeats: each row's text. Returns the reading, and the tokens of each row that are still to be read.
+        InputError for a model that cannot read ahead.
         """
+        Attention.of(model)
         device, shared = model.device, shared_start(texts, 2 if groups else 1)
         cache = RoomyCache()
         if shared:
@@ -83,7 +81,7 @@ class Reading:
         visible = torch.ones(len(texts), shared, dtype=torch.bool, device=device)
         if groups:
             lengths = torch.tensor([len(rest) - 1 for rest in rests], device=device)
-            width = int(lengths.max())
+            width = int(lengths.max().clamp(min=1))
             ids = torch.tensor([rest[:-1] + [0] * (width + 1 - len(rest)) for rest in rests], device=device)
             expand_rows(cache, len(texts))
             model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)  # padding is on the right
@@ -99,6 +97,7 @@ class Reading:
 
         None: nothing is read in this row.
         """
+        self._drop_unseen()
         tokens, decided, ancestors = lay_out(plans)
         device, width = self.model.device, tokens.shape[1]
         seen = torch.from_numpy(ancestors).to(device)
@@ -121,9 +120,23 @@ class Reading:
             ).logits
         return score_branches(logits, plans)
 
-    def keep(self, row: int, tokens: Sequence[int]) -> None:
-        """These of the latest plan's tokens have become text."""
-        self.visible[row, [self.first + token for token in tokens]] = True
+    def keep(self, chosen: Sequence[tuple[int, int]]) -> None:
+        """These of the latest plans' tokens, pairs of row and index, have become text."""
+        if chosen:
+            rows, tokens = torch.tensor(chosen, device=self.visible.device).T
+            self.visible[rows, self.first + tokens] = True
+
+    def _drop_unseen(self) -> None:
+        """Moves text to the front and cuts the rest off, once most of what the cache holds is no text."""
+        longest = int(self.visible.sum(1).max())
+        if self.visible.shape[1] <= 2 * longest:
+            return
+        order = (~self.visible).long().argsort(1, stable=True)[:, :longest]
+        for layer in self.cache.layers:
+            heads, size = layer.keys.shape[1], layer.keys.shape[3]
+            index = order[:, None, :, None].expand(-1, heads, -1, size)
+            layer.keys, layer.values = layer.keys.gather(2, index), layer.values.gather(2, index)
+        self.visible, self.positions = self.visible.gather(1, order), self.positions.gather(1, order)
 
 
 def lay_out(plans: Sequence[Plan | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -146,7 +159,7 @@ def lay_out(plans: Sequence[Plan | None]) -> tuple[np.ndarray, np.ndarray, np.nd
 def shared_start(texts: Sequence[list[int]], spared: int) -> int:
     """How many tokens all of the texts begin with; the last `spared` ones of a text are left out."""
     first, last = min(texts), max(texts)
-    most = min(map(len, texts)) - spared
+    most = max(min(map(len, texts)) - spared, 0)
     return next((index for index in range(most) if first[index] != last[index]), most)
 
 
@@ -160,9 +173,8 @@ def score_branches(logits: Tensor, plans: Sequence[Plan | None]) -> list[list[li
     """logits [branches, vocabulary], row by row -> log-probabilities among each branch's tokens."""
     branches = [among for plan in plans if plan for _, among in plan.branches]
     most = max(map(len, branches), default=0)
-    padded = torch.tensor([among + [-1] * (most - len(among)) for among in branches], device=logits.device).view(
-        -1, most
-    )
+    padded = torch.tensor([among + [-1] * (most - len(among)) for among in branches], device=logits.device)
+    padded = padded.view(-1, most)
     values = logits.gather(1, padded.clamp(min=0)).double().masked_fill(padded < 0, -torch.inf)
     scores = iter(values.log_softmax(1).tolist())
     return [[next(scores)[: len(among)] for _, among in plan.branches] if plan else [] for plan in plans]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from gr2.choices.attention import Attention
 from gr2.choices.reading import Reading
 from gr2.choices.spelling import LIST, Spelling, spell, spell_after
 from gr2.choices.walk import Choice, Drawing, ListWriter
@@ -47,6 +48,7 @@ def answer_structured(
     generation, after: how explanations are sampled (`write_explanations`). groups: several rows share their prompt.
     anyone: see `write_lists`.
     """
+    Attention.of(model)  # refuses before anything is written
     spellings = spell_all(tokenizer, schemas)
     if len(schemas[0]["properties"]) == 1:
         explanations, heads = [None] * len(prompts), [spelling.opening for spelling in spellings]
