@@ -126,9 +126,10 @@ class Reading:
             ).logits
         return score_branches(logits, plans)
 
-    def keep(self, row: int, tokens: Sequence[int]) -> None:
-        """These of the latest plan's tokens have become text."""
-        self.visible[row, [self.first + token for token in tokens]] = True
+    def keep(self, chosen: Sequence[tuple[int, int]]) -> None:
+        """These of the latest plans' tokens, (row, index), have become text."""
+        rows, indices = torch.tensor(chosen, dtype=torch.int64).view(-1, 2).T.to(self.visible.device)
+        self.visible[rows, self.first + indices] = True
 
     def mask(self, visible: Tensor, position: Tensor) -> Tensor | dict[str, Tensor]:
         """The attention mask of queries at `position` [rows, width]; by kind of layer, where a model has windows."""

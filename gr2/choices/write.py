@@ -30,9 +30,11 @@ def write_lists(reading: Reading, writers: Sequence[ListWriter | None], anyone: 
     anyone: whether any process goes on, where a model's parts lie on several: each has to take part in every pass.
     """
     while anyone(any(plans := plan_all(writers))):
+        chosen = []
         for row, (plan, log_probs) in enumerate(zip(plans, reading.read(plans), strict=True)):
             if plan:
-                reading.keep(row, writers[row].choose(log_probs))
+                chosen += [(row, index) for index in writers[row].choose(log_probs)]
+        reading.keep(chosen)
 
 
 def score_first(reading: Reading, writers: Sequence[ListWriter | None]) -> list[list[float] | None]:
