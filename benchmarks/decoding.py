@@ -9,7 +9,8 @@ their first two codes with another candidate; histories of 1 to 20 items; the pr
 ID tokens' weights are random: times do not depend on what a model knows. Slates are sorted by the length of their
 prompts, as a sampler sorts them. All systems see the same batches in one run, rounds alternate, the median counts.
 Token by token is what gr2 did before (token_by_token.py). `equal`: the share of greedy lists that are token by token's.
-GB: the largest memory of a CUDA device.
+CPU ratio: of the seconds of the process on all cores, which other programs on the machine disturb least. GB: the
+largest memory of a CUDA device.
 --rollouts: what RL samples, 8 lists of each slate at temperature 1, all slates in one batch.
 Exits 1 where, on a CPU, SmolLM2-135M with the most candidates given writes choices less than 4 times as fast as token
 by token, or scores first choices less than 10 times as fast.
@@ -38,7 +39,7 @@ from gr2.choices.write import begin, score_first, write_lists
 GROUP = 8  # lists of each slate in RL
 GOALS = {"choices": 4.0, "first choice": 10.0}
 BEFORE = "token by token"
-COLUMNS = "model", "candidates", "prompt", "answer", "system", "lists/s", "ratio", "passes", "equal", "GB"
+COLUMNS = "model", "candidates", "prompt", "answer", "system", "lists/s", "ratio", "CPU ratio", "passes", "equal", "GB"
 
 
 Batch = list[Task]
@@ -141,18 +142,19 @@ def write(task: Task, order: list[int]) -> str:
 
 def compare(systems: dict[str, System], batches: list[Batch], rounds: int) -> list[dict]:
     """A row for each system: its lists a second, and how many times those of the first one."""
-    seconds, answers, passes, gigabytes = defaultdict(list), {}, {}, {}
+    seconds, cpu_seconds, answers, passes, gigabytes = defaultdict(list), defaultdict(list), {}, {}, {}
     for _ in range(rounds):
         for name, (model, answer) in systems.items():
             answers[name], seen = [], []
             hook = model.register_forward_pre_hook(lambda *_, seen=seen: seen.append(1))
             if model.device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             with torch.inference_mode():
                 for batch in batches:
                     answers[name] += answer(batch)  # on this side of the device: nothing is left to wait for
             seconds[name].append(time.perf_counter() - started)
+            cpu_seconds[name].append(time.process_time() - cpu_started)
             hook.remove()
             passes[name] = len(seen) / len(batches)
             gigabytes[name] = round(torch.cuda.max_memory_allocated() / 1e9, 2) if model.device.type == "cuda" else "-"
@@ -169,6 +171,7 @@ def compare(systems: dict[str, System], batches: list[Batch], rounds: int) -> li
                 "system": name,
                 "lists/s": round(len(answers[name]) / took, 2),
                 "ratio": round(statistics.median(seconds[before]) / took, 2),
+                "CPU ratio": round(statistics.median(cpu_seconds[before]) / statistics.median(cpu_seconds[name]), 2),
                 "passes": round(passes[name], 1),
                 "equal": round(same / len(tasks), 3) if name == "choices" else "-",
                 "GB": gigabytes[name],

@@ -105,4 +105,5 @@ def generate_answers(
     model.generation_config = GenerationConfig()  # `generate` fills what is left open from here
     grammar = GrammarProcessor(tokenizer, schemas)
     output = model.generate(**inputs, generation_config=generation, logits_processor=[grammar])
-    return tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=False)
+    texts = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=False)
+    return [text.partition(tokenizer.eos_token)[0] for text in texts]

@@ -121,10 +121,9 @@ class Reading:
         return score_branches(logits, plans)
 
     def keep(self, chosen: Sequence[tuple[int, int]]) -> None:
-        """These of the latest plans' tokens, pairs of row and index, have become text."""
-        if chosen:
-            rows, tokens = torch.tensor(chosen, device=self.visible.device).T
-            self.visible[rows, self.first + tokens] = True
+        """These of the latest plans' tokens, (row, index), have become text."""
+        rows, indices = torch.tensor(chosen, dtype=torch.int64).view(-1, 2).T.to(self.visible.device)
+        self.visible[rows, self.first + indices] = True
 
     def _drop_unseen(self) -> None:
         """Moves text to the front and cuts the rest off, once most of what the cache holds is no text."""

@@ -33,7 +33,7 @@ def write_lists(reading: Reading, writers: Sequence[ListWriter | None], anyone: 
         chosen = []
         for row, (plan, log_probs) in enumerate(zip(plans, reading.read(plans), strict=True)):
             if plan:
-                chosen += [(row, token) for token in writers[row].choose(log_probs)]
+                chosen += [(row, index) for index in writers[row].choose(log_probs)]
         reading.keep(chosen)
 
 

@@ -178,7 +178,7 @@ def test_a_list_takes_a_pass_for_each_candidate_and_logits_where_it_branches(mod
             plan = writer.plan()
             log_probs = reading.read([plan])
             assert passes[-1] == [len(plan.tokens), len(plan.branches)]
-            reading.keep(0, writer.choose(log_probs[0]))
+            reading.keep([(0, token) for token in writer.choose(log_probs[0])])
 
 
 def test_groups_take_one_pass_more(model, passes):
