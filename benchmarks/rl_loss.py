@@ -6,8 +6,9 @@
 A step's forward and backward over answers of 87 tokens, of which 13 are chosen, among 2 to 10, after prompts of 200.
 Each line is a process of its own, with random weights in float32, under autocast to bfloat16 on a GPU. Before: the
 softmax over the admitted tokens at all 87 places, as gr2 took it (token_by_token.py). GB: the largest memory beyond
-that of the weights and their gradients: what the process holds in RAM (Linux), or what torch holds on the GPU. Without
-layers there is nothing but the loss, the embeddings and their gradients. Seconds: the fastest of --rounds steps.
+that of the weights and their gradients: what the process holds in RAM (Linux), or what torch holds on the GPU. With
+0 layers it is the loss alone: from hidden states, and back to them, without gradients of weights. Seconds: the fastest
+of --rounds steps.
 Exits 1 if the loss alone takes more than a quarter of the memory that it took before.
 """
 
@@ -110,7 +111,11 @@ def random_model(layers: int) -> PreTrainedModel:
         num_key_value_heads=3,
         tie_word_embeddings=True,
     )
-    return LlamaForCausalLM(config).to("cuda" if CUDA else "cpu").train()
+    model = LlamaForCausalLM(config).to("cuda" if CUDA else "cpu").train()
+    if layers == 0:
+        model.requires_grad_(False)
+        model.enable_input_require_grads()
+    return model
 
 
 def draw_answers(rows: int) -> tuple[Tensor, Tensor, Tensor]:
