@@ -54,8 +54,8 @@ def open_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
-def draw_tasks(tokenizer: PreTrainedTokenizerBase, count: int, candidates: int) -> list[Task]:
-    """Sorted by the length of their prompts."""
+def draw_slates(count: int, candidates: int) -> tuple[Catalogue, list[Slate]]:
+    """Neighbours are candidates of a slate, so that some share the start of their IDs; one of them is relevant."""
     rng = np.random.default_rng(0)
     codes = rng.integers(CODES, size=(ITEMS, LEVELS))
     near = rng.random(ITEMS) < 0.1
@@ -65,14 +65,23 @@ def draw_tasks(tokenizer: PreTrainedTokenizerBase, count: int, candidates: int) 
     untold = dict.fromkeys(names, "")
     sids = dict(zip(names, map(sid_string, codes.tolist()), strict=True))
     assert len(set(sids.values())) == ITEMS
-    catalogue = Catalogue(pl.Series(names), untold, untold, untold, sids, {})
-    tasks = []
-    for _ in range(count):
-        first = rng.integers(ITEMS - candidates)  # neighbours, so that some share the start of their IDs
+    slates = []
+    for number in range(count):
+        first = rng.integers(ITEMS - candidates)
         history = [names[row] for row in rng.integers(ITEMS, size=rng.integers(1, MAX_HISTORY + 1))]
-        slate = Slate("", history, names[first : first + candidates])
+        labels = [0.0] * candidates
+        labels[number % candidates] = 1.0
+        slates.append(Slate(f"s{number}", history, names[first : first + candidates], labels))
+    return Catalogue(pl.Series(names), untold, untold, untold, sids, {}), slates
+
+
+def draw_tasks(tokenizer: PreTrainedTokenizerBase, count: int, candidates: int) -> list[Task]:
+    """Sorted by the length of their prompts."""
+    catalogue, slates = draw_slates(count, candidates)
+    tasks = []
+    for slate in slates:
         text = prompt_text(tokenizer, render(PROMPT, slate, catalogue))
         prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
-        ids = [sids[item] for item in slate.candidates]
+        ids = [catalogue.sid[item] for item in slate.candidates]
         tasks.append(Task(prompt, ids, answer_schema(PROMPT, slate, catalogue), spell(tokenizer, ids)))
     return sorted(tasks, key=lambda task: len(task.prompt))

@@ -130,7 +130,7 @@ class Reading:
         longest = int(self.visible.sum(1).max())
         if self.visible.shape[1] <= 2 * longest:
             return
-        order = (~self.visible).long().argsort(1, stable=True)[:, :longest]
+        order = (~self.visible).long().argsort(stable=True, dim=1)[:, :longest]
         for layer in self.cache.layers:
             heads, size = layer.keys.shape[1], layer.keys.shape[3]
             index = order[:, None, :, None].expand(-1, heads, -1, size)

@@ -132,6 +132,7 @@ def test_in_bfloat16_a_copy_answers_and_the_trained_weights_stay_as_they_are(tmp
     after = trainer.model.state_dict()
     assert all(value.dtype == torch.float32 and value.equal(before[name]) for name, value in after.items())
     assert {parameter.dtype for parameter in trainer.half.parameters()} == {torch.bfloat16}
+    assert {buffer.dtype for buffer in trainer.half.buffers()} == {torch.float32}, "frequencies of positions"
     with torch.no_grad():
         trainer.model.get_input_embeddings().weight.mul_(-1)
     roll_out_choices([row["prompt"] for row in rows], trainer, rows)
