@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
 from gr2.errors import InputError
+from gr2.files.sid_tokens import BEGIN, END, TOKEN
 from gr2.language_model.chat import PROBE, encode_turn, turn_end_id
 
 LIST = "recommendations"
@@ -36,8 +38,26 @@ class Spelling:
 def spell(tokenizer: PreTrainedTokenizerBase, sids: Sequence[str]) -> Spelling:
     """The tokens of `{"recommendations": ["ID", ...]}` and of its turn's end, as training writes them after a prompt.
 
-    InputError where the tokenizer joins an ID with its quotes, or writes what is between two IDs in several ways.
+    IDs in tokens of their own are looked up: an added token is never joined with its neighbours. InputError where the
+    tokenizer joins an ID with its quotes, or writes what is between two IDs in several ways.
     """
+    vocabulary, frame = spell_frame(tokenizer, len(tokenizer))
+    pieces = [TOKEN.findall(sid) for sid in sids]
+    for sid, tokens in zip(sids, pieces, strict=True):
+        if "".join(tokens) != sid or not vocabulary.issuperset(tokens):
+            return spell_text(tokenizer, sids)
+    return replace(frame, items=[tokenizer.convert_tokens_to_ids(tokens) for tokens in pieces])
+
+
+@lru_cache(maxsize=16)
+def spell_frame(tokenizer: PreTrainedTokenizerBase, words: int) -> tuple[frozenset[str], Spelling | None]:
+    """The tokens of IDs that a tokenizer of `words` tokens has, and the spelling of two IDs made of them."""
+    vocabulary = frozenset(token for token in tokenizer.get_added_vocab() if TOKEN.fullmatch(token))
+    return vocabulary, spell_text(tokenizer, [BEGIN + END] * 2) if {BEGIN, END} <= vocabulary else None
+
+
+def spell_text(tokenizer: PreTrainedTokenizerBase, sids: Sequence[str]) -> Spelling:
+    """As `spell`, of IDs of any kind."""
     texts = [json.dumps(sid, ensure_ascii=False)[1:-1] for sid in sids]
     answer = "{" + OPENING + ", ".join(f'"{text}"' for text in texts) + "]}"
     _, ids, offsets = encode_turn(tokenizer, PROBE, answer)

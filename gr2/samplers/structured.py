@@ -56,7 +56,8 @@ def answer_structured(
         writers = [ListWriter(*row) for row in zip(spellings, texts, drawings, strict=True)]
         reading = begin(model, writers, groups)
     else:
-        budgets = [max_tokens - len(spelling.write(range(len(spelling.items)))) for spelling in spellings]
+        lists = [spelling.opening + spelling.write(range(len(spelling.items))) for spelling in spellings]
+        budgets = [max_tokens - len(tokens) for tokens in lists]
         generation.max_new_tokens = max(budgets)
         found = write_explanations(model, tokenizer, prompts, schemas, budgets, generation, after)
         explanations, cache, visible = found
