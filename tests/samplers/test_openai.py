@@ -71,6 +71,12 @@ def test_openai_sends_the_schema_without_unique_items():
     assert "uniqueItems" not in json.dumps(sent)
 
 
+def test_openai_refuses_scores_of_the_first_choice_before_it_asks():
+    with FakeServer(lambda request: "{}") as server, pytest.raises(InputError, match="--order first: a chat server"):
+        ask(server, conversations=CONVERSATIONS[:2], schemas=[SCHEMA] * 2, order="first")
+    assert server.requests == []
+
+
 def test_openai_names_what_the_server_refuses():
     with (
         FakeServer(lambda request: (400, "maximum context length is 96 tokens")) as server,
