@@ -38,8 +38,9 @@ class OpenaiSampler(Sampler):
     def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
         """See `Sampler.stream`; whether a seed is honoured is up to the server.
 
-        InputError when it refuses a request (status 4xx), and for a request of order first: a chat gives no scores. ServiceError when a request fails for good: nothing more is
-        sent, but what is in flight is waited for. What was answered has been yielded by then.
+        InputError when it refuses a request (status 4xx), and for one of order first: a chat gives no scores.
+        ServiceError when a request fails for good: nothing more is sent, but what is in flight is waited for. What was
+        answered has been yielded by then.
         """
         settings = {"model": self.model, "top_p": top_p, "max_tokens": max_tokens}
         tasks: dict[asyncio.Task, Request] = {}
