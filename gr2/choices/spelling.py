@@ -69,7 +69,10 @@ def spell_text(tokenizer: PreTrainedTokenizerBase, sids: Sequence[str]) -> Spell
         last = next(index for index, start in enumerate(starts) if start >= place + len(text))
         if starts[first] != place or starts[last] != place + len(text):
             joined = tokenizer.decode(ids[first - 1 : last + 1])
-            raise InputError(f"{tokenizer.name_or_path}: its tokens join an ID with its quotes: {joined!r}")
+            expected = "a model that was taught IDs in tokens of their own, or short IDs (57-7-23)"
+            raise InputError(
+                f"{tokenizer.name_or_path}: its tokens join an ID with its quotes, {joined!r}: expected {expected}"
+            )
         pieces.append(ids[end:first])
         items.append(ids[first:last])
         end, place = last, place + len(text) + len('", "')

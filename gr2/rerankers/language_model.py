@@ -47,7 +47,8 @@ class LanguageModel:
         """Loaded with the first batch: what can be known to go wrong is refused before."""
         names = ("engine", "batch_size", "base_url", "concurrency", "deadline")
         options = {name: vars(self.sampling)[name] for name in names}
-        return open_sampler(model_name_or_path=self.folder, progress=False, **options)
+        whole_logits = self.sampling.order != "written"
+        return open_sampler(model_name_or_path=self.folder, whole_logits=whole_logits, progress=False, **options)
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
         """Keeps answers in `sampling.unfinished` after every batch: an interrupted run goes on from there."""

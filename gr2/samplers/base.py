@@ -23,8 +23,8 @@ Order = Literal["choices", "first"]
 class Request:
     """One question. `key`: the caller's name for it; temperature 0: greedy; `schema`: a JSON schema to decode under.
 
-    order: how the schema's list is written. choices: one candidate after the other; first: all candidates by the
-    probability that each of them would be written first.
+    order: how the schema's list is written, with log-probabilities. choices: one candidate after the other; first: all
+    candidates by the probability that each of them would be written first. None: as choices, without them.
     """
 
     key: Hashable
@@ -32,7 +32,7 @@ class Request:
     seed: int
     temperature: float
     schema: dict | None = None
-    order: Order = "choices"
+    order: Order | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Sampler(ABC):
         max_tokens: int,
         seeds: Sequence[int],
         schemas: Sequence[dict] | None = None,
-        order: Order = "choices",
+        order: Order | None = None,
     ) -> list[Sample]:
         """One sample per conversation, in order. Requested by length: padding is least among prompts that are alike."""
         schemas = schemas or [None] * len(conversations)

@@ -37,7 +37,7 @@ def answer_structured(
     schemas: Sequence[dict],
     drawings: Sequence[Drawing],
     max_tokens: int,
-    order: Order = "choices",
+    order: Order | None = None,
     generation: GenerationConfig | None = None,
     after: Sequence[Callable] = (),
     groups: bool = False,

@@ -18,7 +18,11 @@ if TYPE_CHECKING:  # needs vLLM
 class VllmSampler(Sampler):
     """vLLM with prefix caching and llguidance for JSON schemas; bfloat16 and eager mode on a CPU."""
 
-    def __init__(self, name_or_path: str, max_model_len: int | None, batch_size: int):
+    def __init__(self, name_or_path: str, max_model_len: int | None, batch_size: int, whole_logits: bool = False):
+        """whole_logits: in float32 also of a model in bfloat16, in which near 16 they come in steps of an eighth.
+
+        vLLM refuses it for a model whose last layer is quantised.
+        """
         _set_environment()
         try:
             from vllm import LLM
@@ -40,8 +44,7 @@ class VllmSampler(Sampler):
             enable_chunked_prefill=not on_cpu,
             generation_config="vllm",  # nothing from the model's generation_config.json is merged into our settings
             structured_outputs_config={"backend": "guidance"},
-            # Logits in float32 also of a model in bfloat16, in which near 16 they would come in steps of an eighth.
-            hf_overrides={"head_dtype": "float32"},
+            hf_overrides={"head_dtype": "float32"} if whole_logits else None,
             block_size=32 if on_cpu else None,  # the unit of prefix caching; on a CPU else 128
         )
         # Python waits at exit for vLLM's processes, and may do so before vLLM tells them to end.

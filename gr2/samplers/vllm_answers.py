@@ -72,7 +72,7 @@ class AnswerWriter:
         (output,) = yield [self._ask_text(request, prompt, top_p, max_tokens, under)]
         completion = output.outputs[0]
         log_probs = None
-        if under and under.grammar and completion.finish_reason == "stop":
+        if request.order and completion.finish_reason == "stop":
             log_probs = self._add_up(completion, len(sids_of(request.schema)))
         text = completion.text.removesuffix(self.tokenizer.eos_token)
         return Sample(text, completion.finish_reason, len(prompt), len(completion.token_ids), log_probs)
@@ -115,7 +115,7 @@ class AnswerWriter:
             structured_outputs=under,
             output_kind=RequestOutputKind.FINAL_ONLY,
             logit_bias=self.logit_bias or None,
-            logprobs=0 if under and under.grammar else None,  # of the sampled token alone
+            logprobs=0 if request.order else None,  # of the sampled token alone
         )
         return Question(prompt, settings)
 

@@ -194,15 +194,3 @@ def test_vllm_writes_english_follows_seeds_and_refuses_long_prompts(vllm_sampler
     assert hot[0] == hot[1] != hot[2] and "<|im_end|>" not in "".join(hot)
     with pytest.raises(InputError, match="context of 512"):
         sample(vllm_sampler, [[{"role": "user", "content": "word " * 600}]], [0])
-
-
-@pytest.mark.vllm
-@pytest.mark.slow
-def test_vllm_samples_permutations_of_more_than_64_choices(vllm_sampler):
-    choices = [str(number) for number in range(10, 80)]
-    conversations = [[{"role": "user", "content": f"Count, as JSON. Take {n}."}] for n in range(4)]
-    schemas = [ranking_schema(choices), ranking_schema(choices[:9])] * 2
-    samples = sample(vllm_sampler, conversations, SEEDS[:4], temperature=1.0, max_tokens=450, schemas=schemas)
-    answers = [json.loads(one.text)["recommendations"] for one in samples]
-    assert [sorted(answer) for answer in answers] == [choices, choices[:9]] * 2
-    assert answers[0] != answers[2]
