@@ -1,6 +1,5 @@
 """Lists token by token under a grammar, and their loss in RL: what gr2 did before. For the benchmarks alone."""
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,13 +9,12 @@ from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, Pre
 
 from gr2.samplers.base import padding_rows
 from gr2.samplers.grammar import permutation_grammar
-from gr2.samplers.no_repeats import find_repeats, long_lists
 
 
 class GrammarProcessor(LogitsProcessor):
-    """Admits, row by row, the tokens that keep an answer within its schema; made for one call of `generate`.
+    """Admits, row by row, the tokens that keep an answer within its schema, of 64 candidates at most.
 
-    `masks` keeps what was admitted, one int32 [batch, words] a step (see `unpacked`).
+    Made for one call of `generate`. `masks` keeps what was admitted, one int32 [batch, words] a step (see `unpacked`).
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, schemas: Sequence[dict]):
@@ -28,8 +26,6 @@ class GrammarProcessor(LogitsProcessor):
         grammars = [LLMatcher.grammar_from_lark(permutation_grammar(schema, vocabulary)) for schema in schemas]
         compiled = {text: LLMatcher(wrapped, text) for text in dict.fromkeys(grammars)}  # a group shares its slate's
         self.matchers = [compiled[text].deep_copy() for text in grammars]
-        self.lists = [long_lists(schema) for schema in schemas]
-        self.text_of = functools.cache(lambda token: wrapped.decode_str([token]))
         self.executor = LLExecutor()
         self.shape = get_bitmask_shape(len(schemas), wrapped.vocab_size)
         self.end = tokenizer.eos_token_id
@@ -42,11 +38,8 @@ class GrammarProcessor(LogitsProcessor):
         if self.masks:
             for row, token in enumerate(input_ids[:, -1].tolist()):
                 matcher = self.matchers[row]
-                if not matcher.is_stopped():
-                    if not matcher.consume_token(token):
-                        raise ValueError(f"row {row}: token {token} is not admitted: {matcher.get_error()}")
-                    for one in self.lists[row]:
-                        one.write(self.text_of(token))
+                if not matcher.is_stopped() and not matcher.consume_token(token):
+                    raise ValueError(f"row {row}: token {token} is not admitted: {matcher.get_error()}")
         open_rows = [(matcher, row) for row, matcher in enumerate(self.matchers) if not matcher.is_stopped()]
         mask = np.zeros(self.shape, dtype=np.int32)
         if open_rows:
@@ -54,10 +47,6 @@ class GrammarProcessor(LogitsProcessor):
         for row, matcher in enumerate(self.matchers):
             if matcher.is_stopped():  # complete; `generate` pads it after this token
                 mask[row, self.end // 32] = 1 << self.end % 32
-            elif self.lists[row]:
-                bits = np.unpackbits(mask[row].view(np.uint8), bitorder="little")
-                bits[find_repeats(self.lists[row], bits.nonzero()[0], self.text_of)] = 0
-                mask[row] = np.packbits(bits, bitorder="little").view(np.int32)
         self.masks.append(mask)
         admitted = unpacked(torch.from_numpy(mask).to(scores.device), scores.shape[-1])
         return scores.masked_fill(~admitted, -torch.inf)
