@@ -52,6 +52,8 @@ class Config(Slated, Prompted, Served):
         super().__post_init__()
         if self.engine == "openai" and not self.base_url:
             raise InputError("--engine openai: expected --base_url, of the server that serves the model")
+        if self.engine == "openai" and self.order == "first":
+            raise InputError("--order first: expected --engine transformers or vllm; a chat server gives no scores")
         if self.reranker in BY_POPULARITY and not self.interactions:
             raise InputError(f"--reranker {self.reranker}: expected --interactions")
 

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import polars as pl
@@ -75,6 +76,35 @@ def test_the_same_run_goes_on_and_takes_what_was_answered(known, tmp_path):
     again = pl.read_parquet(out / "rankings.parquet")
     assert again["reasoning"].to_list() == ["kept"] * 5 + [""] * (len(whole) - 5)
     assert again["ranking"].equals(whole["ranking"]) and not (out / PARTIAL).exists()
+
+
+def test_choices_have_log_probabilities_and_first_choices_are_scores(known, tuned, tmp_path):
+    """In both orders the same candidate is first, with the same log-probability, without and with a trace."""
+    short = known["prompt"].replace("long.yaml", "short.yaml")
+    for prompt, traced in ((short, False), ("student", True)):
+        found = {}
+        for order in ("choices", "first"):
+            out = tmp_path / f"{order}_{traced}"
+            changed = {"reranker": str(tuned), "order": order, "max_tokens": 400, "max_slates": 8}
+            options = typed(known | {"prompt": prompt}) | changed
+            rerank.run(rerank.Config(output_dir=str(out), **options))
+            found[order] = pl.read_parquet(out / "rankings.parquet")
+        choices, first = found["choices"].filter("valid"), found["first"].filter("valid")
+        assert len(choices) == len(first) > 3 and choices["slate_id"].equals(first["slate_id"])
+        assert "scores" not in choices.columns and "choice_log_probs" not in first.columns
+        for one, other in zip(choices.iter_rows(named=True), first.iter_rows(named=True), strict=True):
+            log_probs, scores = one["choice_log_probs"], other["scores"]
+            assert len(log_probs) == len(one["ranking"]) and max(log_probs) <= 0 and log_probs[-1] == 0
+            assert scores == sorted(scores, reverse=True) and sum(map(math.exp, scores)) == pytest.approx(1)
+            assert scores[other["ranking"].index(one["ranking"][0])] == pytest.approx(log_probs[0], abs=1e-5)
+            assert one["reasoning"] == other["reasoning"] and bool(one["reasoning"]) == traced
+        assert (first["completion_tokens"] > 0).all() == traced
+
+
+def test_a_chat_server_is_asked_for_no_scores(known, tmp_path):
+    options = typed(known) | {"order": "first", "engine": "openai", "base_url": "http://localhost:1/v1"}
+    with pytest.raises(InputError, match="--order first: expected --engine transformers or vllm"):
+        rerank.Config(output_dir=str(tmp_path), **options)
 
 
 def typed(known: dict) -> dict:
