@@ -120,7 +120,7 @@ REFUSED = {
     "--alpha nan": "--alpha nan",
     "--epsilon_high -1": "--epsilon_high -1",
     "--reward gr3": "gr2_conditional",
-    "--use_vllm true": "--use_vllm True: expected False; TRL's vLLM takes no grammar",
+    "--use_vllm true": "--use_vllm True: expected False; TRL's vLLM decodes no choices",
     "--top_p 0.9": "--top_p 0.9: expected 1.0",
     "--repetition_penalty 1.1": "--repetition_penalty 1.1: expected 1.0",
     "--use_transformers_continuous_batching true": "--use_transformers_continuous_batching True: expected False",
