@@ -1,6 +1,6 @@
 """Writes a batch of lists choice by choice, or scores all candidates by the first choice.
 
-A writer of None, or of a list that is done, is a row that is not read on.
+A row whose writer is None, or whose list is done, is left as it is.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ def begin(model: PreTrainedModel, writers: Sequence[ListWriter], groups: bool = 
 def write_lists(reading: Reading, writers: Sequence[ListWriter | None], anyone: Callable[[bool], bool] = bool) -> None:
     """Writes the lists to their ends: a pass for each candidate but the last one.
 
-    anyone: whether any process goes on, where a model's parts lie on several: each has to take part in every pass.
+    anyone: whether any process still writes. A model whose parts lie on several needs all of them in every pass.
     """
     while anyone(any(plans := plan_all(writers))):
         chosen = []
