@@ -70,6 +70,16 @@ def mean_over_seeds(values: list[Values]) -> Values:
     return {metric: np.mean([seed[metric] for seed in values], axis=0) for metric in values[0]}
 
 
+def strongest_reranker(kinds: dict[str, str], values: dict[str, Values], metric: str) -> str | None:
+    """The best learned reranker that is no language model, by the mean of `metric`; None where no language model is
+    there to be compared with it, or no such reranker.
+    """
+    small = [name for name, kind in kinds.items() if kind == "reranker"]
+    if not small or "language model" not in kinds.values():
+        return None
+    return max(small, key=lambda name: values[name][metric].mean())
+
+
 def summarize(values: Values, ranking: pl.DataFrame | None) -> dict[str, float | None]:
     """Means of one system and seed, its share of unusable answers and, where the file has them, the tokens per answer.
 

@@ -13,7 +13,9 @@ from gr2.files.schema import NUMBER, NUMBERS, TEXT, TEXTS, TRUTH, WHOLE, cast_co
 COLUMNS = {"slate_id": TEXT, "ranking": TEXTS, "valid": TRUTH}
 SCORED = {"scores": NUMBERS}
 CHOSEN = {"choice_log_probs": NUMBERS}
-WRITTEN = {"reason": TEXT, "reasoning": TEXT, "completion_tokens": WHOLE, "latency_ms": NUMBER}
+WRITTEN = {"reason": TEXT, "reasoning": TEXT, "prompt_tokens": WHOLE, "completion_tokens": WHOLE, "latency_ms": NUMBER}
+SHUFFLED_FILE, TIMING_FILE = "shuffled.parquet", "timing.json"  # beside a rankings.parquet
+SHUFFLED = {"slate_id": TEXT, "shuffle": WHOLE, "ranking": TEXTS, "valid": TRUTH}
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Ranking:
     choice_log_probs: list[float] | None = None  # of each of the ranking's items after those before it
     reason: str | None = None  # why an answer is unusable; this and the rest: of language models
     reasoning: str | None = None
+    prompt_tokens: int | None = None
     completion_tokens: int | None = None
     latency_ms: float | None = None  # wall-clock time of a batch divided by its slates
 
@@ -48,16 +51,37 @@ def read_rankings(path: str | Path, slates: pl.DataFrame, advice: str = "") -> p
     frame = cast_columns(frame, path, COLUMNS | SCORED | CHOSEN | WRITTEN)
     frame = frame.with_columns(cast_ids(frame, path, "slate_id"))
     refuse_rows(frame["valid"].is_null(), path, "valid", "true or false", frame["valid"])
-    if "completion_tokens" in frame.columns:
-        counts = frame["completion_tokens"]
-        refuse_rows(counts.fill_null(0) < 0, path, "completion_tokens", "a number of at least 0, or none", counts)
+    for name in {"prompt_tokens", "completion_tokens"} & set(frame.columns):
+        counts = frame[name]
+        refuse_rows(counts.fill_null(0) < 0, path, name, "a number of at least 0, or none", counts)
     refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "one row per slate", frame["slate_id"])
     missing = set(slates["slate_id"]) - set(frame["slate_id"])
     if missing:
         found = f"{len(missing)} are missing, '{min(missing)}' among them"
         raise InputError(f"{path}: column 'slate_id': expected a row for every slate; {found}{advice}")
+    refuse_other_items(frame, path, slates)
+    return slates.select("slate_id").join(frame, on="slate_id", maintain_order="left")
+
+
+def write_shuffled(rankings: Sequence[tuple[int, Ranking]], path: str | Path) -> None:
+    """Writes shuffled.parquet whole: answers to a slate's candidates in other orders, each with the order's number."""
+    rows = [{**vars(ranking), "shuffle": shuffle} for shuffle, ranking in rankings]
+    write_parquet(pl.DataFrame(rows, schema=SHUFFLED), path)
+
+
+def read_shuffled(path: str | Path, slates: pl.DataFrame) -> pl.DataFrame:
+    """shuffled.parquet; InputError where an answer to one of `slates` does not hold its candidates."""
+    frame = read_table(path)
+    require_columns(frame, path, tuple(SHUFFLED))
+    frame = cast_columns(frame, path, SHUFFLED).with_columns(cast_ids(frame, path, "slate_id"))
+    refuse_rows(frame["valid"].is_null(), path, "valid", "true or false", frame["valid"])
+    refuse_other_items(frame, path, slates)
+    return frame
+
+
+def refuse_other_items(frame: pl.DataFrame, path: str | Path, slates: pl.DataFrame) -> None:
+    """InputError where a row's `ranking` is not of the candidates of its slate, if it is one of `slates`."""
     known = slates.select("slate_id", "candidates")
     candidates = frame.select("slate_id").join(known, on="slate_id", how="left", maintain_order="left")["candidates"]
     wrong = (frame["ranking"].list.sort() != candidates.list.sort()).fill_null(True) & candidates.is_not_null()
     refuse_rows(wrong, path, "ranking", "a permutation of the slate's candidates", frame["ranking"])
-    return slates.select("slate_id").join(frame, on="slate_id", maintain_order="left")

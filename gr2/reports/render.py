@@ -10,6 +10,7 @@ def render_page(template: str, **content: object) -> str:
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), **options)
     environment.filters |= {"fixed": fixed, "signed": signed, "p_value": p_value, "percent": percent, "whole": whole}
+    environment.filters["amount"] = amount
     return environment.get_template(template).render(content)
 
 
@@ -37,3 +38,12 @@ def percent(share: float | None) -> str:
 def whole(number: int) -> str:
     """`12,101`."""
     return f"{number:,}"
+
+
+def amount(value: float | None) -> str:
+    """`1,336,064`, `25.5`, `0.112`: three digits, or all before the point."""
+    if value is None:
+        return "–"
+    if value == int(value) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.{1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3}f}"

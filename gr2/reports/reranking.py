@@ -1,7 +1,5 @@
 """The report of a reranking evaluation: `report.html` (one file, no scripts), and the table on the terminal."""
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +11,10 @@ from gr2.files.sid_tokens import BEGIN, END
 from gr2.files.slates import slates_of
 from gr2.metrics import Yardstick
 from gr2.reports import figures
+from gr2.reports.cost_picture import cost_picture
 from gr2.reports.render import fixed, render_page, signed
 from gr2.reports.terminal import print_sentences, print_systems
-from gr2.reports.verdict import headline
+from gr2.reports.verdict import additions, headline
 
 LETTERS = {"recall": "R", "ndcg": "N", "precision": "P", "map": "MAP", "f1": "F1", "hr": "HR"}
 
@@ -28,7 +27,7 @@ class Background:
     sids: dict[str, str]  # by item id
     slates_report: dict | None
     training_logs: dict[str, list[dict]]  # by name
-    traces: list[dict]  # rows of `trace_table`
+    traces: list[dict]  # rows of `trace_table.trace_table`
 
 
 def render(
@@ -48,6 +47,7 @@ def render(
     pictures = {
         "bars": figures.metric_bars(results["systems"], results["intervals"], main),
         "changes": figures.rank_change_histograms({name: np.concatenate(own) for name, own in changes.items()}),
+        "costs": cost_picture(results, yardstick.headline),
         "curves": figures.training_curves(background.training_logs),
     }
     return render_page(
@@ -56,6 +56,8 @@ def render(
         computed=COMPUTED,
         bucket_heads=bucket_heads,
         headline=headline(results, yardstick.headline),
+        additions=additions(results, yardstick.headline),
+        untimed=[name for name, cost in results["costs"].items() if cost["ms"] is None],
         left_out=left_out(results),
         yardstick=yardstick,
         main=main,
@@ -88,26 +90,6 @@ def measure_spread(values: list[float | None]) -> dict:
     if None in values:
         return {"mean": None, "sd": None, "values": values}
     return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "values": values}
-
-
-def trace_table(lines: Iterable[dict]) -> list[dict]:
-    """Rows by mode and teacher: samples, slates, accepted ones, mean tokens, and why others were not accepted."""
-    groups: dict[tuple[str, str], list[dict]] = {}
-    for line in lines:
-        groups.setdefault((str(line["mode"]), str(line["teacher"])), []).append(line)
-    return [
-        {
-            "mode": mode,
-            "teacher": teacher,
-            "samples": len(group),
-            "slates": len({line["slate_id"] for line in group}),
-            "accepted": sum(line["accepted"] for line in group),
-            "slates_accepted": len({line["slate_id"] for line in group if line["accepted"]}),
-            "tokens": float(np.mean([line["completion_tokens"] for line in group])),
-            "reasons": Counter(str(line["reason"]) for line in group if not line["accepted"]).most_common(),
-        }
-        for (mode, teacher), group in sorted(groups.items())
-    ]
 
 
 def example(

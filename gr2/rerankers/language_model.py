@@ -95,6 +95,7 @@ class LanguageModel:
                 choice_log_probs=sample.log_probs if how.order == "choices" else None,
                 reason=answer.reason,
                 reasoning=answer.reasoning,
+                prompt_tokens=sample.prompt_tokens,
                 completion_tokens=sample.completion_tokens,
                 latency_ms=latency,
             ))  # fmt: skip

@@ -4,11 +4,13 @@ import random
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+
 from gr2.data.splits import read_popularity
 from gr2.errors import InputError
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
-from gr2.rerankers.protocol import Inputs, Sampling
+from gr2.rerankers.protocol import Inputs, Sampling, rank_by_scores
 
 NAMES = ("input_order", "reversed", "random", "oracle", "popularity", "rarest")
 BY_POPULARITY = ("popularity", "rarest")
@@ -32,6 +34,8 @@ class Rule:
         return cls(name, read_popularity(inputs.interactions))
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
+        if self.name in BY_POPULARITY:
+            return rank_by_scores(slates, [self.counts(slate) for slate in slates])
         return [Ranking(slate.slate_id, self.order(slate)) for slate in slates]
 
     def order(self, slate: Slate) -> list[str]:
@@ -42,9 +46,12 @@ class Rule:
             return candidates[::-1]
         if self.name == "random":
             return random.Random(f"{self.seed} {slate.slate_id}").sample(candidates, len(candidates))
-        if self.name == "oracle":
-            if not slate.labels:
-                raise InputError(f"--reranker oracle: expected labels, slate_id '{slate.slate_id}' has none")
-            return sorted(candidates, key=lambda item_id: -slate.grades[item_id])
-        sign = 1 if self.name == "rarest" else -1
-        return sorted(candidates, key=lambda item_id: sign * self.popularity.get(item_id, 0))
+        assert self.name == "oracle"
+        if not slate.labels:
+            raise InputError(f"--reranker oracle: expected labels, slate_id '{slate.slate_id}' has none")
+        return sorted(candidates, key=lambda item_id: -slate.grades[item_id])
+
+    def counts(self, slate: Slate) -> np.ndarray:
+        """The candidates' pretrain events [K]; of `rarest` below 0."""
+        sign = -1.0 if self.name == "rarest" else 1.0
+        return sign * np.array([self.popularity.get(item_id, 0) for item_id in slate.candidates])

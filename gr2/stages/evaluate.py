@@ -14,9 +14,11 @@ from gr2.arrays import pad
 from gr2.data.catalogue import read_catalogue
 from gr2.data.splits import measure_later_share, popularity
 from gr2.errors import InputError
-from gr2.evaluation import inputs, systems
+from gr2.evaluation import cost, coverage, inputs, systems
 from gr2.evaluation.buckets import measure_slate_buckets
+from gr2.evaluation.robustness import measure_robustness
 from gr2.evaluation.significance import Resampling, comparisons, intervals
+from gr2.evaluation.ties import measure_ties
 from gr2.files.artifacts import write_json, write_text
 from gr2.files.items import read_items
 from gr2.files.rankings import read_rankings
@@ -38,7 +40,9 @@ class Config(Measured):
         path="rankings.parquet",
     )
     against: list[str] = arg(
-        [], "further baselines beside the input order, names of --rankings; default: blend, if it is one of them"
+        [],
+        "further baselines beside the input order, names of --rankings; default: blend, if it is one of them. Where "
+        "there are language models, the best of the other learned rerankers always is one",
     )
     interactions: str | None = arg(
         None,
@@ -88,6 +92,7 @@ class Config(Measured):
 def run(config: Config) -> None:
     """Reads slates, rankings and what the report shows; writes metrics.json and report.html; prints a table."""
     from gr2.reports import reranking as report
+    from gr2.reports.trace_table import trace_table
 
     # read
     items = read_items(config.items) if config.items else None
@@ -103,7 +108,7 @@ def run(config: Config) -> None:
         sids=dict(sids.select("item_id", "sid").iter_rows()) if config.semantic_ids else {},
         slates_report=inputs.read_slates_report(config.slates_report) if config.slates_report else None,
         training_logs=inputs.read_logs(config.training_log),
-        traces=report.trace_table(inputs.read_shown_traces(config.traces or [])),
+        traces=trace_table(inputs.read_shown_traces(config.traces or [])),
     )
     # measure
     labels = pad(slates["labels"].to_list(), np.nan)
@@ -122,8 +127,17 @@ def run(config: Config) -> None:
     values = {name: systems.mean_over_seeds(several) for name, several in seeds.items()}
     # compare
     resampling = Resampling(slates["user_id"].to_numpy(), config.resamples, config.seed)
-    baselines = ["input_order", *(config.against or [name for name in files if name == "blend"])]
+    kinds = {name: inputs.find_kind(name, files[name][0], several[0]) for name, several in rankings.items()}
+    strongest = systems.strongest_reranker(kinds, values, yardstick.headline)
+    asked = config.against or ([] if strongest else [name for name in files if name == "blend"])
+    baselines = ["input_order", *dict.fromkeys([*asked, *([strongest] if strongest else [])])]
     counts = popularity(events) if events is not None else None
+    summaries = systems.summarize_systems(seeds, rankings)
+    bounds = intervals(values, yardstick.main, resampling)
+    ceiling = coverage.recall_ceiling(background.slates_report, config.split)
+    catalogue = len(items) if config.items else None
+    costs = cost.measure_costs(files, rankings)
+    headlines = {name: summary[yardstick.headline] for name, summary in summaries["systems"].items()}
     results = {
         "split": config.split,
         "slates": len(slates),
@@ -132,11 +146,18 @@ def run(config: Config) -> None:
         "slates_left_out": len(labelled) - len(slates),
         "missing": missing,
         "pretrain_later_than_first_test": measure_later_share(events) if events is not None else None,
-        "kinds": {name: inputs.find_kind(name, files[name][0], several[0]) for name, several in rankings.items()},
-        **systems.summarize_systems(seeds, rankings),
-        "intervals": intervals(values, yardstick.main, resampling),
+        "kinds": kinds,
+        "strongest_reranker": strongest,
+        **summaries,
+        "intervals": bounds,
         "comparisons": comparisons(values, yardstick.main, baselines, resampling),
         "buckets": measure_slate_buckets(slates, labels, orders, values, yardstick, counts, resampling),
+        "end_to_end": coverage.end_to_end(summaries["systems"], bounds, yardstick.main, ceiling),
+        "coverage": coverage.catalogue_coverage(slates["candidates"].to_list(), orders, yardstick.ks[-1], catalogue),
+        "ties": measure_ties(rankings, orders, labels, yardstick.ks[-1]),
+        "robustness": measure_robustness(files, rankings, slates, resampling),
+        "costs": costs,
+        "frontier": cost.find_frontier(headlines, costs, headlines["input_order"]),
         **agreement,
     }
     # write

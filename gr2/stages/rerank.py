@@ -4,16 +4,18 @@ A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or in
 popularity or rarest; or the folder of `gr2 prepare --source synthetic`, for the best order that can be known there.
 """
 
+import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
 from gr2.errors import InputError
+from gr2.files.artifacts import write_json
 from gr2.files.items import read_items
-from gr2.files.rankings import write_rankings
+from gr2.files.rankings import SHUFFLED_FILE, TIMING_FILE, Ranking, write_rankings, write_shuffled
 from gr2.files.slates import Slate, read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
 from gr2.rerankers.language_model import PARTIAL, LanguageModel
@@ -22,7 +24,7 @@ from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.rerankers.rules import BY_POPULARITY
 from gr2.stages.shared import Prompted, Served, Slated
 
-WRITES = ("rankings.parquet",)
+WRITES = ("rankings.parquet", "shuffled.parquet", "timing.json")
 
 
 @dataclass(kw_only=True)
@@ -46,7 +48,14 @@ class Config(Slated, Prompted, Served):
     )
     temperature: float = arg(0.0, "language model: 0 is greedy", least=0, most=10)
     max_slates: int | None = arg(None, "answer this many slates, drawn at random under the seed", least=1)
-    seed: int = arg(0, "of the random order, of --max_slates, and of sampling", least=0, most=2**31 - 1)
+    shuffles: int = arg(
+        0,
+        "answer slates also with their candidates in this many random orders (shuffled.parquet): `gr2 evaluate` then "
+        "says how far answers depend on the order",
+        least=0,
+    )
+    shuffled_slates: int = arg(100, "--shuffles of this many of the slates, drawn at random under the seed", least=1)
+    seed: int = arg(0, "of all that is random: orders, what is drawn, sampling", least=0, most=2**31 - 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,20 +79,48 @@ def run(config: Config) -> None:
     reranker = open_reranker(config.reranker, inputs, sampling)
     if not isinstance(reranker, LanguageModel):
         note_unused(config)
-    rankings = reranker.rank(slates)
-    for slate, ranking in zip(slates, rankings, strict=True):
+    shuffled = shuffle_slates(slates, config)
+    asked = slates + [slate for _, slate in shuffled]
+    started = time.monotonic()
+    answers = reranker.rank(asked)
+    seconds = time.monotonic() - started
+    for slate, ranking in zip(asked, answers, strict=True):
         if ranking.slate_id != slate.slate_id or sorted(ranking.ranking) != sorted(slate.candidates):
             where = f"reranker {config.reranker}: slate_id '{slate.slate_id}'"
             raise InputError(f"{where}: expected an order of its candidates, found {ranking.ranking}")
+    rankings, of_shuffled = answers[: len(slates)], answers[len(slates) :]
 
     # write
-    write_rankings(rankings, Path(config.output_dir) / "rankings.parquet")
-    (Path(config.output_dir) / PARTIAL).unlink(missing_ok=True)
+    output = Path(config.output_dir)
+    write_rankings(rankings, output / "rankings.parquet")
+    if config.shuffles:
+        write_shuffled(restore_ids(shuffled, of_shuffled), output / SHUFFLED_FILE)
+    latencies = [ranking.latency_ms for ranking in answers if ranking.latency_ms is not None]
+    milliseconds = sum(latencies) / len(latencies) if latencies else 1000 * seconds / len(answers)
+    write_json(output / TIMING_FILE, {"slates": len(answers), "ms_a_slate": round(milliseconds, 6)})
+    (output / PARTIAL).unlink(missing_ok=True)
     unusable = Counter(ranking.reason for ranking in rankings if not ranking.valid)
     print(f"{len(rankings)} slates, {unusable.total()} unusable answers {dict(unusable)}")
-    if rankings[0].latency_ms is not None:
-        mean = sum(ranking.latency_ms for ranking in rankings) / len(rankings)
-        print(f"{mean:.0f} ms a slate in batches of {config.batch_size}")
+    batches = f" in batches of {config.batch_size}" if latencies else ""
+    print(f"{milliseconds:.3g} ms a slate{batches}")
+
+
+def shuffle_slates(slates: list[Slate], config: Config) -> list[tuple[int, Slate]]:
+    """(number of the shuffle, slate in another order, under a slate_id of its own) of a sample of the slates."""
+    sample = sample_slates(slates, config.shuffled_slates, config.seed)
+    numbered = [(shuffle, slate) for slate in sample for shuffle in range(config.shuffles)]
+    return [
+        (shuffle, replace(slate.shuffled(config.seed, shuffle), slate_id=f"{slate.slate_id} shuffle {shuffle}"))
+        for shuffle, slate in numbered
+    ]
+
+
+def restore_ids(shuffled: list[tuple[int, Slate]], answers: list[Ranking]) -> list[tuple[int, Ranking]]:
+    """The answers under the ids of the slates that were shuffled."""
+    return [
+        (shuffle, replace(answer, slate_id=answer.slate_id.removesuffix(f" shuffle {shuffle}")))
+        for (shuffle, _), answer in zip(shuffled, answers, strict=True)
+    ]
 
 
 def choose_slates(config: Config) -> list[Slate]:

@@ -1,0 +1,125 @@
+"""What a ranking cost: parameters, seconds of training, milliseconds and tokens a slate.
+
+Told by the manifests beside the files, so by what was run, not by what was asked. Training counts every stage from
+whose files the reranker was made (its own, its traces, embeddings, semantic IDs, ...), but none of SHARED, which all
+systems share. A stage's seconds are those of the run that finished it.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from gr2.evaluation.significance import number
+from gr2.evaluation.systems import mean_of_known
+from gr2.files.artifacts import MANIFEST, files_below, read_json, read_manifest
+from gr2.files.rankings import TIMING_FILE
+from gr2.rerankers import blend, lambdamart, rules
+
+SHARED = ("prepare", "slates", "facts")  # and with slates what made them
+
+
+@dataclass
+class Training:
+    """`stages`: seconds by folder, the reranker's own first; `whole`: whether every stage's record was found."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+    whole: bool = True
+
+    def follow(self, inputs: dict[str, str]) -> None:
+        """Adds the stages that wrote these files, as long as the files are still the same ones."""
+        for file, digest in inputs.items():
+            folder = next((folder for folder in Path(file).parents if (folder / MANIFEST).exists()), None)
+            if folder is None:
+                self.whole &= Path(file).exists()  # a prompt's file has no stage
+                continue
+            manifest = read_manifest(folder / MANIFEST)
+            if manifest["outputs"].get(str(Path(file).relative_to(folder))) != digest:
+                self.whole = False
+            elif str(folder) not in self.stages and manifest["stage"] not in SHARED:
+                self.stages[str(folder)] = manifest["seconds"]
+                self.follow(manifest["inputs"])
+
+
+def measure_costs(files: dict[str, list[str]], rankings: dict[str, list[pl.DataFrame]]) -> dict[str, dict]:
+    """By system, the means over seeds of `measure_cost`; `stages` are the first seed's."""
+    costs = {}
+    for name, paths in files.items():
+        seeds = [measure_cost(Path(path), frame) for path, frame in zip(paths, rankings[name], strict=True)]
+        figures = [key for key in seeds[0] if key not in ("stages", "whole")]
+        costs[name] = {key: mean_of_known([seed[key] for seed in seeds]) for key in figures}
+        costs[name] |= {"stages": seeds[0]["stages"], "whole": all(seed["whole"] for seed in seeds)}
+    return costs
+
+
+def measure_cost(path: Path, frame: pl.DataFrame) -> dict:
+    """parameters, own_seconds and training_seconds, ms, prompt_tokens and completion_tokens a slate; None: not known."""
+    manifest = read_json(path.parent / MANIFEST) if (path.parent / MANIFEST).exists() else {}
+    reranker = manifest["config"]["reranker"] if manifest.get("stage") == "rerank" else None
+    training = Training()
+    if reranker in rules.NAMES:
+        parameters = own = total = 0
+    elif reranker is None:
+        parameters = own = total = None
+    else:
+        parameters = count_parameters(reranker)
+        training.follow({file: sha for file, sha in manifest["inputs"].items() if Path(file).is_relative_to(reranker)})
+        own = training.stages.get(str(Path(reranker)))
+        total = sum(training.stages.values()) if own is not None else None
+    return {
+        "parameters": parameters,
+        "own_seconds": own,
+        "training_seconds": total,
+        "ms": milliseconds(path, frame),
+        "prompt_tokens": column_mean(frame, "prompt_tokens"),
+        "completion_tokens": column_mean(frame, "completion_tokens"),
+        "stages": training.stages,
+        "whole": training.whole,
+    }
+
+
+def count_parameters(folder: str) -> int | None:
+    """Learned numbers of a reranker's folder: weights, or of trees the thresholds and leaves; None for another folder."""
+    if (Path(folder) / blend.FILE).exists():
+        return len(read_json(Path(folder) / blend.FILE)["weights"])
+    if (Path(folder) / lambdamart.FILE).exists():
+        lines = (Path(folder) / lambdamart.FILE).read_text().splitlines()
+        leaves = [int(line.partition("=")[2]) for line in lines if line.startswith("num_leaves=")]
+        return sum(2 * count - 1 for count in leaves)
+    weights = [file for file in files_below(folder) if file.suffix == ".safetensors"]
+    return sum(map(count_weights, weights)) or None
+
+
+def count_weights(file: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(file, "numpy") as tensors:
+        return sum(int(np.prod(tensors.get_slice(name).get_shape())) for name in tensors.keys())
+
+
+def milliseconds(path: Path, frame: pl.DataFrame) -> float | None:
+    """Wall-clock time a slate, in batches: of the answers themselves, else of the whole run beside the file."""
+    if "latency_ms" in frame.columns and frame["latency_ms"].count():
+        return column_mean(frame, "latency_ms")
+    timing = path.parent / TIMING_FILE
+    return read_json(timing)["ms_a_slate"] if timing.exists() else None
+
+
+def column_mean(frame: pl.DataFrame, name: str) -> float | None:
+    return number(frame[name].mean()) if name in frame.columns and frame[name].count() else None
+
+
+def find_frontier(values: dict[str, float], costs: dict[str, dict], floor: float) -> list[str]:
+    """The systems that are better than every one that takes less time, and than `floor`, which is free; cheapest first.
+
+    values: larger is better; a system without a time is on no frontier.
+    """
+    frontier, best = [], floor
+    timed = [name for name in costs if costs[name]["ms"] is not None]
+    for name in sorted(timed, key=lambda name: (costs[name]["ms"], -values[name])):
+        if values[name] > best:
+            frontier.append(name)
+            best = values[name]
+    return frontier
+

@@ -1,0 +1,54 @@
+"""The picture of quality against cost, an inline <svg> element."""
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from gr2.reports.drawing import BLUE, DASHED, GREEN, GREY, INK, OCHRE, STYLE, shorten, spread_out, svg
+
+COLORS = {"language model": BLUE, "reranker": OCHRE, "reference": GREY}  # by kind
+
+
+def cost_picture(results: dict, metric: str) -> Markup | None:
+    """`metric` with its interval against milliseconds a slate, logarithmic, with the frontier; None where no system has
+    a time.
+    """
+    systems, costs = results["systems"], results["costs"]
+    names = [name for name in costs if costs[name]["ms"] is not None and costs[name]["ms"] > 0]
+    if not names:
+        return None
+    times = {name: costs[name]["ms"] for name in names}
+    values = {name: systems[name][metric] for name in names}
+    floor = systems["input_order"][metric]
+    first, last = 0.6 * min(times.values()), 1.7 * max(times.values())
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10, 4.4), layout="constrained")
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        axes.set_xlim(first, last * (last / first) ** 0.2)  # room for the names
+        axes.axhline(floor, color=GREY, linewidth=0.9, linestyle=DASHED, zorder=0)
+        axes.annotate("input order", (first, floor), (3, 3), textcoords="offset points", color=GREY)
+        frontier = [name for name in results["frontier"] if name in times]
+        steps = [first, *(times[name] for name in frontier), axes.get_xlim()[1]]
+        heights = [floor, *(values[name] for name in frontier)]
+        axes.step(steps, [*heights, heights[-1]], where="post", color=GREEN, linewidth=1.6, zorder=1)
+        for name in names:
+            low, high = results["intervals"][name][metric]
+            color = COLORS[results["kinds"][name]]
+            if low is not None:
+                axes.plot([times[name]] * 2, [low, high], color=color, linewidth=1.1, zorder=2)
+            axes.plot(times[name], values[name], "o", color=color, markersize=6, zorder=3)
+        label_points(axes, times, values)
+        axes.set_xlabel("milliseconds a slate, in batches")
+        axes.set_title(f"{metric}: language models blue, small rerankers ochre, rules grey; green: the frontier", loc="left")
+        return svg(figure)
+
+
+def label_points(axes, times: dict[str, float], values: dict[str, float]) -> None:
+    """Names right of their points, moved up where two would lie on each other."""
+    names = list(times)
+    bottom, top = axes.get_ylim()
+    moved = spread_out(np.array([values[name] for name in names]), 0.045 * (top - bottom))
+    for name, height in zip(names, moved, strict=True):
+        axes.annotate(shorten(name), (times[name], height), (7, -3), textcoords="offset points", color=INK)
