@@ -54,7 +54,7 @@ def measure_costs(files: dict[str, list[str]], rankings: dict[str, list[pl.DataF
 
 
 def measure_cost(path: Path, frame: pl.DataFrame) -> dict:
-    """parameters, own_seconds and training_seconds, ms, prompt_tokens and completion_tokens a slate; None: not known."""
+    """parameters; own_seconds and training_seconds; ms, prompt_tokens, completion_tokens a slate; None: not known."""
     manifest = read_json(path.parent / MANIFEST) if (path.parent / MANIFEST).exists() else {}
     reranker = manifest["config"]["reranker"] if manifest.get("stage") == "rerank" else None
     training = Training()
@@ -80,7 +80,7 @@ def measure_cost(path: Path, frame: pl.DataFrame) -> dict:
 
 
 def count_parameters(folder: str) -> int | None:
-    """Learned numbers of a reranker's folder: weights, or of trees the thresholds and leaves; None for another folder."""
+    """A reranker's learned numbers: weights, of trees thresholds and leaves; None for a folder without any."""
     if (Path(folder) / blend.FILE).exists():
         return len(read_json(Path(folder) / blend.FILE)["weights"])
     if (Path(folder) / lambdamart.FILE).exists():
@@ -95,7 +95,7 @@ def count_weights(file: Path) -> int:
     from safetensors import safe_open
 
     with safe_open(file, "numpy") as tensors:
-        return sum(int(np.prod(tensors.get_slice(name).get_shape())) for name in tensors.keys())
+        return sum(int(np.prod(tensors.get_slice(name).get_shape())) for name in tensors.keys())  # noqa: SIM118  (not iterable)
 
 
 def milliseconds(path: Path, frame: pl.DataFrame) -> float | None:
@@ -122,4 +122,3 @@ def find_frontier(values: dict[str, float], costs: dict[str, dict], floor: float
             frontier.append(name)
             best = values[name]
     return frontier
-

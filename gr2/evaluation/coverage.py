@@ -46,7 +46,9 @@ def catalogue_coverage(
     """How many different items each system puts among the first k of any slate, the mean over seeds; beside it how many
     are candidates at all, and the size of the catalogue where it is known. orders: int [n, K] (see `metrics`).
     """
-    systems = {name: number(np.mean([count_shown(candidates, order, k) for order in own])) for name, own in orders.items()}
+    systems = {
+        name: number(np.mean([count_shown(candidates, order, k) for order in own])) for name, own in orders.items()
+    }
     return {
         "k": k,
         "catalogue": catalogue,

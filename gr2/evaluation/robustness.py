@@ -14,8 +14,8 @@ from gr2.files.rankings import SHUFFLED_FILE, read_shuffled
 def measure_robustness(
     files: dict[str, list[str]], rankings: dict[str, list[pl.DataFrame]], slates: pl.DataFrame, resampling: Resampling
 ) -> dict[str, dict]:
-    """By system with a shuffled.parquet beside its file: Kendall's tau between its answer to a shuffled slate and the one
-    to the slate itself, and the share of the same first item, both over pairs of valid answers, with intervals.
+    """By system with a shuffled.parquet beside its file: Kendall's tau between its answers to a shuffled slate and to
+    the slate itself, and the share of the same first item, both over pairs of valid answers, with intervals.
     """
     found = {}
     for name, paths in files.items():

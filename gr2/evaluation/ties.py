@@ -23,11 +23,12 @@ def measure_ties(
 
 
 def count_ties(scores: list[list[float] | None], order: np.ndarray, labels: np.ndarray, k: int) -> dict:
-    """scores: of the ranked items, None for an answer without any, which counts as it is; order: int [n, K]; labels: float [n, K] in input order.
+    """scores: of the ranked items, None for an answer without any, whose order stays; order: int [n, K]; labels: float
+    [n, K], in input order.
 
-    tied: the share of scored slates with an equal score twice; decisive: with equal scores of items of different labels;
-    input_order: of the tied, where equal scores kept the input order; worst, best: NDCG@k where every tie is broken
-    against, and for, the items with the larger label.
+    tied: the share of scored slates with an equal score twice; decisive: with one of items of different labels;
+    input_order: of the tied, the share where equal scores kept the input order; worst, best: NDCG@k where every tie is
+    broken against, and for, the items with the larger label.
     """
     sizes, ranked = (order >= 0).sum(1), metrics.ranked_labels(labels, order)
     complete = [row is not None and None not in row and len(row) == n for row, n in zip(scores, sizes, strict=True)]
@@ -49,4 +50,3 @@ def count_ties(scores: list[list[float] | None], order: np.ndarray, labels: np.n
         "input_order": number(kept[tied].mean()) if tied.any() else None,
         **{name: number(metrics.ndcg(own, k).mean()) for name, own in sorted_labels.items()},
     }
-

@@ -1,13 +1,17 @@
 """The picture of quality against cost, an inline <svg> element."""
 
+import itertools
+
 import matplotlib
 import numpy as np
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gr2.reports.drawing import BLUE, DASHED, GREEN, GREY, INK, OCHRE, STYLE, shorten, spread_out, svg
 
 COLORS = {"language model": BLUE, "reranker": OCHRE, "reference": GREY}  # by kind
+NEAR = 0.1  # of the picture's width: names of points nearer than this could lie on each other
 
 
 def cost_picture(results: dict, metric: str) -> Markup | None:
@@ -27,6 +31,8 @@ def cost_picture(results: dict, metric: str) -> Markup | None:
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.set_xlim(first, last * (last / first) ** 0.2)  # room for the names
+        axes.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
+        axes.xaxis.set_minor_formatter(lambda value, position: "")
         axes.axhline(floor, color=GREY, linewidth=0.9, linestyle=DASHED, zorder=0)
         axes.annotate("input order", (first, floor), (3, 3), textcoords="offset points", color=GREY)
         frontier = [name for name in results["frontier"] if name in times]
@@ -41,14 +47,20 @@ def cost_picture(results: dict, metric: str) -> Markup | None:
             axes.plot(times[name], values[name], "o", color=color, markersize=6, zorder=3)
         label_points(axes, times, values)
         axes.set_xlabel("milliseconds a slate, in batches")
-        axes.set_title(f"{metric}: language models blue, small rerankers ochre, rules grey; green: the frontier", loc="left")
+        axes.set_title(f"{metric}: language models blue, others learned ochre, rules grey; frontier green", loc="left")
         return svg(figure)
 
 
-def label_points(axes, times: dict[str, float], values: dict[str, float]) -> None:
-    """Names right of their points, moved up where two would lie on each other."""
-    names = list(times)
-    bottom, top = axes.get_ylim()
-    moved = spread_out(np.array([values[name] for name in names]), 0.045 * (top - bottom))
-    for name, height in zip(names, moved, strict=True):
-        axes.annotate(shorten(name), (times[name], height), (7, -3), textcoords="offset points", color=INK)
+def label_points(axes: Axes, times: dict[str, float], values: dict[str, float]) -> None:
+    """Names right of their points; of points near each other in one column, each name tied to its point by a line."""
+    (first, last), (bottom, top) = np.log(axes.get_xlim()), axes.get_ylim()
+    names = sorted(times, key=lambda name: times[name])
+    near = [np.log(times[after] / times[name]) < NEAR * (last - first) for name, after in itertools.pairwise(names)]
+    for group in np.split(names, 1 + np.flatnonzero(~np.array(near, dtype=bool))):
+        column = max(times[name] for name in group) * np.exp(0.012 * (last - first))
+        heights = np.array([values[name] for name in group]) + 0.025 * (top - bottom)  # above the frontier's line
+        moved = spread_out(heights, 0.055 * (top - bottom))
+        for name, place in zip(group, moved - (moved - heights).mean(), strict=True):
+            point = times[name], values[name]
+            axes.plot([point[0], column], [point[1], place], color=GREY, linewidth=0.5, zorder=1)
+            axes.text(column, place, shorten(name), va="center", color=INK)

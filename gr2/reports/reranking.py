@@ -149,7 +149,8 @@ def print_table(results: dict, yardstick: Yardstick) -> None:
         spread = row["metrics"][yardstick.headline]
         mean, values = f"{fixed(spread['mean'])} ± {fixed(spread['sd'])}", ", ".join(map(fixed, spread["values"]))
         sentences.append(f"{row['system']}: {ndcg} {mean} over seeds ({values})")
-    print_sentences([*sentences, *left_out(results), headline(results, yardstick.headline)["text"]])
+    verdicts = [headline(results, yardstick.headline), additions(results, yardstick.headline)]
+    print_sentences([*sentences, *left_out(results), *(verdict["text"] for verdict in verdicts if verdict)])
 
 
 def left_out(results: dict) -> list[str]:

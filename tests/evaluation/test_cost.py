@@ -1,0 +1,99 @@
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import save_file
+
+from gr2.evaluation.cost import count_parameters, find_frontier, measure_costs
+from gr2.files.artifacts import sha256, write_json
+
+PLAIN = pl.DataFrame({"slate_id": ["s"], "ranking": [["a"]], "valid": [True]})
+
+
+def stage(folder, name, seconds, content, inputs=(), **config):
+    """A finished folder with one file; returns the file."""
+    folder.mkdir()
+    file = folder / name.partition(":")[2]
+    content(file)
+    manifest = {"stage": name.partition(":")[0], "seconds": seconds, "config": config, "input_paths": []}
+    write_json(folder / "manifest.json", manifest | {"inputs": {str(f): sha256(f) for f in inputs},
+                                                     "outputs": {file.name: sha256(file)}})  # fmt: skip
+    return file
+
+
+@pytest.fixture
+def ranked(tmp_path):
+    """A model of two stages on slates that another one made, and its ranking."""
+
+    def text(file):
+        file.write_text(file.parent.name)
+
+    def weights(file):
+        save_file({"a": np.zeros((3, 4), np.float32), "b": np.zeros(5, np.float32)}, file)
+
+    prompt = tmp_path / "prompt.yaml"
+    prompt.write_text("")
+    pre = stage(tmp_path / "pre", "sasrec:m.safetensors", 1000, weights)
+    slates = stage(tmp_path / "slates", "slates:slates.parquet", 100, text, [pre])
+    traces = stage(tmp_path / "traces", "traces:traces.jsonl", 20, text, [slates, prompt])
+    model = stage(tmp_path / "sft", "sft:model.safetensors", 3, weights, [slates, traces])
+    made = {"reranker": str(tmp_path / "sft")}
+    return stage(tmp_path / "ranked", "rerank:rankings.parquet", 7, text, [slates, model, prompt], **made)
+
+
+def test_training_counts_the_stages_of_the_model_but_not_what_all_systems_share(ranked):
+    cost = measure_costs({"mine": [str(ranked)]}, {"mine": [PLAIN]})["mine"]
+    root = ranked.parents[1]
+    assert cost["stages"] == {str(root / "sft"): 3, str(root / "traces"): 20}
+    assert (cost["parameters"], cost["own_seconds"], cost["training_seconds"], cost["whole"]) == (17, 3, 23, True)
+
+
+@pytest.mark.parametrize("what", ["gone", "made again"])
+def test_a_stage_whose_record_is_not_that_of_the_file_makes_the_sum_a_least(ranked, what):
+    traces = ranked.parents[1] / "traces"
+    if what == "gone":
+        (traces / "manifest.json").unlink()
+        (traces / "traces.jsonl").unlink()
+    else:
+        manifest = json.loads((traces / "manifest.json").read_text())
+        write_json(traces / "manifest.json", manifest | {"outputs": {"traces.jsonl": "0" * 64}})
+    cost = measure_costs({"mine": [str(ranked)]}, {"mine": [PLAIN]})["mine"]
+    assert (cost["training_seconds"], cost["whole"]) == (3, False)
+
+
+def test_times_and_tokens_are_those_of_the_answers_or_of_the_run(ranked):
+    write_json(ranked.parent / "timing.json", {"slates": 9, "ms_a_slate": 0.25})
+    timed = PLAIN.with_columns(latency_ms=4.0, prompt_tokens=100, completion_tokens=10)
+    slower = PLAIN.with_columns(latency_ms=8.0, prompt_tokens=100, completion_tokens=20)
+    costs = measure_costs(
+        {"rule": [str(ranked)], "model": [str(ranked)] * 2}, {"rule": [PLAIN], "model": [timed, slower]}
+    )
+    assert costs["rule"]["ms"] == 0.25 and costs["rule"]["prompt_tokens"] is None
+    model = costs["model"]
+    assert (model["ms"], model["prompt_tokens"], model["completion_tokens"]) == (6, 100, 15)
+
+
+def test_a_rule_costs_nothing_and_a_file_without_a_manifest_tells_nothing(tmp_path):
+    write_json(tmp_path / "manifest.json", {"stage": "rerank", "config": {"reranker": "popularity"}, "inputs": {}})
+    files = {"rule": [f"{tmp_path}/rankings.parquet"], "file": [f"{tmp_path}/other/rankings.parquet"]}
+    costs = measure_costs(files, {"rule": [PLAIN], "file": [PLAIN]})
+    assert costs["rule"]["parameters"] == costs["rule"]["training_seconds"] == 0
+    assert costs["file"]["parameters"] is costs["file"]["training_seconds"] is costs["file"]["ms"] is None
+
+
+def test_parameters_of_a_blend_and_of_trees(tmp_path):
+    write_json(tmp_path / "blend.json", {"weights": {"a": 1, "b": 2}, "mean": [], "scale": []})
+    assert count_parameters(tmp_path) == 2
+    (tmp_path / "trees").mkdir()
+    (tmp_path / "trees" / "model.txt").write_text("tree\nTree=0\nnum_leaves=3\n\nTree=1\nnum_leaves=1\n")
+    assert count_parameters(tmp_path / "trees") == (2 + 3) + 1
+    assert count_parameters("no/such/folder") is None
+
+
+def test_the_frontier_holds_what_nothing_faster_equals():
+    values = {"slow": 0.6, "fast": 0.5, "worse": 0.4, "same": 0.5, "below": 0.2, "untimed": 0.9}
+    times = {"slow": 9.0, "fast": 1.0, "worse": 2.0, "same": 3.0, "below": 0.1, "untimed": None}
+    costs = {name: {"ms": ms} for name, ms in times.items()}
+    assert find_frontier(values, costs, floor=0.3) == ["fast", "slow"]
+    assert find_frontier(values, costs, floor=0.6) == []
