@@ -52,13 +52,13 @@ def test_rankings_come_back_with_the_columns_that_the_reranker_gives(tmp_path):
     plain = [Ranking("s", ["b", "a"]), Ranking("t", ["c"])]
     scored = [Ranking("s", ["b", "a"], scores=[2.0, 1.0]), Ranking("t", ["c"], scores=[0.0])]
     written = [
-        Ranking("s", ["a", "b"], False, reason="truncated", reasoning="", completion_tokens=9, latency_ms=0.5),
+        Ranking("s", ["a", "b"], False, None, None, "truncated", "", 90, 9, 0.5),
         Ranking("t", ["c"], reasoning="It fits.", completion_tokens=3, latency_ms=0.5),
     ]
     for rankings, more in (
         (plain, []),
         (scored, ["scores"]),
-        (written, ["reason", "reasoning", "completion_tokens", "latency_ms"]),
+        (written, ["reason", "reasoning", "prompt_tokens", "completion_tokens", "latency_ms"]),
     ):
         write_rankings(rankings, path)
         frame = read_rankings(path, pl.DataFrame({"slate_id": ["s", "t"], "candidates": [["a", "b"], ["c"]]}))

@@ -111,7 +111,7 @@ GOOD = {
     "title": ("text",), "description": ("null", "text"), "categories": ("null", "text", "list", "list of null"),
     "user_id": ("text",), "timestamp": ("date",), "rating": ("null", "half", "decimal", "huge"),
     "labels": ("half list",), "valid": ("truth",), "reasoning": ("null", "text"), "completion_tokens": ("null",),
-    "latency_ms": ("null", "half", "huge", "decimal"), "scores": ("half list",),
+    "prompt_tokens": ("null",), "latency_ms": ("null", "half", "huge", "decimal"), "scores": ("half list",),
     "rankings scores": ("null", "list", "list of null"),
 }  # fmt: skip
 # Of the right type, and not as long as another column wants.
@@ -121,8 +121,8 @@ FILES = {
     "events": EVENTS | {"position": [0, 1, 0], "rating": [1.0, 2.0, 3.0], "split": ["pretrain", "train", "test"]},
     "slates": SLATES,
     "sids": SIDS,
-    "rankings": RANKINGS | {"completion_tokens": [1, 2], "latency_ms": [1.0, 2.0], "reasoning": ["", ""],
-                            "scores": [[1.0, 2.0]] * 2},
+    "rankings": RANKINGS | {"prompt_tokens": [3, 4], "completion_tokens": [1, 2], "latency_ms": [1.0, 2.0],
+                            "reasoning": ["", ""], "scores": [[1.0, 2.0]] * 2},
 }  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def test_a_second_process_on_the_same_folder_is_refused(world, tmp_path):
         process.kill()
         process.wait()
     main(["rerank", *words(world, out)])  # the lock died with its process
-    assert names(out) == ["manifest.json", "rankings.parquet"]
+    assert names(out) == ["manifest.json", "rankings.parquet", "timing.json"]
 
 
 def test_two_processes_that_start_at_once_and_are_killed_leave_work_that_resumes(world, tmp_path):
@@ -194,7 +194,7 @@ def test_an_input_that_changes_while_a_stage_runs_fails_it(world, tmp_path, monk
 
     monkeypatch.setattr(stage, "run", replaced)
     assert f"{slates}: changed while rerank ran" in refused("rerank", *words(world, out, slates=slates))
-    assert names(out) == ["rankings.parquet", "stage.json"]
+    assert names(out) == ["rankings.parquet", "stage.json", "timing.json"]
 
 
 def test_an_input_inside_of_the_work_that_would_be_moved_is_refused(world, tmp_path):
@@ -224,7 +224,7 @@ def test_what_a_kill_left_may_be_a_link(world, tmp_path):
     (out / ".x.partial").symlink_to(elsewhere)
     (out / ".y.partial").symlink_to(tmp_path / "nowhere")
     main(["rerank", *words(world, out)])
-    assert names(out) == ["manifest.json", "rankings.parquet"]
+    assert names(out) == ["manifest.json", "rankings.parquet", "timing.json"]
     assert names(elsewhere) == ["file"]
 
 

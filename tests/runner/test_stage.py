@@ -60,12 +60,12 @@ def test_a_manifest_says_how_the_output_was_made(world, tmp_path):
     assert manifest["options"]["seed"] == ["3"]
     assert manifest["config"]["seed"] == 3 and manifest["config"]["split"] == "test"  # defaults too
     assert manifest["inputs"].items() >= {path: sha256(path) for path in (world.items, world.slates)}.items()
-    assert manifest["outputs"] == {"rankings.parquet": sha256(tmp_path / "rankings.parquet")}
+    assert manifest["outputs"] == {name: sha256(tmp_path / name) for name in ("rankings.parquet", "timing.json")}
     assert manifest["packages"]["gr2"] == __version__ and {"python", "torch", "polars"} <= set(manifest["packages"])
     assert manifest["code"] == code_version("gr2.stages.rerank") and manifest["processes"] == 1
     assert manifest["hardware"]["cores"] >= 1 and manifest["peak_memory_bytes"] > 10e6
     assert {"command", "git_commit"} <= set(manifest)
-    assert sorted(files(tmp_path)) == ["manifest.json", "rankings.parquet"]  # and nothing else
+    assert sorted(files(tmp_path)) == ["manifest.json", "rankings.parquet", "timing.json"]  # and nothing else
 
 
 def test_a_finished_folder_is_current_until_something_differs(world, tmp_path):
@@ -196,7 +196,7 @@ def test_unfinished_work_of_another_configuration_is_moved_aside(world, tmp_path
         rerank(world, out, seed=seed)
         assert files(tmp_path / f"out.old-{number}") == left
         assert "unfinished work of another configuration" in capsys.readouterr().err
-        assert sorted(files(out)) == ["manifest.json", "rankings.parquet"]
+        assert sorted(files(out)) == ["manifest.json", "rankings.parquet", "timing.json"]
         assert current(world, out, seed=seed)
 
 

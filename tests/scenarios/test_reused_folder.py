@@ -167,5 +167,6 @@ def test_unfinished_work_without_a_plan_is_not_taken(world, tmp_path, capsys):
     (out / "notes.txt").write_text("mine")
     run("rerank", out, {"items": world.items, "slates": world.slates, "reranker": "random"})
     assert "held unfinished work of an unknown configuration" in capsys.readouterr().err
-    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "notes.txt", "rankings.parquet"]
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["manifest.json", "notes.txt", "rankings.parquet", "timing.json"]
     assert sorted(path.name for path in (tmp_path / "out.old-1").iterdir()) == ["answers.partial", "checkpoint-7"]

@@ -233,7 +233,11 @@ def test_the_verdict_speaks_of_every_learned_system_also_of_the_worse(folder):
     ]
     found = results(folder, rankings=entries)
     assert found["kinds"] == {"prm-x": "reranker", "rl": "language model", "copy": "reranker", "unpopular": "reference"}
-    rows = {row["system"]: row for row in found["comparisons"] if row["metric"] == "ndcg@5"}
+    rows = {
+        row["system"]: row
+        for row in found["comparisons"]
+        if (row["metric"], row["baseline"]) == ("ndcg@5", "input_order")
+    }
     page = unescape((folder / "out" / "report.html").read_text())
     text = page[page.index('<div class="headline bad">') :].split("</div>")[0]
     assert f"rl is worse than the input order by {-rows['rl']['delta']:.3f} NDCG@5" in text
@@ -552,3 +556,58 @@ def test_several_training_logs_share_one_picture(folder):
     run(config(folder, training_log=[str(folder / "naive.jsonl")]))
     page = (folder / "out" / "report.html").read_text()
     assert ">naive</text>" not in page and ">input order copied, share</text>" in page
+
+
+def test_the_best_small_reranker_is_a_baseline_and_each_language_model_is_compared_with_it(folder):
+    slates = pl.read_parquet(folder / "slates.parquet")
+    best = [np.argsort([-label for label in row], kind="stable").tolist() for row in slates["labels"].to_list()]
+    ranking(slates, best, completion_tokens=[9] * 64).write_parquet(folder / "rl.parquet")
+    lifted = pl.read_parquet(folder / "good.parquet").drop("completion_tokens", "reasoning")
+    lifted.write_parquet(folder / "prm.parquet")
+    files = {"rl": "rl", "sft": "good", "prm": "prm", "blend": "copy"}
+    entries = [f"{name}={folder}/{file}.parquet" for name, file in files.items()]
+    found = results(folder, rankings=entries)
+    assert found["strongest_reranker"] == "prm"
+    assert list(dict.fromkeys(row["baseline"] for row in found["comparisons"])) == ["input_order", "prm"]
+    page = unescape((folder / "out" / "report.html").read_text())
+    (text,) = [part.split("</div>")[0] for part in page.split('class="headline good">') if "What a language" in part]
+    assert "the best small reranker, prm (NDCG@5 0.634, the best of 2 on these very slates): rl +0.366 (+57" in text
+    assert "; sft +0.000 (+0.0 %, 95 % interval +0.000 to +0.000, p = 1.000), not to be told from nothing." in text
+    asked = results(folder, rankings=entries, against=["blend"])
+    assert list(dict.fromkeys(row["baseline"] for row in asked["comparisons"])) == ["input_order", "blend", "prm"]
+
+
+def test_without_a_language_model_there_is_no_such_sentence(folder):
+    found = results(folder, rankings=[f"mine={folder}/copy.parquet"])
+    assert found["strongest_reranker"] is None
+    assert "What a language model adds" not in (folder / "out" / "report.html").read_text()
+
+
+def test_the_report_shows_what_it_could_be_accused_of_hiding(folder):
+    """End to end, ties, coverage, cost and the order of candidates; each only where its facts are known."""
+    run(config(folder))
+    page = (folder / "out" / "report.html").read_text()
+    hidden = "End to end", "<h2>Ties", "Does the order of the candidates matter?", "against milliseconds a slate"
+    assert not [text for text in hidden if text in page] and "their files hold no time: good, copy." in page
+    slates = pl.read_parquet(folder / "slates.parquet")
+    counts = {"positions": 240, "missed": 180, "slates": 60}
+    (folder / "slates_report.json").write_text(json.dumps({"splits": {"test": counts}}))
+    entry = made_by(folder, "copy", "popularity")
+    orders = [list(range(len(row))) for row in slates["candidates"]]
+    tied = [[1.0] * len(row) for row in orders]
+    ranking(slates, orders, scores=tied).write_parquet(folder / "copy" / "rankings.parquet")
+    (folder / "copy" / "timing.json").write_text('{"slates": 64, "ms_a_slate": 0.5}')
+    shuffled = ranking(slates, [row[::-1] for row in orders]).with_columns(shuffle=0)
+    shuffled.write_parquet(folder / "copy" / "shuffled.parquet")
+    found = results(
+        folder, rankings=[entry], slates_report=str(folder / "slates_report.json"), items=str(folder / "items.parquet")
+    )
+    whole = found["systems"]["copy"]["ndcg@5"]
+    assert found["end_to_end"]["systems"]["copy"]["ndcg@5"]["value"] == pytest.approx(whole / 4, abs=1e-6)
+    assert found["ties"]["copy"]["tied"] == found["ties"]["copy"]["input_order"] == 1
+    assert found["ties"]["copy"]["worst"] < whole < found["ties"]["copy"]["best"] == 1
+    assert found["robustness"]["copy"]["kendall_tau"]["value"] == -1
+    assert (found["costs"]["copy"]["ms"], found["costs"]["copy"]["parameters"], found["frontier"]) == (0.5, 0, [])
+    assert found["coverage"]["catalogue"] == 30 and 0 < found["coverage"]["systems"]["copy"] <= 30
+    page = (folder / "out" / "report.html").read_text()
+    assert all(text in page for text in hidden)

@@ -105,3 +105,36 @@ def test_slates_without_labels_can_be_answered_but_not_by_the_oracle(world, tmp_
     assert len(frame) == 31
     error = refused(world, tmp_path / "out", capsys, reranker="oracle", slates=tmp_path / "serving.parquet")
     assert "--reranker oracle: expected labels, slate_id 'user" in error
+
+
+def test_shuffled_slates_are_answered_beside_the_slates_and_change_nothing_there(world, tmp_path):
+    plain = rerank(world, tmp_path / "plain", reranker="popularity", interactions=world.interactions)
+    options = {"interactions": world.interactions, "shuffles": 3, "shuffled_slates": 5}
+    frame = rerank(world, tmp_path / "a", reranker="popularity", **options)
+    assert frame.equals(plain) and not (tmp_path / "plain" / "shuffled.parquet").exists()
+    shuffled = pl.read_parquet(tmp_path / "a" / "shuffled.parquet")
+    assert shuffled["shuffle"].to_list() == [0, 1, 2] * 5 and shuffled["slate_id"].n_unique() == 5
+    scored = frame.explode("ranking", "scores")
+    counts = dict(zip(scored["ranking"], scored["scores"], strict=True))
+    for row in shuffled.join(frame, on="slate_id", suffix=" own").iter_rows(named=True):
+        assert sorted(row["ranking"]) == sorted(row["ranking own"])
+        assert [counts[item] for item in row["ranking"]] == [counts[item] for item in row["ranking own"]]
+
+
+def test_every_order_is_another_one_and_the_same_again(world, tmp_path):
+    options = {"reranker": "input_order", "shuffles": 2, "shuffled_slates": 1000}
+    rerank(world, tmp_path / "a", **options)
+    rerank(world, tmp_path / "b", **options)
+    shuffled = pl.read_parquet(tmp_path / "a" / "shuffled.parquet")
+    assert shuffled.equals(pl.read_parquet(tmp_path / "b" / "shuffled.parquet"))
+    first, second = (shuffled.filter(shuffle=number) for number in (0, 1))
+    assert first["slate_id"].equals(second["slate_id"])
+    assert len(first) == min(1000, len(pl.read_parquet(world.slates).filter(split="test")))
+    assert not first["ranking"].equals(second["ranking"])
+
+
+def test_the_time_of_every_reranker_is_kept(world, tmp_path):
+    rerank(world, tmp_path, reranker="input_order", shuffles=2, shuffled_slates=3)
+    timing = read_json(tmp_path / "timing.json")
+    assert timing["slates"] == len(pl.read_parquet(tmp_path / "rankings.parquet")) + 6
+    assert 0 < timing["ms_a_slate"] < 1000
