@@ -135,7 +135,7 @@ def test_the_users_own_file_stays_and_is_no_output(world, tmp_path):
     (out / "notes.txt").write_text("mine")
     for _ in range(2):
         run("rerank", out, {"items": world.items, "slates": world.slates, "reranker": "random"})
-        assert contents(out)["manifest.json"] == ["rankings.parquet"]
+        assert contents(out)["manifest.json"] == ["rankings.parquet", "timing.json"]
         assert (out / "notes.txt").read_text() == "mine"
 
 
