@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.columns import refuse_rows
+from gr2.files.columns import refuse_elements, refuse_rows
 
 
 def check_sources(frame: pl.DataFrame, path: str | Path) -> None:
@@ -18,21 +18,24 @@ def check_sources(frame: pl.DataFrame, path: str | Path) -> None:
         raise InputError(f"{path}: column 'sources': expected {expected}, found {sources.dtype}")
     sizes = frame["candidates"].list.len()
     refuse_rows(sources.list.len() != sizes, path, "sources", "one mapping per candidate", sources)
-    for name in (retriever.name for retriever in sources.dtype.inner.fields):
-        rank, score = (pl.element().struct.field(name).struct.field(part) for part in ("rank", "score"))
-        absent = pl.element().struct.field(name).is_null() | (rank.is_null() & score.is_null())
-        good = absent | ((rank >= 1) & score.is_finite()).fill_null(False)
-        refused = ~sources.list.eval(good).list.all()
-        refuse_rows(refused, path, "sources", f"a rank from 1 and a finite score of {name}, or null", sources)
+    refuse_elements(sources, pl.element().is_not_null(), path, "one mapping per candidate")
+    for retriever in sources.dtype.inner.fields:
+        if retriever.dtype == pl.Null:  # it returned none of all these candidates
+            continue
+        given = pl.element().struct.field(retriever.name)
+        rank, score = given.struct.field("rank"), given.struct.field("score")
+        good = given.is_null() | ((rank >= 1) & score.is_finite())
+        refuse_elements(sources, good, path, f"a rank from 1 and a finite score of {retriever.name}, or null")
 
 
 def is_listed(dtype: pl.DataType) -> bool:
-    if dtype != pl.List(pl.Struct):
-        return False
-    parts = [
-        {part.name: part.dtype for part in one.dtype.fields} if one.dtype == pl.Struct else {}
-        for one in dtype.inner.fields
-    ]
-    return bool(parts) and all(
-        set(one) == {"rank", "score"} and all(kind.is_numeric() for kind in one.values()) for one in parts
+    """Whether it is that of lists of mappings from retrievers to rank and score."""
+    return dtype == pl.List(pl.Struct) and all(
+        retriever.dtype == pl.Null
+        or (
+            retriever.dtype == pl.Struct
+            and {part.name for part in retriever.dtype.fields} == {"rank", "score"}
+            and all(part.dtype.is_numeric() for part in retriever.dtype.fields)
+        )
+        for retriever in dtype.inner.fields
     )
