@@ -1,7 +1,8 @@
 """gr2 facts: slates -> the same slates with what a production prompt holds beside the text, for prompts to show.
 
-A candidate's facts are its features (gr2/data/features.py) in ten levels, 0 the lowest: deciles over the candidates of
-the train slates. `rank` is the rank in the input order, from 1. A prompt shows them as `{{ item.facts.popularity }}`.
+A candidate's facts are its features (gr2/data/features.py), those of each pre-ranker in `sources` included, in ten
+levels, 0 the lowest: deciles over the candidates of the train slates. `rank` is the rank in the input order, from 1. A
+prompt shows them as `{{ item.facts.popularity }}`.
 """
 
 from dataclasses import dataclass
