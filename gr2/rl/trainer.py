@@ -185,10 +185,9 @@ class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs):
-        if self.structured:
-            routed = {"output_router_logits": True} if kwargs.get("compute_aux_loss") else {}
-            return score_answers(self, model, input_ids, attention_mask, logits_to_keep, routed)
         given = model, input_ids, attention_mask, logits_to_keep, *args
+        if self.structured:
+            return score_answers(self, *given, **kwargs)
         return super()._get_per_token_logps_and_entropies(*given, **kwargs)
 
 

@@ -74,3 +74,8 @@ def plain_json(schema: dict) -> dict:
 def has_grammar(schema: dict) -> bool:
     """Whether the schema needs `permutation_grammar`; a plain one is left to the engine's own JSON schemas."""
     return any(value.get("uniqueItems") for value in schema["properties"].values())
+
+
+def sids_of(schema: dict) -> list[str]:
+    """The semantic IDs that a schema's list orders."""
+    return schema["properties"][LIST]["items"]["enum"]

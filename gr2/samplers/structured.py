@@ -9,11 +9,12 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from gr2.choices.attention import Attention
 from gr2.choices.reading import Reading
-from gr2.choices.spelling import LIST, Spelling, spell, spell_after
+from gr2.choices.spelling import Spelling, spell, spell_after
 from gr2.choices.walk import Choice, Drawing, ListWriter
-from gr2.choices.write import begin, score_first, write_lists
+from gr2.choices.write import begin, order_by_scores, score_first, write_lists
 from gr2.samplers.base import Order
 from gr2.samplers.explanations import Explanation, write_explanations
+from gr2.samplers.grammar import sids_of
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,7 @@ def finish(
         return Structured(head, None, explanation, [])
     order, log_probs = writer.order, writer.log_probs
     if scores is not None:
-        order = sorted(range(len(scores)), key=lambda index: -scores[index])  # equal ones keep the input order
-        log_probs = [scores[index] for index in order]
+        order, log_probs = order_by_scores(scores)
     choices = [Choice(len(head) + choice.place, choice.token, choice.among) for choice in writer.choices]
     return Structured(head + writer.spelling.write(order), log_probs, explanation, choices)
 
@@ -97,11 +97,6 @@ def spell_all(tokenizer: PreTrainedTokenizerBase, schemas: Sequence[dict]) -> li
         if key not in made:
             made[key] = spell(tokenizer, sids_of(schema))
     return [made[json.dumps(sids_of(schema))] for schema in schemas]
-
-
-def sids_of(schema: dict) -> list[str]:
-    """The semantic IDs that a schema's list orders."""
-    return schema["properties"][LIST]["items"]["enum"]
 
 
 def pack_decisions(answer: Structured, words: int) -> tuple[list[int], np.ndarray]:

@@ -14,10 +14,18 @@ from vllm import SamplingParams
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-from gr2.choices.spelling import LIST, OPENING, spell
+from gr2.choices.spelling import OPENING, spell
 from gr2.choices.walk import Drawing, ListWriter
+from gr2.choices.write import order_by_scores
 from gr2.samplers.base import Request, Sample
-from gr2.samplers.grammar import MOST_CHOICES, explanation_grammar, has_grammar, permutation_grammar, plain_json
+from gr2.samplers.grammar import (
+    MOST_CHOICES,
+    explanation_grammar,
+    has_grammar,
+    permutation_grammar,
+    plain_json,
+    sids_of,
+)
 from gr2.samplers.vllm_branches import Question, score_first, write_choices
 
 # Yields questions, takes the engine's answers to them, in their order, and returns the sample.
@@ -95,8 +103,8 @@ class AnswerWriter:
         writer = ListWriter(spelling, prompt + head, Drawing(request.temperature, top_p, request.seed))
         if request.order == "first":
             scores = yield from score_first(writer)
-            order = sorted(range(len(scores)), key=lambda index: -scores[index])  # equal ones keep the input order
-            log_probs, tokens = [scores[index] for index in order], head if explains else []
+            order, log_probs = order_by_scores(scores)
+            tokens = head if explains else []
         else:
             yield from write_choices(writer)
             order, log_probs, tokens = writer.order, writer.log_probs, head + spelling.write(writer.order)
@@ -132,7 +140,3 @@ class AnswerWriter:
                 found[min(written.count('"') // 2, count - 1)] += log_probs[token].logprob
             text += self.text_of(token)
         return found
-
-
-def sids_of(schema: dict) -> list[str]:
-    return schema["properties"][LIST]["items"]["enum"]

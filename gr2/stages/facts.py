@@ -1,7 +1,8 @@
 """gr2 facts: slates -> the same slates with what a production prompt holds beside the text, for prompts to show.
 
-A candidate's facts are its features (gr2/data/features.py) in ten levels, 0 the lowest: deciles over the candidates of
-the train slates. `rank` is the rank in the input order, from 1. A prompt shows them as `{{ item.facts.popularity }}`.
+A candidate's facts are its features (gr2/data/features.py), those of each pre-ranker in `sources` included, in ten
+levels, 0 the lowest: deciles over the candidates of the train slates. `rank` is the rank in the input order, from 1. A
+prompt shows them as `{{ item.facts.popularity }}`.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gr2.data.features import NAMES, load_features
+from gr2.data.features import find_names, load_features
 from gr2.errors import InputError
 from gr2.files.columns import write_parquet
 from gr2.files.items import read_items
@@ -20,7 +21,6 @@ from gr2.stages.shared import Slated
 
 WRITES = ("slates.parquet",)
 LEVELS = 10
-SHOWN = tuple(name for name in NAMES if name not in ("rank", "top"))
 
 
 @dataclass(kw_only=True)
@@ -36,19 +36,22 @@ def run(config: Config) -> None:
     frame = read_slate_table(config.slates, read_items(config.items)["item_id"])
     features = load_features(config.items, config.interactions, config.embeddings)
     # facts
-    slates, columns = slates_of(frame), [NAMES.index(name) for name in SHOWN]
-    values = [features.compute(slate)[:, columns] for slate in slates]
+    slates = slates_of(frame)
+    names = [name for name in find_names(slates) if name not in ("rank", "top")]
+    values = features.compute(slates, names)
     train = [own for own, slate in zip(values, slates, strict=True) if slate.split == "train"]
     if not train:
         raise InputError(f"{config.slates}: column 'split': expected train slates, whose candidates set the levels")
     edges = np.quantile(np.concatenate(train), np.arange(1, LEVELS) / LEVELS, axis=0)
-    facts = pl.Series("facts", [make_facts(own, edges) for own in values])
+    facts = pl.Series("facts", [make_facts(own, edges, names) for own in values])
     # write
     path = Path(config.output_dir) / "slates.parquet"
     write_parquet(check_slates(frame.with_columns(facts), path), path)
 
 
-def make_facts(values: np.ndarray, edges: np.ndarray) -> list[dict[str, int]]:
-    """Features [K, len(SHOWN)] and the levels' lower bounds [LEVELS - 1, len(SHOWN)] -> a mapping per candidate."""
-    levels = (values[:, None] >= edges).sum(1).tolist()
-    return [{"rank": rank, **dict(zip(SHOWN, row, strict=True))} for rank, row in enumerate(levels, start=1)]
+def make_facts(values: np.ndarray, edges: np.ndarray, names: list[str]) -> list[dict[str, int]]:
+    """Features [K, names] and the levels' bounds [LEVELS - 1, names] -> a mapping per candidate. The level is the
+    number of bounds below the value: where most candidates have 0 of something, that is level 0.
+    """
+    levels = (values[:, None] > edges).sum(1).tolist()
+    return [{"rank": rank, **dict(zip(names, row, strict=True))} for rank, row in enumerate(levels, start=1)]

@@ -42,10 +42,10 @@ class Config(Slated, Prompted, Served):
     max_tokens: int = arg(256, "language model: longest answer", least=1)
     order: Literal["written", "choices", "first"] = arg(
         "written",
-        "language model: written: it writes its answer freely, and an unusable one keeps the input order; choices: one "
-        "candidate after the other, each by its probability among those that are left; first: all candidates by the "
-        "probability to be put first, which are their scores: fastest",
+        "language model: written freely, where an unusable answer keeps the input order; by choices, candidate after "
+        "candidate; or all by the probability to be put first, which gives scores and is fastest",
     )
+    structured: bool = arg(False, "language model: true is --order choices")
     temperature: float = arg(0.0, "language model: 0 is greedy", least=0, most=10)
     max_slates: int | None = arg(None, "answer this many slates, drawn at random under the seed", least=1)
     shuffles: int = arg(
@@ -59,6 +59,8 @@ class Config(Slated, Prompted, Served):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.structured and self.order == "written":
+            self.order = "choices"
         if self.engine == "openai" and not self.base_url:
             raise InputError("--engine openai: expected --base_url, of the server that serves the model")
         if self.engine == "openai" and self.order == "first":

@@ -25,7 +25,8 @@ from gr2.retrieval.lists import draw_lists, read_lists
 from gr2.retrieval.next_item import find_wanted, next_item_slates, top_k_table
 from gr2.retrieval.positions import EventLog, read_events, select_positions
 from gr2.retrieval.protocols import impression_slates, later_slates
-from gr2.retrieval.queries import Ranker
+from gr2.retrieval.queries import Queries, Ranker, Top
+from gr2.retrieval.sources import find_sources
 from gr2.stages.slates_options import PreRanked, Protocol
 
 WRITES = ("slates.parquet", "slates_report.json", "top_k.parquet")
@@ -97,17 +98,30 @@ def next_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, pl.D
         raise InputError(f"{log.path}: expected positions of {', '.join(config.splits)} with a past, found none")
     count = max(config.candidates, config.depth or 0)
     if "file" in config.pre_ranker:
-        top, scores = read_lists(config.top_k, positions.frame, log.item_ids, count)
+        (top, scores), sources = read_lists(config.top_k, positions.frame, log.item_ids, count)
     else:
-        rank = classic.fill_by_popularity(make_ranker(config, log, count), log.counts(), config.exclude_seen)
-        top, scores = draw_lists(rank, positions.queries, len(log.item_ids))
+        (top, scores), sources = pre_rank(config, log, positions.queries, count)
     wanted = find_wanted(log.events, positions.frame, config.train_horizon)
     candidates = top[:, : config.candidates], scores[:, : config.candidates]
-    frame, report = next_item_slates(positions, candidates, log.item_ids, wanted, config.history, config.keep_missed)
+    kept = config.history, config.keep_missed
+    frame, report = next_item_slates(positions, candidates, sources, log.item_ids, wanted, *kept)
     if not config.depth:
         return frame, report, None
     lists = top[:, : config.depth], scores[:, : config.depth]
-    return frame, report, top_k_table(positions.frame, lists, log.item_ids)
+    return frame, report, top_k_table(positions.frame, lists, sources, log.item_ids)
+
+
+def pre_rank(config: Config, log: EventLog, queries: Queries, count: int) -> tuple[Top, pl.Series | None]:
+    """The pre-ranker's lists, filled up; of several the fused ones, and what each of them gave (`find_sources`)."""
+    several = len(config.pre_ranker) > 1
+    depth = max(count, FUSED) if several else count
+    own = {
+        name: draw_lists(open_ranker(name, config, log, depth), queries, len(log.item_ids))
+        for name in config.pre_ranker
+    }
+    lists = classic.fuse_lists(list(own.values()), count) if several else own[config.pre_ranker[0]]
+    top, scores = classic.fill_by_popularity(lists, queries, log.counts(), config.exclude_seen)
+    return (top, scores), find_sources(top, own) if several else None
 
 
 def protocol_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, None]:

@@ -214,3 +214,15 @@ def test_slates_of_any_size(model, passes, candidates):
     assert sum(writer.log_probs) == pytest.approx(sum(expected), abs=1e-4)
     scores = first_scores(model, spelling)
     assert len(scores) == candidates and sum(map(math.exp, scores)) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_process_that_is_done_reads_on_for_the_others(model, passes):
+    """Two passes more than its lists take, since another process is not done; nothing changes."""
+    writers = [ListWriter(spelling_of(FIVE), TEXT, GREEDY), None]
+    answers = iter([True] * (len(FIVE) + 1) + [False])
+    with torch.inference_mode():
+        write_lists(
+            begin(model, [writers[0], ListWriter(spelling_of(FIVE), TEXT, GREEDY)]), writers, lambda _: next(answers)
+        )
+    assert writers[0].order == write(model, spelling_of(FIVE), [GREEDY])[0].order
+    assert len(passes) == len(FIVE) + 2 + len(FIVE)

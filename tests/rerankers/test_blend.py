@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gr2.data.features import NAMES, Features, load_features
+from gr2.data.features import NAMES, load_features
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
 from gr2.files.slates import Slate, slates_of
 from gr2.rerankers.blend import Blend, train_blend
 from gr2.stages import rerank
 from gr2.stages import slates as slates_stage
-from tests.helpers import fit
+from tests.helpers import fit, untold
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +77,7 @@ def planted(seed, signal):
         labels = (likeness == likeness.max()).astype(float).tolist()
         past, names = [f"i{row}" for row in history], [f"i{row}" for row in candidates]
         made.append(Slate(str(number), past, names, labels))
-    events = pl.DataFrame({"item_id": ["i0"], "timestamp": [1], "split": ["pretrain"]})
-    return made, Features(events, pl.Series([f"i{at}" for at in range(30)]), vectors)
+    return made, untold(vectors)
 
 
 def first_is_right(made, features, folder):
@@ -125,23 +124,6 @@ def test_later_events_change_nothing(world, every_slate, tmp_path):
     earlier.write_parquet(tmp_path / "earlier.parquet")
     other = fitted(world, every_slate, tmp_path / "c", interactions=str(tmp_path / "earlier.parquet"))
     assert (first / "blend.json").read_bytes() != (other / "blend.json").read_bytes()  # pretrain events do matter
-
-
-def test_features_by_hand():
-    events = pl.DataFrame(
-        {"item_id": ["a", "a", "b", "c"], "timestamp": [1, 3, 9, 2], "split": ["pretrain"] * 3 + ["test"]}
-    )
-    features = Features(events, pl.Series(["a", "b", "c"]), np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
-    rows = features.compute(Slate("s", ["b", "a"], ["c", "a", "b"], scores=[3.0, 2.0, 1.0]))
-    columns = dict(zip(NAMES, rows.T.tolist(), strict=True))
-    half = 0.5**0.5
-    assert columns["popularity"] == pytest.approx(np.log([1, 3, 2]).tolist())
-    assert columns["recency"] == pytest.approx([0, 1 / 3, 2 / 3])
-    assert columns["rank"] == pytest.approx([0, 1 / 3, 2 / 3]) and columns["top"] == [1, 0, 0]
-    assert columns["score"] == pytest.approx([1.5**0.5, 0, -(1.5**0.5)])
-    assert columns["similarity_last"] == pytest.approx([half, 1, 0])
-    assert columns["similarity_max"] == pytest.approx([half, 1, 1])
-    assert columns["similarity_mean"] == pytest.approx([half, 0.5, 0.5])
 
 
 @given(

@@ -5,11 +5,11 @@ import pytest
 from gr2 import metrics
 from gr2.arrays import pad
 from gr2.cli import main
-from gr2.data.features import NAMES, Features
+from gr2.data.features import NAMES
 from gr2.errors import InputError
 from gr2.files.slates import Slate
 from gr2.rerankers.lambdamart import LambdaMART, train_lambdamart
-from tests.helpers import gr2
+from tests.helpers import gr2, untold
 
 
 def planted(seed, noise=0.0, count=100):
@@ -27,8 +27,7 @@ def planted(seed, noise=0.0, count=100):
         labels = np.select([rank == 0, rank < 3], [90.5, 12.25], 0.0)
         past, names = [f"i{row}" for row in history], [f"i{row}" for row in candidates]
         made.append(Slate(str(number), past, names, labels.tolist()))
-    events = pl.DataFrame({"item_id": ["i0"], "timestamp": [1], "split": ["pretrain"]})
-    return made, Features(events, pl.Series([f"i{at}" for at in range(30)]), vectors)
+    return made, untold(vectors)
 
 
 def scored(slates, features, folder):
@@ -89,7 +88,7 @@ def test_a_file_that_is_no_model_of_these_features_is_refused(tmp_path):
     other = lightgbm.train({"verbosity": -1, "min_data_in_leaf": 1}, lightgbm.Dataset(np.eye(20), np.arange(20)), 1)
     other.save_model(tmp_path / "model.txt")
     with pytest.raises(
-        InputError, match=r"model.txt: expected a model of popularity, recency, .*; run `gr2 fit` again"
+        InputError, match=r"model.txt: expected features that gr2 knows, found Column_0, .*; run `gr2 fit` again"
     ):
         scored(train, features, tmp_path)
     for text in ("", "no model\n"):

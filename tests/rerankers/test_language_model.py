@@ -101,6 +101,12 @@ def test_choices_have_log_probabilities_and_first_choices_are_scores(known, tune
         assert (first["completion_tokens"] > 0).all() == traced
 
 
+def test_structured_is_another_word_for_choices(known, tmp_path):
+    written = typed(known) | {"order": "written"}
+    config = rerank.Config(output_dir=str(tmp_path), **written, structured=True)
+    assert config.order == "choices" and rerank.Config(output_dir=str(tmp_path), **written).order == "written"
+
+
 def test_a_chat_server_is_asked_for_no_scores(known, tmp_path):
     options = typed(known) | {"order": "first", "engine": "openai", "base_url": "http://localhost:1/v1"}
     with pytest.raises(InputError, match="--order first: expected --engine transformers or vllm"):

@@ -176,5 +176,5 @@ def test_a_short_list_is_filled_by_popularity(queries, counts, exclude_seen, dat
     scores = np.full((len(rows), count), -np.inf, np.float32)
     for number, own in enumerate(rows):
         top[number, : len(own)], scores[number, : len(own)] = own, 9.0 - np.arange(len(own))
-    found = classic.fill_by_popularity(lambda _: (top, scores), np.array(counts), exclude_seen)(queries)
+    found = classic.fill_by_popularity((top, scores), queries, np.array(counts), exclude_seen)
     assert lists(found) == [row[:count] for row in expected]

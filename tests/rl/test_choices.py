@@ -91,7 +91,9 @@ def test_the_loss_sees_the_probabilities_that_were_sampled_from_and_their_whole_
         mask[row, : longest[0] - len(prompt)] = 0
         mask[row, longest[0] + len(answer) :] = 0
     trainer.batch = Batch([], decisions=pad_decisions(rolled["decisions"], "cpu"))
-    logps, entropies, _ = score_answers(trainer, model, ids, mask, longest[1], {})
+    logps, entropies, _ = score_answers(trainer, model, ids, mask, longest[1])
+    by_three = score_answers(trainer, model, ids, mask, longest[1], batch_size=3)
+    assert torch.allclose(by_three[0], logps, atol=1e-5) and torch.allclose(by_three[1], entropies, atol=1e-4)
     logps.sum().backward()
     found = [parameter.grad.clone() for parameter in model.parameters()]
     model.zero_grad()

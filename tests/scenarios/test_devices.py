@@ -199,7 +199,7 @@ def test_a_step_of_the_evaluator_runs_there(slates, catalogue, evaluator):
 def test_a_step_of_prm_runs_there(world, slates, features):
     known = load_features(world.items, world.interactions, world.embeddings)
     model = PRM(PRMConfig(vector_size=16, features=features, hidden_size=8)).eval()
-    inputs = collate_prm([encode(slate, known, model.config) for slate in slates], known.vectors)
+    inputs = collate_prm(encode(slates, known, model.config), known.vectors)
     with torch.device("meta"):
         there = model(**inputs)
     assert_close(there, model(**inputs))

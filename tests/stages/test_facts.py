@@ -2,11 +2,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gr2.data.features import NAMES
 from gr2.errors import InputError
 from gr2.files.slates import read_slate_table, slates_of
 from gr2.prompts.prompt import load_prompt
 from gr2.prompts.render import render
 from gr2.stages import facts
+
+SHOWN = [name for name in NAMES if name not in ("rank", "top")]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def test_each_candidate_has_its_rank_and_a_level_of_each_feature(world, with_fac
     for slate in after.iter_rows(named=True):
         assert [known["rank"] for known in slate["facts"]] == list(range(1, len(slate["candidates"]) + 1))
         for known in slate["facts"]:
-            assert set(known) == {"rank", *facts.SHOWN} and all(0 <= known[name] < 10 for name in facts.SHOWN)
+            assert set(known) == {"rank", *SHOWN} and all(0 <= known[name] < 10 for name in SHOWN)
 
 
 def test_levels_are_deciles_of_the_train_candidates(with_facts):
@@ -42,7 +45,7 @@ def test_levels_are_deciles_of_the_train_candidates(with_facts):
 def test_levels_never_fall_where_a_feature_rises():
     values = np.linspace(-1, 1, 50)[:, None]
     edges = np.quantile(values, np.arange(1, 10) / 10, axis=0)
-    found = [facts.make_facts(np.repeat(value[None], len(facts.SHOWN), 1), edges)[0]["score"] for value in values]
+    found = [facts.make_facts(np.repeat(value[None], len(SHOWN), 1), edges, SHOWN)[0]["score"] for value in values]
     assert found == sorted(found) and set(found) == set(range(10))
 
 

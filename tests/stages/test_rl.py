@@ -72,7 +72,7 @@ def weights(folder: str | Path) -> dict:
     return load_file(Path(folder) / "model.safetensors")
 
 
-def test_under_the_grammar_a_model_without_sft_answers_and_learns(world, traced, midtrained, tmp_path):
+def test_by_choices_a_model_without_sft_answers_and_learns(world, traced, midtrained, tmp_path):
     """The mid-trained model never saw an answer; two gradients per rollout, so old log-probabilities are needed."""
     options = shlex.split("--structured true --max_steps 24 --learning_rate 1e-3 --num_iterations 2 --max_slates 8")
     size = shlex.split("--per_device_train_batch_size 64 --save_strategy no")

@@ -107,7 +107,8 @@ def top_k(world, folder, **changed):
     events = pl.read_parquet(changed.get("interactions", world.interactions))
     frame = frame.join(events.select("user_id", "position", "split"), on=["user_id", "position"])
     assert len(frame) == (events["split"] != "pretrain").sum()
-    return {(user, at): (split, items, scores) for user, at, items, scores, split in frame.iter_rows()}
+    rows = frame.select("user_id", "position", "split", "candidates", "scores").iter_rows()
+    return {(user, at): (split, items, scores) for user, at, split, items, scores in rows}
 
 
 RANKERS = [["popularity"], ["item_knn"], ["bm25"], ["sasrec"], ["item_knn", "sasrec", "popularity"]]
@@ -414,3 +415,29 @@ def test_a_short_list_goes_on_with_popular_items_that_the_user_has_not_seen(worl
         assert not past & set(found) and scores[len(own) :] == [0.0] * len(more)
         went_on += len(more) > 0
     assert went_on > 50
+
+
+def test_fused_slates_say_what_each_pre_ranker_gave(world, tmp_path):
+    """Its rank and score in its own list of 48 items; null for items of another or filled in by popularity."""
+    names = ["item_knn", "bm25"]
+    frame, _ = made(world, tmp_path / "fused", pre_ranker=names, depth=48, candidates=20)
+    own = {name: top_k(world, tmp_path / name, pre_ranker=[name]) for name in names}
+    found = 0
+    for slate in frame.iter_rows(named=True):
+        user, _, at = slate["slate_id"].rpartition("-")
+        assert len(slate["sources"]) == len(slate["candidates"]) == 20
+        for name in names:
+            _, items, scores = own[name][user, int(at)]
+            for item_id, given in zip(slate["candidates"], slate["sources"], strict=True):
+                rank, known = items.index(item_id), given[name]
+                if known is None:
+                    assert scores[rank] == 0  # below what has anything in common
+                else:
+                    assert known == {"rank": rank + 1, "score": scores[rank]} and scores[rank] > 0
+                    found += 1
+    assert found > 100
+    again, _ = made(
+        world, tmp_path / "file", pre_ranker=["file"], top_k=str(tmp_path / "fused/top_k.parquet"), candidates=20
+    )
+    assert again.equals(frame)
+    assert "sources" not in made(world, tmp_path / "one", pre_ranker=["bm25"])[0].columns

@@ -7,6 +7,7 @@ a click model trained before; PV is added, not concatenated; the pre-ranker's sc
 `features` the inputs are those of the logistic blend, and the pre-ranker's score is added to the model's own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +16,9 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from gr2.arrays import pad
-from gr2.data.features import NAMES, Features
+from gr2.data.features import Features
 from gr2.files.slates import Slate
 from gr2.metrics import ndcg
-
-SCORE = ("score",)  # the only input without `features`
 
 
 class PRMConfig(PretrainedConfig):
@@ -29,17 +28,14 @@ class PRMConfig(PretrainedConfig):
     model_type = "prm"
 
     vector_size: int = 1
-    features: bool = False
+    features: bool = False  # the pre-ranker's score is added to the model's
+    inputs: tuple[str, ...] = ("score",)  # names of features
     hidden_size: int = 64
     layers: int = 1
     heads: int = 2
     dropout: float = 0.2
     ranks: int = 10
     history: int = 20
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return NAMES if self.features else SCORE
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ class PRM(PreTrainedModel):
         states = self.dropout(self.norm(items + preference + self.rank(rank) + self.inputs(inputs)))
         scores = self.output(self.layers(states, src_key_padding_mask=~batch.mask)).squeeze(2)
         if self.config.features:
-            scores = scores + self.residual * inputs[..., NAMES.index("score")]
+            scores = scores + self.residual * inputs[..., self.config.inputs.index("score")]
         return scores.masked_fill(~batch.mask, -torch.inf)
 
     def forward(
@@ -123,13 +119,16 @@ class Encoded:
     labels: np.ndarray  # float [K], or [0] where the slate has none
 
 
-def encode(slate: Slate, features: Features, config: PRMConfig) -> Encoded:
-    return Encoded(
-        candidates=np.array([features.row[item_id] for item_id in slate.candidates]),
-        history=np.array([features.row[item_id] for item_id in slate.history[: -config.history - 1 : -1]]),
-        inputs=features.compute(slate)[:, [NAMES.index(name) for name in config.inputs]],
-        labels=np.array(slate.labels),
-    )
+def encode(slates: Sequence[Slate], features: Features, config: PRMConfig) -> list[Encoded]:
+    return [
+        Encoded(
+            candidates=np.array([features.row[item_id] for item_id in slate.candidates]),
+            history=np.array([features.row[item_id] for item_id in slate.history[: -config.history - 1 : -1]]),
+            inputs=inputs,
+            labels=np.array(slate.labels),
+        )
+        for slate, inputs in zip(slates, features.compute(slates, config.inputs), strict=True)
+    ]
 
 
 def make_batch(slates: list[Encoded], vectors: np.ndarray) -> Batch:

@@ -29,7 +29,7 @@ class PRMReranker(FeatureScorer):
         scores = []
         for start in range(0, len(slates), BLOCK):
             block = slates[start : start + BLOCK]
-            encoded = [encode(slate, self.features, self.model.config) for slate in block]
+            encoded = encode(block, self.features, self.model.config)
             with torch.inference_mode():
                 padded = self.model.scores(make_batch(encoded, self.features.vectors)).double().numpy()
             scores += [row[: len(slate.candidates)] for row, slate in zip(padded, block, strict=True)]

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import set_seed
 
 from gr2.arrays import pad
-from gr2.data.features import Features
+from gr2.data.features import Features, find_names
 from gr2.files.slates import Slate
 from gr2.rerankers.prm.network import PRM, Encoded, PRMConfig, encode, make_batch
 from gr2.rerankers.settings import Training
@@ -23,18 +23,19 @@ def train_prm(
     config = PRMConfig(
         vector_size=features.vectors.shape[1],
         features=with_features,
+        inputs=find_names(train) if with_features else ("score",),
         hidden_size=training.hidden_size,
         layers=training.layers,
         dropout=training.dropout,
         ranks=max(len(slate.candidates) for slate in train),
         history=max(len(slate.history) for slate in train),
     )
-    encoded = [encode(slate, features, config) for slate in train]
+    encoded = encode(train, features, config)
     model = PRM(config)
     values = np.concatenate([slate.inputs for slate in encoded])
     model.mean.copy_(torch.from_numpy(values.mean(0)))
     model.scale.copy_(torch.from_numpy(values.std(0) + 1e-9))
-    valid_set = Examples([encode(slate, features, config) for slate in valid])
+    valid_set = Examples(encode(valid, features, config))
     collator = partial(collate, vectors=features.vectors)
     train_best(model, Examples(encoded), valid_set, training, "ndcg@5", data_collator=collator)
 

@@ -12,7 +12,9 @@ WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.js
 
 @dataclass(kw_only=True)
 class Config(Network, ByFeatures):
-    features: bool = arg(False, "read the blend's features too, and add the pre-ranker's score to the network's own")
+    features: bool = arg(
+        False, "read all features, not only the pre-ranker's score, which is then added to the network's own"
+    )
 
     HEADS = 2
 

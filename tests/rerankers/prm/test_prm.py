@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gr2 import metrics
-from gr2.data.features import Features, load_features
+from gr2.data.features import NAMES, load_features
 from gr2.errors import InputError
 from gr2.files.slates import Slate, read_slate_table, slates_of
 from gr2.rerankers.prm.network import PRM, PRMConfig, encode
@@ -19,7 +19,7 @@ from gr2.rerankers.record import RECORD
 from gr2.stages import rerank
 from gr2.stages import slates as slates_stage
 from gr2.training import LOG
-from tests.helpers import gr2, resumed_after_a_kill
+from tests.helpers import gr2, resumed_after_a_kill, untold
 
 N_ITEMS = 12
 
@@ -27,16 +27,16 @@ N_ITEMS = 12
 @pytest.fixture(scope="module")
 def features():
     """Of i0 to i11, of which only i0 and i1 were ever bought."""
-    events = pl.DataFrame({"item_id": ["i0", "i1", "i1"], "timestamp": [1, 2, 3], "split": ["pretrain"] * 3})
-    vectors = np.random.default_rng(0).normal(size=(N_ITEMS, 6))
-    return Features(events, pl.Series([f"i{at}" for at in range(N_ITEMS)]), vectors)
+    return untold(np.random.default_rng(0).normal(size=(N_ITEMS, 6)), ["i0", "i1", "i1"])
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["", "features"])
 def folder(request, tmp_path_factory):
     """An untrained model, whose answers depend on all it reads, that has seen slates of five and histories of three."""
     torch.manual_seed(0)
-    model = PRM(PRMConfig(vector_size=6, features=request.param, hidden_size=8, ranks=5, history=3))
+    inputs = NAMES if request.param else ("score",)
+    shape = {"hidden_size": 8, "ranks": 5, "history": 3}
+    model = PRM(PRMConfig(vector_size=6, features=request.param, inputs=inputs, **shape))
     for parameter in model.parameters():
         parameter.data.normal_(std=0.5)
     path = tmp_path_factory.mktemp("prm")
@@ -92,7 +92,7 @@ def test_the_loss_and_the_ndcg_by_hand(features, folder):
         Slate("a", ["i3"], ["i0", "i1", "i2"], [1.0, 0.0, 3.0]),
         Slate("b", ["i3", "i6"], ["i5", "i4"], [0.0, 1.0]),
     ]
-    rows = [encode(slate, features, model.config) for slate in made]
+    rows = encode(made, features, model.config)
     with torch.inference_mode():
         found = model(**collate(rows, features.vectors))
     losses, gains = [], []
@@ -105,8 +105,7 @@ def test_the_loss_and_the_ndcg_by_hand(features, folder):
 
 
 def test_vectors_of_another_size_are_refused(folder):
-    events = pl.DataFrame({"item_id": ["i0"], "timestamp": [1], "split": ["pretrain"]})
-    other = Features(events, pl.Series(["i0"]), np.ones((1, 4)))
+    other = untold(np.ones((1, 4)))
     with pytest.raises(InputError, match="trained on item vectors of 6 numbers, --embeddings has 4"):
         PRMReranker(folder, other)
 
