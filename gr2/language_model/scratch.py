@@ -51,11 +51,15 @@ def small_model(
     context: int,
     seed: int,
     spread: float = 0.1,
+    local_window: int | None = None,
 ) -> PreTrainedModel:
     """A freshly initialised Qwen3 model with tied embeddings; `heads` query heads, half as many key-value heads.
 
     Embeddings start with a standard deviation of 0.1 and all other weights with `spread`; transformers has 0.02 for
     all. With 0.1 a small model learns histories sooner, with 0.03 to copy IDs from its prompt (docs/results/README.md).
+
+    local_window: all layers but the last see the latest N tokens alone. What a prompt says of a candidate stands beside
+    its ID: the first layers gather it there, without having to learn what is near.
     """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -73,6 +77,7 @@ def small_model(
         tie_word_embeddings=True,
         initializer_range=spread,
         use_cache=True,
+        **windows(layers, local_window),
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -80,3 +85,11 @@ def small_model(
     model = Qwen3ForCausalLM(config)
     model.get_input_embeddings().weight.data.mul_(0.1 / spread)
     return model
+
+
+def windows(layers: int, size: int | None) -> dict:
+    """Qwen3's options for a window in all layers but the last; with them vLLM refuses the model, as it should."""
+    if size is None:
+        return {}
+    kinds = ["sliding_attention"] * (layers - 1) + ["full_attention"]
+    return {"use_sliding_window": True, "sliding_window": size, "max_window_layers": 0, "layer_types": kinds}

@@ -57,10 +57,10 @@ def captions(item_ids: list[str], catalogue: Catalogue) -> Iterator[Pieces]:
 
 
 def bpe_texts(catalogue: Catalogue, text: str) -> list[str]:
-    """What a BPE is trained on: captions without their IDs, and `text`, 100 times."""
+    """What a BPE is trained on: captions without their IDs and, as often as there are items, `text`."""
     no_sids = dataclasses.replace(catalogue, sid=dict.fromkeys(catalogue.sid, ""))
     texts = ["".join(part for part, _ in document) for document in captions(list(catalogue.title), no_sids)]
-    return texts + 100 * [SID.sub("", text)]
+    return texts + max(100, len(texts)) * [SID.sub("", text)]
 
 
 def describe(item_id: str, catalogue: Catalogue) -> str:

@@ -11,16 +11,18 @@ import pyarrow
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from gr2.choices.spelling import spell
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.files.sid_tokens import SID
 from gr2.files.slates import Slate, read_slate_table, slates_of
-from gr2.language_model.chat import IGNORED, encode_turn
+from gr2.language_model.chat import IGNORED, encode_turn, prompt_text, turn_end_id
 from gr2.processes import map_chunks
 from gr2.prompts.answer import reasoning_span, write_answer
 from gr2.prompts.history import fit_history
 from gr2.prompts.prompt import Prompt
 from gr2.prompts.render import render, shown_items
+from gr2.sft.teacher import plan_lessons, read_shares
 from gr2.traces.store import read_traces
 
 TRACE_COLUMNS = ("slate_id", "accepted", "reasoning", "ranking")
@@ -31,8 +33,9 @@ class Example:
     """A slate and the trace that the student learns for it."""
 
     slate: Slate
-    reasoning: str
+    reasoning: str | None
     ranking: list[str]
+    shares: dict[str, float] | None = None  # the teacher's, by candidate
 
     def chat(self, prompt: Prompt, catalogue: Catalogue) -> tuple[list[dict[str, str]], str]:
         """(the prompt's messages, the answer)."""
@@ -65,6 +68,23 @@ def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series
     print(f"{len(traces)} slates with an accepted trace", flush=True)
     pairs = [(slate, traces[slate.slate_id]) for slate in slates if slate.slate_id in traces]
     return [Example(slate, trace["reasoning"], trace["ranking"]) for slate, trace in pairs]
+
+
+def read_taught(slates_file: str, item_ids: pl.Series, teacher: str, *mixture: float) -> list[Example]:
+    """All train slates, each in its teacher's order; mixture: see `read_shares`."""
+    slates = slates_of(read_slate_table(slates_file, item_ids).filter(pl.col("split") == "train"))
+    if not slates:
+        raise InputError(f"{slates_file}: no slate has split 'train'")
+    print(f"{len(slates)} slates, {sum(1 for slate in slates if slate.relevant)} of them with a target", flush=True)
+    shares = read_shares(teacher, slates, *mixture)
+    orders = [sorted(own, key=own.get, reverse=True) for own in shares]
+    return [Example(slate, None, *row) for slate, *row in zip(slates, orders, shares, strict=True)]
+
+
+def add_shares(examples: list[Example], teacher: str, *mixture: float) -> list[Example]:
+    """The examples, of traces, with their teacher's shares."""
+    shares = read_shares(teacher, [example.slate for example in examples], *mixture)
+    return [replace(example, shares=own) for example, own in zip(examples, shares, strict=True)]
 
 
 def shuffle(examples: list[Example], orders: int, seed: int) -> list[Example]:
@@ -117,6 +137,35 @@ def encode(
         "input_ids": prompt_ids + answer_ids,
         "labels": [IGNORED] * len(prompt_ids) + answer_ids,
         "weights": [0.0] * len(prompt_ids) + weights,
+    }
+
+
+def encode_choices(
+    example: Example, prompt: Prompt, catalogue: Catalogue, tokenizer: PreTrainedTokenizerBase, *weights: float
+) -> dict[str, list]:
+    """As `encode`, with `lessons`: the list is learned by its choices, whose `place` is one of `input_ids`.
+
+    An explanation, and what JSON writes around it, is learned by tokens.
+    """
+    candidates, (_, ranking) = example.slate.candidates, weights
+    spelling = spell(tokenizer, [catalogue.sid[item_id] for item_id in candidates])
+    order = [candidates.index(item_id) for item_id in example.ranking]
+    written = spelling.write(order)
+    if prompt.has_trace:
+        row = encode(*example.chat(prompt, catalogue), tokenizer, *weights)
+        end = len(row["labels"]) - row["labels"][::-1].index(turn_end_id(tokenizer))
+        row = {name: values[: end - len(written)] for name, values in row.items()}
+    else:
+        text = prompt_text(tokenizer, render(prompt, example.slate, catalogue))
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"] + spelling.opening
+        row = {"input_ids": ids, "labels": [IGNORED] * len(ids), "weights": [0.0] * len(ids)}
+    start, length = len(row["input_ids"]), len(written)
+    lessons = plan_lessons(spelling, order, [example.shares[item_id] for item_id in candidates])
+    return {
+        "input_ids": row["input_ids"] + written,
+        "labels": row["labels"] + [IGNORED] * length,
+        "weights": row["weights"] + [0.0] * length,
+        "lessons": [vars(one) | {"place": start + one.place, "weight": ranking * one.weight} for one in lessons],
     }
 
 

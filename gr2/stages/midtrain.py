@@ -31,6 +31,9 @@ class FromScratch:
     heads: int = arg(4, "from scratch: query heads; 1 or an even number", least=1)
     context: int = arg(2048, "from scratch: longest sequence in tokens", least=2)
     spread: float = arg(0.1, "from scratch: of the initial weights; 0.03 learns sooner to copy IDs", above=0)
+    local_window: int | None = arg(
+        None, "from scratch: all layers but the last see the latest N tokens alone; not for vLLM", least=1
+    )
 
 
 @dataclass(kw_only=True)
@@ -103,7 +106,7 @@ def run(config: Config) -> None:
     else:
         tokenizer = train_tokenizer(bpe_texts(catalogue, config.bpe_text), config.vocab_size)
         shape = (config.hidden_size, config.layers, config.heads, config.context)
-        model = small_model(tokenizer, *shape, config.seed, config.spread)
+        model = small_model(tokenizer, *shape, config.seed, config.spread, config.local_window)
     token_ids = add_codes(model, tokenizer, catalogue, config.semantic_ids, config.seed)
     tokenizer = keep_answers(tokenizer, catalogue)
     catalogue = catalogue.safe_for(tokenizer)

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from trl import SFTConfig
 
-from gr2.data.catalogue import read_catalogue
+from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.options.declare import arg
+from gr2.prompts.prompt import Prompt
+from gr2.sft.examples import Example
 from gr2.stages.shared import Adapted, Identified, OwnPrecision, Prompted, Slated, Tracked
 
 WRITES = ()  # a model: later stages name its folder
@@ -20,7 +22,20 @@ WRITES = ()  # a model: later stages name its folder
 
 @dataclass(kw_only=True)
 class Config(Slated, Identified, Prompted, Adapted, Tracked, OwnPrecision, SFTConfig):
-    traces: list[str] = arg(help="traces.jsonl files; a slate's first accepted trace is used", path="traces.jsonl")
+    traces: list[str] = arg(
+        [], "traces.jsonl files; a slate's first accepted trace is used. None: the teacher's orders", path="traces.jsonl"
+    )
+    teacher: str | None = arg(
+        None,
+        "a rankings.parquet of the train slates, of a reranker that scores: every choice of a list is learned with its "
+        "probabilities, and the model is to be read with --order choices",
+        path="rankings.parquet",
+        named=True,
+    )
+    teacher_temperature: float = arg(1.0, "teacher: what its scores are divided by before they are exponentiated", above=0)
+    label_weight: float = arg(
+        0.5, "teacher: share of the labels in what is learned of a slate that has some", least=0, most=1
+    )
     model_name_or_path: str = arg(help="the mid-trained model", path=True)
     shuffle_candidates: bool = arg(
         False, "one pass that shows each slate num_train_epochs times, each time with its candidates in another order"
@@ -29,6 +44,12 @@ class Config(Slated, Identified, Prompted, Adapted, Tracked, OwnPrecision, SFTCo
     lambda_ranking: float = arg(1.0, "weight of the answer's other tokens", least=0)
 
     def __post_init__(self) -> None:
+        if not self.traces and not self.teacher:
+            raise InputError("--traces: expected traces.jsonl files, or --teacher")
+        if self.teacher and (self.packing or self.padding_free):
+            raise InputError("--packing, --padding_free: expected false with --teacher")
+        if self.teacher and not self.lambda_ranking:
+            raise InputError("--lambda_ranking 0: expected a number above 0 with --teacher")
         if not self.lambda_reasoning and not self.lambda_ranking:
             raise InputError("--lambda_ranking 0: expected a number above 0, or --lambda_reasoning above 0")
         if self.loss_type != "nll":
@@ -60,6 +81,7 @@ def run(config: Config) -> None:
     from gr2.prompts.checks import check_answer
     from gr2.prompts.prompt import load_prompt
     from gr2.sft import examples
+    from gr2.sft.choice_loss import ChoiceCollator, ChoiceTrainer
     from gr2.sft.weighting import Collator, WeightedSFTTrainer
     from gr2.training import train
 
@@ -71,7 +93,7 @@ def run(config: Config) -> None:
     taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     catalogue = catalogue.safe_for(tokenizer)
     prompt = load_prompt(config.prompt)
-    rows = examples.read_examples(config.slates, config.traces, catalogue.item_ids)
+    rows = read_rows(config, prompt, catalogue)
 
     # examples
     if config.shuffle_candidates:
@@ -82,7 +104,14 @@ def run(config: Config) -> None:
     check_answer(config.model_name_or_path, tokenizer, prompt, rows[0].slate, catalogue)
     scale = max(config.lambda_reasoning, config.lambda_ranking)  # TRL counts a batch as one token at least
     weights = config.lambda_reasoning / scale, config.lambda_ranking / scale
-    dataset = examples.encode_all(rows, lambda row: examples.encode(*row.chat(prompt, catalogue), tokenizer, *weights))
+    dataset = examples.encode_all(
+        rows,
+        lambda row: (
+            examples.encode_choices(row, prompt, catalogue, tokenizer, *weights)
+            if config.teacher
+            else examples.encode(*row.chat(prompt, catalogue), tokenizer, *weights)
+        ),
+    )
     examples.check_lengths([len(ids) for ids in dataset.data["input_ids"]], config.max_length)
     if config.packing:
         dataset = pack_dataset(dataset, config.max_length, "bfd")
@@ -95,17 +124,31 @@ def run(config: Config) -> None:
 
     # trainer
     in_one_row = config.packing or config.padding_free
-    trainer = WeightedSFTTrainer(
+    trainer_class, collator = (ChoiceTrainer, ChoiceCollator) if config.teacher else (WeightedSFTTrainer, Collator)
+    trainer = trainer_class(
         model=model,
         args=trainer_options(config),
         train_dataset=dataset,
         processing_class=tokenizer,
-        data_collator=Collator(tokenizer.pad_token_id, in_one_row, pad_to_multiple_of=config.pad_to_multiple_of),
+        data_collator=collator(tokenizer.pad_token_id, in_one_row, pad_to_multiple_of=config.pad_to_multiple_of),
     )
     train(trainer)
 
     # write
     hand_on(trainer, taught)
+
+
+def read_rows(config: Config, prompt: Prompt, catalogue: Catalogue) -> list[Example]:
+    """The traces' slates, or all train slates in the teacher's order; with the teacher's probabilities, if any."""
+    from gr2.sft.examples import add_shares, read_examples, read_taught
+
+    mixture = config.teacher, config.teacher_temperature, config.label_weight
+    if not config.traces:
+        if prompt.has_trace:
+            raise InputError(f"--prompt {config.prompt}: it asks for an explanation: expected --traces that have some")
+        return read_taught(config.slates, catalogue.item_ids, *mixture)
+    rows = read_examples(config.slates, config.traces, catalogue.item_ids)
+    return add_shares(rows, *mixture) if config.teacher else rows
 
 
 def trainer_options(config: Config) -> Config:
