@@ -29,15 +29,26 @@ class Catalogue:
     def levels(self) -> int:
         return len(next(iter(self.codes.values())))
 
-    def safe_for(self, tokenizer: "PreTrainedTokenizerBase") -> "Catalogue":
-        """The same items, their text without any of the tokens that were added to this tokenizer's vocabulary."""
+    def safe_for(self, tokenizer: "PreTrainedTokenizerBase", title_tokens: int | None = None) -> "Catalogue":
+        """The same items, their text without any of the tokens that were added to this tokenizer's vocabulary.
+
+        title_tokens: titles are cut to this many tokens.
+        """
         tokens = frozenset(tokenizer.get_added_vocab())
 
         def defuse_all(texts: dict[str, str]) -> dict[str, str]:
             return {item_id: defuse(text, tokens) for item_id, text in texts.items()}
 
         title, category = defuse_all(self.title), defuse_all(self.category)
+        if title_tokens is not None:
+            title = {item_id: cut(text, tokenizer, title_tokens) for item_id, text in title.items()}
         return replace(self, title=title, category=category, description=defuse_all(self.description))
+
+
+def cut(text: str, tokenizer: "PreTrainedTokenizerBase", tokens: int) -> str:
+    """The start of a text, up to where its first `tokens` tokens end."""
+    spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return text if len(spans) <= tokens else text[: spans[tokens - 1][1]]
 
 
 def read_catalogue(items: str, semantic_ids: str) -> Catalogue:

@@ -6,6 +6,7 @@ answer            the JSON schema of the answer, `{"explanation": str, "recommen
                   `explanation` the prompt asks for the ranking alone. `explanation` may have a `pattern`, a regular
                   expression to decode the explanation under, which is a template too (its filter `regex` escapes text)
 max_history       optional: show the latest N items of the history, 50
+title_tokens      optional: cut titles to their first N tokens
 shows_target      optional: true if the templates show `target`, the relevant item
 domain            optional: who the model is, what users do, and knowledge to prime it with; another file can replace it
 """
@@ -23,7 +24,7 @@ from gr2.files.yaml import read_yaml
 PROMPTS = shipped("prompts")
 DOMAINS = PROMPTS / "domains"
 REQUIRED = {"version", "system", "user", "answer"}
-OPTIONAL = {"max_history": 50, "shows_target": False, "domain": None}
+OPTIONAL = {"max_history": 50, "title_tokens": None, "shows_target": False, "domain": None}
 DOMAIN_FIELDS = {"expert", "chose", "choose", "priming"}
 
 
@@ -38,6 +39,7 @@ class Prompt:
     pattern: jinja2.Template | None
     answer: dict
     max_history: int
+    title_tokens: int | None
     shows_target: bool
     domain: dict[str, str]
     priming: str  # empty if it is switched off, or the prompt has none
@@ -85,6 +87,7 @@ def load_prompt(prompt: str | Path, domain: str | Path | None = None, priming: b
             pattern=environment.from_string(pattern) if pattern else None,
             answer=values["answer"],
             max_history=values["max_history"],
+            title_tokens=values["title_tokens"],
             shows_target=values["shows_target"],
             domain=words,
             priming=words.get("priming", "") if priming else "",
@@ -117,8 +120,10 @@ def _check_types(path: Path, values: dict) -> None:
             raise InputError(f"{path}: {name}: expected a text, found {values[name]!r}")
     if not isinstance(values["version"], str | int) or isinstance(values["version"], bool):
         raise InputError(f"{path}: version: expected a number or a text, found {values['version']!r}")
-    if type(values["max_history"]) is not int or values["max_history"] < 1:
-        raise InputError(f"{path}: max_history: expected a whole number of at least 1, found {values['max_history']!r}")
+    for name in ("max_history", "title_tokens"):
+        value = values[name]
+        if (type(value) is not int or value < 1) and (value is not None or name == "max_history"):
+            raise InputError(f"{path}: {name}: expected a whole number of at least 1, found {value!r}")
     if not isinstance(values["shows_target"], bool):
         raise InputError(f"{path}: shows_target: expected true or false, found {values['shows_target']!r}")
     answer = values["answer"]

@@ -36,7 +36,7 @@ class LanguageModel:
         self.prompt = load_prompt(sampling.prompt)
         self.tokenizer = load_tokenizer(folder)
         check_taught(folder, self.tokenizer, catalogue, inputs.semantic_ids)
-        self.catalogue = catalogue.safe_for(self.tokenizer)
+        self.catalogue = catalogue.safe_for(self.tokenizer, self.prompt.title_tokens)
 
     @classmethod
     def open(cls, folder: str, inputs: Inputs, sampling: Sampling) -> Self:

@@ -31,9 +31,7 @@ class Lesson:
     weight: float
 
 
-def read_shares(
-    file: str, slates: Sequence[Slate], temperature: float, label_weight: float
-) -> list[dict[str, float]]:
+def read_shares(file: str, slates: Sequence[Slate], temperature: float, label_weight: float) -> list[dict[str, float]]:
     """For each slate the probability that each of its candidates comes first: softmax of `scores` / temperature.
 
     Slates with labels: (1 - label_weight) of that, and label_weight of the labels as shares of their sum. InputError

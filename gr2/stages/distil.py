@@ -55,7 +55,7 @@ def run(config: Config) -> None:
         raise InputError(f"--teacher {config.teacher}: expected the vocabulary of {config.model_name_or_path}")
     taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     check_taught(config.teacher, tokenizer, catalogue, config.semantic_ids)
-    catalogue = catalogue.safe_for(tokenizer)
+    catalogue = catalogue.safe_for(tokenizer, prompt.title_tokens)
 
     # examples
     slates = slates_of(frame.filter(pl.col("split") == "train"))

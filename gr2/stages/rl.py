@@ -100,7 +100,7 @@ def run(config: Config) -> None:
     catalogue = read_catalogue(config.items, config.semantic_ids)
     tokenizer = load_tokenizer(config.model_name_or_path)
     taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
-    catalogue = catalogue.safe_for(tokenizer)
+    catalogue = catalogue.safe_for(tokenizer, prompt.title_tokens)
     frame = read_slate_table(config.slates, catalogue.item_ids)
 
     # examples

@@ -23,7 +23,9 @@ WRITES = ()  # a model: later stages name its folder
 @dataclass(kw_only=True)
 class Config(Slated, Identified, Prompted, Adapted, Tracked, OwnPrecision, SFTConfig):
     traces: list[str] = arg(
-        [], "traces.jsonl files; a slate's first accepted trace is used. None: the teacher's orders", path="traces.jsonl"
+        [],
+        "traces.jsonl files; a slate's first accepted trace is used. None: the teacher's orders",
+        path="traces.jsonl",
     )
     teacher: str | None = arg(
         None,
@@ -32,7 +34,9 @@ class Config(Slated, Identified, Prompted, Adapted, Tracked, OwnPrecision, SFTCo
         path="rankings.parquet",
         named=True,
     )
-    teacher_temperature: float = arg(1.0, "teacher: what its scores are divided by before they are exponentiated", above=0)
+    teacher_temperature: float = arg(
+        1.0, "teacher: what its scores are divided by before they are exponentiated", above=0
+    )
     label_weight: float = arg(
         0.5, "teacher: share of the labels in what is learned of a slate that has some", least=0, most=1
     )
@@ -91,8 +95,8 @@ def run(config: Config) -> None:
     catalogue = read_catalogue(config.items, config.semantic_ids)
     tokenizer = load_tokenizer(config.model_name_or_path)
     taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
-    catalogue = catalogue.safe_for(tokenizer)
     prompt = load_prompt(config.prompt)
+    catalogue = catalogue.safe_for(tokenizer, prompt.title_tokens)
     rows = read_rows(config, prompt, catalogue)
 
     # examples

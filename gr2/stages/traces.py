@@ -106,7 +106,7 @@ def run(config: Config) -> None:
     # examples
     tokenizer = load_tokenizer(config.tokenizer_name) if config.tokenizer_name else None
     if tokenizer:
-        catalogue = catalogue.safe_for(tokenizer)
+        catalogue = catalogue.safe_for(tokenizer, prompt.title_tokens)
     sampling = Sampling(config.temperature, config.temperature_step, config.top_p, config.max_tokens, config.seed)
     rules = Rules(config.accept_top, config.least_gain, config.script)
     formats = {"structured": config.structured, "short_ids": config.short_ids}

@@ -20,3 +20,17 @@ def test_text_without_such_tokens_stays_as_it_is(world):
     catalogue = read_catalogue(world.items, world.semantic_ids)
     safe = catalogue.safe_for(train_tokenizer(["Comedy number 1"], 300))
     assert (safe.title, safe.category) == (catalogue.title, catalogue.category)
+
+
+def test_titles_are_cut_to_tokens():
+    from gr2.data.catalogue import cut
+    from gr2.language_model.scratch import train_tokenizer
+
+    tokenizer = train_tokenizer(["The Long Siege of Winter"], 300)
+    for title in ("The Long Siege of Winter", "Œuvre d’été", ""):
+        tokens = tokenizer(title, add_special_tokens=False)["input_ids"]
+        for count in range(1, len(tokens) + 2):
+            short = cut(title, tokenizer, count)
+            assert title.startswith(short)
+            assert len(tokenizer(short, add_special_tokens=False)["input_ids"]) <= max(count, 2)
+        assert cut(title, tokenizer, len(tokens) or 1) == title

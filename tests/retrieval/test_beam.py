@@ -6,11 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr2.choices.legal_search import search
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.sid_tokens import sid_string, vocabulary
-from gr2.language_model.legal_search import search
 from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.sequences import code_token_ids, next_item_prompt

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from datasets import Dataset
+from trl import SFTConfig
 
 from gr2.choices.spelling import spell
 from gr2.choices.walk import Drawing, ListWriter
@@ -12,7 +13,6 @@ from gr2.sft.examples import encode
 from gr2.sft.teacher import plan_lessons
 from gr2.training import train
 from tests.sft.test_weighting import ANSWERS, MESSAGES, SETTINGS, SIDS, TOKENIZER, answer, made
-from trl import SFTConfig
 
 SHARES = [[0.1, 0.2, 0.65, 0.05], [0.7, 0.1, 0.1, 0.1]]
 

@@ -31,7 +31,9 @@ def write_in_order(spelling, order):
     while not writer.done:
         writer.plan()
         tokens = spelling.items[order[len(writer.order)]] + BETWEEN
-        scores = [[0.0 if way.token == tokens[node.depth] else -9.0 for way in node.ways()] for node in writer.branching]
+        scores = [
+            [0.0 if way.token == tokens[node.depth] else -9.0 for way in node.ways()] for node in writer.branching
+        ]
         writer.choose(scores)
     return writer
 

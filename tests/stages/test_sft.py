@@ -40,6 +40,44 @@ def test_every_parameter_changed(midtrained, tuned):
     assert all((before[name] != after[name]).any() for name in before)
 
 
+@pytest.fixture(scope="module")
+def popular(world, traced, tmp_path_factory) -> str:
+    """Rankings of the train slates by popularity, with scores."""
+    folder = tmp_path_factory.mktemp("popular")
+    gr2("rerank", "--items", world.items, "--slates", traced.slates, "--reranker", "popularity", "--split", "train",
+        "--interactions", world.interactions, "--output_dir", folder)  # fmt: skip
+    return str(folder / "rankings.parquet")
+
+
+def test_a_teachers_order_is_learned_from_its_probabilities(world, traced, midtrained, popular, tmp_path):
+    given = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates]
+    prompt = ["--prompt", "student_no_trace"]
+    gr2("sft", *given, *prompt, "--teacher", popular, "--teacher_temperature", "3", "--label_weight", "0",
+        "--model_name_or_path", midtrained, "--output_dir", tmp_path / "sft", "--bf16", "false",
+        "--num_train_epochs", "20", "--learning_rate", "3e-3", *TINY)  # fmt: skip
+    taught, same = pl.read_parquet(popular), {}
+    for name, model in {"before": midtrained, "after": tmp_path / "sft"}.items():
+        gr2("rerank", *given, *prompt, "--reranker", model, "--split", "train", "--order", "choices",
+            "--output_dir", tmp_path / name)  # fmt: skip
+        found = pl.read_parquet(tmp_path / name / "rankings.parquet").join(taught, on="slate_id", suffix="_taught")
+        same[name] = (found["ranking"].list.first() == found["ranking_taught"].list.first()).mean()
+    log = [json.loads(line) for line in (tmp_path / "sft/training_log.jsonl").read_text().splitlines()]
+    assert log[-1]["choice_agreement"] > log[0]["choice_agreement"]
+    assert same["after"] > same["before"] + 0.2, same
+
+
+def test_a_teacher_without_scores_and_a_prompt_that_explains_are_refused(world, traced, midtrained, popular, tmp_path):
+    options = parse("sft", Config, read_options(["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates",
+                                          traced.slates, "--teacher", popular, "--model_name_or_path", midtrained,
+                                          "--output_dir", str(tmp_path / "out"), "--bf16", "false"]))  # fmt: skip
+    with pytest.raises(InputError, match="it asks for an explanation: expected --traces"):
+        run(options)
+    with pytest.raises(InputError, match="expected traces.jsonl files, or --teacher"):
+        parse("sft", Config, read_options(["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates",
+                                    traced.slates, "--model_name_or_path", midtrained,
+                                    "--output_dir", str(tmp_path / "out")]))  # fmt: skip
+
+
 def test_an_example_longer_than_max_length_is_refused_not_cut(world, midtrained, traced, tmp_path):
     done = gr2("sft", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
                "--traces", traced.traces, "--model_name_or_path", midtrained, "--output_dir", tmp_path / "out",

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr2.choices.legal_search import closed_nodes, node_numbers, search
 from gr2.files.sid_tokens import BEGIN, sid_string, vocabulary
-from gr2.language_model.legal_search import closed_nodes, node_numbers, search
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.sequences import code_token_ids, next_item_prompt
 from gr2.language_model.vocabulary import expand
@@ -19,10 +19,11 @@ def made(levels, architecture="qwen3"):
     """(model, tokenizer, codes of the items): random, and far from uniform."""
     tokenizer = train_tokenizer(["One user chose these items, oldest first:"], 300)
     torch.manual_seed(levels)
-    if architecture == "qwen3":
-        model = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=256, seed=levels)
-    else:
+    if architecture == "llama":
         model = untied_llama(tokenizer)
+    else:
+        window = 5 if architecture == "window" else None
+        model = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=256, seed=levels, local_window=window)
     expand(model, tokenizer, vocabulary(levels, CODES), seed=0)
     for parameter in model.parameters():
         if parameter.ndim == 2:
@@ -67,7 +68,9 @@ def brute_force(model, tokenizer, codes, prompt):
     return np.array(scores)
 
 
-@pytest.mark.parametrize(("levels", "architecture"), [(2, "qwen3"), (3, "qwen3"), (4, "qwen3"), (3, "llama")])
+@pytest.mark.parametrize(
+    ("levels", "architecture"), [(2, "qwen3"), (3, "qwen3"), (4, "qwen3"), (3, "llama"), (3, "window")]
+)
 def test_a_wide_search_ranks_the_catalogue_as_brute_force_does(levels, architecture):
     model, tokenizer, codes = made(levels, architecture)
     prompts = prompts_of(codes)
@@ -101,8 +104,9 @@ def test_a_narrow_search_still_returns_distinct_items_with_their_own_scores(beam
         assert scores[row, 0].tolist() == sorted(scores[row, 0].tolist(), reverse=True)
 
 
-def test_several_places_of_a_row_are_searched_as_prompts_of_their_own():
-    model, tokenizer, codes = made(levels=3)
+@pytest.mark.parametrize("architecture", ["qwen3", "window"])
+def test_several_places_of_a_row_are_searched_as_prompts_of_their_own(architecture):
+    model, tokenizer, codes = made(3, architecture)
     sids = [sid_string(row) for row in codes.tolist()]
     rows = [next_item_prompt(sids[:6]), next_item_prompt(sids[4:7])]
     tokenizer.padding_side = "right"

@@ -8,8 +8,9 @@ after several of its tokens at once, as if each ended a prompt. No generation_co
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
+from gr2.choices.attention import Attention
 from gr2.semantic_ids.trie import Trie
 
 
@@ -59,11 +60,12 @@ def search(
     searches, device = anchors.shape[1], input_ids.device
     # Only the anchors' logits: with a large vocabulary those of all tokens would fill the memory.
     positions, inverse = anchors.unique(return_inverse=True)
-    output = model(input_ids=input_ids, use_cache=True, logits_to_keep=positions)
-    cache = output.past_key_values
+    attention, cache = Attention.of(model), DynamicCache()  # of the model's config, layers with a window would forget
+    output = model(input_ids=input_ids, past_key_values=cache, use_cache=True, logits_to_keep=positions)
     logits = output.logits.gather(1, inverse[..., None].expand(-1, -1, output.logits.shape[2]))[:, :, None]
     # The keys that each beam attends to: [batch, searches, width, keys]. Nodes, scores: [batch, searches, width].
     visible = (torch.arange(time, device=device) <= anchors[..., None])[:, :, None]
+    key_positions = torch.arange(time, device=device).expand(batch, -1)
     nodes = torch.zeros(batch, searches, 1, dtype=torch.long, device=device)
     scores = torch.zeros(batch, searches, 1, device=device)
     first_key = len(trie.item) * torch.arange(batch * searches, device=device).view(batch, searches, 1, 1)
@@ -84,12 +86,12 @@ def search(
         ancestors = visible.gather(2, parent[..., None].expand(-1, -1, -1, visible.shape[3]))
         itself = torch.eye(searches * width, dtype=torch.bool, device=device).view(1, searches, width, -1)
         visible = torch.cat([ancestors, itself.expand(batch, -1, -1, -1)], dim=3)
-        hidden = torch.zeros(batch, 1, searches * width, visible.shape[3], dtype=model.dtype, device=device)
-        position = (anchors[..., None] + level + 1).expand(-1, -1, width)
+        position = (anchors[..., None] + level + 1).expand(-1, -1, width).flatten(1)
+        key_positions = torch.cat([key_positions, position], dim=1)
         logits = model(
             input_ids=code_ids[level][code].flatten(1),
-            attention_mask=hidden.masked_fill(~visible.flatten(1, 2)[:, None], torch.finfo(model.dtype).min),
-            position_ids=position.flatten(1),
+            attention_mask=attention.mask(visible.flatten(1, 2), position, key_positions),
+            position_ids=position,
             past_key_values=cache,
             use_cache=True,
         ).logits.unflatten(1, (searches, width))
