@@ -67,15 +67,12 @@ def test_a_teachers_order_is_learned_from_its_probabilities(world, traced, midtr
 
 
 def test_a_teacher_without_scores_and_a_prompt_that_explains_are_refused(world, traced, midtrained, popular, tmp_path):
-    options = parse("sft", Config, read_options(["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates",
-                                          traced.slates, "--teacher", popular, "--model_name_or_path", midtrained,
-                                          "--output_dir", str(tmp_path / "out"), "--bf16", "false"]))  # fmt: skip
+    given = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates, "--bf16", "false",
+             "--model_name_or_path", midtrained, "--output_dir", str(tmp_path / "out")]  # fmt: skip
     with pytest.raises(InputError, match="it asks for an explanation: expected --traces"):
-        run(options)
-    with pytest.raises(InputError, match="expected traces.jsonl files, or --teacher"):
-        parse("sft", Config, read_options(["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates",
-                                    traced.slates, "--model_name_or_path", midtrained,
-                                    "--output_dir", str(tmp_path / "out")]))  # fmt: skip
+        run(parse("sft", Config, read_options([*given, "--teacher", popular])))
+    with pytest.raises(InputError, match=r"expected traces\.jsonl files, or --teacher"):
+        parse("sft", Config, read_options(given))
 
 
 def test_an_example_longer_than_max_length_is_refused_not_cut(world, midtrained, traced, tmp_path):
