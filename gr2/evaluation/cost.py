@@ -2,7 +2,7 @@
 
 Told by the manifests beside the files, so by what was run, not by what was asked. Training counts every stage from
 whose files the reranker was made (its own, its traces, embeddings, semantic IDs, ...), but none of SHARED, which all
-systems share. A stage's seconds are those of the run that finished it.
+systems share. A stage's seconds are those of the run that finished it. A fusion costs what it and its members do.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from gr2.evaluation.kinds import read_members
 from gr2.evaluation.significance import number
 from gr2.evaluation.systems import mean_of_known
 from gr2.files.artifacts import MANIFEST, files_below, read_json, read_manifest
@@ -41,20 +42,32 @@ class Training:
                 self.stages[str(folder)] = manifest["seconds"]
                 self.follow(manifest["inputs"])
 
+    def follow_folder(self, folder: Path) -> None:
+        """Adds the stage that made a folder, and those before it."""
+        if (folder / MANIFEST).exists():
+            outputs = read_manifest(folder / MANIFEST)["outputs"]
+            self.follow({str(folder / name): digest for name, digest in outputs.items()})
+        else:
+            self.whole = False
+
 
 def measure_costs(files: dict[str, list[str]], rankings: dict[str, list[pl.DataFrame]]) -> dict[str, dict]:
     """By system, the means over seeds of `measure_cost`; `stages` are the first seed's."""
     costs = {}
     for name, paths in files.items():
         seeds = [measure_cost(Path(path), frame) for path, frame in zip(paths, rankings[name], strict=True)]
-        figures = [key for key in seeds[0] if key not in ("stages", "whole")]
+        figures = [key for key in seeds[0] if key not in ("stages", "whole", "hardware")]
         costs[name] = {key: mean_of_known([seed[key] for seed in seeds]) for key in figures}
         costs[name] |= {"stages": seeds[0]["stages"], "whole": all(seed["whole"] for seed in seeds)}
+        machines = dict.fromkeys(seed["hardware"] for seed in seeds if seed["hardware"])
+        costs[name]["hardware"] = "; ".join(machines) or None
     return costs
 
 
 def measure_cost(path: Path, frame: pl.DataFrame) -> dict:
-    """parameters; own_seconds and training_seconds; ms, prompt_tokens, completion_tokens a slate; None: not known."""
+    """parameters; own_seconds and training_seconds; ms, prompt_tokens and completion_tokens a slate; p50_ms and p99_ms
+    of a slate alone; batch_size; hardware; None: not known.
+    """
     manifest = read_json(path.parent / MANIFEST) if (path.parent / MANIFEST).exists() else {}
     reranker = manifest["config"]["reranker"] if manifest.get("stage") == "rerank" else None
     training = Training()
@@ -65,30 +78,34 @@ def measure_cost(path: Path, frame: pl.DataFrame) -> dict:
     else:
         parameters = count_parameters(reranker)
         training.follow({file: sha for file, sha in manifest["inputs"].items() if Path(file).is_relative_to(reranker)})
+        for member in set(read_members(reranker)) - set(rules.NAMES):
+            training.follow_folder(Path(member))
         own = training.stages.get(str(Path(reranker)))
         total = sum(training.stages.values()) if own is not None else None
     return {
         "parameters": parameters,
         "own_seconds": own,
         "training_seconds": total,
-        "ms": milliseconds(path, frame),
+        **read_times(path, frame),
         "prompt_tokens": column_mean(frame, "prompt_tokens"),
         "completion_tokens": column_mean(frame, "completion_tokens"),
         "stages": training.stages,
         "whole": training.whole,
+        "hardware": name_hardware(manifest),
     }
 
 
-def count_parameters(folder: str) -> int | None:
+def count_parameters(folder: str | Path) -> int | None:
     """A reranker's learned numbers: weights, of trees thresholds and leaves; None for a folder without any."""
-    if (Path(folder) / blend.FILE).exists():
-        return len(read_json(Path(folder) / blend.FILE)["weights"])
-    if (Path(folder) / lambdamart.FILE).exists():
-        lines = (Path(folder) / lambdamart.FILE).read_text().splitlines()
+    members = [count_parameters(member) or 0 for member in read_members(folder)]
+    blends, trees = Path(folder) / blend.FILE, Path(folder) / lambdamart.FILE
+    own = len(read_json(blends)["weights"]) if blends.exists() else 0
+    if trees.exists():
+        lines = trees.read_text().splitlines()
         leaves = [int(line.partition("=")[2]) for line in lines if line.startswith("num_leaves=")]
-        return sum(2 * count - 1 for count in leaves)
+        own += sum(2 * count - 1 for count in leaves)
     weights = [file for file in files_below(folder) if file.suffix == ".safetensors"]
-    return sum(map(count_weights, weights)) or None
+    return own + sum(map(count_weights, weights)) + sum(members) or None
 
 
 def count_weights(file: Path) -> int:
@@ -98,12 +115,23 @@ def count_weights(file: Path) -> int:
         return sum(int(np.prod(tensors.get_slice(name).get_shape())) for name in tensors.keys())  # noqa: SIM118  (not iterable)
 
 
-def milliseconds(path: Path, frame: pl.DataFrame) -> float | None:
-    """Wall-clock time a slate, in batches: of the answers themselves, else of the whole run beside the file."""
-    if "latency_ms" in frame.columns and frame["latency_ms"].count():
-        return column_mean(frame, "latency_ms")
-    timing = path.parent / TIMING_FILE
-    return read_json(timing)["ms_a_slate"] if timing.exists() else None
+def read_times(path: Path, frame: pl.DataFrame) -> dict:
+    """ms, wall-clock time a slate in batches: of the answers themselves, else of the whole run beside the file; what
+    else timing.json says.
+    """
+    timing = read_json(path.parent / TIMING_FILE) if (path.parent / TIMING_FILE).exists() else {}
+    ms = column_mean(frame, "latency_ms")
+    others = {key: timing.get(key) for key in ("p50_ms", "p99_ms", "batch_size")}
+    return {"ms": timing.get("ms_a_slate") if ms is None else ms} | others
+
+
+def name_hardware(manifest: dict) -> str | None:
+    """`Intel(R) Xeon(R) Processor, 1 thread`, and GPUs by their names."""
+    if "hardware" not in manifest:
+        return None
+    found, threads = manifest["hardware"], manifest["threads"]
+    gpus = [gpu.partition(",")[0] for gpu in found["gpus"]]
+    return ", ".join([found["cpu"], f"{threads} thread{'s' if threads > 1 else ''}", *gpus])
 
 
 def column_mean(frame: pl.DataFrame, name: str) -> float | None:

@@ -58,6 +58,8 @@ def render(
         headline=headline(results, yardstick.headline),
         additions=additions(results, yardstick.headline),
         untimed=[name for name, cost in results["costs"].items() if cost["ms"] is None],
+        machines=names_by(results["costs"], "hardware"),
+        batches=names_by(results["costs"], "batch_size"),
         left_out=left_out(results),
         yardstick=yardstick,
         main=main,
@@ -70,6 +72,12 @@ def render(
         example=shown,
         background=background,
     )
+
+
+def names_by(costs: dict[str, dict], key: str) -> dict[object, list[str]]:
+    """The systems with each value of `key`; not those without one."""
+    values = dict.fromkeys(cost[key] for cost in costs.values() if cost[key] is not None)
+    return {value: [name for name, cost in costs.items() if cost[key] == value] for value in values}
 
 
 def bucket_heads(buckets: dict[str, dict], sized: str, counted: str) -> list[Markup]:

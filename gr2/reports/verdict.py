@@ -8,9 +8,8 @@ def headline(results: dict, metric: str) -> dict[str, str]:
     `text`, and a `tone`: good where the best beats all baselines and no other is worse than the input order, bad where
     the best is worse than the input order, else open.
 
-    What is learned is told by `kinds` (see `inputs.find_kind`). Language models come before rerankers on features:
-    where there are any, the first sentence is about the best of them. A system that others are compared with is not the
-    one it is about.
+    What is learned is told by `kinds` (see `kinds.find_kind`). Language models come before rerankers on features:
+    where there are any, the first sentence is about the best of them. A system of `against` is not the one it is about.
     """
     systems = results["systems"]
     given = list(results["kinds"])
@@ -40,9 +39,9 @@ def headline(results: dict, metric: str) -> dict[str, str]:
 def additions(results: dict, metric: str) -> dict[str, str] | None:
     """What each language model adds to the best small reranker, with a `tone` as in `headline`; None without both."""
     base = results["strongest_reranker"]
-    if base is None:
-        return None
     models = [name for name, kind in results["kinds"].items() if kind == "language model"]
+    if base is None or not models:
+        return None
     rows = [row for row in results["comparisons"] if (row["baseline"], row["metric"]) == (base, metric)]
     rows = sorted((row for row in rows if row["system"] in models), key=lambda row: -row["delta"])
     figure, others = results["systems"][base][metric], sum(kind == "reranker" for kind in results["kinds"].values()) - 1
@@ -62,13 +61,13 @@ def added(row: dict, base: float, results: dict) -> str:
 
 
 def candidates(results: dict) -> list[str]:
-    """The systems whose best comes first: language models, else other learned ones, that are no baseline; else all."""
-    kinds, baselines = results["kinds"], {row["baseline"] for row in results["comparisons"]}
+    """The systems whose best comes first: language models, else other learned ones, not of `against`; else all."""
+    kinds, against = results["kinds"], results["against"]
     for kind in ("language model", "reranker"):
-        found = [name for name in kinds if kinds[name] == kind and name not in baselines]
+        found = [name for name in kinds if kinds[name] == kind and name not in against]
         if found:
             return found
-    return [name for name in kinds if name not in baselines] or list(kinds)
+    return [name for name in kinds if name not in against] or list(kinds)
 
 
 def clause(row: dict, results: dict) -> str:
