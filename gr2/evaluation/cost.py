@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gr2.evaluation.kinds import read_members
+from gr2.evaluation.kinds import FUSED_TREES, FUSION, read_members
 from gr2.evaluation.significance import number
 from gr2.evaluation.systems import mean_of_known
 from gr2.files.artifacts import MANIFEST, files_below, read_json, read_manifest
 from gr2.files.rankings import TIMING_FILE
 from gr2.rerankers import blend, lambdamart, rules
 
+WEIGHTS, TREES = (blend.FILE, FUSION), (lambdamart.FILE, FUSED_TREES)
 SHARED = ("prepare", "slates", "facts")  # and with slates what made them
 
 
@@ -41,14 +42,6 @@ class Training:
             elif str(folder) not in self.stages and manifest["stage"] not in SHARED:
                 self.stages[str(folder)] = manifest["seconds"]
                 self.follow(manifest["inputs"])
-
-    def follow_folder(self, folder: Path) -> None:
-        """Adds the stage that made a folder, and those before it."""
-        if (folder / MANIFEST).exists():
-            outputs = read_manifest(folder / MANIFEST)["outputs"]
-            self.follow({str(folder / name): digest for name, digest in outputs.items()})
-        else:
-            self.whole = False
 
 
 def measure_costs(files: dict[str, list[str]], rankings: dict[str, list[pl.DataFrame]]) -> dict[str, dict]:
@@ -78,8 +71,6 @@ def measure_cost(path: Path, frame: pl.DataFrame) -> dict:
     else:
         parameters = count_parameters(reranker)
         training.follow({file: sha for file, sha in manifest["inputs"].items() if Path(file).is_relative_to(reranker)})
-        for member in set(read_members(reranker)) - set(rules.NAMES):
-            training.follow_folder(Path(member))
         own = training.stages.get(str(Path(reranker)))
         total = sum(training.stages.values()) if own is not None else None
     return {
@@ -97,15 +88,18 @@ def measure_cost(path: Path, frame: pl.DataFrame) -> dict:
 
 def count_parameters(folder: str | Path) -> int | None:
     """A reranker's learned numbers: weights, of trees thresholds and leaves; None for a folder without any."""
+    folder = Path(folder)
+    blends = [len(read_json(folder / name).get("weights", ())) for name in WEIGHTS if (folder / name).exists()]
+    trees = [count_splits(folder / name) for name in TREES if (folder / name).exists()]
+    networks = [count_weights(file) for file in files_below(folder) if file.suffix == ".safetensors"]
     members = [count_parameters(member) or 0 for member in read_members(folder)]
-    blends, trees = Path(folder) / blend.FILE, Path(folder) / lambdamart.FILE
-    own = len(read_json(blends)["weights"]) if blends.exists() else 0
-    if trees.exists():
-        lines = trees.read_text().splitlines()
-        leaves = [int(line.partition("=")[2]) for line in lines if line.startswith("num_leaves=")]
-        own += sum(2 * count - 1 for count in leaves)
-    weights = [file for file in files_below(folder) if file.suffix == ".safetensors"]
-    return own + sum(map(count_weights, weights)) + sum(members) or None
+    return sum([*blends, *trees, *networks, *members]) or None
+
+
+def count_splits(file: Path) -> int:
+    """Thresholds and leaves of LightGBM's trees."""
+    leaves = [line.partition("=")[2] for line in file.read_text().splitlines() if line.startswith("num_leaves=")]
+    return sum(2 * int(count) - 1 for count in leaves)
 
 
 def count_weights(file: Path) -> int:

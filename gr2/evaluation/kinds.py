@@ -8,6 +8,8 @@ from gr2.files.artifacts import MANIFEST, read_json
 from gr2.rerankers import latent, rules
 from gr2.rerankers.record import NETWORK, RECORD
 
+FUSION, FUSED_TREES = "fusion.json", "trees.txt"  # files of `gr2 fit fusion`
+
 
 def find_kind(name: str, path: str, ranking: pl.DataFrame) -> str:
     """`language model`, `reranker` (learned, too) or `reference` (a rule, or knows the answer).
@@ -26,17 +28,19 @@ def find_kind(name: str, path: str, ranking: pl.DataFrame) -> str:
 
 def has_language_model(folder: str | Path) -> bool:
     """Whether this folder is that of a language model, has one inside, or fuses rerankers one of which has."""
-    kind = read_record(folder).get("kind")
+    kind, config = read_record(folder).get("kind"), Path(folder) / NETWORK
     if kind is None:
-        config = Path(folder) / NETWORK
         return config.exists() and read_json(config).get("model_type") != "sasrec"
-    return kind == "one_pass" or any(map(has_language_model, read_members(folder)))
+    if kind == "one_pass":  # it can be fitted without one, as a control
+        return read_json(config).get("language_model") is not None
+    return any(map(has_language_model, read_members(folder)))
 
 
 def read_members(folder: str | Path) -> list[str]:
-    """The rerankers that the one in this folder fuses: folders; none where it is no fusion."""
-    record = read_record(folder)
-    return record["members"] if record.get("kind") == "fusion" else []
+    """The rerankers that the one in this folder fuses: folders, and names of rules; none where it is no fusion."""
+    if read_record(folder).get("kind") != "fusion":
+        return []
+    return [member["reranker"] for member in read_json(Path(folder) / FUSION)["members"]]
 
 
 def read_record(folder: str | Path) -> dict:

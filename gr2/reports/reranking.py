@@ -44,6 +44,7 @@ def render(
     shown_metrics = [f"{name}@{k}" for name in ("recall", "ndcg", "precision", "map", "f1") for k in yardstick.ks]
     if "agreement" in results:
         shown_metrics.append("hr@10%")
+    only_models = {name: cost for name, cost in results["costs"].items() if results["kinds"][name] == "language model"}
     pictures = {
         "bars": figures.metric_bars(results["systems"], results["intervals"], main),
         "changes": figures.rank_change_histograms({name: np.concatenate(own) for name, own in changes.items()}),
@@ -59,7 +60,7 @@ def render(
         additions=additions(results, yardstick.headline),
         untimed=[name for name, cost in results["costs"].items() if cost["ms"] is None],
         machines=names_by(results["costs"], "hardware"),
-        batches=names_by(results["costs"], "batch_size"),
+        batches=names_by(only_models, "batch_size"),
         left_out=left_out(results),
         yardstick=yardstick,
         main=main,

@@ -112,7 +112,7 @@ def run(config: Config) -> None:
     write_json(output / TIMING_FILE, {
         "slates": len(answers),
         "ms_a_slate": round(milliseconds, 6),
-        "batch_size": config.batch_size if latencies else None,
+        "batch_size": config.batch_size,
         "alone": len(waits),
         **{f"p{share}_ms": round(float(np.percentile(waits, share)), 6) if waits else None for share in (50, 99)},
     })  # fmt: skip

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -89,18 +90,22 @@ def test_the_machine_is_named_each_one_once(tmp_path):
 
 def test_a_fusion_costs_what_it_and_its_members_do(ranked, tmp_path):
     def record(file):
-        write_json(file.parent / "reranker.json", {"kind": "fusion", "members": [*members, "popularity"]})
-        write_json(file, {"weights": {"a": 1, "b": 2, "c": 3}})
+        write_json(file.parent / "reranker.json", {"kind": "fusion"})
+        known = [{"reranker": member} for member in (*members, "popularity")]
+        write_json(file, {"members": known, "weights": {"a": 1, "b": 2, "c": 3}})
 
     blend = stage(tmp_path / "small", "fit blend:blend.json", 5, lambda file: write_json(file, {"weights": {"a": 1}}))
     members = [str(tmp_path / "sft"), str(blend.parent)]
-    fused = stage(tmp_path / "fused", "fit fusion:blend.json", 11, record)
+    files = [tmp_path / "sft" / "model.safetensors", blend]
+    fused = stage(tmp_path / "fused", "fit fusion:fusion.json", 11, record, files)
     made = {"reranker": str(tmp_path / "fused")}
     entry = stage(tmp_path / "ranked2", "rerank:rankings.parquet", 1, lambda file: file.write_text(""), [fused], **made)
     cost = measure_costs({"fusion": [str(entry)]}, {"fusion": [PLAIN]})["fusion"]
     assert cost["parameters"] == 3 + 17 + 1
+    (tmp_path / "fused" / "trees.txt").write_text("tree\nTree=0\nnum_leaves=3\n")
+    assert count_parameters(tmp_path / "fused") == 3 + 5 + 17 + 1
     assert (cost["own_seconds"], cost["training_seconds"], cost["whole"]) == (11, 11 + (3 + 20) + 5, True)
-    (tmp_path / "small" / "manifest.json").unlink()
+    shutil.rmtree(tmp_path / "small")
     assert not measure_costs({"fusion": [str(entry)]}, {"fusion": [PLAIN]})["fusion"]["whole"]
 
 
