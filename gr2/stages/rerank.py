@@ -24,6 +24,7 @@ from gr2.rerankers.language_model import PARTIAL, LanguageModel
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.protocol import Inputs, Reranker, Sampling
 from gr2.rerankers.rules import BY_POPULARITY
+from gr2.stages.rerank_options import Probed
 from gr2.stages.shared import Prompted, Served, Slated
 
 WRITES = ("rankings.parquet", "shuffled.parquet", "timing.json")
@@ -31,7 +32,7 @@ ALONE_SECONDS = 10  # no further slate is asked alone after this time
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Prompted, Served):
+class Config(Slated, Prompted, Probed, Served):
     reranker: str = arg(help="a model's folder, one of `gr2 fit` or `gr2 sasrec`, or a rule (see above)", path=True)
     output_dir: str = arg(help="folder for rankings.parquet")
     split: Literal["train", "valid", "test"] = arg("test", "which slates")
@@ -51,19 +52,6 @@ class Config(Slated, Prompted, Served):
     structured: bool = arg(False, "language model: true is --order choices")
     temperature: float = arg(0.0, "language model: 0 is greedy", least=0, most=10)
     max_slates: int | None = arg(None, "answer this many slates, drawn at random under the seed", least=1)
-    shuffles: int = arg(
-        0,
-        "answer slates also with their candidates in this many random orders (shuffled.parquet): `gr2 evaluate` then "
-        "says how far answers depend on the order",
-        least=0,
-    )
-    shuffled_slates: int = arg(100, "--shuffles of this many of the slates, drawn at random under the seed", least=1)
-    alone: int = arg(
-        50,
-        "then ask this many of the slates again, one at a time, for at most ten seconds: timing.json says how long a "
-        "single request waits (not with engine openai); 0: none",
-        least=0,
-    )
     seed: int = arg(0, "of all that is random: orders, what is drawn, sampling", least=0, most=2**31 - 1)
 
     def __post_init__(self) -> None:
