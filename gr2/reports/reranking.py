@@ -46,7 +46,7 @@ def render(
         shown_metrics.append("hr@10%")
     only_models = {name: cost for name, cost in results["costs"].items() if results["kinds"][name] == "language model"}
     pictures = {
-        "bars": figures.metric_bars(results["systems"], results["intervals"], main),
+        "bars": figures.metric_bars(results["systems"], results["intervals"], main, results["kinds"]),
         "changes": figures.rank_change_histograms({name: np.concatenate(own) for name, own in changes.items()}),
         "costs": cost_picture(results, yardstick.headline),
         "curves": figures.training_curves(background.training_logs),
@@ -158,8 +158,9 @@ def print_table(results: dict, yardstick: Yardstick) -> None:
         spread = row["metrics"][yardstick.headline]
         mean, values = f"{fixed(spread['mean'])} ± {fixed(spread['sd'])}", ", ".join(map(fixed, spread["values"]))
         sentences.append(f"{row['system']}: {ndcg} {mean} over seeds ({values})")
-    verdicts = [headline(results, yardstick.headline), additions(results, yardstick.headline)]
-    print_sentences([*sentences, *left_out(results), *(verdict["text"] for verdict in verdicts if verdict)])
+    first, added = headline(results, yardstick.headline), additions(results, yardstick.headline)
+    verdicts = [first["text"], first["more"], added["text"] if added else ""]
+    print_sentences([*sentences, *left_out(results), *filter(None, verdicts)])
 
 
 def left_out(results: dict) -> list[str]:
