@@ -1,16 +1,13 @@
 """The inputs of the evaluations: files by name, labelled slates, and what a report shows beside the metrics."""
 
-from pathlib import Path
-
 import polars as pl
 
 from gr2.errors import InputError
 from gr2.evaluation.systems import COMPUTED
-from gr2.files.artifacts import MANIFEST, read_json, read_lines
+from gr2.files.artifacts import read_json, read_lines
 from gr2.files.columns import cast_ids, read_table, refuse_rows, require_columns
 from gr2.files.interactions import read_interactions
 from gr2.files.slates import read_slate_table
-from gr2.rerankers import latent, rules
 from gr2.traces.store import read_traces
 
 TRACES = ("slate_id", "mode", "accepted", "reason", "completion_tokens", "teacher")  # columns that the report shows
@@ -77,20 +74,6 @@ def select_answered(slates: pl.DataFrame, files: dict[str, list[str]]) -> tuple[
     if answered.is_empty():
         raise InputError("--allow_missing true: expected a slate that all rankings have, found none")
     return slates.filter(pl.col("slate_id").is_in(answered.implode())), {name: n for name, n in missing.items() if n}
-
-
-def find_kind(name: str, path: str, ranking: pl.DataFrame) -> str:
-    """What made a ranking: `language model`, `reranker` (learned, too) or `reference` (a rule, or knows the answer).
-
-    The manifest beside the file tells; without one, a reference is known by its usual name alone.
-    """
-    if "completion_tokens" in ranking.columns:
-        return "language model"
-    file = Path(path).parent / MANIFEST
-    manifest = read_json(file) if file.exists() else {}
-    reranker = manifest["config"]["reranker"] if manifest.get("stage") == "rerank" else name
-    knows_the_answer = any(Path(read).name == latent.FILE for read in manifest.get("inputs", ()))
-    return "reference" if reranker in rules.NAMES or knows_the_answer else "reranker"
 
 
 def read_split_events(path: str) -> pl.DataFrame:

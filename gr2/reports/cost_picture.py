@@ -8,9 +8,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gr2.reports.drawing import BLUE, DASHED, GREEN, GREY, INK, OCHRE, STYLE, shorten, spread_out, svg
+from gr2.reports.drawing import DASHED, GREEN, GREY, INK, KINDS, STYLE, shorten, spread_out, svg
 
-COLORS = {"language model": BLUE, "reranker": OCHRE, "reference": GREY}  # by kind
 NEAR = 0.1  # of the picture's width: names of points nearer than this could lie on each other
 
 
@@ -41,7 +40,7 @@ def cost_picture(results: dict, metric: str) -> Markup | None:
         axes.step(steps, [*heights, heights[-1]], where="post", color=GREEN, linewidth=1.6, zorder=1)
         for name in names:
             low, high = results["intervals"][name][metric]
-            color = COLORS[results["kinds"][name]]
+            color = KINDS[results["kinds"][name]]
             if low is not None:
                 axes.plot([times[name]] * 2, [low, high], color=color, linewidth=1.1, zorder=2)
             axes.plot(times[name], values[name], "o", color=color, markersize=6, zorder=3)
@@ -63,4 +62,5 @@ def label_points(axes: Axes, times: dict[str, float], values: dict[str, float]) 
         for name, place in zip(group, moved - (moved - heights).mean(), strict=True):
             point = times[name], values[name]
             axes.plot([point[0], column], [point[1], place], color=GREY, linewidth=0.5, zorder=1)
-            axes.text(column, place, shorten(name), va="center", color=INK)
+            paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # over the frontier's line
+            axes.text(column, place, shorten(name), va="center", color=INK, bbox=paper, zorder=4)

@@ -25,6 +25,7 @@ STYLE = {
 }
 INK, SOFT, GREY, PALE, GRID = "#22262b", "#555c66", "#8a919c", "#d3d7dc", "#e3e6ea"
 OCHRE, BLUE, GREEN, RED = "#cf9a3d", "#3b76b5", "#3d8f5f", "#c05746"
+KINDS = {"language model": BLUE, "reranker": OCHRE, "reference": GREY}  # of systems; see evaluation/kinds.py
 DASHED = (0, (4, 3))
 
 

@@ -10,9 +10,24 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gr2.reports.drawing import BLUE, DASHED, GREEN, GREY, INK, OCHRE, PALE, RED, SOFT, STYLE, panels, shorten, svg
+from gr2.reports.drawing import (
+    BLUE,
+    DASHED,
+    GREEN,
+    GREY,
+    INK,
+    KINDS,
+    OCHRE,
+    PALE,
+    RED,
+    SOFT,
+    STYLE,
+    panels,
+    shorten,
+    svg,
+)
 
-COLORS = {"input_order": GREY, "random": PALE, "oracle": PALE, "blend": OCHRE}  # any other system is blue
+COMPUTED = {"input_order": GREY, "random": PALE, "oracle": PALE}  # others have the colour of their kind
 LINES = (BLUE, RED, OCHRE, GREEN)  # of several training runs; more than four are dashed
 # Keys of the training log, and their titles.
 CURVES = {
@@ -26,9 +41,12 @@ CURVES = {
 }
 
 
-def metric_bars(systems: dict[str, dict], intervals: dict[str, dict], main: tuple[str, ...]) -> Markup:
+def metric_bars(
+    systems: dict[str, dict], intervals: dict[str, dict], main: tuple[str, ...], kinds: dict[str, str]
+) -> Markup:
     """Bars of the main metrics with 95 % intervals, a panel per metric in two rows; dashed: the input order."""
     names = list(systems)
+    colors = [COMPUTED.get(name) or KINDS[kinds[name]] for name in names]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10, 1.5 + 0.46 * len(names)), layout="constrained")
         grid = figure.subplots(2, (len(main) + 1) // 2, sharey=True).flatten()
@@ -36,7 +54,7 @@ def metric_bars(systems: dict[str, dict], intervals: dict[str, dict], main: tupl
             axes.set_axis_off()
         for axes, metric in zip(grid, main, strict=False):
             values = [systems[name][metric] for name in names]
-            axes.barh(range(len(names)), values, color=[COLORS.get(name, BLUE) for name in names], height=0.68)
+            axes.barh(range(len(names)), values, color=colors, height=0.68)
             for row, name in enumerate(names):
                 low, high = intervals[name][metric]
                 if low is not None:

@@ -44,8 +44,9 @@ def render(
     shown_metrics = [f"{name}@{k}" for name in ("recall", "ndcg", "precision", "map", "f1") for k in yardstick.ks]
     if "agreement" in results:
         shown_metrics.append("hr@10%")
+    only_models = {name: cost for name, cost in results["costs"].items() if results["kinds"][name] == "language model"}
     pictures = {
-        "bars": figures.metric_bars(results["systems"], results["intervals"], main),
+        "bars": figures.metric_bars(results["systems"], results["intervals"], main, results["kinds"]),
         "changes": figures.rank_change_histograms({name: np.concatenate(own) for name, own in changes.items()}),
         "costs": cost_picture(results, yardstick.headline),
         "curves": figures.training_curves(background.training_logs),
@@ -58,6 +59,8 @@ def render(
         headline=headline(results, yardstick.headline),
         additions=additions(results, yardstick.headline),
         untimed=[name for name, cost in results["costs"].items() if cost["ms"] is None],
+        machines=names_by(results["costs"], "hardware"),
+        batches=names_by(only_models, "batch_size"),
         left_out=left_out(results),
         yardstick=yardstick,
         main=main,
@@ -70,6 +73,12 @@ def render(
         example=shown,
         background=background,
     )
+
+
+def names_by(costs: dict[str, dict], key: str) -> dict[object, list[str]]:
+    """The systems with each value of `key`; not those without one."""
+    values = dict.fromkeys(cost[key] for cost in costs.values() if cost[key] is not None)
+    return {value: [name for name, cost in costs.items() if cost[key] == value] for value in values}
 
 
 def bucket_heads(buckets: dict[str, dict], sized: str, counted: str) -> list[Markup]:
@@ -149,8 +158,9 @@ def print_table(results: dict, yardstick: Yardstick) -> None:
         spread = row["metrics"][yardstick.headline]
         mean, values = f"{fixed(spread['mean'])} ± {fixed(spread['sd'])}", ", ".join(map(fixed, spread["values"]))
         sentences.append(f"{row['system']}: {ndcg} {mean} over seeds ({values})")
-    verdicts = [headline(results, yardstick.headline), additions(results, yardstick.headline)]
-    print_sentences([*sentences, *left_out(results), *(verdict["text"] for verdict in verdicts if verdict)])
+    first, added = headline(results, yardstick.headline), additions(results, yardstick.headline)
+    verdicts = [first["text"], first["more"], added["text"] if added else ""]
+    print_sentences([*sentences, *left_out(results), *filter(None, verdicts)])
 
 
 def left_out(results: dict) -> list[str]:

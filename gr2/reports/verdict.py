@@ -4,45 +4,45 @@ from gr2.reports.render import fixed, p_value, signed
 
 
 def headline(results: dict, metric: str) -> dict[str, str]:
-    """The best learned system against every baseline on `metric`, an NDCG, then all others against the input order: the
-    `text`, and a `tone`: good where the best beats all baselines and no other is worse than the input order, bad where
-    the best is worse than the input order, else open.
+    """The best learned system against every baseline on `metric`, an NDCG (`text`), then all others against the input
+    order (`more`, may be empty). `tone`: good where the best beats all baselines and no other is worse than the input
+    order, bad where the best is worse than the input order, else open.
 
-    What is learned is told by `kinds` (see `inputs.find_kind`). Language models come before rerankers on features:
-    where there are any, the first sentence is about the best of them. A system that others are compared with is not the
-    one it is about.
+    What is learned is told by `kinds` (see `kinds.find_kind`). Language models come before rerankers on features:
+    where there are any, the first sentence is about the best of them. A system of `against` is not the one it is about.
     """
     systems = results["systems"]
     given = list(results["kinds"])
     if not given:
-        return {"tone": "open", "text": "No system was given to compare with the input order."}
+        return {"tone": "open", "text": "No system was given to compare with the input order.", "more": ""}
     leading = candidates(results)
     best = max(leading, key=lambda name: systems[name][metric])
     rows = {row["baseline"]: row for row in results["comparisons"] if (row["system"], row["metric"]) == (best, metric)}
     text = best + named_seeds(results, best) + " " + "; ".join(against(row, systems) for row in rows.values())
     if systems[best]["invalid_rate"] > 0:
         text += f". {unusable(systems[best]).capitalize()} of its answers were unusable; there the input order stands"
+    more = []
     if len(leading) > 1:
-        text += f". It is the best of {len(leading)} systems on these very slates, which flatters it a little"
+        more.append(f"It is the best of {len(leading)} systems on these very slates, which flatters it a little.")
     learned = {name for name, kind in results["kinds"].items() if kind != "reference"} - {best}
     gains = [row for row in results["comparisons"] if (row["baseline"], row["metric"]) == ("input_order", metric)]
     others = [row for row in gains if row["system"] in learned]
     if others:
         clauses = [clause(row, results) for row in sorted(others, key=lambda row: row["delta"])]
         named = "system" if len(others) == 1 else "systems"
-        text += f". The other learned {named} against the input order, {metric.upper()}: " + "; ".join(clauses)
+        more.append(f"The other learned {named} against the input order, {metric.upper()}: {'; '.join(clauses)}.")
     signs = {name: sign(row) for name, row in rows.items()}
     worse = any(sign(row) < 0 for row in others)
     tone = "bad" if signs["input_order"] < 0 else "good" if min(signs.values()) > 0 and not worse else "open"
-    return {"tone": tone, "text": text + "."}
+    return {"tone": tone, "text": text + ".", "more": " ".join(more)}
 
 
 def additions(results: dict, metric: str) -> dict[str, str] | None:
     """What each language model adds to the best small reranker, with a `tone` as in `headline`; None without both."""
     base = results["strongest_reranker"]
-    if base is None:
-        return None
     models = [name for name, kind in results["kinds"].items() if kind == "language model"]
+    if base is None or not models:
+        return None
     rows = [row for row in results["comparisons"] if (row["baseline"], row["metric"]) == (base, metric)]
     rows = sorted((row for row in rows if row["system"] in models), key=lambda row: -row["delta"])
     figure, others = results["systems"][base][metric], sum(kind == "reranker" for kind in results["kinds"].values()) - 1
@@ -62,13 +62,13 @@ def added(row: dict, base: float, results: dict) -> str:
 
 
 def candidates(results: dict) -> list[str]:
-    """The systems whose best comes first: language models, else other learned ones, that are no baseline; else all."""
-    kinds, baselines = results["kinds"], {row["baseline"] for row in results["comparisons"]}
+    """The systems whose best comes first: language models, else other learned ones, not of `against`; else all."""
+    kinds, against = results["kinds"], results["against"]
     for kind in ("language model", "reranker"):
-        found = [name for name in kinds if kinds[name] == kind and name not in baselines]
+        found = [name for name in kinds if kinds[name] == kind and name not in against]
         if found:
             return found
-    return [name for name in kinds if name not in baselines] or list(kinds)
+    return [name for name in kinds if name not in against] or list(kinds)
 
 
 def clause(row: dict, results: dict) -> str:

@@ -57,15 +57,18 @@ class LanguageModel:
         check_room(slates, self.catalogue, self.prompt, self.tokenizer, how.max_tokens)
         partial = Partial(how.unfinished / PARTIAL, self.made_of(slates)) if how.unfinished else None
         rankings = {row["slate_id"]: Ranking(**row) for row in partial.rows} if partial else {}
-        if how.max_prompt_tokens is not None:
-            slates = fit_history(slates, self.messages, self.tokenizer, how.max_prompt_tokens)
-        left = [slate for slate in slates if slate.slate_id not in rankings]
+        left = [slate for slate in self.shorten(slates) if slate.slate_id not in rankings]
         for start in tqdm(range(0, len(left), how.batch_size), desc="rerank", unit="batch"):
             answered = self.answer(left[start : start + how.batch_size])
             if partial:
                 partial.append([asdict(ranking) for ranking in answered])
             rankings |= {ranking.slate_id: ranking for ranking in answered}
         return [rankings[slate.slate_id] for slate in slates]
+
+    def shorten(self, slates: list[Slate]) -> list[Slate]:
+        """The slates with histories that fit into `max_prompt_tokens`."""
+        most = self.sampling.max_prompt_tokens
+        return slates if most is None else fit_history(slates, self.messages, self.tokenizer, most)
 
     def answer(self, batch: list[Slate]) -> list[Ranking]:
         """latency_ms is the batch's wall-clock time divided by its slates: throughput, not the wait of one request."""

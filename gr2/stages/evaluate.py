@@ -16,6 +16,7 @@ from gr2.data.splits import measure_later_share, popularity
 from gr2.errors import InputError
 from gr2.evaluation import cost, coverage, inputs, systems
 from gr2.evaluation.buckets import measure_slate_buckets
+from gr2.evaluation.kinds import find_kind
 from gr2.evaluation.robustness import measure_robustness
 from gr2.evaluation.significance import Resampling, comparisons, intervals
 from gr2.evaluation.ties import measure_ties
@@ -41,8 +42,8 @@ class Config(Measured):
     )
     against: list[str] = arg(
         [],
-        "further baselines beside the input order, names of --rankings; default: blend, if it is one of them. Where "
-        "there are language models, the best of the other learned rerankers always is one",
+        "further baselines beside the input order and the best of the learned rerankers that are no language models: "
+        "names of --rankings; default, but beside language models and such a reranker: blend, if it is one of them",
     )
     interactions: str | None = arg(
         None,
@@ -127,10 +128,11 @@ def run(config: Config) -> None:
     values = {name: systems.mean_over_seeds(several) for name, several in seeds.items()}
     # compare
     resampling = Resampling(slates["user_id"].to_numpy(), config.resamples, config.seed)
-    kinds = {name: inputs.find_kind(name, files[name][0], several[0]) for name, several in rankings.items()}
+    kinds = {name: find_kind(name, files[name][0], several[0]) for name, several in rankings.items()}
     strongest = systems.strongest_reranker(kinds, values, yardstick.headline)
-    asked = config.against or ([] if strongest else [name for name in files if name == "blend"])
-    baselines = ["input_order", *dict.fromkeys([*asked, *([strongest] if strongest else [])])]
+    led = strongest and "language model" in kinds.values()
+    against = config.against or [name for name in files if name == "blend" and not led]
+    baselines = list(dict.fromkeys(["input_order", *against, *([strongest] if strongest else [])]))
     counts = popularity(events) if events is not None else None
     summaries = systems.summarize_systems(seeds, rankings)
     bounds = intervals(values, yardstick.main, resampling)
@@ -147,6 +149,7 @@ def run(config: Config) -> None:
         "missing": missing,
         "pretrain_later_than_first_test": measure_later_share(events) if events is not None else None,
         "kinds": kinds,
+        "against": against,
         "strongest_reranker": strongest,
         **summaries,
         "intervals": bounds,

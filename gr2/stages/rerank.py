@@ -6,10 +6,12 @@ popularity or rarest; or the folder of `gr2 prepare --source synthetic`, for the
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from gr2.errors import InputError
@@ -20,15 +22,17 @@ from gr2.files.slates import Slate, read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
 from gr2.rerankers.language_model import PARTIAL, LanguageModel
 from gr2.rerankers.open import open_reranker
-from gr2.rerankers.protocol import Inputs, Sampling
+from gr2.rerankers.protocol import Inputs, Reranker, Sampling
 from gr2.rerankers.rules import BY_POPULARITY
+from gr2.stages.rerank_options import Probed
 from gr2.stages.shared import Prompted, Served, Slated
 
 WRITES = ("rankings.parquet", "shuffled.parquet", "timing.json")
+ALONE_SECONDS = 10  # no further slate is asked alone after this time
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Prompted, Served):
+class Config(Slated, Prompted, Probed, Served):
     reranker: str = arg(help="a model's folder, one of `gr2 fit` or `gr2 sasrec`, or a rule (see above)", path=True)
     output_dir: str = arg(help="folder for rankings.parquet")
     split: Literal["train", "valid", "test"] = arg("test", "which slates")
@@ -48,13 +52,6 @@ class Config(Slated, Prompted, Served):
     structured: bool = arg(False, "language model: true is --order choices")
     temperature: float = arg(0.0, "language model: 0 is greedy", least=0, most=10)
     max_slates: int | None = arg(None, "answer this many slates, drawn at random under the seed", least=1)
-    shuffles: int = arg(
-        0,
-        "answer slates also with their candidates in this many random orders (shuffled.parquet): `gr2 evaluate` then "
-        "says how far answers depend on the order",
-        least=0,
-    )
-    shuffled_slates: int = arg(100, "--shuffles of this many of the slates, drawn at random under the seed", least=1)
     seed: int = arg(0, "of all that is random: orders, what is drawn, sampling", least=0, most=2**31 - 1)
 
     def __post_init__(self) -> None:
@@ -99,12 +96,41 @@ def run(config: Config) -> None:
         write_shuffled(restore_ids(shuffled, of_shuffled), output / SHUFFLED_FILE)
     latencies = [ranking.latency_ms for ranking in answers if ranking.latency_ms is not None]
     milliseconds = sum(latencies) / len(latencies) if latencies else 1000 * seconds / len(answers)
-    write_json(output / TIMING_FILE, {"slates": len(answers), "ms_a_slate": round(milliseconds, 6)})
+    waits = time_alone(reranker, slates, config)
+    write_json(output / TIMING_FILE, {
+        "slates": len(answers),
+        "ms_a_slate": round(milliseconds, 6),
+        "batch_size": config.batch_size,
+        "alone": len(waits),
+        **{f"p{share}_ms": round(float(np.percentile(waits, share)), 6) if waits else None for share in (50, 99)},
+    })  # fmt: skip
     (output / PARTIAL).unlink(missing_ok=True)
     unusable = Counter(ranking.reason for ranking in rankings if not ranking.valid)
     print(f"{len(rankings)} slates, {unusable.total()} unusable answers {dict(unusable)}")
     batches = f" in batches of {config.batch_size}" if latencies else ""
     print(f"{milliseconds:.3g} ms a slate{batches}")
+    if waits:
+        print(f"{np.median(waits):.3g} ms for a slate alone (the median of {len(waits)})")
+
+
+def time_alone(reranker: Reranker, slates: list[Slate], config: Config) -> list[float]:
+    """Milliseconds that slates take that are asked one at a time, after one that warms up; fewer than --alone, or none,
+    where they take long.
+    """
+    if not config.alone or config.engine == "openai":
+        return []
+    sample = sample_slates(slates, config.alone, config.seed)
+    ask: Callable[[list[Slate]], list[Ranking]] = reranker.rank
+    if isinstance(reranker, LanguageModel):  # whose `rank` keeps answers of a run that is interrupted
+        sample, ask = reranker.shorten(sample), reranker.answer
+    waits, end = [], time.monotonic() + ALONE_SECONDS
+    for slate in [sample[0], *sample]:
+        if time.monotonic() > end:
+            break
+        started = time.perf_counter()
+        ask([slate])
+        waits.append(1000 * (time.perf_counter() - started))
+    return waits[1:]
 
 
 def shuffle_slates(slates: list[Slate], config: Config) -> list[tuple[int, Slate]]:

@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.data.features import NAMES, Features, check_names, find_names
+from gr2.data.features import DEFINITIONS, NAMES, Features, check_names, find_names
 from gr2.errors import InputError
 from gr2.files.slates import Slate
 
@@ -33,6 +34,15 @@ FEATURES = Features(ITEMS, PRETRAIN, VECTORS)
 def columns(features, slate):
     (rows,) = features.compute([slate])
     return dict(zip(NAMES, rows.T.tolist(), strict=True))
+
+
+def test_the_docs_have_every_feature_with_its_definition():
+    section = Path("docs/pipeline.md").read_text().split("## What is known of a candidate")[1].split("\n## ")[0]
+    table = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    defined = {name.strip("`"): definition for name, definition in table}
+    assert list(defined)[: len(NAMES)] == list(NAMES)
+    assert {name: defined.pop(name) for name in NAMES} == DEFINITIONS
+    assert list(defined) == ["rank_NAME", "score_NAME"]
 
 
 def test_what_was_known_before_by_hand():

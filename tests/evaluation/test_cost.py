@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -63,15 +64,49 @@ def test_a_stage_whose_record_is_not_that_of_the_file_makes_the_sum_a_least(rank
 
 
 def test_times_and_tokens_are_those_of_the_answers_or_of_the_run(ranked):
-    write_json(ranked.parent / "timing.json", {"slates": 9, "ms_a_slate": 0.25})
+    times = {"slates": 9, "ms_a_slate": 0.25, "batch_size": 8, "alone": 7, "p50_ms": 1.5, "p99_ms": 2.5}
+    write_json(ranked.parent / "timing.json", times)
     timed = PLAIN.with_columns(latency_ms=4.0, prompt_tokens=100, completion_tokens=10)
     slower = PLAIN.with_columns(latency_ms=8.0, prompt_tokens=100, completion_tokens=20)
     costs = measure_costs(
         {"rule": [str(ranked)], "model": [str(ranked)] * 2}, {"rule": [PLAIN], "model": [timed, slower]}
     )
     assert costs["rule"]["ms"] == 0.25 and costs["rule"]["prompt_tokens"] is None
+    assert [costs["rule"][name] for name in ("p50_ms", "p99_ms", "batch_size")] == [1.5, 2.5, 8]
     model = costs["model"]
     assert (model["ms"], model["prompt_tokens"], model["completion_tokens"]) == (6, 100, 15)
+
+
+def test_the_machine_is_named_each_one_once(tmp_path):
+    machines = [("a", 1, []), ("b", 2, ["NVIDIA H200, 143771 MiB"]), ("b", 2, ["NVIDIA H200, 143771 MiB"])]
+    files = []
+    for number, (cpu, threads, gpus) in enumerate(machines):
+        manifest = {"stage": "rerank", "config": {"reranker": "random"}, "inputs": {}, "threads": threads}
+        write_json(tmp_path / f"{number}/manifest.json", manifest | {"hardware": {"cpu": cpu, "gpus": gpus}})
+        files.append(f"{tmp_path}/{number}/rankings.parquet")
+    cost = measure_costs({"mine": files}, {"mine": [PLAIN] * 3})["mine"]
+    assert cost["hardware"] == "a, 1 thread; b, 2 threads, NVIDIA H200"
+
+
+def test_a_fusion_costs_what_it_and_its_members_do(ranked, tmp_path):
+    def record(file):
+        write_json(file.parent / "reranker.json", {"kind": "fusion"})
+        known = [{"reranker": member} for member in (*members, "popularity")]
+        write_json(file, {"members": known, "weights": {"a": 1, "b": 2, "c": 3}})
+
+    blend = stage(tmp_path / "small", "fit blend:blend.json", 5, lambda file: write_json(file, {"weights": {"a": 1}}))
+    members = [str(tmp_path / "sft"), str(blend.parent)]
+    files = [tmp_path / "sft" / "model.safetensors", blend]
+    fused = stage(tmp_path / "fused", "fit fusion:fusion.json", 11, record, files)
+    made = {"reranker": str(tmp_path / "fused")}
+    entry = stage(tmp_path / "ranked2", "rerank:rankings.parquet", 1, lambda file: file.write_text(""), [fused], **made)
+    cost = measure_costs({"fusion": [str(entry)]}, {"fusion": [PLAIN]})["fusion"]
+    assert cost["parameters"] == 3 + 17 + 1
+    (tmp_path / "fused" / "trees.txt").write_text("tree\nTree=0\nnum_leaves=3\n")
+    assert count_parameters(tmp_path / "fused") == 3 + 5 + 17 + 1
+    assert (cost["own_seconds"], cost["training_seconds"], cost["whole"]) == (11, 11 + (3 + 20) + 5, True)
+    shutil.rmtree(tmp_path / "small")
+    assert not measure_costs({"fusion": [str(entry)]}, {"fusion": [PLAIN]})["fusion"]["whole"]
 
 
 def test_a_rule_costs_nothing_and_a_file_without_a_manifest_tells_nothing(tmp_path):

@@ -39,6 +39,15 @@ def test_every_report_has_the_baselines_the_missed_slates_and_the_order_in_time(
             assert {"slates_report", "interactions"} <= stage.options.keys()
 
 
+def test_every_system_of_a_report_is_also_asked_with_its_candidates_in_other_orders(plan):
+    stages = {stage.id: stage for stage in plan}
+    for stage in plan:
+        if stage.command == "evaluate":
+            for entry in stage.options["rankings"]:
+                ranked = stages[stage.sources[entry.split("=")[1]]]
+                assert ranked.options["shuffles"] == ["8"], ranked.id
+
+
 def test_every_list_that_a_recipe_judges_is_made_by_it(plan):
     for stage in plan:
         for entry in (

@@ -1,8 +1,13 @@
 """Every stage writes into a folder that an earlier run left the same as into an empty one."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from gr2.cli import main
@@ -39,7 +44,7 @@ def as_into_an_empty_folder(stage, tmp_path, options, earlier):
 
 def cheap(world):
     """{stage: what ran before, what runs now}: the earlier run has files that the later one lacks, where possible."""
-    shuffled = ("rerank", {"items": world.items, "slates": world.slates, "reranker": "random"})
+    shuffled = ("rerank", {"items": world.items, "slates": world.slates, "reranker": "random", "shuffles": 2})
     catalogue = {"items": world.items, "interactions": world.interactions}
     embedded = {"items": world.items, "embeddings": world.embeddings, "levels": 2, "codes": 16}
     slates = catalogue | {"semantic_ids": world.semantic_ids, "exclude_seen": False, "pre_ranker": "item_knn"}
@@ -158,6 +163,42 @@ def test_the_same_command_replaces_its_own_work(world, tmp_path):
     run("fit blend", tmp_path / "out", options)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "slates.parquet"]
+
+
+@pytest.mark.slow
+def test_a_killed_rerank_goes_on_to_the_same_answers_shuffled_slates_too(world, beginner, tmp_path):
+    options = {
+        "items": world.items,
+        "semantic_ids": world.semantic_ids,
+        "slates": world.slates,
+        "reranker": beginner,
+        "prompt": "student_no_trace",
+        "order": "choices",
+        "batch_size": 2,
+        "max_tokens": 150,
+        "shuffles": 8,
+        "shuffled_slates": 30,
+        "alone": 3,
+    }
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run("rerank", whole, options)
+    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    process = subprocess.Popen([sys.executable, "-m", "gr2", "rerank", *words, "--output_dir", str(killed)])
+    partial = killed / "answers.partial"
+    while process.poll() is None and not (partial.exists() and partial.read_text().count("\n") > 3):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert not (killed / "rankings.parquet").exists()
+    kept = partial.read_text().count("slate_id")
+    assert 0 < kept < 31 + 30 * 8
+    run("rerank", killed, options)
+    assert sorted(contents(killed)) == sorted(contents(whole))
+    assert contents(killed)["manifest.json"] == ["rankings.parquet", "shuffled.parquet", "timing.json"]
+    assert contents(killed)["shuffled.parquet"] == contents(whole)["shuffled.parquet"]
+    first, second = (pl.read_parquet(folder / "rankings.parquet").drop("latency_ms") for folder in (whole, killed))
+    assert first.equals(second)
+    assert json.loads((killed / "timing.json").read_text())["slates"] == 31 + 30 * 8
 
 
 def test_unfinished_work_without_a_plan_is_not_taken(world, tmp_path, capsys):

@@ -577,10 +577,17 @@ def test_the_best_small_reranker_is_a_baseline_and_each_language_model_is_compar
     assert list(dict.fromkeys(row["baseline"] for row in asked["comparisons"])) == ["input_order", "blend", "prm"]
 
 
-def test_without_a_language_model_there_is_no_such_sentence(folder):
-    found = results(folder, rankings=[f"mine={folder}/copy.parquet"])
-    assert found["strongest_reranker"] is None
-    assert "What a language model adds" not in (folder / "out" / "report.html").read_text()
+def test_the_best_small_reranker_is_a_baseline_also_without_a_language_model(folder):
+    lifted = pl.read_parquet(folder / "good.parquet").drop("completion_tokens", "reasoning")
+    lifted.write_parquet(folder / "prm.parquet")
+    found = results(folder, rankings=[f"mine={folder}/copy.parquet", f"prm={folder}/prm.parquet"])
+    assert found["strongest_reranker"] == "prm" and found["against"] == []
+    assert list(dict.fromkeys(row["baseline"] for row in found["comparisons"])) == ["input_order", "prm"]
+    page = unescape((folder / "out" / "report.html").read_text())
+    assert "prm beats the input order by" in page and "Against prm, the strongest small reranker" in page
+    assert "What a language model adds" not in page
+    only = results(folder, rankings=[f"mine={folder}/copy.parquet"])  # with whom would it be compared?
+    assert only["strongest_reranker"] is None
 
 
 def test_the_report_shows_what_it_could_be_accused_of_hiding(folder):

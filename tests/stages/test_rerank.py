@@ -138,3 +138,28 @@ def test_the_time_of_every_reranker_is_kept(world, tmp_path):
     timing = read_json(tmp_path / "timing.json")
     assert timing["slates"] == len(pl.read_parquet(tmp_path / "rankings.parquet")) + 6
     assert 0 < timing["ms_a_slate"] < 1000
+
+
+def test_slates_are_asked_alone_unless_that_takes_too_long(world, tmp_path, monkeypatch):
+    rerank(world, tmp_path / "a", reranker="input_order", alone=7)
+    timing = read_json(tmp_path / "a" / "timing.json")
+    assert timing["alone"] == 7 and 0 < timing["p50_ms"] <= timing["p99_ms"] < 1000
+    rerank(world, tmp_path / "none", reranker="input_order", alone=0)
+    monkeypatch.setattr("gr2.stages.rerank.ALONE_SECONDS", -1)
+    rerank(world, tmp_path / "late", reranker="input_order")
+    for folder in ("none", "late"):
+        timing = read_json(tmp_path / folder / "timing.json")
+        assert (timing["alone"], timing["p50_ms"], timing["p99_ms"]) == (0, None, None)
+
+
+def test_a_language_model_is_asked_alone_with_the_same_answers(world, beginner, tmp_path):
+    """And with the histories that it was asked with before."""
+    options = {"semantic_ids": world.semantic_ids, "order": "choices", "max_prompt_tokens": 180, "batch_size": 8}
+    options |= {"prompt": "student_no_trace", "max_slates": 5}
+    frames = [rerank(world, tmp_path / f"{n}", reranker=beginner, alone=n, **options) for n in (0, 3)]
+    assert frames[0].drop("latency_ms").equals(frames[1].drop("latency_ms"))
+    timing = read_json(tmp_path / "3" / "timing.json")
+    assert (timing["alone"], timing["batch_size"]) == (3, 8) and timing["p50_ms"] > 0
+    assert sorted(file.name for file in (tmp_path / "3").iterdir()) == [
+        "manifest.json", "rankings.parquet", "timing.json"
+    ]  # fmt: skip

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gr2.data.features import Features
+from gr2.data.features import Features, check_names
 from gr2.errors import InputError
 from gr2.files.slates import Slate
 from gr2.rerankers.protocol import FeatureScorer
@@ -14,8 +14,12 @@ BLOCK = 256  # slates scored at a time
 
 class PRMReranker(FeatureScorer):
     def __init__(self, folder: str | Path, features: Features):
-        from gr2.rerankers.prm.network import PRM
+        from gr2.rerankers.prm.network import PRM, PRMConfig
 
+        config = PRMConfig.from_pretrained(folder)
+        if config.features and len(config.inputs) == 1:
+            raise InputError(f"{folder}: it was fitted before PRM recorded its features; run `gr2 fit` again")
+        check_names(config.inputs, folder)
         self.model, self.features = PRM.from_pretrained(folder).eval(), features
         trained, given = self.model.config.vector_size, features.vectors.shape[1]
         if trained != given:

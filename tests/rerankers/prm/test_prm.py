@@ -104,6 +104,17 @@ def test_the_loss_and_the_ndcg_by_hand(features, folder):
     assert found["ndcg"].tolist() == pytest.approx(gains)
 
 
+def test_a_model_from_before_it_recorded_its_features_is_refused(features, tmp_path):
+    PRM(PRMConfig(vector_size=6, features=True, inputs=NAMES)).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for inputs, complaint in ((None, "fitted before PRM recorded its features; run `gr2 fit` again"),
+                              (["score", "mood"], "expected features that gr2 knows, found mood")):  # fmt: skip
+        changed = {name: value for name, value in config.items() if name != "inputs"}
+        (tmp_path / "config.json").write_text(json.dumps(changed | ({"inputs": inputs} if inputs else {})))
+        with pytest.raises(InputError, match=complaint):
+            PRMReranker(tmp_path, features)
+
+
 def test_vectors_of_another_size_are_refused(folder):
     other = untold(np.ones((1, 4)))
     with pytest.raises(InputError, match="trained on item vectors of 6 numbers, --embeddings has 4"):
