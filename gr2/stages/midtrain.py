@@ -32,6 +32,11 @@ class FromScratch:
     context: int = arg(2048, "from scratch: longest sequence in tokens", least=2)
     spread: float = arg(0.1, "from scratch: of the initial weights; 0.03 learns sooner to copy IDs", above=0)
 
+    def check_heads(self) -> None:
+        if self.hidden_size % (2 * self.heads) or (self.heads % 2 and self.heads > 1):
+            found = f"--hidden_size {self.hidden_size} --heads {self.heads}"
+            raise InputError(f"{found}: expected one head or an even number, and a multiple of twice the heads")
+
 
 @dataclass(kw_only=True)
 class Config(Itemised, Identified, StudentPrompt, Adapted, FromScratch, Tracked, OwnPrecision, TrainingArguments):
@@ -62,9 +67,7 @@ class Config(Itemised, Identified, StudentPrompt, Adapted, FromScratch, Tracked,
         if self.trainable == "rows" and self.weight_decay:
             raise InputError(f"--weight_decay {self.weight_decay}: expected 0, or it shrinks the other rows")
         if not self.model_name_or_path:
-            if self.hidden_size % (2 * self.heads) or (self.heads % 2 and self.heads > 1):
-                found = f"--hidden_size {self.hidden_size} --heads {self.heads}"
-                raise InputError(f"{found}: expected one head or an even number, and a multiple of twice the heads")
+            self.check_heads()
             if not self.exercises and self.block_length > self.context:
                 raise InputError(f"--block_length {self.block_length}: expected at most the context, {self.context}")
         super().__post_init__()
