@@ -57,13 +57,8 @@ def make_batch(slates: Sequence[Slate], inputs: Sequence[np.ndarray], rendering:
     if rendering is None:
         return batch
     tokens, owner, position, ends = zip(*(rendering.lay_out(slate) for slate in slates), strict=True)
-    padded = {
-        "tokens": pad(tokens, 0),
-        "owner": pad(owner, PADDING),
-        "position": pad(position, 0),
-        "ends": pad(ends, 0),
-    }
-    return batch | {name: torch.from_numpy(values) for name, values in padded.items()}
+    rows = {"tokens": (tokens, 0), "owner": (owner, PADDING), "position": (position, 0), "ends": (ends, 0)}
+    return batch | {name: torch.from_numpy(pad(values, fill)) for name, (values, fill) in rows.items()}
 
 
 def collate(examples: list[Example], rendering: Rendering | None) -> dict[str, Tensor]:
@@ -71,5 +66,5 @@ def collate(examples: list[Example], rendering: Rendering | None) -> dict[str, T
     slates = [example.slate for example in examples]
     batch = make_batch(slates, [example.inputs for example in examples], rendering)
     targets = torch.from_numpy(pad([example.targets for example in examples], 0.0)).float()
-    width = [slate.labels or [0.0] * len(slate.candidates) for slate in slates]
-    return batch | {"targets": targets, "labels": torch.from_numpy(pad(width, 0.0)).float()}
+    labels = [slate.labels or [0.0] * len(slate.candidates) for slate in slates]
+    return batch | {"targets": targets, "labels": torch.from_numpy(pad(labels, 0.0)).float()}

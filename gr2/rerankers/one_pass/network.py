@@ -41,6 +41,9 @@ class OnePassConfig(PretrainedConfig):
     dropout: float = 0.2
 
 
+AutoConfig.register(OnePassConfig.model_type, OnePassConfig)  # AutoTokenizer looks into the folder's config.json
+
+
 class Head(nn.Module):
     """A Transformer over a slate's candidates, which it takes as a set."""
 
@@ -100,12 +103,9 @@ class OnePass(PreTrainedModel):
 
     def scores(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Float [n, K], -inf where a slate is padded; batch: as `make_batch` makes it."""
-        mask = batch["mask"]
-        states = (
-            self.read(*(batch[name] for name in ("tokens", "owner", "position", "ends")))
-            if self.language_model
-            else None
-        )
+        states, mask = None, batch["mask"]
+        if self.language_model:
+            states = self.read(batch["tokens"], batch["owner"], batch["position"], batch["ends"])
         return self.head(states, batch["inputs"], mask).masked_fill(~mask, -torch.inf)
 
     def read(self, tokens: Tensor, owner: Tensor, position: Tensor, ends: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ def test_a_base_model_of_too_few_positions_is_refused(known, tmp_path):
         fit("one_pass", tmp_path, known, **SHORT | {"context": 16})
 
 
-def test_ids_that_a_base_model_was_not_taught_are_refused(known, tmp_path):
+def test_a_fitted_folder_is_no_base_model(known, tmp_path):
     fit("one_pass", tmp_path / "titles", known, **SHORT)
     with pytest.raises(InputError, match="expected a causal language model that loads"):
         fit("one_pass", tmp_path / "out", known, model_name_or_path=str(tmp_path / "titles"), **SHORT)
