@@ -78,21 +78,27 @@ def test_it_reads_a_plain_pretrained_model_whose_weights_lora_keeps(known, begin
 
 
 def test_a_teacher_is_learned_from_slates_without_labels(known, teacher, tmp_path):
-    """One slate in 80 is labelled: what the others are like is known from the teacher alone."""
+    """One train slate in 60 is labelled: what the others are like is known from the teacher alone."""
     frame = pl.read_parquet(known["slates"])
-    train = (frame["split"] == "train") & (pl.int_range(len(frame), eager=True) > 0)
-    labels = [[0.0] * 12 if own else row for own, row in zip(train, frame["labels"].to_list(), strict=True)]
-    frame.with_columns(pl.Series("labels", labels)).write_parquet(tmp_path / "slates.parquet")
+    train = np.flatnonzero(frame["split"] == "train")
+    assert len(train) == 80
+    split, labels = frame["split"].to_numpy().copy(), frame["labels"].to_list()
+    split[train[60:]] = "valid"
+    for row in train[1:60]:
+        labels[row] = [0.0] * 12
+    frame.with_columns(pl.Series("split", split), pl.Series("labels", labels)).write_parquet(
+        tmp_path / "slates.parquet"
+    )
     known = known | {"slates": str(tmp_path / "slates.parquet")}
     options = {"readout": "none", "head_size": 16, "teacher_epochs": 40, "epochs": 1, "learning_rate": 3e-3}
     fit("one_pass", tmp_path / "taught", known, teacher=teacher, **options)
     fit("one_pass", tmp_path / "untaught", known, **options)
-    first = pl.read_parquet(teacher)["ranking"].list.first()
+    first = pl.read_parquet(teacher)["ranking"].list.first()[:60]
     agree = {
         name: (ranked(tmp_path / f"{name}_out", tmp_path / name, known, split="train")["ranking"].list.first() == first)
         for name in ("taught", "untaught")
     }
-    assert agree["taught"].mean() > 0.6 > 0.3 > agree["untaught"].mean()
+    assert agree["taught"].mean() > agree["untaught"].mean() + 0.3
 
 
 @pytest.mark.parametrize(("options", "complaint"), [
