@@ -15,6 +15,7 @@ from gr2.rerankers.lambdamart import LambdaMART
 from gr2.rerankers.language_model import LanguageModel
 from gr2.rerankers.latent import Latent
 from gr2.rerankers.list_writer.reranker import ListWriterReranker
+from gr2.rerankers.one_pass.reranker import OnePassReranker
 from gr2.rerankers.prm.reranker import PRMReranker
 from gr2.rerankers.protocol import Inputs, Reranker, Sampling
 from gr2.rerankers.record import kind_of
@@ -25,6 +26,7 @@ KINDS = {
     "blend": Blend,
     "lambdamart": LambdaMART,
     "prm": PRMReranker,
+    "one_pass": OnePassReranker,
     "glorank": ListWriterReranker,
     "degre": ListWriterReranker,
     "goalrank": ListWriterReranker,

@@ -15,7 +15,7 @@ RECORD = "reranker.json"
 FILES = {"blend": "blend.json", "lambdamart": "model.txt", "latent": "latent.safetensors"}
 NETWORK = "config.json"  # the file of every other kind
 MODEL_TYPES = dict.fromkeys(("glorank", "degre", "goalrank"), "list_writer")
-MODEL_TYPES |= {"prm": "prm", "evaluator": "lookahead_evaluator"}
+MODEL_TYPES |= {"prm": "prm", "one_pass": "one_pass", "evaluator": "lookahead_evaluator"}
 
 
 def write_record(folder: str | Path, kind: str, catalogue: Catalogue | None = None) -> None:

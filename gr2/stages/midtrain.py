@@ -35,6 +35,11 @@ class FromScratch:
         None, "from scratch: all layers but the last see the latest N tokens alone; not for vLLM", least=1
     )
 
+    def check_heads(self) -> None:
+        if self.hidden_size % (2 * self.heads) or (self.heads % 2 and self.heads > 1):
+            found = f"--hidden_size {self.hidden_size} --heads {self.heads}"
+            raise InputError(f"{found}: expected one head or an even number, and a multiple of twice the heads")
+
 
 @dataclass(kw_only=True)
 class Config(Itemised, Identified, StudentPrompt, Adapted, FromScratch, Tracked, OwnPrecision, TrainingArguments):
@@ -65,9 +70,7 @@ class Config(Itemised, Identified, StudentPrompt, Adapted, FromScratch, Tracked,
         if self.trainable == "rows" and self.weight_decay:
             raise InputError(f"--weight_decay {self.weight_decay}: expected 0, or it shrinks the other rows")
         if not self.model_name_or_path:
-            if self.hidden_size % (2 * self.heads) or (self.heads % 2 and self.heads > 1):
-                found = f"--hidden_size {self.hidden_size} --heads {self.heads}"
-                raise InputError(f"{found}: expected one head or an even number, and a multiple of twice the heads")
+            self.check_heads()
             if not self.exercises and self.block_length > self.context:
                 raise InputError(f"--block_length {self.block_length}: expected at most the context, {self.context}")
         super().__post_init__()

@@ -48,6 +48,13 @@ OUT_OF_RANGE = {
     "fit blend": {},
     "fit lambdamart": {"list_size": (0, -1)},
     "fit prm": NETWORK,
+    "fit one_pass": {
+        "learning_rate": (0.0, -1.0, 2.0), "dropout": (-0.1, 1.0), "batch_size": (0, -1), "epochs": (0, -1),
+        "patience": (0, -1), "teacher_temperature": (0.0, -1.0), "teacher_epochs": (0, -1), "title_tokens": (0, -1),
+        "history": (-1,), "head_size": (0, 1), "head_layers": (0, -1), "lora_rank": (0, -1), "lora_alpha": (0, -1),
+        "vocab_size": (0, 299), "hidden_size": (0, 1), "layers": (0, -1), "heads": (0, -1), "context": (0, 1),
+        "spread": (0.0, -1.0),
+    },
     "fit glorank": LISTS | {"group": (0, 1)},
     "fit evaluator": LISTS | {"group": (0, 1)},
     "fit degre": LISTS | {"beams": (0, -1), "alpha": (-0.1, math.inf), "tau_w": (0.0, -1.0), "tau_q": (0.0, math.inf)},
