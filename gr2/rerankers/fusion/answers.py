@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import polars as pl
-
 from gr2.errors import InputError
 from gr2.files.artifacts import MANIFEST, files_below, read_json, read_manifest, sha256
-from gr2.files.rankings import TIMING_FILE, Ranking, read_rankings
+from gr2.files.rankings import TIMING_FILE, Ranking
 from gr2.files.slates import Slate
+from gr2.rerankers.given import read_given
 from gr2.rerankers.protocol import Reranker
 from gr2.rerankers.record import kind_of
 from gr2.rerankers.rules import NAMES
@@ -32,14 +31,7 @@ def read_answers(member: str, path: str, slates: Sequence[Slate]) -> list[Rankin
     if made.get("stage") == "rerank" and not same_reranker(made["config"]["reranker"], member):
         found = made["config"]["reranker"]
         raise InputError(f"--member_rankings {path}: expected rankings of the member {member}, found those of {found}")
-    asked = {"slate_id": [slate.slate_id for slate in slates], "candidates": [slate.candidates for slate in slates]}
-    table = read_rankings(path, pl.DataFrame(asked), " (of the split that is asked for)")
-    known = [name for name in Ranking.__dataclass_fields__ if name in table.columns]
-    rankings = [Ranking(**row) for row in table.select(known).iter_rows(named=True)]
-    for ranking in rankings:
-        if ranking.scores is not None and len(ranking.scores) != len(ranking.ranking):
-            raise InputError(f"{path}: slate_id '{ranking.slate_id}': expected one score per candidate")
-    return rankings
+    return read_given(path, slates, " (of the split that is asked for)")
 
 
 def same_reranker(first: str, second: str) -> bool:
