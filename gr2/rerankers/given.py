@@ -43,7 +43,7 @@ def read_taught(path: str, slates: Sequence[Slate], temperature: float, weight: 
     known = set(cast_ids(table, path, "slate_id"))
     asked = [slate for slate in slates if slate.slate_id in known]
     taught = []
-    for slate, ranking in zip(asked, read_given(path, asked), strict=True):
+    for slate, ranking in zip(asked, read_given(path, asked) if asked else [], strict=True):
         if ranking.valid:
             own = first_choices(slate, ranking, temperature)
             if weight < 1 and any(slate.labels):

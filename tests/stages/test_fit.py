@@ -48,7 +48,7 @@ LISTS = NETWORK | {"list_size": (0, -1), "history": (-1,)}
 OUT_OF_RANGE = {
     "fit blend": {},
     "fit lambdamart": {"list_size": (0, -1)},
-    "fit prm": NETWORK,
+    "fit prm": NETWORK | {"teacher_temperature": (0.0, -1.0), "teacher_weight": (0.0, 1.5)},
     "fit fusion": {"max_prompt_tokens": (0,), "batch_size": (0,)},
     "fit glorank": LISTS | {"group": (0, 1)},
     "fit evaluator": LISTS | {"group": (0, 1)},
