@@ -7,10 +7,13 @@ A new one is a file with a class that has `open` and `rank`, and a line of KINDS
 are imported as a reranker is opened.
 """
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gr2.errors import InputError
 from gr2.rerankers.blend import Blend
+from gr2.rerankers.fusion.reranker import Fusion
 from gr2.rerankers.lambdamart import LambdaMART
 from gr2.rerankers.language_model import LanguageModel
 from gr2.rerankers.latent import Latent
@@ -27,6 +30,7 @@ KINDS = {
     "lambdamart": LambdaMART,
     "prm": PRMReranker,
     "one_pass": OnePassReranker,
+    "fusion": Fusion,
     "glorank": ListWriterReranker,
     "degre": ListWriterReranker,
     "goalrank": ListWriterReranker,
@@ -46,4 +50,8 @@ def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling | None
         kind = kind_of(name_or_folder)
     if kind not in KINDS:
         raise InputError(f"--reranker {name_or_folder}: an {kind} ranks nothing; `gr2 fit degre` learns from it")
-    return KINDS[kind].open(name_or_folder, inputs, sampling or Sampling())
+    sampling = sampling or Sampling()
+    if kind == "fusion":  # its members keep no unfinished answers: they would share one file
+        own = replace(sampling, unfinished=None)
+        return Fusion(name_or_folder, inputs, partial(open_reranker, inputs=inputs, sampling=own))
+    return KINDS[kind].open(name_or_folder, inputs, sampling)

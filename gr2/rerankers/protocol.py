@@ -1,6 +1,7 @@
 """What a reranker is, what it may read, and how scores become rankings."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self
@@ -22,6 +23,7 @@ class Inputs:
     interactions: str | None = None
     embeddings: str | None = None
     semantic_ids: str | None = None
+    member_rankings: Sequence[str] = ()  # rankings of the slates by the members of a fusion, which are then not asked
 
     def require(self, reranker: str, *names: str) -> None:
         """InputError that names the files that `reranker` needs and are not given."""

@@ -12,7 +12,7 @@ from gr2.files.artifacts import read_json, write_json
 from gr2.files.items import order_digest
 
 RECORD = "reranker.json"
-FILES = {"blend": "blend.json", "lambdamart": "model.txt", "latent": "latent.safetensors"}
+FILES = {"blend": "blend.json", "lambdamart": "model.txt", "fusion": "fusion.json", "latent": "latent.safetensors"}
 NETWORK = "config.json"  # the file of every other kind
 MODEL_TYPES = dict.fromkeys(("glorank", "degre", "goalrank"), "list_writer")
 MODEL_TYPES |= {"prm": "prm", "one_pass": "one_pass", "evaluator": "lookahead_evaluator"}

@@ -20,6 +20,7 @@ from gr2.files.items import read_items
 from gr2.files.rankings import SHUFFLED_FILE, TIMING_FILE, Ranking, write_rankings, write_shuffled
 from gr2.files.slates import Slate, read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
+from gr2.rerankers.fusion.reranker import Fusion
 from gr2.rerankers.language_model import PARTIAL, LanguageModel
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.protocol import Inputs, Reranker, Sampling
@@ -39,6 +40,11 @@ class Config(Slated, Prompted, Probed, Served):
     interactions: str | None = arg(None, "of popularity, rarest, blend, lambdamart, prm", path="interactions.parquet")
     embeddings: str | None = arg(None, "of blend, lambdamart, prm", path="embeddings.safetensors")
     semantic_ids: str | None = arg(None, "of language models, list writers", path="semantic_ids.parquet")
+    member_rankings: list[str] = arg(
+        [],
+        "of a fusion: its members' rankings of the same slates, in its members' order, so that they are not asked",
+        path="rankings.parquet",
+    )
     engine: Literal["transformers", "vllm", "openai"] = arg(
         "transformers", "language model: what samples; openai is a server at --base_url"
     )
@@ -70,14 +76,16 @@ def run(config: Config) -> None:
     """Reads slates and the reranker; writes rankings.parquet; prints the unusable answers by reason."""
     # read
     slates = choose_slates(config)
-    inputs = Inputs(config.items, config.interactions, config.embeddings, config.semantic_ids)
+    inputs = Inputs(**{name: vars(config)[name] for name in Inputs.__dataclass_fields__})
     names = Sampling.__dataclass_fields__.keys() - {"unfinished"}
     sampling = Sampling(**{name: vars(config)[name] for name in names}, unfinished=Path(config.output_dir))
 
     # model
     reranker = open_reranker(config.reranker, inputs, sampling)
-    if not isinstance(reranker, LanguageModel):
+    if not isinstance(reranker, LanguageModel | Fusion):
         note_unused(config)
+    if config.member_rankings and not isinstance(reranker, Fusion):
+        raise InputError(f"--member_rankings: expected --reranker of `gr2 fit fusion`, found {config.reranker}")
     shuffled = shuffle_slates(slates, config)
     asked = slates + [slate for _, slate in shuffled]
     started = time.monotonic()

@@ -38,6 +38,7 @@ FILES = {
     "embeddings": "vectors.safetensors",
     "output_dir": "out",
     "reranker": "random",
+    "members": "[popularity, random]",
 }
 NETWORK = {
     "hidden_size": (0, -4), "layers": (0, -1), "dropout": (-0.1, 1.0), "learning_rate": (0.0, -1.0, 2.0),
@@ -47,20 +48,22 @@ LISTS = NETWORK | {"list_size": (0, -1), "history": (-1,)}
 OUT_OF_RANGE = {
     "fit blend": {},
     "fit lambdamart": {"list_size": (0, -1)},
-    "fit prm": NETWORK,
     "fit one_pass": {
         "learning_rate": (0.0, -1.0, 2.0), "dropout": (-0.1, 1.0), "batch_size": (0, -1), "epochs": (0, -1),
         "patience": (0, -1), "teacher_temperature": (0.0, -1.0), "teacher_epochs": (0, -1), "title_tokens": (0, -1),
         "history": (-1,), "head_size": (0, 1), "head_layers": (0, -1), "lora_rank": (0, -1), "lora_alpha": (0, -1),
         "vocab_size": (0, 299), "hidden_size": (0, 1), "layers": (0, -1), "heads": (0, -1), "context": (0, 1),
-        "spread": (0.0, -1.0),
+        "spread": (0.0, -1.0), "local_window": (0, -1),
     },
+    "fit prm": NETWORK | {"teacher_temperature": (0.0, -1.0), "teacher_weight": (0.0, 1.5)},
+    "fit fusion": {"max_prompt_tokens": (0,), "batch_size": (0,)},
     "fit glorank": LISTS | {"group": (0, 1)},
     "fit evaluator": LISTS | {"group": (0, 1)},
     "fit degre": LISTS | {"beams": (0, -1), "alpha": (-0.1, math.inf), "tau_w": (0.0, -1.0), "tau_q": (0.0, math.inf)},
     "fit goalrank": LISTS | {"group": (0, 1)},
     "rerank": {"max_prompt_tokens": (0, -1), "batch_size": (0,), "max_tokens": (0, -1), "temperature": (-0.1, 11.0),
-               "max_slates": (0, -1), "concurrency": (0,), "deadline": (0.0,)},
+               "max_slates": (0, -1), "concurrency": (0,), "deadline": (0.0,), "shuffles": (-1,),
+               "shuffled_slates": (0,)},
 }  # fmt: skip
 
 
@@ -163,6 +166,9 @@ def inputs(world) -> dict[str, str]:
     }
 
 
+MEMBERS = {"fusion": {"members": ["popularity", "random"]}}
+
+
 @pytest.mark.parametrize("kind", FIT)
 def test_negative_labels_are_refused_by_every_kind(world, later, tmp_path, kind):
     frame = pl.read_parquet(later)
@@ -170,7 +176,7 @@ def test_negative_labels_are_refused_by_every_kind(world, later, tmp_path, kind)
     labels[3][0] = -2.0
     frame.with_columns(pl.Series("labels", labels)).write_parquet(tmp_path / "slates.parquet")
     with pytest.raises(InputError, match=r"row 3, column 'labels': expected finite numbers from 0 to .*, found \[-2.0"):
-        fit(kind, tmp_path / "out", inputs(world), slates=str(tmp_path / "slates.parquet"))
+        fit(kind, tmp_path / "out", inputs(world), slates=str(tmp_path / "slates.parquet"), **MEMBERS.get(kind, {}))
     assert not (tmp_path / "out").exists()
 
 

@@ -3,7 +3,8 @@
 DeGRe (2605.25749): lists are mined by beam search, w_l = softmax(score / tau_w) over a request's lists, q_t =
 softmax(V / tau_q) over its remaining candidates, L = sum_l w_l sum_t [CE(y_t, p_t) + alpha KL(q_t || p_t)]. alpha 0
 leaves CE only, tau_w inf weighs all lists alike, and without an evaluator the labels are one that is always right.
-tau_q is ours (the paper: 1). GoalRank (2509.22046): a group of random lists, a reference policy that is the softmax of
+tau_q is ours (the paper: 1). With a teacher there is one list, its own, and V is the logarithm of its probabilities.
+GoalRank (2509.22046): a group of random lists, a reference policy that is the softmax of
 their standardised scores, and cross-entropy against it.
 """
 
@@ -96,6 +97,21 @@ def collate(examples: list[Slate] | list[Example], catalogue: Catalogue, history
 def mine_lists(requests: Requests, labels: Tensor, evaluator: Evaluator | None, size: int, beams: int) -> Mined:
     lookahead = Lookahead(evaluator, requests) if evaluator else Labels(labels)
     return mine(lookahead, requests.mask, size, beams)
+
+
+def copy_lists(requests: Requests, labels: Tensor, size: int) -> Mined:
+    """A teacher's list of each request: labels are its probabilities of candidates to be first (`read_taught`).
+
+    The values are their logarithms, so that q_t with tau_q 1 is how Plackett-Luce chooses among those that are left.
+    """
+    lists = writer.reference_lists(labels, requests.mask, size)
+    lists = pad(lists, (0, size - lists.shape[1]), value=NONE)
+    values = labels.clamp(min=torch.finfo(labels.dtype).tiny).log()
+    return Mined(
+        lists[:, None],
+        lists.new_zeros(len(lists), 1, dtype=labels.dtype),
+        values[:, None, None].expand(-1, -1, size, -1),
+    )
 
 
 def draw_group(requests: Requests, labels: Tensor, evaluator: Evaluator | None, size: int, group: int) -> Mined:

@@ -1,19 +1,26 @@
-"""gr2 fit prm: PRM, a small Transformer over a slate's candidates (1904.06813)."""
+"""gr2 fit prm: PRM, a small Transformer over a slate's candidates (1904.06813).
+
+It learns the labels, or with --teacher any other reranker's probabilities: a language model's at a small model's price.
+"""
 
 from dataclasses import dataclass
 
 from gr2.data.features import load_features
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import ByFeatures, Network, read_train_and_valid
+from gr2.stages.fit.shared import ByFeatures, Network, Taught, read_taught_by, read_train_and_valid
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
 
 @dataclass(kw_only=True)
-class Config(Network, ByFeatures):
+class Config(Network, ByFeatures, Taught):
     features: bool = arg(
         False, "read all features, not only the pre-ranker's score, which is then added to the network's own"
+    )
+    teacher_temperature: float = arg(1.0, "with --teacher: above 1 evens its probabilities out", above=0)
+    teacher_weight: float = arg(
+        1.0, "with --teacher: its share of the loss; the rest is the labels', where a slate has any", above=0, most=1
     )
 
     HEADS = 2
@@ -25,6 +32,8 @@ def run(config: Config) -> None:
 
     # read
     train, valid = read_train_and_valid(config)
+    if config.teacher:
+        train = read_taught_by(config, valid, config.teacher_temperature, config.teacher_weight)
     features = load_features(config.items, config.interactions, config.embeddings)
 
     # trainer

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.items import read_items
-from gr2.files.slates import Slate, read_slate_table, slates_of
+from gr2.files.slates import Slate, read_slate_table, read_slates, slates_of
 from gr2.options.declare import arg
+from gr2.rerankers.given import read_taught
 from gr2.rerankers.settings import Lists, Training
 from gr2.stages.shared import Identified, Slated
 
@@ -78,6 +79,18 @@ class Judged(ListWriting):
     evaluator: str | None = arg(None, "a folder of `gr2 fit evaluator`; without it labels are the values", path=True)
 
 
+@dataclass(kw_only=True)
+class Taught(Fit):
+    """Of kinds that can learn another reranker's rankings of train slates, with a target or without."""
+
+    teacher: str | None = arg(
+        None,
+        "learn the probabilities of any reranker: its rankings of train slates, from `gr2 rerank --split train`",
+        path="rankings.parquet",
+        named=True,
+    )
+
+
 def read_train(config: Fit) -> tuple[list[Slate], list[Slate]]:
     """The train and the valid slates that have a relevant candidate; prints how many train slates have none."""
     frame = read_slate_table(config.slates, read_items(config.items)["item_id"])
@@ -96,6 +109,17 @@ def read_train_and_valid(config: Fit) -> tuple[list[Slate], list[Slate]]:
     """Without labelled valid slates, a tenth of the users is held out for them."""
     train, valid = read_train(config)
     return (train, valid) if valid else hold_out_users(train, config.seed)
+
+
+def read_taught_by(config: Taught, valid: list[Slate], temperature: float = 1.0, weight: float = 1.0) -> list[Slate]:
+    """The train slates that the teacher ranked, as `read_taught` has them, without users that `valid` was held out
+    with.
+    """
+    slates = read_slates(config.slates, read_items(config.items)["item_id"], "train")
+    held = {slate.user_id for slate in valid if slate.split == "train"}
+    taught = read_taught(config.teacher, [slate for slate in slates if slate.user_id not in held], temperature, weight)
+    print(f"{len(taught)} train slates as {config.teacher} ranks them", flush=True)
+    return taught
 
 
 def read_lists(config: ListWriting) -> Lists:

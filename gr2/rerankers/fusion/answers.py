@@ -1,0 +1,81 @@
+"""Members' answers: their files, and whether they are what a fusion takes them for."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gr2.errors import InputError
+from gr2.files.artifacts import MANIFEST, files_below, read_json, read_manifest, sha256
+from gr2.files.rankings import TIMING_FILE, Ranking
+from gr2.files.slates import Slate
+from gr2.rerankers.given import read_given
+from gr2.rerankers.protocol import Reranker
+from gr2.rerankers.record import kind_of
+from gr2.rerankers.rules import NAMES
+
+TEACH = ("rerank", "template", "traces", "distil")  # stages that turn the slates of a --split into what others learn
+
+
+def ask(open_member: Callable[[str], Reranker], member: str, slates: list[Slate]) -> tuple[list[Ranking], float]:
+    """A member's rankings, and the milliseconds that one took in the batches that it was asked in."""
+    reranker = open_member(member)
+    started = time.monotonic()
+    rankings = reranker.rank(slates)
+    return rankings, 1000 * (time.monotonic() - started) / len(slates)
+
+
+def read_answers(member: str, path: str, slates: Sequence[Slate]) -> list[Ranking]:
+    """A member's rankings.parquet of these slates; InputError where its manifest says that another reranker's it is."""
+    manifest = Path(path).parent / MANIFEST
+    made = read_json(manifest) if manifest.exists() else {}
+    if made.get("stage") == "rerank" and not same_reranker(made["config"]["reranker"], member):
+        found = made["config"]["reranker"]
+        raise InputError(f"--member_rankings {path}: expected rankings of the member {member}, found those of {found}")
+    return read_given(path, slates, " (of the split that is asked for)")
+
+
+def same_reranker(first: str, second: str) -> bool:
+    return first == second or Path(first).resolve() == Path(second).resolve()
+
+
+def read_milliseconds(path: str, rankings: Sequence[Ranking]) -> float:
+    """What an answer of the file took in its batch; InputError where neither it nor timing.json beside it says so."""
+    known = [ranking.latency_ms for ranking in rankings if ranking.latency_ms is not None]
+    if known:
+        return sum(known) / len(known)
+    timing = Path(path).parent / TIMING_FILE
+    if not timing.exists():
+        raise InputError(f"--member_rankings {path}: expected {TIMING_FILE} of `gr2 rerank` beside it; run it again")
+    return read_json(timing)["ms_a_slate"]
+
+
+def digests(member: str) -> dict[str, str]:
+    """sha256 of every file of a member's folder; of a rule none."""
+    if member in NAMES:
+        return {}
+    return {str(file.relative_to(member)): sha256(file) for file in files_below(member)}
+
+
+def refuse_member(member: str) -> None:
+    """InputError for a fusion, and for a member that, by its manifests, learned from answers to valid or test slates.
+
+    A fusion learns from the valid split itself, so as a member it would know the labels.
+    """
+    if member in NAMES:
+        return
+    if not Path(member).is_dir():
+        raise InputError(f"--members {member}: expected a reranker's folder, or one of {', '.join(NAMES)}")
+    if kind_of(member) == "fusion":
+        raise InputError(f"--members {member}: expected its members in its place; a fusion has learned the valid split")
+    folders, seen = [Path(member)], set()
+    while folders:
+        folder = folders.pop()
+        if folder in seen or not (folder / MANIFEST).exists():
+            continue
+        seen.add(folder)
+        manifest = read_manifest(folder / MANIFEST)
+        split = manifest.get("config", {}).get("split", "train")
+        if manifest.get("stage") in TEACH and split != "train":
+            learned = f"it learned from {folder}, made of split {split}"
+            raise InputError(f"--members {member}: {learned}; expected a reranker that knows the train split only")
+        folders += {Path(file).parent for file in manifest["inputs"]}

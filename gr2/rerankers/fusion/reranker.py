@@ -1,0 +1,93 @@
+"""A fusion as a reranker: asks its members, or reads their answers from files, and ranks by what was fitted.
+
+An answer costs what its members' answers cost together: tokens, and time.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from gr2.data.features import check_names
+from gr2.errors import InputError
+from gr2.files.artifacts import read_json
+from gr2.files.rankings import Ranking
+from gr2.files.slates import Slate
+from gr2.rerankers.fusion.answers import ask, digests, read_answers, read_milliseconds
+from gr2.rerankers.fusion.choose import predict
+from gr2.rerankers.fusion.table import add_features, rank_name, read_members, score_name
+from gr2.rerankers.fusion.train import FILE, TREES_FILE
+from gr2.rerankers.protocol import Inputs, Reranker, rank_by_scores
+
+
+class Fusion:
+    def __init__(self, folder: str, inputs: Inputs, open_member: Callable[[str], Reranker]):
+        """InputError for files that `gr2 fit fusion` did not write, and for other members than the ones it had."""
+        path = Path(folder) / FILE
+        report = read_json(path)
+        self.folder, self.files, self.open_member = folder, inputs.member_rankings, open_member
+        try:
+            self.members = [member["reranker"] for member in report["members"]]
+            self.scored = [member["scored"] for member in report["members"]]
+            known = [member["files"] for member in report["members"]]
+            self.model = report["weights"] if "weights" in report else open_trees(Path(folder) / TREES_FILE)
+        except (KeyError, TypeError):
+            raise InputError(f"{path}: expected members, and weights or gains; run `gr2 fit fusion` again") from None
+        self.check_members(known)
+        names = tuple(self.model) if isinstance(self.model, dict) else self.model.feature_name()
+        given = {name(at) for at in range(len(self.members)) for name in (score_name, rank_name)}
+        self.names = tuple(name for name in names if name not in given)
+        if self.names:
+            check_names(self.names, path)
+            self.features = inputs.features(folder)
+
+    def check_members(self, known: list[dict[str, str]]) -> None:
+        """InputError for members that changed since, and for a wrong number of files."""
+        if self.files and len(self.files) != len(self.members):
+            expected = f"expected {len(self.members)} files, of {', '.join(self.members)}, in this order"
+            raise InputError(f"--member_rankings: {expected}; found {len(self.files)}")
+        for member, files in zip(self.members, known, strict=True):
+            if not self.files and digests(member) != files:
+                raise InputError(f"{self.folder}: its member {member} is not what it was; run `gr2 fit fusion` again")
+
+    def rank(self, slates: list[Slate]) -> list[Ranking]:
+        """InputError for a member without scores that gave some to be fitted on."""
+        answers, milliseconds = zip(*self.ask_members(slates), strict=True)
+        started = time.monotonic()
+        for member, scored, rankings in zip(self.members, self.scored, answers, strict=True):
+            missing = next((ranking for ranking in rankings if scored and ranking.scores is None), None)
+            if missing:
+                advice = "of a language model as `--order first` gives them"
+                raise InputError(f"{member}: slate_id '{missing.slate_id}': expected scores, {advice}, found none")
+        table = read_members(slates, answers, self.scored)
+        if self.names:
+            table = add_features(table, self.names, self.features.compute(slates, self.names))
+        rankings = rank_by_scores(slates, table.split(predict(self.model, table)))
+        spent = sum(milliseconds) + 1000 * (time.monotonic() - started) / len(slates)
+        return [add_costs(*own, spent) for own in zip(rankings, zip(*answers, strict=True), strict=True)]
+
+    def ask_members(self, slates: list[Slate]) -> list[tuple[list[Ranking], float]]:
+        """Each one's rankings, and the milliseconds that one took."""
+        if not self.files:
+            return [ask(self.open_member, member, slates) for member in self.members]
+        answers = [read_answers(*own, slates) for own in zip(self.members, self.files, strict=True)]
+        return [(own, read_milliseconds(file, own)) for file, own in zip(self.files, answers, strict=True)]
+
+
+def open_trees(path: Path):
+    """InputError for a file that LightGBM cannot read."""
+    import lightgbm
+
+    try:
+        return lightgbm.Booster(model_file=path)
+    except lightgbm.basic.LightGBMError as error:
+        raise InputError(f"{path}: expected a model of LightGBM ({error})") from None
+
+
+def add_costs(ranking: Ranking, answers: tuple[Ranking, ...], milliseconds: float) -> Ranking:
+    """answers: the members' to this slate; tokens are counted where some member has any."""
+    counted = {}
+    for name in ("prompt_tokens", "completion_tokens"):
+        known = [vars(answer)[name] for answer in answers if vars(answer)[name] is not None]
+        counted[name] = sum(known) if known else None
+    return replace(ranking, latency_ms=milliseconds, **counted)

@@ -1,0 +1,81 @@
+"""gr2 fit fusion: one score from the scores and ranks of several rerankers, and the usual features.
+
+It is fitted on the valid split, which its members used at most to know when to stop training; so they look a little
+better there than they are, and are judged, like it, on the test split. How it fuses (the best member alone, the mean,
+weights, or trees) is chosen by folds over the valid split's users.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+from gr2.data.features import load_features
+from gr2.errors import InputError
+from gr2.options.declare import arg
+from gr2.rerankers.fusion.answers import ask, read_answers, refuse_member
+from gr2.rerankers.fusion.train import train_fusion
+from gr2.rerankers.open import open_reranker
+from gr2.rerankers.protocol import Inputs, Sampling
+from gr2.rerankers.record import write_record
+from gr2.stages.fit.shared import ByFeatures, read_train
+from gr2.stages.shared import Prompted
+
+WRITES = ("fusion.json", "trees.txt", "reranker.json")
+
+
+@dataclass(kw_only=True)
+class Config(ByFeatures, Prompted):
+    members: list[str] = arg(help="two or more rerankers: their folders, or rules", path=True)
+    member_rankings: list[str] = arg(
+        [],
+        "the members' rankings of the valid split (`gr2 rerank --split valid`), in the members' order, so that they "
+        "are not asked again",
+        path="rankings.parquet",
+    )
+    semantic_ids: str | None = arg(None, "of language models, list writers", path="semantic_ids.parquet")
+    order: Literal["written", "choices", "first"] = arg(
+        "first", "language models: as in `gr2 rerank`; only first gives scores beside ranks"
+    )
+    batch_size: int = arg(128, "language models, list writers: slates a batch", least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.members) < 2 or len(set(self.members)) < len(self.members):
+            raise InputError("--members: expected two or more rerankers, each once")
+        if self.member_rankings and len(self.member_rankings) != len(self.members):
+            found = f"found {len(self.member_rankings)}"
+            raise InputError(f"--member_rankings: expected {len(self.members)} files, one for each member; {found}")
+
+
+def run(config: Config) -> None:
+    """Reads valid slates, features and members' rankings; writes fusion.json, trees.txt where there are trees."""
+    # read
+    for member in config.members:
+        refuse_member(member)
+    _, slates = read_train(config)
+    if len({slate.user_id for slate in slates}) < 2:
+        raise InputError(f"{config.slates}: expected labelled slates of split valid by two users or more")
+    features = load_features(config.items, config.interactions, config.embeddings)
+
+    # ask
+    if config.member_rankings:
+        files = zip(config.members, config.member_rankings, strict=True)
+        answers = [read_answers(member, file, slates) for member, file in files]
+    else:
+        inputs = Inputs(config.items, config.interactions, config.embeddings, config.semantic_ids)
+        names = ("prompt", "max_prompt_tokens", "order", "batch_size", "seed")
+        sampling = replace(Sampling(), **{name: vars(config)[name] for name in names})
+        opener = partial(open_reranker, inputs=inputs, sampling=sampling)
+        answers = [ask(opener, member, slates)[0] for member in config.members]
+
+    # model
+    report = train_fusion(slates, config.members, answers, features, config.output_dir, config.seed)
+    for member in report["members"]:
+        print(f"{member['reranker']}: NDCG@5 {member['ndcg@5']:.3f}")
+    way = report["chosen"]
+    strength = f" ({'penalty' if way['kind'] == 'weights' else 'trees'} {way['strength']})" if way["strength"] else ""
+    print(f"{len(slates)} valid slates, chosen by folds: {way['kind']}{strength} of {len(way['reads'])} columns, "
+          f"NDCG@5 {way['ndcg@5']:.3f}")  # fmt: skip
+
+    # write
+    write_record(config.output_dir, "fusion")
