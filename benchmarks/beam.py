@@ -19,9 +19,9 @@ import torch
 from tqdm import tqdm
 from transformers import GenerationConfig
 
+from gr2.choices.legal_search import search
 from gr2.files.semantic_ids import read_semantic_ids
 from gr2.files.sid_tokens import sid_string, vocabulary
-from gr2.choices.legal_search import search
 from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.sequences import HISTORY, code_token_ids, next_item_prompt

@@ -3,10 +3,10 @@
 python scripts/results.py record --experiment demo --dataset movielens-latest-small --run runs/demo/evaluate \\
     --command "make demo" --date 2026-11-22      # adds an evaluation's figures; a row = value with interval
 python scripts/results.py record-sids --experiment beauty-sids --dataset beauty --date 2026-11-22 \\
-    --command "gr2 run beauty --until sids_gr2" \\
-    --runs gr2=runs/beauty/sids_gr2 additive=runs/beauty/sids   # a system = a name, its runs = seeds
+    --command "gr2 run beauty_ids --until sids_gr2" \\
+    --runs gr2=runs/beauty_ids/sids_gr2 additive=runs/beauty_ids/sids   # a system = a name, its runs = seeds
 python scripts/results.py record-ablation --experiment beauty-sids-ablation --dataset beauty \\
-    --run runs/beauty/sids_ablate ...
+    --run runs/beauty_ids/sids_ablate ...
 python scripts/results.py record-retrieval --experiment beauty-retrieval --dataset beauty \\
     --run runs/beauty_retrieval/evaluate_retrieval ...
 python scripts/results.py record-lists --experiment lists --dataset movielens-latest-small --run runs/lists/evaluate ...

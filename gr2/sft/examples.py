@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from gr2.choices.spelling import spell
 from gr2.data.catalogue import Catalogue
+from gr2.data.given import read_taught
 from gr2.errors import InputError
 from gr2.files.sid_tokens import SID
 from gr2.files.slates import Slate, read_slate_table, slates_of
@@ -22,7 +23,7 @@ from gr2.prompts.answer import reasoning_span, write_answer
 from gr2.prompts.history import fit_history
 from gr2.prompts.prompt import Prompt
 from gr2.prompts.render import render, shown_items
-from gr2.sft.teacher import plan_lessons, read_shares
+from gr2.sft.teacher import plan_lessons
 from gr2.traces.store import read_traces
 
 TRACE_COLUMNS = ("slate_id", "accepted", "reasoning", "ranking")
@@ -70,21 +71,29 @@ def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series
     return [Example(slate, trace["reasoning"], trace["ranking"]) for slate, trace in pairs]
 
 
-def read_taught(slates_file: str, item_ids: pl.Series, teacher: str, *mixture: float) -> list[Example]:
-    """All train slates, each in its teacher's order; mixture: see `read_shares`."""
+def read_lessons(slates_file: str, item_ids: pl.Series, teacher: str, *mixture: float) -> list[Example]:
+    """The train slates that the teacher ranked, each in the order of its shares; mixture: see `read_taught`."""
     slates = slates_of(read_slate_table(slates_file, item_ids).filter(pl.col("split") == "train"))
-    if not slates:
-        raise InputError(f"{slates_file}: no slate has split 'train'")
-    print(f"{len(slates)} slates, {sum(1 for slate in slates if slate.relevant)} of them with a target", flush=True)
-    shares = read_shares(teacher, slates, *mixture)
-    orders = [sorted(own, key=own.get, reverse=True) for own in shares]
-    return [Example(slate, None, *row) for slate, *row in zip(slates, orders, shares, strict=True)]
+    taught = read_taught(teacher, slates, *mixture)
+    print(f"{len(taught)} slates in the order of {teacher}", flush=True)
+    return [
+        Example(slate, None, sorted(own, key=own.get, reverse=True), own) for slate, own in map(with_shares, taught)
+    ]
 
 
 def add_shares(examples: list[Example], teacher: str, *mixture: float) -> list[Example]:
-    """The examples, of traces, with their teacher's shares."""
-    shares = read_shares(teacher, [example.slate for example in examples], *mixture)
-    return [replace(example, shares=own) for example, own in zip(examples, shares, strict=True)]
+    """The examples, of traces, with their teacher's shares; without those that it did not rank."""
+    taught = read_taught(teacher, [example.slate for example in examples], *mixture)
+    shares = {slate.slate_id: own for slate, own in map(with_shares, taught)}
+    known = [example for example in examples if example.slate.slate_id in shares]
+    if len(known) < len(examples):
+        print(f"left out: {len(examples) - len(known)} examples of slates that {teacher} does not rank", flush=True)
+    return [replace(example, shares=shares[example.slate.slate_id]) for example in known]
+
+
+def with_shares(slate: Slate) -> tuple[Slate, dict[str, float]]:
+    """A slate of `read_taught`, and what it teaches by candidate."""
+    return slate, dict(zip(slate.candidates, slate.labels, strict=True))
 
 
 def shuffle(examples: list[Example], orders: int, seed: int) -> list[Example]:

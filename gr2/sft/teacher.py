@@ -8,14 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import polars as pl
-
 from gr2.choices.spelling import Spelling
 from gr2.choices.walk import Node, grow_trie
-from gr2.errors import InputError
-from gr2.files.rankings import read_rankings
-from gr2.files.slates import Slate
 
 
 @dataclass(frozen=True)
@@ -29,33 +23,6 @@ class Lesson:
     among: list[int]
     shares: list[float]
     weight: float
-
-
-def read_shares(file: str, slates: Sequence[Slate], temperature: float, label_weight: float) -> list[dict[str, float]]:
-    """For each slate the probability that each of its candidates comes first: softmax of `scores` / temperature.
-
-    Slates with labels: (1 - label_weight) of that, and label_weight of the labels as shares of their sum. InputError
-    for rankings without scores, or of other slates.
-    """
-    columns = {name: [vars(slate)[name] for slate in slates] for name in ("slate_id", "candidates")}
-    frame = read_rankings(file, pl.DataFrame(columns))
-    if "scores" not in frame.columns or frame["scores"].null_count():
-        raise InputError(f"{file}: column 'scores': expected a reranker's scores, found none")
-    rows = zip(slates, frame["ranking"].to_list(), frame["scores"].to_list(), strict=True)
-    return [mix_shares(slate, ranking, scores, temperature, label_weight) for slate, ranking, scores in rows]
-
-
-def mix_shares(
-    slate: Slate, ranking: list[str], scores: list[float], temperature: float, label_weight: float
-) -> dict[str, float]:
-    logits = np.array(scores) / temperature
-    shares = np.exp(logits - logits.max())
-    shares = dict(zip(ranking, (shares / shares.sum()).tolist(), strict=True))
-    total = sum(slate.labels)
-    if not total:
-        return shares
-    labels = dict(zip(slate.candidates, slate.labels, strict=True))
-    return {item: (1 - label_weight) * share + label_weight * labels[item] / total for item, share in shares.items()}
 
 
 def plan_lessons(spelling: Spelling, order: Sequence[int], shares: Sequence[float]) -> list[Lesson]:

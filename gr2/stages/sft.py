@@ -37,8 +37,8 @@ class Config(Slated, Identified, Prompted, Adapted, Tracked, OwnPrecision, SFTCo
     teacher_temperature: float = arg(
         1.0, "teacher: what its scores are divided by before they are exponentiated", above=0
     )
-    label_weight: float = arg(
-        0.5, "teacher: share of the labels in what is learned of a slate that has some", least=0, most=1
+    teacher_weight: float = arg(
+        0.5, "teacher: its share of what is learned of a slate with labels; the rest is theirs", least=0, most=1
     )
     model_name_or_path: str = arg(help="the mid-trained model", path=True)
     shuffle_candidates: bool = arg(
@@ -144,13 +144,13 @@ def run(config: Config) -> None:
 
 def read_rows(config: Config, prompt: Prompt, catalogue: Catalogue) -> list[Example]:
     """The traces' slates, or all train slates in the teacher's order; with the teacher's probabilities, if any."""
-    from gr2.sft.examples import add_shares, read_examples, read_taught
+    from gr2.sft.examples import add_shares, read_examples, read_lessons
 
-    mixture = config.teacher, config.teacher_temperature, config.label_weight
+    mixture = config.teacher, config.teacher_temperature, config.teacher_weight
     if not config.traces:
         if prompt.has_trace:
             raise InputError(f"--prompt {config.prompt}: it asks for an explanation: expected --traces that have some")
-        return read_taught(config.slates, catalogue.item_ids, *mixture)
+        return read_lessons(config.slates, catalogue.item_ids, *mixture)
     rows = read_examples(config.slates, config.traces, catalogue.item_ids)
     return add_shares(rows, *mixture) if config.teacher else rows
 

@@ -82,7 +82,7 @@ def test_a_student_learns_what_it_is_told_of_labels(known, teacher, tmp_path):
     table.select("slate_id", pl.col("candidates").alias("ranking"), pl.lit(True).alias("valid")).with_columns(
         pl.Series("scores", scores)
     ).write_parquet(tmp_path / "rankings.parquet")
-    from gr2.rerankers.given import read_taught
+    from gr2.data.given import read_taught
 
     train = [slate for slate in read_slates(known["slates"], split="train") if any(slate.labels)]
     for weight, sign in ((1.0, -1), (0.5, 1)):

@@ -1,16 +1,12 @@
 import math
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.choices.spelling import Spelling
 from gr2.choices.walk import Drawing, ListWriter
-from gr2.errors import InputError
-from gr2.files.rankings import Ranking, write_rankings
-from gr2.files.slates import Slate
-from gr2.sft.teacher import mix_shares, plan_lessons, read_shares
+from gr2.sft.teacher import plan_lessons
 
 BETWEEN, CLOSING = [90, 91], [92, 93]
 
@@ -65,27 +61,3 @@ def test_shares_sum_to_one_and_weights_fall_with_the_rank(given_list):
     weights = [lesson.weight for lesson in lessons]
     assert weights == sorted(weights, reverse=True)
     assert not weights or weights[0] == 1
-
-
-SLATE = Slate("s", ["h"], ["a", "b", "c"], labels=[0.0, 0.0, 1.0], split="train")
-
-
-def test_a_temperature_flattens_and_labels_get_their_part():
-    sharp = mix_shares(SLATE, ["b", "a", "c"], [2.0, 1.0, 0.0], 1.0, 0.0)
-    flat = mix_shares(SLATE, ["b", "a", "c"], [2.0, 1.0, 0.0], 4.0, 0.0)
-    assert sharp["b"] == pytest.approx(math.e**2 / (math.e**2 + math.e + 1))
-    assert sharp["b"] > flat["b"] > flat["a"] > flat["c"] > sharp["c"]
-    mixed = mix_shares(SLATE, ["b", "a", "c"], [2.0, 1.0, 0.0], 1.0, 0.5)
-    assert mixed["c"] == pytest.approx(0.5 + 0.5 * sharp["c"])
-    assert mixed["b"] == pytest.approx(0.5 * sharp["b"])
-
-
-def test_shares_are_read_by_item_and_need_scores(tmp_path):
-    file = tmp_path / "rankings.parquet"
-    write_rankings([Ranking("s", ["c", "a", "b"], scores=[1.0, 0.0, 0.0])], file)
-    (shares,) = read_shares(str(file), [SLATE], 1.0, 0.0)
-    assert shares["c"] > shares["a"] == shares["b"]
-    write_rankings([Ranking("s", ["c", "a", "b"])], file)
-    with pytest.raises(InputError, match="column 'scores': expected a reranker's scores, found none"):
-        read_shares(str(file), [SLATE], 1.0, 0.0)
-    assert pl.read_parquet(file).height == 1

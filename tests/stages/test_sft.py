@@ -52,7 +52,7 @@ def popular(world, traced, tmp_path_factory) -> str:
 def test_a_teachers_order_is_learned_from_its_probabilities(world, traced, midtrained, popular, tmp_path):
     given = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates]
     prompt = ["--prompt", "student_no_trace"]
-    gr2("sft", *given, *prompt, "--teacher", popular, "--teacher_temperature", "3", "--label_weight", "0",
+    gr2("sft", *given, *prompt, "--teacher", popular, "--teacher_temperature", "3", "--teacher_weight", "1",
         "--model_name_or_path", midtrained, "--output_dir", tmp_path / "sft", "--bf16", "false",
         "--num_train_epochs", "20", "--learning_rate", "3e-3", *TINY)  # fmt: skip
     taught, same = pl.read_parquet(popular), {}

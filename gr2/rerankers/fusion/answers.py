@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gr2.data.given import read_given
 from gr2.errors import InputError
 from gr2.files.artifacts import MANIFEST, files_below, read_json, read_manifest, sha256
 from gr2.files.rankings import TIMING_FILE, Ranking
 from gr2.files.slates import Slate
-from gr2.rerankers.given import read_given
 from gr2.rerankers.protocol import Reranker
 from gr2.rerankers.record import kind_of
 from gr2.rerankers.rules import NAMES

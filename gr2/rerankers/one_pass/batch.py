@@ -27,11 +27,10 @@ def make_examples(
     slates: Sequence[Slate],
     features: Features | None,
     names: Sequence[str],
-    teacher: dict[str, np.ndarray] | None = None,
 ) -> list[Example]:
-    """targets: the teacher's probabilities by slate_id, or without it the labels as shares of their sum."""
+    """targets: the labels as shares of their sum; a teacher's probabilities where `read_taught` put them there."""
     inputs = make_inputs(slates, features, names)
-    targets = [teacher[slate.slate_id] if teacher else shares(slate.labels) for slate in slates]
+    targets = [shares(slate.labels) for slate in slates]
     return [Example(*own) for own in zip(slates, inputs, targets, strict=True)]
 
 

@@ -19,6 +19,7 @@ import polars as pl
 
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.features import find_names, load_features
+from gr2.data.given import read_taught
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.items import read_items
@@ -100,7 +101,6 @@ def run(config: Config) -> None:
 
     from gr2.rerankers.one_pass.batch import make_examples
     from gr2.rerankers.one_pass.network import OnePassConfig, standardise
-    from gr2.rerankers.one_pass.teacher import read_teacher
     from gr2.rerankers.one_pass.train import Lesson, adapt_lora, train_one_pass
 
     set_seed(config.seed)
@@ -109,12 +109,12 @@ def run(config: Config) -> None:
     train, valid = read_train_and_valid(config)
     names = find_names(train) if config.features else ()
     features = load_features(config.items, config.interactions, config.embeddings) if config.features else None
-    taught, teacher = [], {}
+    taught = []
     if config.teacher:
         table = read_slate_table(config.slates).filter(pl.col("split") == "train")
-        teacher = read_teacher(config.teacher, table, config.teacher_temperature)
         held_out = {slate.slate_id for slate in valid}
-        taught = [slate for slate in slates_of(table) if slate.slate_id not in held_out]
+        slates = [slate for slate in slates_of(table) if slate.slate_id not in held_out]
+        taught = read_taught(config.teacher, slates, config.teacher_temperature, 1.0)
 
     # model
     shape = {name: vars(config)[name] for name in ("readout", "show", "title_tokens", "history", "dropout")}
@@ -123,7 +123,7 @@ def run(config: Config) -> None:
 
     # examples
     lesson = Lesson(
-        taught=make_examples(taught, features, names, teacher),
+        taught=make_examples(taught, features, names),
         labelled=make_examples(train, features, names),
         valid=make_examples(valid, features, names),
     )

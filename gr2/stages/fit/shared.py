@@ -5,11 +5,11 @@ import random
 from dataclasses import dataclass
 
 from gr2.data.catalogue import read_catalogue
+from gr2.data.given import read_taught
 from gr2.errors import InputError
 from gr2.files.items import read_items
 from gr2.files.slates import Slate, read_slate_table, read_slates, slates_of
 from gr2.options.declare import arg
-from gr2.rerankers.given import read_taught
 from gr2.rerankers.settings import Lists, Training
 from gr2.stages.shared import Identified, Slated
 

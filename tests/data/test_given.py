@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr2.data.given import first_choices, read_given, read_taught
 from gr2.errors import InputError
 from gr2.files.rankings import Ranking, write_rankings
 from gr2.files.slates import Slate
-from gr2.rerankers.given import first_choices, read_given, read_taught
 
 SLATE = Slate("s", ["h"], ["a", "b", "c"], [0.0, 1.0, 1.0])
 ORDER = ["c", "a", "b"]
