@@ -12,7 +12,7 @@ of another reranker on all train slates, those without a relevant candidate too,
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -28,6 +28,7 @@ from gr2.language_model.taught_ids import FILE
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
 from gr2.rerankers.settings import Training
+from gr2.stages.fit.one_pass_options import Headed, Reading, TaughtFirst
 from gr2.stages.fit.shared import Fit, read_train_and_valid
 from gr2.stages.midtrain import FromScratch
 from gr2.stages.shared import Adapted
@@ -42,28 +43,11 @@ WRITES = ()  # a model and its tokenizer
 
 
 @dataclass(kw_only=True)
-class Config(FromScratch, Adapted, Fit):
+class Config(FromScratch, Adapted, Reading, Headed, TaughtFirst, Fit):
     interactions: str | None = arg(None, "of features; only pretrain events are read", path="interactions.parquet")
     embeddings: str | None = arg(None, "of features", path="embeddings.safetensors")
     semantic_ids: str | None = arg(None, "of --show id and both", path="semantic_ids.parquet")
     model_name_or_path: str | None = arg(None, "base model: folder, hub id, packaged:NAME; none: scratch", path=True)
-    teacher: str | None = arg(
-        None, "rankings.parquet with scores of all train slates, which are learned first", path=True
-    )
-    teacher_temperature: float = arg(1.0, "the teacher's probabilities are softmax(scores / N)", above=0)
-    teacher_epochs: int = arg(3, "epochs of learning from the teacher", least=1)
-    readout: Literal["states", "letters", "none"] = arg(
-        "states",
-        "score a candidate by the state at its end and its features; or, as a control, by the logit of its letter "
-        "(LlamaRec), without features; or by its features without a language model",
-    )
-    features: bool = arg(True, "readout states: read all features beside the states")
-    show: Literal["title", "id", "both"] = arg("title", "what the language model reads of an item")
-    title_tokens: int = arg(12, "cut titles to N tokens", least=1)
-    history: int = arg(10, "read the latest N items of a user's history", least=0)
-    head_size: int = arg(64, "readout states and none: width of the Transformer over the candidates", least=2)
-    head_layers: int = arg(1, "its layers", least=1)
-    dropout: float = arg(0.2, "its dropout", least=0, below=1)
     learning_rate: float = arg(1e-3, "AdamW's", above=0, most=1)
     batch_size: int = arg(32, "slates a step", least=1)
     epochs: int = arg(20, "learn labels for N epochs, or stop earlier by --patience", least=1)
