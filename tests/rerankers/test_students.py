@@ -66,7 +66,7 @@ def agreement(first: str, second: str) -> float:
 def test_prm_learns_a_teachers_order_from_slates_with_and_without_a_target(
     known, teacher, tmp_path, capsys, rankings, least
 ):
-    small = {"hidden_size": 16, "epochs": 12, "learning_rate": 1e-2, "features": True, "patience": 12, "batch_size": 8}
+    small = {"hidden_size": 16, "epochs": 12, "learning_rate": 1e-2, "features": True, "patience": 12}
     fit("prm", tmp_path / "student", known, teacher=teacher[rankings], **small)
     assert f"200 train slates as {teacher[rankings]} ranks them" in capsys.readouterr().out
     test = answered(str(tmp_path / "student"), tmp_path / "test", known, "test")
