@@ -1,6 +1,6 @@
 """Time and error of residual quantizers, in one run: ours beside faiss's ResidualQuantizer, 4 levels of 256 codes.
 
-    python benchmarks/quantizers.py --embeddings runs/beauty_ids/embed/embeddings.safetensors    # none: synthetic vectors
+    python benchmarks/quantizers.py --embeddings runs/beauty_ids/embed/embeddings.safetensors  # none: synthetic
 
 Measures how long each takes to reach faiss's error or a lower one; residual k-means with codebooks refitted together
 (`additive`) is stopped after different numbers of rounds. Errors are squared, relative to the vectors' energy, before
