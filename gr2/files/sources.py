@@ -13,6 +13,8 @@ def check_sources(frame: pl.DataFrame, path: str | Path) -> None:
     if "sources" not in frame.columns:
         return
     sources = frame["sources"]
+    if sources.dtype == pl.List(pl.Null) and not sources.list.len().sum():  # no slate has any
+        return
     if not is_listed(sources.dtype):
         expected = "a list of mappings from retrievers to rank and score"
         raise InputError(f"{path}: column 'sources': expected {expected}, found {sources.dtype}")

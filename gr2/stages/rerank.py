@@ -125,7 +125,7 @@ def time_alone(reranker: Reranker, slates: list[Slate], config: Config) -> list[
     """Milliseconds that slates take that are asked one at a time, after one that warms up; fewer than --alone, or none,
     where they take long.
     """
-    if not config.alone or config.engine == "openai":
+    if not config.alone or config.engine == "openai" or config.member_rankings:
         return []
     sample = sample_slates(slates, config.alone, config.seed)
     ask: Callable[[list[Slate]], list[Ranking]] = reranker.rank

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.data.catalogue import read_catalogue
+from gr2.data.features import NAMES
 from gr2.errors import InputError
 from gr2.files.sid_tokens import vocabulary
 from gr2.files.slates import Slate
@@ -18,8 +19,7 @@ from gr2.prompts.render import render
 from gr2.prompts.schema import answer_schema
 from tests.prompts.test_answer import CATALOGUE, IDS
 
-LEVELS = ("rank", "score", "popularity", "recency", "similarity_last", "similarity_max", "similarity_mean")
-FACTS = dict.fromkeys(LEVELS, 1)
+FACTS = dict.fromkeys(NAMES, 1)
 SLATE = Slate("s", IDS[:3], IDS[3:], facts=[FACTS] * len(IDS[3:]))
 FILES = sorted(FOLDER.glob("*.yaml"))
 DOMAINS = sorted(DOMAIN_FOLDER.glob("*.yaml"))
@@ -35,7 +35,9 @@ def test_every_prompt_file_renders(file):
     assert starts == sorted(starts), "candidates come first, in input order, then the history, oldest first"
     schema = answer_schema(prompt, SLATE, CATALOGUE)
     assert schema["properties"]["recommendations"]["items"]["enum"] == [CATALOGUE.sid[i] for i in SLATE.candidates]
-    assert prompt.has_trace == (file.stem not in ("student_no_trace", "student_facts"))
+    assert prompt.has_trace == (
+        file.stem not in ("student_no_trace", "student_facts", "student_more_facts", "student_more_facts_titles")
+    )
     assert ("explanation" in schema["properties"]) == prompt.has_trace
 
 

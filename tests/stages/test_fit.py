@@ -48,6 +48,7 @@ LISTS = NETWORK | {"list_size": (0, -1), "history": (-1,)}
 OUT_OF_RANGE = {
     "fit blend": {},
     "fit lambdamart": {"list_size": (0, -1)},
+    "fit prm": NETWORK | {"teacher_temperature": (0.0, -1.0), "teacher_weight": (0.0, 1.5)},
     "fit one_pass": {
         "learning_rate": (0.0, -1.0, 2.0), "dropout": (-0.1, 1.0), "batch_size": (0, -1), "epochs": (0, -1),
         "patience": (0, -1), "teacher_temperature": (0.0, -1.0), "teacher_epochs": (0, -1), "title_tokens": (0, -1),
@@ -55,7 +56,6 @@ OUT_OF_RANGE = {
         "vocab_size": (0, 299), "hidden_size": (0, 1), "layers": (0, -1), "heads": (0, -1), "context": (0, 1),
         "spread": (0.0, -1.0), "local_window": (0, -1),
     },
-    "fit prm": NETWORK | {"teacher_temperature": (0.0, -1.0), "teacher_weight": (0.0, 1.5)},
     "fit fusion": {"max_prompt_tokens": (0,), "batch_size": (0,)},
     "fit glorank": LISTS | {"group": (0, 1)},
     "fit evaluator": LISTS | {"group": (0, 1)},
@@ -63,7 +63,7 @@ OUT_OF_RANGE = {
     "fit goalrank": LISTS | {"group": (0, 1)},
     "rerank": {"max_prompt_tokens": (0, -1), "batch_size": (0,), "max_tokens": (0, -1), "temperature": (-0.1, 11.0),
                "max_slates": (0, -1), "concurrency": (0,), "deadline": (0.0,), "shuffles": (-1,),
-               "shuffled_slates": (0,)},
+               "shuffled_slates": (0,), "alone": (-1,)},
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 An answer costs what its members' answers cost together: tokens, and time.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +26,8 @@ class Fusion:
         """InputError for files that `gr2 fit fusion` did not write, and for other members than the ones it had."""
         path = Path(folder) / FILE
         report = read_json(path)
-        self.folder, self.files, self.open_member = folder, inputs.member_rankings, open_member
+        self.folder, self.files = folder, inputs.member_rankings
+        self.open_member = functools.cache(open_member)  # once, however often it is asked
         try:
             self.members = [member["reranker"] for member in report["members"]]
             self.scored = [member["scored"] for member in report["members"]]

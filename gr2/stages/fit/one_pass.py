@@ -30,7 +30,7 @@ from gr2.rerankers.record import write_record
 from gr2.rerankers.settings import Training
 from gr2.stages.fit.one_pass_options import Headed, Reading, TaughtFirst
 from gr2.stages.fit.shared import Fit, read_train_and_valid
-from gr2.stages.midtrain import FromScratch
+from gr2.stages.scratch_options import FromScratch
 from gr2.stages.shared import Adapted
 
 if TYPE_CHECKING:  # torch takes seconds to import
