@@ -32,7 +32,6 @@ def test_titles_are_cut_to_tokens():
         for count in range(1, len(tokens) + 2):
             short = cut(title, tokenizer, count)
             assert title.startswith(short)
-            assert (
-                len(tokenizer(short, add_special_tokens=False)["input_ids"]) <= count + 3
-            )  # a letter may be of four tokens
+            found = len(tokenizer(short, add_special_tokens=False)["input_ids"])
+            assert found <= count + 3, "a letter may be of four tokens"
         assert cut(title, tokenizer, len(tokens) or 1) == title
