@@ -66,6 +66,7 @@ def cheap(world):
         "fit blend": [("fit lambdamart", fit), fit],
         "fit lambdamart": [("fit blend", fit), fit],
         "fit prm": [("fit blend", fit), fit | {"epochs": 1, "hidden_size": 8}],
+        "fit fusion": [("fit blend", fit), fit | {"members": ["popularity", "input_order"]}],
         "fit one_pass": [("fit blend", fit), fit | {"epochs": 1, "hidden_size": 8, "layers": 1, "vocab_size": 300}],
         **{f"fit {kind}": [("fit blend", fit), written] for kind in ("glorank", "evaluator", "degre", "goalrank")},
         "rerank": [shuffled, slated | {"reranker": "input_order"}],
