@@ -55,11 +55,7 @@ def train_lambdamart(
         "eval_at": list_size,
         "label_gain": gains.tolist(),
         "learning_rate": SHRINKAGE,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": 1,
-        "verbosity": -1,
+        **repeatable(seed),
     }
     names = find_names(train)
     train_set = make_dataset(train, features, names, gains, options)
@@ -85,3 +81,8 @@ def make_dataset(
     groups = [len(slate.candidates) for slate in slates]
     rows = np.concatenate(features.compute(slates, names))
     return lightgbm.Dataset(rows, ranks, reference, group=groups, feature_name=list(names), params=options)
+
+
+def repeatable(seed: int) -> dict:
+    """LightGBM's options for the same trees on every machine, without a word."""
+    return {"seed": seed, "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbosity": -1}

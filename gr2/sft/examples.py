@@ -74,26 +74,27 @@ def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series
 def read_lessons(slates_file: str, item_ids: pl.Series, teacher: str, *mixture: float) -> list[Example]:
     """The train slates that the teacher ranked, each in the order of its shares; mixture: see `read_taught`."""
     slates = slates_of(read_slate_table(slates_file, item_ids).filter(pl.col("split") == "train"))
-    taught = read_taught(teacher, slates, *mixture)
+    taught = read_shares(teacher, slates, *mixture)
     print(f"{len(taught)} slates in the order of {teacher}", flush=True)
-    return [
-        Example(slate, None, sorted(own, key=own.get, reverse=True), own) for slate, own in map(with_shares, taught)
-    ]
+    return [Example(slate, None, sorted(own, key=own.get, reverse=True), own) for slate, own in taught]
 
 
 def add_shares(examples: list[Example], teacher: str, *mixture: float) -> list[Example]:
-    """The examples, of traces, with their teacher's shares; without those that it did not rank."""
-    taught = read_taught(teacher, [example.slate for example in examples], *mixture)
-    shares = {slate.slate_id: own for slate, own in map(with_shares, taught)}
+    """The examples, of traces, with their teacher's shares; without those that it teaches nothing."""
+    taught = read_shares(teacher, [example.slate for example in examples], *mixture)
+    shares = {slate.slate_id: own for slate, own in taught}
     known = [example for example in examples if example.slate.slate_id in shares]
     if len(known) < len(examples):
-        print(f"left out: {len(examples) - len(known)} examples of slates that {teacher} does not rank", flush=True)
+        print(f"left out: {len(examples) - len(known)} examples that {teacher} teaches nothing", flush=True)
     return [replace(example, shares=shares[example.slate.slate_id]) for example in known]
 
 
-def with_shares(slate: Slate) -> tuple[Slate, dict[str, float]]:
-    """A slate of `read_taught`, and what it teaches by candidate."""
-    return slate, dict(zip(slate.candidates, slate.labels, strict=True))
+def read_shares(teacher: str, slates: list[Slate], *mixture: float) -> list[tuple[Slate, dict[str, float]]]:
+    """The slates of `read_taught` that hold a choice, two candidates or more, and what is taught by candidate."""
+    taught = [slate for slate in read_taught(teacher, slates, *mixture) if len(slate.candidates) > 1]
+    if not taught:
+        raise InputError(f"--teacher {teacher}: expected slates with two candidates or more")
+    return [(slate, dict(zip(slate.candidates, slate.labels, strict=True))) for slate in taught]
 
 
 def shuffle(examples: list[Example], orders: int, seed: int) -> list[Example]:

@@ -7,15 +7,18 @@ here.
 
 import copy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from trl import SFTConfig
 
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.options.declare import arg
-from gr2.prompts.prompt import Prompt
-from gr2.sft.examples import Example
 from gr2.stages.shared import Adapted, Identified, OwnPrecision, Prompted, Slated, Tracked
+
+if TYPE_CHECKING:
+    from gr2.prompts.prompt import Prompt
+    from gr2.sft.examples import Example
 
 WRITES = ()  # a model: later stages name its folder
 
@@ -142,7 +145,7 @@ def run(config: Config) -> None:
     hand_on(trainer, taught)
 
 
-def read_rows(config: Config, prompt: Prompt, catalogue: Catalogue) -> list[Example]:
+def read_rows(config: Config, prompt: "Prompt", catalogue: Catalogue) -> "list[Example]":
     """The traces' slates, or all train slates in the teacher's order; with the teacher's probabilities, if any."""
     from gr2.sft.examples import add_shares, read_examples, read_lessons
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gr2.rerankers.fusion.table import Table
+from gr2.rerankers.lambdamart import repeatable
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -51,11 +52,7 @@ def grow_trees(table: Table, names: tuple[str, ...], shares: np.ndarray, count: 
         "objective": gradients,
         "num_leaves": LEAVES,
         "learning_rate": SHRINKAGE,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": 1,
-        "verbosity": -1,
+        **repeatable(seed),
     }
     rows = lightgbm.Dataset(table.columns(names), feature_name=list(names), params={"verbosity": -1})
     return lightgbm.train(options, rows, count)
