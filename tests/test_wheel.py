@@ -55,7 +55,7 @@ def test_the_package_is_the_wheels_and_holds_every_recipe(installed, tmp_path):
         first_line = file.read_text().splitlines()[0].removeprefix("# ")
         assert any(line.split()[0] == name and line.endswith(first_line) for line in listed.splitlines() if line)
     plan = installed.run("gr2", "run", "demo", "--dry_run", cwd=tmp_path)
-    assert "midtrain_rerank" in plan and not list(tmp_path.iterdir())
+    assert "rerank_sft_trace" in plan and not list(tmp_path.iterdir())
 
 
 def test_evaluate_needs_slates_and_rankings_alone(installed, tmp_path):
