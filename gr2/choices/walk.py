@@ -54,7 +54,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a token is chosen: temperature 0 takes the likeliest one, the first of equal ones."""
+    """How a candidate is chosen: temperature 0 takes the likeliest one; otherwise token by token."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -74,7 +74,8 @@ class ListWriter:
         self.log_probs: list[float] = []
         self.choices: list[Choice] = []
         self.written = 0  # tokens of the list up to the candidate that comes next
-        self.root = grow_trie([item + spelling.between for item in spelling.items])
+        self._pieces = [item + spelling.between for item in spelling.items]
+        self.root = grow_trie(self._pieces)
         self.pending = list(text)
         self._start_candidate()
 
@@ -116,14 +117,18 @@ class ListWriter:
         log_probs: for each of the plan's branches, of its tokens.
         """
         of = dict(zip(self.branching, log_probs, strict=True))
+        likeliest = self._find_likeliest(log_probs) if self.drawing.temperature == 0 else None
         node, total, read = self.start, 0.0, []
         while node.unused > 1:
             ways = node.ways()
             way = 0
             if node in of:
-                way = draw(of[node], self.drawing, self.random)
-                total += of[node][way]
                 tokens = [one.token for one in ways]
+                if likeliest:
+                    way = tokens.index(likeliest[node.depth])
+                else:
+                    way = draw(of[node], self.drawing, self.random)
+                total += of[node][way]
                 self.choices.append(Choice(self.written + node.depth, tokens[way], tokens))
             node = ways[way]
             if node in self.index:
@@ -136,6 +141,14 @@ class ListWriter:
         self.pending = tokens[first_unread:]
         self._start_candidate()
         return read
+
+    def _find_likeliest(self, log_probs: Sequence[Sequence[float]]) -> list[int]:
+        """The tokens of the likeliest next candidate, the first of equal ones.
+
+        Token by token, a start that many candidates share would win over a better candidate that stands alone.
+        """
+        scores = self.score_candidates(log_probs)
+        return self._pieces[scores.index(max(scores))]
 
     def _start_candidate(self) -> None:
         """Moves past the tokens that all unused candidates begin with; the last candidate is written at once."""
@@ -173,10 +186,8 @@ def grow_trie(candidates: Sequence[list[int]]) -> Node:
 
 
 def draw(log_probs: Sequence[float], drawing: Drawing, random: Random) -> int:
-    """The index of the token that is chosen."""
+    """The index of the token that is drawn, at a temperature above 0."""
     best = max(log_probs)
-    if drawing.temperature == 0:
-        return log_probs.index(best)
     weights = [math.exp((value - best) / drawing.temperature) for value in log_probs]
     if drawing.top_p < 1:
         weights = keep_likeliest(weights, drawing.top_p)

@@ -56,7 +56,7 @@ class Config(Slated, Prompted, Probed, Served):
         "candidate; or all by the probability to be put first, which gives scores and is fastest",
     )
     structured: bool = arg(False, "language model: true is --order choices")
-    temperature: float = arg(0.0, "language model: 0 is greedy", least=0, most=10)
+    temperature: float = arg(0.0, "language model: 0 takes the likeliest", least=0, most=10)
     max_slates: int | None = arg(None, "answer this many slates, drawn at random under the seed", least=1)
     seed: int = arg(0, "of all that is random: orders, what is drawn, sampling", least=0, most=2**31 - 1)
 

@@ -108,13 +108,16 @@ class Table:
         return values
 
     def greedy(self) -> tuple[int, ...]:
-        """The order whose every token is the likeliest one admitted."""
-        (found,) = [
-            order
-            for order, steps in self.steps.items()
-            if all(step.logits[step.among.index(step.token)] == max(step.logits) for step in steps)
-        ]
-        return found
+        """The order whose every candidate is the likeliest one after those before it."""
+        order: tuple[int, ...] = ()
+        while len(order) < len(self.spelling.items):
+            scores = {
+                full[len(order)]: self.candidates(full)[len(order)]
+                for full in self.steps
+                if full[: len(order)] == order
+            }
+            order += (max(scores, key=scores.get),)
+        return order
 
     def first(self) -> list[float]:
         """Each candidate's log-probability of being the first: the sum over all orders that begin with it."""

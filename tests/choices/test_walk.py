@@ -143,8 +143,19 @@ def test_a_token_that_was_read_ahead_and_chosen_is_not_read_again():
     assert writer.plan().tokens == [21, 4, 5, 6, 5, 3]
 
 
+def test_greedy_takes_the_likeliest_candidate_not_the_likeliest_start():
+    log = math.log
+    writer = ListWriter(spelling_of([[3, 4], [3, 5], [3, 6], [7, 8]]), TEXT, Drawing())
+    writer.plan()
+    writer.choose([[log(0.6), log(0.4)], [log(0.5), log(0.25), log(0.25)]])
+    assert writer.order == [3] and writer.log_probs == [log(0.4)]
+
+
 def test_greedy_takes_the_first_of_equal_ones():
-    assert draw([-2.0, -1.0, -1.0], Drawing(), Random(0)) == 1
+    writer = ListWriter(spelling_of([[3], [4], [5]]), TEXT, Drawing())
+    writer.plan()
+    writer.choose([[-2.0, -1.0, -1.0]])
+    assert writer.order == [1]
 
 
 def test_the_fewest_likeliest_that_have_top_p_are_kept():

@@ -48,7 +48,7 @@ def test_a_list_has_the_probability_that_brute_force_gives_it(model, ids):
 
 @pytest.mark.parametrize("ids", IDS)
 @pytest.mark.parametrize("seed", range(4))
-def test_greedy_is_greedy_token_by_token(ids, seed):
+def test_greedy_takes_the_likeliest_candidate(ids, seed):
     spelling, model = spelling_of(IDS[ids]), tiny_model("llama", seed=seed)
     (writer,) = write(model, spelling, [GREEDY])
     assert tuple(writer.order) == read_all(model, spelling).greedy()
