@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, Trainer
 
-from gr2.choices.walk import Drawing
+from gr2.choices.drawing import Drawing
 from gr2.rl.decoding import answering_model, encode_prompts
 from gr2.samplers.structured import Structured, answer_structured, pack_decisions
 

@@ -8,9 +8,10 @@ import numpy as np
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from gr2.choices.attention import Attention
+from gr2.choices.drawing import Drawing
 from gr2.choices.reading import Reading
 from gr2.choices.spelling import Spelling, spell, spell_after
-from gr2.choices.walk import Choice, Drawing, ListWriter
+from gr2.choices.walk import Choice, ListWriter
 from gr2.choices.write import begin, order_by_scores, score_first, write_lists
 from gr2.samplers.base import Order
 from gr2.samplers.explanations import Explanation, write_explanations

@@ -64,7 +64,7 @@ class TransformersSampler(Sampler):
     def _answer_structured(
         self, batch: list[Request], prompts: list[list[int]], top_p: float, max_tokens: int
     ) -> list[Sample]:
-        from gr2.choices.walk import Drawing
+        from gr2.choices.drawing import Drawing
         from gr2.samplers.structured import answer_structured
 
         generation, processors = self._settings(batch, top_p, max_tokens)

@@ -14,8 +14,9 @@ from vllm import SamplingParams
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
+from gr2.choices.drawing import Drawing
 from gr2.choices.spelling import OPENING, spell
-from gr2.choices.walk import Drawing, ListWriter
+from gr2.choices.walk import ListWriter
 from gr2.choices.write import order_by_scores
 from gr2.samplers.base import Request, Sample
 from gr2.samplers.grammar import (

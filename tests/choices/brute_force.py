@@ -11,8 +11,9 @@ from itertools import permutations
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from gr2.choices.drawing import Drawing
 from gr2.choices.spelling import Spelling
-from gr2.choices.walk import Choice, Drawing, ListWriter
+from gr2.choices.walk import Choice, ListWriter
 from gr2.choices.write import begin, write_lists
 
 VOCABULARY = 64

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from gr2.choices.drawing import Drawing
 from gr2.choices.reading import logits_at, shared_start
-from gr2.choices.walk import Drawing, ListWriter
+from gr2.choices.walk import ListWriter
 from gr2.choices.write import begin, score_first
 from gr2.errors import InputError
 from gr2.language_model.scratch import train_tokenizer

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr2.choices.drawing import Drawing, draw, keep_likeliest
 from gr2.choices.spelling import Spelling
-from gr2.choices.walk import Drawing, ListWriter, Plan, draw, keep_likeliest
+from gr2.choices.walk import ListWriter, Plan
 from tests.choices.brute_force import TEXT, spelling_of
 
 SHARED = 5  # a token of IDs and of what stands between two

@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from gr2.choices.walk import Drawing, ListWriter
+from gr2.choices.drawing import Drawing
+from gr2.choices.walk import ListWriter
 from gr2.choices.write import begin, score_first, write_lists
 from tests.choices.brute_force import FIVE, IDS, TEXT, VOCABULARY, read_all, spelling_of, tiny_model, write, write_all
 

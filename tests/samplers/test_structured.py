@@ -5,8 +5,9 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from gr2.choices.drawing import Drawing
 from gr2.choices.spelling import spell
-from gr2.choices.walk import Drawing, ListWriter
+from gr2.choices.walk import ListWriter
 from gr2.choices.write import begin, score_first
 from gr2.files.sid_tokens import SID, sid_string, vocabulary
 from gr2.language_model.scratch import small_model, train_tokenizer

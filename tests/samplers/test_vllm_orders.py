@@ -11,8 +11,9 @@ from functools import partial
 import pytest
 import torch
 
+from gr2.choices.drawing import Drawing
 from gr2.choices.spelling import Spelling, spell
-from gr2.choices.walk import Drawing, ListWriter
+from gr2.choices.walk import ListWriter
 from gr2.choices.write import begin, score_first
 from gr2.files.sid_tokens import sid_string, vocabulary
 from gr2.language_model.chat import prompt_text

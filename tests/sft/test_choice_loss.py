@@ -5,8 +5,9 @@ import torch
 from datasets import Dataset
 from trl import SFTConfig
 
+from gr2.choices.drawing import Drawing
 from gr2.choices.spelling import spell
-from gr2.choices.walk import Drawing, ListWriter
+from gr2.choices.walk import ListWriter
 from gr2.choices.write import begin, score_first
 from gr2.sft.choice_loss import ChoiceCollator, ChoiceTrainer, choice_losses
 from gr2.sft.examples import encode

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr2.choices.drawing import Drawing
 from gr2.choices.spelling import Spelling
-from gr2.choices.walk import Drawing, ListWriter
+from gr2.choices.walk import ListWriter
 from gr2.sft.teacher import plan_lessons
 
 BETWEEN, CLOSING = [90, 91], [92, 93]
