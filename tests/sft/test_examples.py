@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from gr2.data.catalogue import read_catalogue
@@ -139,3 +140,23 @@ def test_the_longest_example_may_not_exceed_max_length(capsys):
     assert capsys.readouterr().out == 2 * "tokens an example: median 5, longest 9\n"
     with pytest.raises(InputError, match="--max_length 8: the longest example has 9 tokens"):
         examples.check_lengths([3, 9, 5], 8)
+
+
+def test_a_teacher_teaches_nothing_where_there_is_one_candidate(world, catalogue, tmp_path):
+    table = pl.read_parquet(world.slates).filter(pl.col("split") == "train").head(3)
+    lone = table.with_columns(
+        *(pl.when(pl.col("slate_id") == table["slate_id"][1]).then(pl.col(name).list.head(1)).otherwise(pl.col(name))
+          for name in ("candidates", "labels"))
+    ).select("slate_id", "user_id", "split", "history", "candidates", "labels")  # fmt: skip
+    lone.write_parquet(tmp_path / "slates.parquet")
+    ranked = lone.select("slate_id", ranking="candidates", valid=pl.lit(True))
+    ranked.with_columns(
+        scores=pl.col("ranking").list.eval(pl.int_range(pl.len()).reverse().cast(pl.Float64))
+    ).write_parquet(tmp_path / "rankings.parquet")
+    files = str(tmp_path / "slates.parquet"), catalogue.item_ids, str(tmp_path / "rankings.parquet")
+    rows = examples.read_lessons(*files, 1.0, 1.0)
+    assert [row.slate.slate_id for row in rows] == [table["slate_id"][0], table["slate_id"][2]]
+    assert all(row.ranking == row.slate.candidates and sum(row.shares.values()) == pytest.approx(1) for row in rows)
+    lone[1:2].write_parquet(tmp_path / "slates.parquet")
+    with pytest.raises(InputError, match=r"--teacher .*rankings\.parquet: expected slates with two candidates or more"):
+        examples.read_lessons(*files, 1.0, 1.0)
