@@ -115,6 +115,14 @@ def main() -> None:
             table = add_features(table, [f"{when}_model"], score(models[name], own, catalogue))
         tables[split] = table
 
+    tested = [slate for slate in slates if slate.split == "test"]
+    for when in ("pretrain", "test"):  # the members as they are, their features of the pretrain events, then of more
+        for member in options.members:
+            reranker = open_reranker(str(run / member), Inputs(files[0], str(events[when]), files[1]))
+            scores = read_members(tested, [reranker.rank(tested)], [True]).rows[:, 0]
+            value = float(tables["test"].ndcg(scores, labels["test"]).mean())
+            print(json.dumps({"reranker": member, "events": when, "ndcg@5": round(value, 4)}), flush=True)
+
     small = tuple(f"member{index}_score" for index in range(len(members)))
     counts = tuple(f"{when}_{count}" for when in ("old", "new") for count in COUNTS)
     model = "old_model", "new_model"
@@ -125,7 +133,7 @@ def main() -> None:
         "small, counts of later events": ((*small, *counts), "small"),
         "small, counts and model of later events": ((*small, *counts, *model), "small, counts of later events"),
     }
-    users, found = np.array([slate.user_id for slate in slates if slate.split == "test"]), {}
+    users, found = np.array([slate.user_id for slate in tested]), {}
     for name, (columns, against) in fusions.items():
         found[name] = fuse(tables["valid"], tables["test"], columns, labels)
         row = {"fusion": name, "ndcg@5": round(float(found[name].mean()), 4)}
