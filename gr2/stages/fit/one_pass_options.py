@@ -11,7 +11,10 @@ class TaughtFirst:
     """What is learned before labels."""
 
     teacher: str | None = arg(
-        None, "another reranker's rankings.parquet of train slates, which are learned first", path=True
+        None,
+        "another reranker's rankings.parquet of train slates, which are learned first",
+        path="rankings.parquet",
+        named=True,
     )
     teacher_temperature: float = arg(1.0, "the teacher's probabilities are softmax(scores / N)", above=0)
     teacher_epochs: int = arg(3, "epochs of learning from the teacher", least=1)
