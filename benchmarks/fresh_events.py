@@ -116,10 +116,10 @@ def main() -> None:
         tables[split] = table
 
     tested = [slate for slate in slates if slate.split == "test"]
-    for when in ("pretrain", "test"):  # the members as they are, their features of the pretrain events, then of more
-        for member in options.members:
-            reranker = open_reranker(str(run / member), Inputs(files[0], str(events[when]), files[1]))
-            scores = read_members(tested, [reranker.rank(tested)], [True]).rows[:, 0]
+    later = Inputs(files[0], str(events["test"]), files[1])
+    for index, member in enumerate(options.members):  # as it is, its features of the pretrain events, then of later ones
+        fresh = read_members(tested, [open_reranker(str(run / member), later).rank(tested)], [True]).rows[:, 0]
+        for when, scores in (("pretrain", tables["test"].columns([f"member{index}_score"])[:, 0]), ("later", fresh)):
             value = float(tables["test"].ndcg(scores, labels["test"]).mean())
             print(json.dumps({"reranker": member, "events": when, "ndcg@5": round(value, 4)}), flush=True)
 
