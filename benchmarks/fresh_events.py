@@ -117,7 +117,7 @@ def main() -> None:
 
     tested = [slate for slate in slates if slate.split == "test"]
     later = Inputs(files[0], str(events["test"]), files[1])
-    for index, member in enumerate(options.members):  # as it is, its features of the pretrain events, then of later ones
+    for index, member in enumerate(options.members):  # with features of the pretrain events, then of later ones
         fresh = read_members(tested, [open_reranker(str(run / member), later).rank(tested)], [True]).rows[:, 0]
         for when, scores in (("pretrain", tables["test"].columns([f"member{index}_score"])[:, 0]), ("later", fresh)):
             value = float(tables["test"].ndcg(scores, labels["test"]).mean())
