@@ -16,7 +16,10 @@ if TYPE_CHECKING:  # needs vLLM
 
 
 class VllmSampler(Sampler):
-    """vLLM with prefix caching and llguidance for JSON schemas; bfloat16 and eager mode on a CPU."""
+    """vLLM with prefix caching and llguidance for JSON schemas; on a CPU in eager mode, and in float32.
+
+    Most CPUs only emulate bfloat16: float32 was 2.4 times as fast, with SmolLM2-135M on a Xeon with AVX-512.
+    """
 
     def __init__(self, name_or_path: str, max_model_len: int | None, batch_size: int, whole_logits: bool = False):
         """whole_logits: in float32 also of a model in bfloat16, in which near 16 they come in steps of an eighth.
@@ -37,7 +40,7 @@ class VllmSampler(Sampler):
         self.llm = LLM(
             model=folder,
             max_model_len=max_model_len,
-            dtype="bfloat16" if on_cpu else "auto",
+            dtype="float32" if on_cpu else "auto",
             enforce_eager=on_cpu,
             enable_prefix_caching=True,
             # A prompt cut into chunks rewinds its request's generator, which is impossible on a CPU.

@@ -1,7 +1,7 @@
 """Answers as vLLM's engine is asked for them: a text is one question, and so is a list of choices under its grammar.
 
 Scores of the first choice, and the choices of a list too long for a grammar, are asked for branch by branch (see
-gr2/samplers/vllm_branches.py). All log-probabilities are those of the engine's weights, bfloat16 on a CPU.
+gr2/samplers/vllm_branches.py). All log-probabilities are those of the engine's weights, float32 on a CPU.
 """
 
 import functools
