@@ -94,7 +94,10 @@ def curves(options: argparse.Namespace) -> None:
 
 
 def provenance(options: argparse.Namespace, folder: Path, n: int, seeds: list[int]) -> dict:
-    """What a row says about its making, from the run's manifest."""
+    """What a row says about its making, from the run's manifest; --hardware and --commit stand for one that is lost."""
+    if options.hardware:
+        made = {"hardware": options.hardware, "commit": options.commit}
+        return {"seeds": seeds, "n": n, **made, "command": options.command, "date": options.date}
     manifest = json.loads((folder / "manifest.json").read_text())
     machine = manifest["hardware"]
     cpu = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
@@ -170,6 +173,8 @@ def main() -> None:
     common = argparse.ArgumentParser(add_help=False)
     for name in ("experiment", "dataset", "command", "date"):
         common.add_argument(f"--{name}", required=True)
+    common.add_argument("--hardware", help="of a run whose manifest is lost; then also --commit")
+    common.add_argument("--commit")
     add = commands.add_parser("record", parents=[common])
     add.add_argument("--run", required=True)
     add.add_argument("--seeds", type=int, nargs="+", default=[0])
