@@ -1,6 +1,7 @@
 """A tiny world, made once a session: films of four genres, users who each like one of them."""
 
 import faulthandler
+import shlex
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-from tests.helpers import CODES, TINY, World, gr2, raw_tables
+from tests.helpers import CODES, TINY, World, gr2_once, once, raw_tables
 
 settings.register_profile("gr2", deadline=None, derandomize=True)  # the same examples every time
 settings.load_profile("gr2")
@@ -27,18 +28,26 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
+def world(tmp_path_factory, worker_id) -> World:
     """All up to slates (by popularity) and template traces; trained models come from `midtrained` and `tuned`."""
+    base = tmp_path_factory.getbasetemp()
+    made = World((base if worker_id == "master" else base.parent) / "world")
+    with once(made.root) as missing:
+        if missing:
+            make_world(made)
+    return made
+
+
+def make_world(made: World) -> None:
     from safetensors.numpy import save_file
 
     from gr2.files.items import order_digest
     from gr2.files.semantic_ids import write_semantic_ids
     from gr2.stages import prepare, slates
 
-    made = World(tmp_path_factory.mktemp("world"))
     items, interactions = raw_tables()
     for folder in ("raw", "embed"):
-        (made.root / folder).mkdir()
+        (made.root / folder).mkdir(parents=True)
     items.write_csv(made.raw_items)
     interactions.write_csv(made.raw_interactions)
     prepare.run(
@@ -61,17 +70,21 @@ def world(tmp_path_factory) -> World:
             exclude_seen=False,
         )
     )
-    return made
+
+
+def tables(world: World) -> list[str]:
+    return ["--items", world.items, "--semantic_ids", world.semantic_ids]
 
 
 @pytest.fixture(scope="session")
 def midtrained(world) -> str:
     """A model of 60,000 parameters that learned the world's sequences from scratch."""
     folder = world.root / "midtrain"
-    gr2("midtrain", "--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
-        "--output_dir", folder, "--hidden_size", "64", "--layers", "2", "--heads", "2", "--vocab_size", "400",
-        "--block_length", "128", "--passes", "40", "--mixture", "sequential=0.88", "captions=0.12",
-        "--learning_rate", "4e-3", *TINY)  # fmt: skip
+    words = (
+        "--hidden_size 64 --layers 2 --heads 2 --vocab_size 400 --block_length 128 --passes 40 "
+        "--mixture sequential=0.88 captions=0.12 --learning_rate 4e-3"
+    )
+    gr2_once(folder, "midtrain", *tables(world), "--interactions", world.interactions, *shlex.split(words), *TINY)
     return str(folder)
 
 
@@ -84,11 +97,14 @@ def beginner(world) -> Path:
     from gr2.runner.stage import run_stage
 
     folder = world.root / "beginner"
-    run_stage("midtrain", [
-        "--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
-        "--output_dir", str(folder), "--hidden_size", "16", "--layers", "1", "--heads", "2", "--vocab_size", "300",
-        "--context", "512", "--passes", "1", "--max_steps", "1", "--bf16", "false", "--save_strategy", "no",
-        "--disable_tqdm", "true"])  # fmt: skip
+    words = (
+        "--hidden_size 16 --layers 1 --heads 2 --vocab_size 300 --context 512 --passes 1 --max_steps 1 --bf16 false "
+        "--save_strategy no --disable_tqdm true"
+    )
+    with once(folder) as missing:
+        if missing:
+            paths = ["--interactions", world.interactions, "--output_dir", str(folder)]
+            run_stage("midtrain", [*tables(world), *paths, *shlex.split(words)])
     return folder
 
 
@@ -96,11 +112,11 @@ def beginner(world) -> Path:
 def traced(world, midtrained) -> World:
     """The world with slates by the mid-trained model's beam search, and template traces for them."""
     beam = World(world.root / "by_beam")
-    gr2("slates", "--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
-        "--model_name_or_path", midtrained, "--output_dir", beam.root / "slates", "--exclude_seen", "false",
-        "--candidates", "3", "--history", "6", "--window", "16")  # fmt: skip
-    gr2("template", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", beam.slates,
-        "--prompt", "rejection", "--output_dir", beam.root / "traces")  # fmt: skip
+    words = shlex.split("--exclude_seen false --candidates 3 --history 6 --window 16")
+    paths = ["--interactions", world.interactions, "--model_name_or_path", midtrained]
+    gr2_once(beam.root / "slates", "slates", *tables(world), *paths, *words)
+    words = ["--slates", beam.slates, "--prompt", "rejection"]
+    gr2_once(beam.root / "traces", "template", *tables(world), *words)
     return beam
 
 
@@ -111,9 +127,9 @@ def tuned(world, midtrained, traced) -> str:
     Three candidates and no trace: what a model of 60,000 parameters learns to write in a minute.
     """
     folder = world.root / "sft"
-    gr2("sft", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
-        "--traces", traced.traces, "--model_name_or_path", midtrained, "--output_dir", folder, "--bf16", "false",
-        "--prompt", "student_no_trace", "--num_train_epochs", "40", "--learning_rate", "3e-3", *TINY)  # fmt: skip
+    words = shlex.split("--bf16 false --prompt student_no_trace --num_train_epochs 40 --learning_rate 3e-3")
+    paths = ["--slates", traced.slates, "--traces", traced.traces, "--model_name_or_path", midtrained]
+    gr2_once(folder, "sft", *tables(world), *paths, *words, *TINY)
     return str(folder)
 
 

@@ -1,11 +1,14 @@
 """What tests of every kind share: a process, a complaint, a tiny world's raw tables, a training that is killed."""
 
+import fcntl
 import importlib
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +57,17 @@ class World:
         return str(self.root / files[name])
 
 
+@contextmanager
+def once(folder: Path) -> Iterator[bool]:
+    """Whether `folder` is still to be made: the first of the tests' processes makes it, the others wait and use it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = folder.with_name(f"{folder.name}.made")
+    with open(folder.with_name(f"{folder.name}.lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield not made.exists()
+        made.touch()
+
+
 def gr2(
     *words: str | Path, expect: int = 0, cwd: Path | None = None, env: dict | None = None
 ) -> subprocess.CompletedProcess:
@@ -63,6 +77,13 @@ def gr2(
     )
     assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done
+
+
+def gr2_once(folder: Path, *words: str | Path) -> None:
+    """`gr2 WORDS --output_dir FOLDER`, unless another of the tests' processes has done it."""
+    with once(folder) as missing:
+        if missing:
+            gr2(*words, "--output_dir", folder)
 
 
 def refused(stage: str, *words: str | Path) -> str:
