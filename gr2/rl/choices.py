@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, Trainer
@@ -24,7 +25,7 @@ from gr2.samplers.structured import Structured, answer_structured, pack_decision
 def answer_by_choices(
     trainer: Trainer, rows: list[dict], generation: GenerationConfig, temperature: float, groups: bool
 ) -> tuple[list[list[int]], list[Structured]]:
-    """The prompt's tokens and an answer for each row, under its column `schema`; seeds are torch's next numbers."""
+    """The prompt's tokens and an answer for each row, under its column `schema`."""
     prompts = encode_prompts(trainer, [row["prompt"] for row in rows])
     generation = copy.deepcopy(generation)
     generation.eos_token_id = None  # the grammar ends it
@@ -34,13 +35,19 @@ def answer_by_choices(
             trainer.processing_class,
             prompts,
             schemas=[json.loads(row["schema"]) for row in rows],
-            drawings=[Drawing(temperature, seed=seed) for seed in torch.randint(2**31, (len(rows),)).tolist()],
+            drawings=[Drawing(temperature, seed=seed) for seed in draw_seeds(trainer.accelerator, len(rows))],
             max_tokens=trainer.max_completion_length,
             generation=generation,
             groups=groups,
             anyone=partial(is_any, trainer.accelerator),
         )
     return prompts, answers
+
+
+def draw_seeds(accelerator: Accelerator, rows: int) -> list[int]:
+    """A seed for each of this process's rows, torch's next numbers: those that one process would draw for all rows."""
+    seeds = torch.randint(2**31, (accelerator.num_processes, rows)).to(accelerator.device)
+    return broadcast(seeds)[accelerator.process_index].tolist()
 
 
 def is_any(accelerator: Accelerator, here: bool) -> bool:
