@@ -8,11 +8,11 @@ import copy
 import json
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, Trainer
@@ -35,7 +35,7 @@ def answer_by_choices(
             trainer.processing_class,
             prompts,
             schemas=[json.loads(row["schema"]) for row in rows],
-            drawings=[Drawing(temperature, seed=seed) for seed in draw_seeds(trainer.accelerator, len(rows))],
+            drawings=[Drawing(temperature, seed=seed) for seed in seeds_of(trainer, rows)],
             max_tokens=trainer.max_completion_length,
             generation=generation,
             groups=groups,
@@ -44,10 +44,15 @@ def answer_by_choices(
     return prompts, answers
 
 
-def draw_seeds(accelerator: Accelerator, rows: int) -> list[int]:
-    """A seed for each of this process's rows, torch's next numbers: those that one process would draw for all rows."""
-    seeds = torch.randint(2**31, (accelerator.num_processes, rows)).to(accelerator.device)
-    return broadcast(seeds)[accelerator.process_index].tolist()
+def seeds_of(trainer: Trainer, rows: list[dict]) -> list[int]:
+    """Of each row's draws: a function of the run's seed, the step, the slate, and which of its group's answers this is.
+
+    So the answers are the same on any number of processes.
+    """
+    step = trainer.args.seed, trainer.state.global_step, trainer._step % trainer.args.gradient_accumulation_steps
+    first = trainer.accelerator.process_index * len(rows)
+    names = [f"{step} {row['slate_id']} {(first + at) % trainer.num_generations}" for at, row in enumerate(rows)]
+    return [int.from_bytes(sha256(name.encode()).digest()[:4]) for name in names]
 
 
 def is_any(accelerator: Accelerator, here: bool) -> bool:
