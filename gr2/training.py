@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from accelerate.utils import gather_object
 from safetensors import SafetensorError, safe_open
+from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerState
 
 from gr2.errors import InputError
@@ -97,10 +99,13 @@ def resume(trainer: Trainer, checkpoint: str) -> None:
 
 
 def refuse_non_finite(trainer: Trainer) -> None:
-    """InputError where a training diverged; transformers' log hides it: the last finite loss stands for the others."""
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # a process has a part of the weights
-        return
-    broken = [name for name, weight in trainer.model.named_parameters() if not weight.isfinite().all()]
+    """InputError where a training diverged; transformers' log hides it: the last finite loss stands for the others.
+
+    Where weights are sharded, each process looks at its own part.
+    """
+    weights = trainer.model.named_parameters()
+    parts = {name: weight.to_local() if isinstance(weight, DTensor) else weight for name, weight in weights}
+    broken = list(dict.fromkeys(gather_object([name for name, part in parts.items() if not part.isfinite().all()])))
     if broken:
         weights = f"{len(broken)} weights are not finite, the first is {broken[0]}"
         raise InputError(f"the training diverged: {weights}; expected a lower learning_rate")

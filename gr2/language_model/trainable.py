@@ -1,7 +1,8 @@
 """What a training changes: everything, only the rows of the IDs' tokens (a first phase), or LoRA and those rows."""
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from gr2.errors import InputError
 from gr2.files.sid_tokens import TOKEN
@@ -18,8 +19,8 @@ def id_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return ids
 
 
-def rows_only(model: PreTrainedModel, token_ids: list[int]) -> None:
-    """Freezes all but the rows of `token_ids` in the input and output embeddings.
+def rows_only(model: PreTrainedModel, token_ids: list[int]) -> "ShardedRowsOnly":
+    """Freezes all but the rows of `token_ids` in the input and output embeddings; a callback for the Trainer.
 
     Frozen rows get gradient 0, which Adam without weight decay does not move.
     """
@@ -30,6 +31,26 @@ def rows_only(model: PreTrainedModel, token_ids: list[int]) -> None:
     for layer in embedding_layers(model):
         layer.weight.requires_grad_(True)
         layer.weight.register_hook(lambda gradient: gradient * mask.to(gradient))
+    return ShardedRowsOnly(mask)
+
+
+class ShardedRowsOnly(TrainerCallback):
+    """The same under FSDP2, whose parameters take the place of the model's and do not have their hooks.
+
+    mask: [rows of the embeddings, 1].
+    """
+
+    def __init__(self, mask: torch.Tensor):
+        self.mask = mask
+
+    def on_train_begin(self, args, state, control, model: PreTrainedModel, **_) -> None:
+        for layer in embedding_layers(model):
+            if isinstance(layer.weight, DTensor):
+                layer.weight.register_post_accumulate_grad_hook(self.keep)
+
+    def keep(self, weight: DTensor) -> None:
+        mask = self.mask.to(weight.device)
+        weight.grad.mul_(distribute_tensor(mask, weight.device_mesh, weight.placements, src_data_rank=None))
 
 
 def with_lora(model: PreTrainedModel, token_ids: list[int], rank: int, alpha: int):

@@ -1,7 +1,11 @@
 """Gives a causal language model new words: one token per (level, code) of the semantic IDs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 from gr2.data.catalogue import Catalogue
 from gr2.files.semantic_ids import read_codes_per_level
@@ -37,12 +41,24 @@ def expand(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: l
     generator = torch.Generator().manual_seed(seed)
     new_ids = torch.tensor(tokenizer.convert_tokens_to_ids(new))
     tables = [layer.weight for layer in embedding_layers(model)] if new else []
-    with torch.no_grad():
+    with torch.no_grad(), gathered(tables):
         for table in tables:
             old = table[: min(old_rows, int(new_ids.min()))].float()
             noise = torch.randn(len(new_ids), table.shape[1], generator=generator).to(table.device)
             table[new_ids] = (old.mean(0) + 0.1 * old.std(0) * noise).to(table.dtype)
     return ids
+
+
+@contextmanager
+def gathered(weights: list[torch.Tensor]) -> Iterator[None]:
+    """Within it, weights that ZeRO-3 shards as they are loaded are whole; what the first process writes is kept."""
+    if not is_deepspeed_zero3_enabled():
+        yield
+        return
+    from deepspeed.zero import GatheredParameters
+
+    with GatheredParameters(weights, modifier_rank=0):
+        yield
 
 
 def embedding_layers(model: PreTrainedModel) -> list[torch.nn.Module]:

@@ -8,6 +8,7 @@ import copy
 import json
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from gr2.samplers.structured import Structured, answer_structured, pack_decision
 def answer_by_choices(
     trainer: Trainer, rows: list[dict], generation: GenerationConfig, temperature: float, groups: bool
 ) -> tuple[list[list[int]], list[Structured]]:
-    """The prompt's tokens and an answer for each row, under its column `schema`; seeds are torch's next numbers."""
+    """The prompt's tokens and an answer for each row, under its column `schema`."""
     prompts = encode_prompts(trainer, [row["prompt"] for row in rows])
     generation = copy.deepcopy(generation)
     generation.eos_token_id = None  # the grammar ends it
@@ -34,13 +35,24 @@ def answer_by_choices(
             trainer.processing_class,
             prompts,
             schemas=[json.loads(row["schema"]) for row in rows],
-            drawings=[Drawing(temperature, seed=seed) for seed in torch.randint(2**31, (len(rows),)).tolist()],
+            drawings=[Drawing(temperature, seed=seed) for seed in seeds_of(trainer, rows)],
             max_tokens=trainer.max_completion_length,
             generation=generation,
             groups=groups,
             anyone=partial(is_any, trainer.accelerator),
         )
     return prompts, answers
+
+
+def seeds_of(trainer: Trainer, rows: list[dict]) -> list[int]:
+    """Of each row's draws: a function of the run's seed, the step, the slate, and which of its group's answers this is.
+
+    So the answers are the same on any number of processes.
+    """
+    step = trainer.args.seed, trainer.state.global_step, trainer._step % trainer.args.gradient_accumulation_steps
+    first = trainer.accelerator.process_index * len(rows)
+    names = [f"{step} {row['slate_id']} {(first + at) % trainer.num_generations}" for at, row in enumerate(rows)]
+    return [int.from_bytes(sha256(name.encode()).digest()[:4]) for name in names]
 
 
 def is_any(accelerator: Accelerator, here: bool) -> bool:

@@ -31,6 +31,8 @@ class Validation(TrainerCallback):
         state.best_metric, state.best_global_step = self.trainer.evaluate()[f"eval_{METRIC}"], 0
         state.best_model_checkpoint = str(Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-0")
         self.trainer._save_checkpoint(self.trainer.model, None)
+        if self.trainer.is_fsdp_enabled:  # torch has made a step without gradients, to have a state of Adam's to save
+            self.trainer.optimizer.state.clear()
 
     def measure(self) -> dict[str, float]:
         """NDCG@5 of answers and input order, and the share of usable answers. Every process has to take part."""

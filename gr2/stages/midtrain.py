@@ -114,14 +114,20 @@ def run(config: Config) -> None:
         check_answer(config.model_name_or_path or "from scratch", tokenizer, prompt, slate, catalogue)
 
     # model
-    if config.trainable == "rows":
-        rows_only(model, token_ids)
+    callbacks = [rows_only(model, token_ids)] if config.trainable == "rows" else []
     if config.trainable == "lora":
         model = with_lora(model, token_ids, config.lora_rank, config.lora_alpha)
     print(f"{model.num_parameters():,} parameters, {len(examples)} examples", flush=True)
 
     # trainer
-    trainer = Trainer(model, config, train_dataset=examples, processing_class=tokenizer, data_collator=collate)
+    trainer = Trainer(
+        model,
+        config,
+        train_dataset=examples,
+        processing_class=tokenizer,
+        data_collator=collate,
+        callbacks=callbacks,
+    )
     train(trainer)
 
     # write

@@ -1,5 +1,6 @@
 """Options that several commands share, each declared once. A command's `Config` lists the groups that it has."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,6 +53,13 @@ class Adapted:
     trainable: Literal["all", "lora"] = arg("all", "train everything, or LoRA adapters that are merged at the end")
     lora_rank: int = arg(32, "lora: rank", least=1)
     lora_alpha: int = arg(64, "lora: scale, divided by the rank", least=1)
+
+    def __post_init__(self) -> None:
+        """Before anything is loaded: PEFT cannot merge adapters into weights that lie in parts on several devices."""
+        launched = os.environ.get("ACCELERATE_USE_FSDP"), os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE")
+        if self.trainable == "lora" and (launched[0] == "true" or launched[1] == "3"):
+            raise InputError("--trainable lora: expected a launch that does not shard the weights, as ddp or zero2")
+        super().__post_init__()
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,35 @@
+"""`python -m tests.scenarios.two_processes FILE`: one of two gloo processes on the CPU that do the jobs of FILE.
+
+FILE: JSON, a list of [stage, words]. A job that has its manifest is skipped, as `gr2 run` does.
+
+accelerate shards on accelerators alone: with ACCELERATE_USE_FSDP on a CPU it starts DDP, without a word
+(AcceleratorState takes the plugin under MULTI_GPU and the like of it). torch's FSDP2 runs with gloo, too, so accelerate
+is told that this is MULTI_GPU. All else, in gr2, TRL, transformers, accelerate and torch, is as it is on GPUs.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from accelerate import DistributedType, PartialState
+from accelerate.state import AcceleratorState
+
+from gr2.runner.stage import run_stage
+
+own_init = AcceleratorState.__init__
+
+
+def init_as_on_gpus(self: AcceleratorState, *args, **kwargs) -> None:
+    if not AcceleratorState._shared_state:
+        PartialState(cpu=True)
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    own_init(self, *args, **kwargs)
+    assert self.distributed_type == DistributedType.FSDP
+
+
+if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+    AcceleratorState.__init__ = init_as_on_gpus
+for stage, words in json.loads(Path(sys.argv[1]).read_text()):
+    if not Path(words[words.index("--output_dir") + 1], "manifest.json").exists():
+        run_stage(stage, words)
