@@ -32,8 +32,8 @@ ASSUMED = {
     "slates": "slates of each split",
     "history": "items of a user's history",
     "events": "events that mid-training learns",
-    "items": "items of the catalogue",
     "title_tokens": "tokens of a title",
+    "category_tokens": "tokens of a category",
     "explanation_tokens": "tokens of an explanation",
 }
 
@@ -129,13 +129,14 @@ def count(number: float) -> str:
 def notes(data: Data, loads: list[Load], cluster: Cluster) -> list[str]:
     """What does not fit, then what the figures rest on."""
     room = cluster.device.memory
-    full = [f"does not fit: {load.stage} takes {load.memory.peak / 2**30:.1f} of {room / 2**30:.0f} GiB on a device"
-            for load in loads if load.memory.peak > room]  # fmt: skip
+    peaks = {load.stage: load.memory.peak for load in loads if load.memory.peak > room}
+    full = [f"does not fit: {name} takes {peak / 2**30:.1f} of {room / 2**30:.0f} GiB" for name, peak in peaks.items()]
     shares = sorted({load.utilisation for load in loads})
-    source = "given" if cluster.given else "by the model's size, docs/estimate.md"
-    told = f"utilisation {', '.join(f'{share:.2f}' for share in shares)} of {cluster.device.peak / 1e12:,.4g} TFLOP/s"
-    rest = "not counted: starting, reading, tokenising, padding, writing, and fragments of memory"
-    return [*full, f"{told}: {source}; peak: {cluster.device.source}", *data.notes, rest]
+    source = "given" if cluster.given else "assumed by device and size, docs/estimate.md"
+    reached = f"utilisation: {', '.join(f'{share:.2f}' for share in shares)} of the device's peak, {source}"
+    peak = f"peak: {cluster.device.peak / 1e12:,.4g} TFLOP/s; {cluster.device.source}"
+    rest = "not counted: starting, reading, tokenising, padding, writing, and memory lost to fragments"
+    return [*full, reached, peak, *data.notes, rest]
 
 
 def as_json(load: Load) -> dict:

@@ -6,6 +6,7 @@ from math import ceil
 
 from gr2.estimate import formulas as cost
 from gr2.estimate.data import Data, flag, number, own
+from gr2.estimate.formulas import WIDE, Memory
 from gr2.estimate.loads import Answers, Batch, Cluster, Load, ask, train
 from gr2.estimate.models import find_model, find_rankers, model_of
 from gr2.estimate.shapes import Shape
@@ -119,12 +120,17 @@ def slates(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
         return
     texts, shape, positions = data.texts(stage), find_model(data, stage), data.count_positions(stage)
     beams = max(number(stage, "beams", 20), number(stage, "candidates", 10), number(stage, "depth", 0))
-    stretches, window = number(stage, "batch_size", 16), number(stage, "window", 40)
-    at_once = stretches * (window - number(stage, "history", 20) + 1)  # positions
-    rows = min(at_once, positions) * beams
-    past = texts.sid * min(texts.history, window)
-    answers = Answers(rows, past, texts.levels, texts.levels, shared=rows / min(stretches, positions))
-    yield ask(stage.id, shape, cluster, answers, ceil(positions / at_once))
+    window, stretches = number(stage, "window", 40), number(stage, "batch_size", 16)
+    at_once = min(positions, stretches * (window - number(stage, "history", 20) + 1))
+    past, levels = texts.sid * min(texts.history, window), texts.levels
+    answers = Answers(at_once * beams, past, levels, levels, shared=at_once * beams / stretches)
+    memory = Memory(
+        weights=WIDE * cost.count_parameters(shape),
+        activations=cost.read_at_once(shape, stretches, past, WIDE),
+        logits=2 * WIDE * at_once * beams * shape.vocabulary,
+        cache=cost.keep_cache(shape, 1, stretches * past + at_once * beams * (levels - 1), WIDE),
+    )
+    yield replace(ask(stage.id, shape, cluster, answers, ceil(positions / at_once)), memory=memory)
 
 
 def rerank(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:

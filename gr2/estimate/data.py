@@ -6,7 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
+from gr2.data.items import join_categories
 from gr2.estimate.texts import Texts
+from gr2.files.items import read_items
 from gr2.runner.plan import Stage
 
 SPLITS = ("train", "valid", "test")
@@ -19,8 +21,8 @@ class Assumed:
     slates: int = 10_000  # of each split
     history: int = 10  # items of a user
     events: int = 100_000  # that mid-training learns
-    items: int = 10_000
-    title_tokens: int = 12
+    title_tokens: int = 16
+    category_tokens: int = 8
     explanation_tokens: int = 80
 
 
@@ -66,22 +68,20 @@ class Data:
 
     def texts(self, stage: Stage) -> Texts:
         """The lengths of what a stage's model reads of a slate."""
-        file = self.find(stage, "slates")
-        lists = self.find_latest("slates")
-        found = describe_slates(file).get("train") or next(iter(describe_slates(file).values())) if file else None
-        ids, ids_file = self.find_latest("sids"), self.find(stage, "semantic_ids")
-        levels = count_levels(ids_file) if ids_file else int(own(ids, "levels", 4)) if ids else 4
-        candidates = found[3] if found else float(own(lists, "candidates", 10)) if lists else 10.0
+        lists, ids, ids_file = self.find_latest("slates"), self.find_latest("sids"), self.find(stage, "semantic_ids")
+        file = self.find(stage, "slates") or (lists and existing(lists.folder / "slates.parquet"))
+        found = next(iter(describe_slates(file).values())) if file else None
+        levels = count_levels(ids_file) if ids_file else int(number(ids, "levels", 4)) if ids else 4
+        candidates = found[3] if found else number(lists, "candidates", 10) if lists else 10.0
         history = found[2] if found else self.assume("history", "items of a history")
-        return Texts(candidates, history, levels, self.title_tokens(stage), self.assumed.explanation_tokens)
+        return Texts(candidates, history, levels, *self.measure_items(stage), self.assumed.explanation_tokens)
 
-    def title_tokens(self, stage: Stage) -> float:
-        items = self.find(stage, "items")
-        return count_title(items) if items else self.assume("title_tokens", "tokens of a title")
-
-    def count_items(self, stage: Stage) -> float:
-        items = self.find(stage, "items")
-        return count_rows(items) if items else self.assume("items", "items")
+    def measure_items(self, stage: Stage) -> tuple[float, float]:
+        """Tokens of a title, and of its category."""
+        if items := self.find(stage, "items"):
+            return measure_items(items)
+        title = self.assume("title_tokens", "tokens of a title")
+        return title, self.assume("category_tokens", "tokens of a category")
 
     def count_positions(self, stage: Stage) -> float:
         """Events at which `gr2 slates` makes a list."""
@@ -102,6 +102,10 @@ class Data:
         return float(pretrain.sum() * sid + 3 * (pretrain / window).ceil().sum())
 
 
+def existing(path: Path) -> Path | None:
+    return path if path.exists() else None
+
+
 def own(stage: Stage, name: str, default: object) -> str:
     """The value of an option that is no list."""
     return " ".join(stage.options.get(name, [str(default)]))
@@ -117,19 +121,15 @@ def flag(stage: Stage, name: str, default: bool) -> bool:
 
 @cache
 def describe_slates(path: Path) -> dict[str, tuple[int, int, float, float]]:
-    """Split -> slates, those with a relevant candidate, items of a history, candidates of a slate."""
+    """Split -> slates, those with a relevant candidate, items of a history, candidates of a slate; train first."""
     table = pl.scan_parquet(path).group_by("split").agg(
         pl.len().alias("rows"),
         (pl.col("labels").list.max() > 0).sum().alias("relevant"),
         pl.col("history").list.len().mean().alias("history"),
         pl.col("candidates").list.len().mean().alias("candidates"),
     )  # fmt: skip
-    return {split: tuple(values) for split, *values in table.collect().iter_rows()}
-
-
-@cache
-def count_rows(path: Path) -> int:
-    return pl.scan_parquet(path).select(pl.len()).collect().item()
+    found = {split: tuple(values) for split, *values in table.collect().iter_rows()}
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 @cache
@@ -143,6 +143,8 @@ def count_levels(path: Path) -> int:
 
 
 @cache
-def count_title(path: Path) -> float:
-    """Four characters a token."""
-    return pl.scan_parquet(path).select(pl.col("title").str.len_chars().mean()).collect().item() / 4
+def measure_items(path: Path) -> tuple[float, float]:
+    """Three characters a token."""
+    frame = read_items(path)
+    title, category = (sum(map(len, texts)) / len(frame) / 3 for texts in (frame["title"], join_categories(frame)))
+    return title, category

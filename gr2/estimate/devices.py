@@ -1,6 +1,7 @@
 """What a device holds and can do, by its data sheet: memory, bandwidth, peak in bfloat16 without sparsity."""
 
 from dataclasses import dataclass
+from math import inf
 
 from gr2.errors import InputError
 
@@ -31,7 +32,7 @@ DEVICES = {
     "l4": data_sheet(24, 121, 300, "NVIDIA L4 data sheet"),
     "a10g": data_sheet(24, 70, 600, "NVIDIA A10G data sheet: 70 dense, 140 with sparsity"),
     "rtx4090": data_sheet(24, 165.2, 1008, "NVIDIA Ada GPU architecture white paper, appendix A, float32 sums"),
-    "cpu": data_sheet(8, 0.1, 20, "one core with AVX-512, an order of magnitude; --gpus N counts cores"),
+    "cpu": data_sheet(inf, 0.1, 20, "a core with AVX-512, float32, an order of magnitude; memory: the machine's"),
 }
 
 

@@ -1,6 +1,6 @@
 """The shape of a stage's model: as it was written, else as the stages before it will make it."""
 
-from gr2.estimate.data import Data, own
+from gr2.estimate.data import Data, number, own
 from gr2.estimate.shapes import Shape, find_shape, read_shape, scratch_shape
 from gr2.runner.plan import Stage
 
@@ -21,10 +21,9 @@ def model_of(data: Data, stage: Stage) -> Shape:
     if "model_name_or_path" in stage.options:
         shape = find_model(data, stage)
         return add_ids(data, shape) if needs_ids(data, stage) else shape
-    hidden, layers, heads = (
-        int(own(stage, name, default)) for name, default in (("hidden_size", 128), ("layers", 3), ("heads", 4))
-    )
-    shape = scratch_shape(hidden, layers, heads, int(own(stage, "vocab_size", 2000)))
+    hidden, layers = int(number(stage, "hidden_size", 128)), int(number(stage, "layers", 3))
+    heads, vocabulary = int(number(stage, "heads", 4)), int(number(stage, "vocab_size", 2000))
+    shape = scratch_shape(hidden, layers, heads, vocabulary)
     shows_ids = stage.command == "midtrain" or own(stage, "show", "title") != "title"
     return add_ids(data, shape) if shows_ids else shape
 
@@ -36,7 +35,7 @@ def needs_ids(data: Data, stage: Stage) -> bool:
 
 def add_ids(data: Data, shape: Shape) -> Shape:
     ids = data.find_latest("sids")
-    return shape.with_ids(int(own(ids, "levels", 4)), int(own(ids, "codes", 256))) if ids else shape
+    return shape.with_ids(int(number(ids, "levels", 4)), int(number(ids, "codes", 256))) if ids else shape
 
 
 def find_rankers(data: Data, stage: Stage, option: str = "reranker") -> list[Stage]:

@@ -12,7 +12,7 @@ from gr2.files.sid_tokens import SID, sid_string
 
 PIECE = re.compile(r" ?[A-Za-z]{1,8}| ?\d| ?[^\sA-Za-z\d]{1,3}|\s")
 TURN = 5  # tokens around a message: <|im_start|>, the role, two line ends, <|im_end|>
-TITLE, CATEGORY, DESCRIPTION = "word ", "One > Two", ""
+WORD = "word "  # a token of a title or category
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Texts:
     history: float  # items of a user's history
     levels: int  # of a semantic ID
     title: float  # tokens of a title
+    category: float  # and of what follows it
     explanation: float  # tokens of a trace's explanation
 
     @property
@@ -36,17 +37,14 @@ class Texts:
 
     def prompt(self, name: str) -> float:
         """Tokens of a slate's chat under a prompt, up to where the answer begins."""
-        system, user = render_made_up(name, round(self.candidates), round(self.history), round(self.title))
+        sizes = map(round, (self.candidates, self.history, self.title, self.category))
+        system, user = render_made_up(name, *sizes)
         return self.count(system) + self.count(user) + 3 * TURN
 
     def answer(self, name: str) -> float:
         """Tokens of an answer: all candidates as JSON, after an explanation where the prompt asks for one."""
         ranking = 8 + self.candidates * (self.sid + 2)
         return ranking + (self.explanation + 8 if has_trace(name) else 0)
-
-    def item(self) -> float:
-        """Tokens of a title with its category and its ID: a caption."""
-        return self.sid + self.title + len(PIECE.findall(CATEGORY)) + 4
 
 
 def has_trace(name: str) -> bool:
@@ -56,7 +54,7 @@ def has_trace(name: str) -> bool:
 
 
 @cache
-def render_made_up(name: str, candidates: int, history: int, title: int) -> tuple[str, str]:
+def render_made_up(name: str, candidates: int, history: int, title: int, category: int) -> tuple[str, str]:
     """System and user message of a slate of made-up items."""
     import polars as pl
 
@@ -66,12 +64,9 @@ def render_made_up(name: str, candidates: int, history: int, title: int) -> tupl
     from gr2.prompts.render import render
 
     prompt = load_prompt(name)
-    shown = min(title, prompt.title_tokens or title)
-    every = {name: {"item": text} for name, text in (("title", shown * TITLE), ("category", CATEGORY))}
-    sid = {"item": sid_string([0])}
-    catalogue = Catalogue(
-        pl.Series(["item"]), **every, description={"item": DESCRIPTION}, sid=sid, codes={"item": (0,)}
-    )
+    texts = {"title": WORD * min(title, prompt.title_tokens or title), "category": WORD * category, "description": ""}
+    every = {name: {"item": text} for name, text in texts.items()}
+    catalogue = Catalogue(pl.Series(["item"]), sid={"item": sid_string([0])}, codes={"item": (0,)}, **every)
     facts = [defaultdict(lambda: 1)] * candidates
     slate = Slate("made up", ["item"] * history, ["item"] * candidates, facts=facts)
     system, user = render(prompt, slate, catalogue, "item")
