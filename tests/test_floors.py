@@ -34,6 +34,7 @@ FLOORS = [
     "api",
     "stages",
     "runner",
+    "estimate",
     "cli",
     "__main__",
 ]

@@ -1,0 +1,120 @@
+"""What a training, or a batch of answers, asks of a device: sizes in, memory and seconds out."""
+
+from dataclasses import dataclass
+
+from gr2.estimate import formulas as cost
+from gr2.estimate.devices import Device
+from gr2.estimate.formulas import NARROW, WIDE, Memory
+from gr2.estimate.shapes import Shape
+
+SMALL = 5e8  # parameters
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where a recipe is to run."""
+
+    device: Device
+    devices: int
+    spread: str  # one of formulas.SPREADS
+    given: float | None = None  # the share of the peak that is reached, where the user knows it
+
+    def utilisation(self, shape: Shape) -> float:
+        """Model FLOPs over the device's peak; docs/estimate.md says where the defaults come from."""
+        if self.given is not None:
+            return self.given
+        if self.device.on_cpu:
+            return 0.2
+        return 0.07 if cost.count_parameters(shape) < SMALL else 0.3
+
+    @property
+    def mixed(self) -> bool:
+        return not self.device.on_cpu
+
+
+@dataclass(frozen=True)
+class Load:
+    """A row of the table: what a stage, or a part of it, takes."""
+
+    stage: str
+    shape: Shape
+    trained: int  # parameters
+    devices: int
+    memory: Memory  # of one device
+    tokens: float  # of all devices
+    seconds: float
+    utilisation: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a device reads at once in a training, and how often."""
+
+    rows: float
+    length: float  # tokens of a row
+    places: float  # tokens with logits
+    logits: str  # see formulas.keep_logits
+    steps: float  # the optimizer's
+    accumulation: float = 1
+    checkpointing: bool = False
+
+    @property
+    def tokens(self) -> float:
+        return self.rows * self.length
+
+
+def train(name: str, shape: Shape, trained: int, cluster: Cluster, batch: Batch, mixed: bool) -> Load:
+    """mixed: bfloat16 beside float32 weights."""
+    spread = cluster.spread if cluster.devices > 1 else "one"
+    states = cost.hold_states(shape, trained, spread, cluster.devices, mixed, batch.accumulation > 1)
+    memory = Memory(
+        states.weights,
+        states.gradients,
+        states.optimizer,
+        cost.keep_activations(shape, batch.tokens, mixed, round(batch.length), batch.checkpointing),
+        cost.keep_logits(shape, batch.places, batch.logits, mixed),
+        held=states.held,
+    )
+    tokens = batch.tokens * batch.accumulation * cluster.devices * batch.steps
+    utilisation = cluster.utilisation(shape)
+    seconds = cost.train_flops(shape, tokens, batch.length) / (utilisation * cluster.device.peak * cluster.devices)
+    return Load(name, shape, trained, cluster.devices, memory, tokens, seconds, utilisation)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A batch that a device answers at once."""
+
+    rows: float
+    asked: float  # tokens of a prompt
+    answer: float  # tokens of an answer
+    passes: float  # the model's, for all tokens of an answer
+    shared: float = 1  # answers to a prompt, which is read once
+    launched: bool = True  # each kernel by itself, as `generate` does; false: vLLM
+
+    @property
+    def tokens(self) -> float:
+        return self.rows * (self.asked / self.shared + self.answer)
+
+    def seconds(self, shape: Shape, cluster: Cluster) -> float:
+        utilisation, prompts = cluster.utilisation(shape), self.rows / self.shared
+        reading = cost.read_flops(shape, prompts * self.asked, self.asked, prompts)
+        length, tokens = self.asked + self.answer / 2, self.rows * self.answer / self.passes
+        step = cost.step_seconds(shape, self.rows, tokens, length, cluster.device, utilisation, self.launched)
+        return reading / (utilisation * cluster.device.peak) + self.passes * step
+
+    def memory(self, shape: Shape, cluster: Cluster) -> Memory:
+        width = NARROW if cluster.mixed else WIDE
+        return Memory(
+            weights=width * cost.count_parameters(shape),
+            activations=cost.read_at_once(shape, self.rows / self.shared, self.asked, width),
+            logits=self.rows * shape.vocabulary * WIDE,
+            cache=cost.keep_cache(shape, self.rows, self.asked + self.answer, width),
+        )
+
+
+def ask(name: str, shape: Shape, cluster: Cluster, answers: Answers, batches: float, devices: int = 1) -> Load:
+    """`batches`, divided among the devices."""
+    seconds = batches * answers.seconds(shape, cluster) / devices
+    tokens = batches * answers.tokens
+    return Load(name, shape, 0, devices, answers.memory(shape, cluster), tokens, seconds, cluster.utilisation(shape))

@@ -1,0 +1,49 @@
+"""The shape of a stage's model: as it was written, else as the stages before it will make it."""
+
+from gr2.estimate.data import Data, number, own
+from gr2.estimate.shapes import Shape, find_shape, read_shape, scratch_shape
+from gr2.runner.plan import Stage
+
+TRAINS = ("midtrain", "sft", "rl", "distil")  # a language model that ranks by its answers
+
+
+def find_model(data: Data, stage: Stage, option: str = "model_name_or_path") -> Shape:
+    """Of the model that an option names: an earlier stage's, or a folder or name from outside the recipe."""
+    name = own(stage, option, "")
+    source = data.stage(stage.sources.get(name, ""))
+    return model_of(data, source) if source else find_shape(name)
+
+
+def model_of(data: Data, stage: Stage) -> Shape:
+    """Of the language model that a stage trains."""
+    if (config := stage.folder / "config.json").is_file() and stage.command in TRAINS:
+        return read_shape(config)
+    if "model_name_or_path" in stage.options:
+        shape = find_model(data, stage)
+        return add_ids(data, shape) if needs_ids(data, stage) else shape
+    hidden, layers = int(number(stage, "hidden_size", 128)), int(number(stage, "layers", 3))
+    heads, vocabulary = int(number(stage, "heads", 4)), int(number(stage, "vocab_size", 2000))
+    shape = scratch_shape(hidden, layers, heads, vocabulary)
+    shows_ids = stage.command == "midtrain" or own(stage, "show", "title") != "title"
+    return add_ids(data, shape) if shows_ids else shape
+
+
+def needs_ids(data: Data, stage: Stage) -> bool:
+    """Whether mid-training adds the IDs' tokens: to a model that no earlier stage gave them."""
+    return stage.command == "midtrain" and own(stage, "model_name_or_path", "") not in stage.sources
+
+
+def add_ids(data: Data, shape: Shape) -> Shape:
+    ids = data.find_latest("sids")
+    return shape.with_ids(int(number(ids, "levels", 4)), int(number(ids, "codes", 256))) if ids else shape
+
+
+def find_rankers(data: Data, stage: Stage, option: str = "reranker") -> list[Stage]:
+    """The stages whose language models a reranker asks: its own, or those of a fusion's members."""
+    found = []
+    for source in filter(None, (data.stage(stage.sources.get(word, "")) for word in stage.options.get(option, []))):
+        if source.command == "fit fusion":
+            found += find_rankers(data, source, "members")
+        elif source.command in TRAINS or (source.command == "fit one_pass" and own(source, "readout", "") != "none"):
+            found.append(source)
+    return found
