@@ -12,7 +12,8 @@ from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerState
 
 from gr2.errors import InputError
-from gr2.files.artifacts import write_model_whole, write_text
+from gr2.files.artifacts import RATES, write_json, write_model_whole, write_text
+from gr2.rates import Metered, describe
 
 LOG, STATE = "training_log.jsonl", "trainer_state.json"
 TOTALS = {"total_flos", "train_loss", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
@@ -52,8 +53,9 @@ def is_whole(checkpoint: Path) -> bool:
 def train(trainer: Trainer, check: Callable[[TrainerState], None] = lambda state: None) -> None:
     """Trains to the end, from the last whole checkpoint if any; writes the model and the log; removes the checkpoints.
 
-    Call it on every rank. `check` sees the state after training and raises InputError where the model is not to be
-    written. InputError, too, where no step was made, weights are not finite, or the best checkpoint is gone.
+    Of a `Metered` trainer it writes the rates, too. Call it on every rank. `check` sees the state after training and
+    raises InputError where the model is not to be written. InputError, too, where no step was made, weights are not
+    finite, or the best checkpoint is gone.
     """
     from peft import PeftModel  # slow to import
 
@@ -73,6 +75,8 @@ def train(trainer: Trainer, check: Callable[[TrainerState], None] = lambda state
         write_log(trainer.state.log_history, output_dir / LOG)
         for folder in list_checkpoints(output_dir):
             shutil.rmtree(folder)
+    if isinstance(trainer, Metered):
+        write_rates(trainer, output_dir / RATES)
     trainer.accelerator.wait_for_everyone()
 
 
@@ -119,6 +123,15 @@ def write_log(log_history: list[dict], path: Path) -> None:
     entries = [{name: value for name, value in entry.items() if name not in TOTALS} for entry in log_history]
     lines = [json.dumps(entry, sort_keys=True) for entry in entries if entry.keys() - {"epoch", "step"}]
     write_text(path, "".join(line + "\n" for line in lines))
+
+
+def write_rates(trainer: Metered, path: Path) -> None:
+    """What this process trained, after a resume the rest. Times differ from run to run: they are not in the log."""
+    rates = trainer.meter.report(trainer.accelerator)
+    if trainer.is_world_process_zero():
+        write_json(path, rates)
+        if rates["steps"]:
+            print(describe(rates), flush=True)
 
 
 def save(trainer: Trainer, folder: Path) -> None:

@@ -22,6 +22,7 @@ FLOORS = [
     "choices",
     "samplers",
     "prompts",
+    "rates",
     "training",
     "retrieval",
     "traces",

@@ -16,15 +16,16 @@ def tokenizer():
     return train_tokenizer(["a b"], 270)
 
 
-def trainer_of(folder: Path, tokenizer, examples: int = 24, callbacks=None, **options) -> Trainer:
+def trainer_of(
+    folder: Path, tokenizer, examples: int = 24, callbacks=None, kind=Trainer, data_collator=None, **options
+) -> Trainer:
     """A tiny model on sequences of five tokens, four of them a step."""
     generator = torch.Generator().manual_seed(0)
     rows = [{"input_ids": ids, "labels": ids} for ids in torch.randint(3, 260, (examples, 5), generator=generator)]
     common = {"per_device_train_batch_size": 4, "max_steps": 4, "save_steps": 2, "logging_steps": 1}
     args = TrainingArguments(str(folder), **common | options, report_to="none", disable_tqdm=True, seed=0)
-    return Trainer(
-        small_model(tokenizer, 16, 1, 2, 64, seed=0), args, train_dataset=rows, eval_dataset=rows, callbacks=callbacks
-    )
+    given = {"train_dataset": rows, "eval_dataset": rows, "callbacks": callbacks, "data_collator": data_collator}
+    return kind(small_model(tokenizer, 16, 1, 2, 64, seed=0), args, **given)
 
 
 class Killed(Exception):

@@ -31,6 +31,7 @@ from transformers import TrainerState
 from trl import DistillationTrainer, GRPOTrainer
 
 from gr2.errors import InputError
+from gr2.rates import MeteredRollouts
 from gr2.rl.choices import pad_decisions, roll_out_choices
 from gr2.rl.decoding import RecipeDecoding
 from gr2.rl.groups import draw_rows, pair_rows, whole_groups, with_spread
@@ -64,11 +65,11 @@ class Batch:
     decisions: tuple[torch.Tensor, torch.Tensor] | None = None  # of the rows to score, see `pad_decisions`
 
 
-class OnPolicyDistiller(RecipeDecoding, WithoutCard, DistillationTrainer):
+class OnPolicyDistiller(RecipeDecoding, MeteredRollouts, WithoutCard, DistillationTrainer):
     """TRL's trainer, with rollouts that follow the recipe alone."""
 
 
-class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
+class RerankingTrainer(RecipeDecoding, MeteredRollouts, WithoutCard, GRPOTrainer):
     """GRPO on rows of gr2/rl/examples.py; groups without spread are sampled again, up to `max_resamples` times.
 
     A group has spread where the first reward function tells its answers apart; penalties do not count. Without spread
@@ -84,7 +85,7 @@ class RerankingTrainer(RecipeDecoding, WithoutCard, GRPOTrainer):
 
     def __init__(self, *args, max_resamples: int, structured: bool = False, read: ReadAnswer | None = None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.max_resamples, self.structured = max_resamples, structured
+        self.max_resamples, self.structured, self.meter.shared = max_resamples, structured, structured
         self.batch, self.warned = Batch([]), False
         if self.eval_dataset is not None:
             self.validation = Validation(self, read)

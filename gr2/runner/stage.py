@@ -130,7 +130,7 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
     if changed:
         advice = f"expected inputs that do not change. {output_dir} is unfinished; run the stage again"
         raise InputError(f"{changed[0]}: changed while {plan['stage']} ran; {advice}")
-    memory = environment.peak_memory()
+    memory, rates = environment.peak_memory(), output_dir / artifacts.RATES
     manifest = {
         **plan,
         "config": describe_config(config),
@@ -144,6 +144,7 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
         "outputs": {name: artifacts.sha256(output_dir / name) for name in output_folder.written(output_dir)},
         "seconds": round(seconds, 2),
         "peak_memory_bytes": memory,
+        "training_rates": artifacts.read_json(rates) if rates.exists() else None,
     }
     artifacts.write_json(output_dir / artifacts.MANIFEST, manifest)
     (output_dir / output_folder.STATE).unlink()

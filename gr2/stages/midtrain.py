@@ -62,7 +62,7 @@ def run(config: Config) -> None:
     Prints the number of parameters and examples.
     """
     from tqdm import tqdm
-    from transformers import Trainer, set_seed
+    from transformers import set_seed
 
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.language_model.scratch import small_model, train_tokenizer
@@ -76,6 +76,7 @@ def run(config: Config) -> None:
     from gr2.prompts.checks import check_answer
     from gr2.prompts.prompt import load_prompt
     from gr2.prompts.round_trip import keep_answers
+    from gr2.rates import LanguageModelTrainer
     from gr2.training import train
 
     set_seed(config.seed)
@@ -120,7 +121,7 @@ def run(config: Config) -> None:
     print(f"{model.num_parameters():,} parameters, {len(examples)} examples", flush=True)
 
     # trainer
-    trainer = Trainer(
+    trainer = LanguageModelTrainer(
         model,
         config,
         train_dataset=examples,

@@ -78,6 +78,7 @@ def test_files_below_are_the_finished_files(tmp_path):
     kept = ["config.json", "nested/weights.bin", "quality.json"]
     dropped = [
         "manifest.json",
+        "training_rates.json",
         "stage.json",
         ".model.partial/config.json",
         "checkpoint-10/model.safetensors",

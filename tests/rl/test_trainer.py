@@ -51,6 +51,18 @@ def test_in_one_process_every_group_gets_spread(tmp_path):
     assert any(entry["resamples"] > 0 for entry in log)
 
 
+def test_rollouts_are_timed_apart_from_training(tmp_path):
+    trainer = dull_trainer(tmp_path, lively=24, per_device_train_batch_size=8)
+    train(trainer)
+    rates = json.loads((tmp_path / "training_rates.json").read_text())
+    assert rates["seconds"] > rates["rollout_seconds"] > 0 < rates["train_seconds"]
+    tokenizer, rows = trainer.processing_class, trainer.train_dataset["prompt"]
+    chats = tokenizer.apply_chat_template(list(rows), add_generation_prompt=True, return_dict=True)["input_ids"]
+    lengths = dict(zip(trainer.train_dataset["slate_id"], map(len, chats), strict=True))
+    prompts = sum(lengths[slate] for batch in trainer.seen for slate in batch["slates"])
+    assert rates["steps"] == 3 and rates["tokens"] == prompts + sum(sum(batch["lengths"]) for batch in trainer.seen)
+
+
 def test_the_same_seed_draws_the_same_slates_and_a_later_step_others(tmp_path):
     first, second = (dull_trainer(tmp_path / name, lively=12, per_device_train_batch_size=8) for name in "ab")
 
