@@ -1,6 +1,6 @@
 """Features of a candidate beside its text, as a production reranker knows them; prompts show them in deciles."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +54,8 @@ BLOCK = 256  # slates at a time
 
 
 def find_names(slates: Sequence[Slate]) -> tuple[str, ...]:
-    """The names of all features that these slates have: NAMES, and two of each source."""
-    sources = sorted({source for slate in slates for known in slate.sources[:1] for source in known})
+    """The names of all features that these slates of one file have: NAMES, and two of each source."""
+    sources = sorted({source for slate in slates[:1] for known in slate.sources[:1] for source in known})
     return NAMES + tuple(f"{kind}_{source}" for source in sources for kind in ("rank", "score"))
 
 
@@ -89,10 +89,18 @@ class Features:
 
     def compute(self, slates: Sequence[Slate], names: Sequence[str] = NAMES) -> list[np.ndarray]:
         """float64 [K, len(names)] of each slate's candidates. InputError where a slate lacks a source among `names`."""
-        blocks = (slates[start : start + BLOCK] for start in range(0, len(slates), BLOCK))
-        return [own for block in blocks for own in self.compute_block(block, names)]
+        return [own for sizes, table in self.blocks(slates, names) for own in np.split(table, sizes.cumsum()[:-1])]
 
-    def compute_block(self, slates: Sequence[Slate], names: Sequence[str]) -> list[np.ndarray]:
+    def table(self, slates: Sequence[Slate], names: Sequence[str] = NAMES) -> np.ndarray:
+        """The same of all slates' candidates, one slate after the other: float64 [candidates, len(names)]."""
+        return np.concatenate([table for _, table in self.blocks(slates, names)])
+
+    def blocks(self, slates: Sequence[Slate], names: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Block by block the numbers of candidates, int [slates], and their features."""
+        for start in range(0, len(slates), BLOCK):
+            yield self.compute_block(slates[start : start + BLOCK], names)
+
+    def compute_block(self, slates: Sequence[Slate], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         rows = [[self.row[item_id] for item_id in slate.candidates] for slate in slates]
         pasts = [[self.row[item_id] for item_id in slate.history] for slate in slates]
         pairs = Pairs(rows, pasts)
@@ -112,8 +120,7 @@ class Features:
         for name in names:
             if name not in columns:
                 columns[name] = np.concatenate([source_feature(slate, name) for slate in slates])
-        table = np.column_stack([columns[name] for name in names]).astype(float)
-        return np.split(table, pairs.sizes.cumsum()[:-1])
+        return pairs.sizes, np.column_stack([columns[name] for name in names]).astype(float)
 
 
 def similarities(pairs: Pairs, alike: np.ndarray) -> dict[str, np.ndarray]:

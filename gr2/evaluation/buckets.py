@@ -58,9 +58,9 @@ def measure_slate_buckets(
     lengths = slates["history"].list.len().to_numpy()
     buckets = {"history": measure_buckets(lengths, HISTORY, values, [yardstick.headline], resampling)}
     if counts is not None:
-        rows, columns = np.nonzero(labels > 0)
-        candidates, k = slates["candidates"].to_list(), yardstick.ks[-1]
-        events = np.array([counts.get(candidates[row][column], 0) for row, column in zip(rows, columns, strict=True)])
+        (rows, _), k = np.nonzero(labels > 0), yardstick.ks[-1]
+        relevant = slates["candidates"].explode().filter(pl.Series(labels[~np.isnan(labels)] > 0))
+        events = np.array([counts.get(item, 0) for item in relevant])
         found = {name: {f"found@{k}": found_first(several, labels > 0, k)} for name, several in orders.items()}
         by_item = resampling._replace(users=resampling.users[rows])
         buckets["events"] = measure_buckets(events, EVENTS, found, [f"found@{k}"], by_item)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
 from gr2.evaluation.significance import number
 
@@ -41,7 +42,7 @@ def end_to_end(
 
 
 def catalogue_coverage(
-    candidates: list[list[str]], orders: dict[str, list[np.ndarray]], k: int, catalogue: int | None
+    candidates: pl.Series, orders: dict[str, list[np.ndarray]], k: int, catalogue: int | None
 ) -> dict:
     """How many different items each system puts among the first k of any slate, the mean over seeds; beside it how many
     are candidates at all, and the size of the catalogue where it is known. orders: int [n, K] (see `metrics`).
@@ -52,11 +53,13 @@ def catalogue_coverage(
     return {
         "k": k,
         "catalogue": catalogue,
-        "candidates": len({item for items in candidates for item in items}),
+        "candidates": candidates.explode().n_unique(),
         "systems": systems,
     }
 
 
-def count_shown(candidates: list[list[str]], order: np.ndarray, k: int) -> int:
-    rows = zip(candidates, order[:, :k].tolist(), strict=True)
-    return len({items[index] for items, first in rows for index in first if index >= 0})
+def count_shown(candidates: pl.Series, order: np.ndarray, k: int) -> int:
+    shown = np.zeros(order.shape, bool)
+    row, rank = np.nonzero(order[:, :k] >= 0)
+    shown[row, order[row, rank]] = True
+    return candidates.explode().filter(pl.Series(shown[order >= 0])).n_unique()

@@ -1,6 +1,8 @@
 """Is a difference between two systems more than luck? Bootstrap intervals and sign-flip tests, clustered by user.
 
-A user's slates are alike, so the unit that is resampled or flipped is the user with all slates, never one slate.
+A user's slates are alike, so the unit that is resampled or flipped is the user with all slates, never one slate. Of
+more than MOST users it is one of MOST random groups of them (Wolter 2007, Introduction to Variance Estimation, ch. 2):
+users are independent, so groups of them are too, and as many tell the width of an interval to half a percent.
 Values are [n, ...], one row per slate; users [n]; results have the trailing shape, so that many systems and
 metrics share one set of resamples. Everything is deterministic under `seed`.
 """
@@ -14,6 +16,7 @@ import numpy as np
 
 LEVEL = 0.95
 FEW = 200  # users; with fewer the percentile interval is too short
+MOST = 25_000  # units: time and memory stop growing there
 CELLS = 2_000_000  # floats held at a time, 16 MB
 
 Values = dict[str, np.ndarray]  # one system's, by metric: float [n]
@@ -52,20 +55,18 @@ def comparisons(
     values: dict[str, Values], metrics: Sequence[str], baselines: list[str], resampling: Resampling
 ) -> list[dict]:
     """Every system against every baseline on `metrics`; the first baseline is itself compared with none."""
-    rows = []
-    for baseline in baselines:
-        names = [name for name in values if name not in (baseline, baselines[0])]
-        if not names:
-            continue
-        systems = _table({name: values[name] for name in names}, metrics)
-        found = compare(systems, _table({baseline: values[baseline]}, metrics), *resampling)
-        rows += [
-            {"system": name, "baseline": baseline, "metric": metric}
-            | {field: number(figures[i, j]) for field, figures in vars(found).items()}
-            for i, name in enumerate(names)
-            for j, metric in enumerate(metrics)
-        ]
-    return rows
+    pairs = [(name, other) for other in baselines for name in values if name not in (other, baselines[0])]
+    if not pairs:
+        return []
+    table = dict(zip(values, _table(values, metrics).swapaxes(0, 1), strict=True))
+    differences = np.stack([table[name] - table[other] for name, other in pairs], axis=1)
+    found = compare(differences, np.zeros(1), *resampling)
+    return [
+        {"system": name, "baseline": other, "metric": metric}
+        | {field: number(figures[i, j]) for field, figures in vars(found).items()}
+        for i, (name, other) in enumerate(pairs)
+        for j, metric in enumerate(metrics)
+    ]
 
 
 def compare(system: np.ndarray, baseline: np.ndarray, users: np.ndarray, resamples: int, seed: int) -> Comparison:
@@ -137,8 +138,8 @@ def sign_flip_p_value(difference: np.ndarray, users: np.ndarray, resamples: int,
 
 
 def number(value: float) -> float | None:
-    """A figure for JSON: six decimals, None where it is undefined."""
-    return None if math.isnan(value) else round(float(value), 6)
+    """A figure for JSON: six decimals, none of them of a negative zero; None where it is undefined."""
+    return None if math.isnan(value) else round(float(value), 6) + 0.0
 
 
 def _table(values: dict[str, Values], metrics: Sequence[str]) -> np.ndarray:
@@ -147,8 +148,17 @@ def _table(values: dict[str, Values], metrics: Sequence[str]) -> np.ndarray:
 
 
 def _per_user(values: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """([m, users] sums of each user's values, [users] numbers of slates); m = the trailing axes, flattened."""
-    order = np.argsort(users, kind="stable")
-    _, starts, sizes = np.unique(users[order], return_index=True, return_counts=True)
+    """([m, units] sums of each unit's values, [units] numbers of slates); m = the trailing axes, flattened. A unit is a
+    user, or a group of them.
+    """
+    units = _group(users)
+    order = np.argsort(units, kind="stable")
+    _, starts, sizes = np.unique(units[order], return_index=True, return_counts=True)
     flat = values.reshape(len(values), -1)[order]
     return np.add.reduceat(flat, starts, axis=0).T.copy(), sizes.astype(float)
+
+
+def _group(users: np.ndarray) -> np.ndarray:
+    """The users as they are, or where they are many the number of each one's group."""
+    known, own = np.unique(users, return_inverse=True)
+    return users if len(known) <= MOST else np.random.default_rng(0).permutation(len(known))[own] % MOST

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from gr2 import metrics
-from gr2.arrays import pad
+from gr2.arrays import pad_lists
 from gr2.errors import InputError
 from gr2.evaluation.significance import Values, number
 
@@ -40,12 +40,12 @@ def all_orders(
 
 
 def input_positions(slates: pl.DataFrame, ranking: pl.DataFrame) -> np.ndarray:
-    """A ranking as an order, int [n, K]."""
-    rows = []
-    for candidates, ranked in zip(slates["candidates"].to_list(), ranking["ranking"].to_list(), strict=True):
-        index = {item: i for i, item in enumerate(candidates)}
-        rows.append([index[item] for item in ranked])
-    return pad(rows, -1)
+    """A ranking as an order, int [n, K]: sorted by item, both are the same list."""
+    by_item = pl.element().arg_sort().cast(pl.Int64)
+    given, ranked = (pad_lists(lists.list.eval(by_item), -1) for lists in (slates["candidates"], ranking["ranking"]))
+    order = np.empty_like(given)
+    np.put_along_axis(order, np.where(ranked < 0, np.arange(ranked.shape[1]), ranked), given, axis=1)
+    return order
 
 
 def measure_all(

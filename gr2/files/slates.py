@@ -1,7 +1,7 @@
 """slates.parquet: a slate is a user's history and the candidates that a retriever found for them, to be reranked."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -92,9 +92,24 @@ def read_slate_table(path: str | Path, item_ids: pl.Series | None = None) -> pl.
 
 def slates_of(table: pl.DataFrame) -> list[Slate]:
     """The rows of a checked slates table."""
-    names = [name for name in Slate.__dataclass_fields__ if name in table.columns]
-    rows = table.select(names).iter_rows(named=True)
-    return [Slate(**{name: value for name, value in row.items() if value is not None}) for row in rows]
+    return list(Slates(table))
+
+
+class Slates(Sequence[Slate]):
+    """The same, each made when it is asked for: a million at once would take 3 GB."""
+
+    def __init__(self, table: pl.DataFrame):
+        self.table = table.select(name for name in Slate.__dataclass_fields__ if name in table.columns)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int | slice) -> Slate | list[Slate]:
+        return slates_of(self.table[index]) if isinstance(index, slice) else slates_of(self.table.slice(index, 1))[0]
+
+    def __iter__(self) -> Iterator[Slate]:
+        for row in self.table.iter_rows(named=True):
+            yield Slate(**{name: value for name, value in row.items() if value is not None})
 
 
 def write_slates(slates: Sequence[Slate], path: str | Path, item_ids: pl.Series | None = None) -> None:
@@ -146,7 +161,7 @@ def check_slates(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | No
     return frame
 
 
-def sample_slates(slates: list[Slate], count: int | None, seed: int) -> list[Slate]:
+def sample_slates(slates: Sequence[Slate], count: int | None, seed: int) -> Sequence[Slate]:
     """`count` of the slates (None: all), drawn under the seed, in file order: the first ones are the first users'."""
     if count is None or count >= len(slates):
         return slates

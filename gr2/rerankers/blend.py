@@ -1,5 +1,6 @@
 """Logistic blend of a candidate's features (gr2/data/features.py): small, and hard to beat."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ class Blend(FeatureScorer):
         return [(own - self.mean) / self.scale @ self.weights for own in self.features.compute(slates, self.names)]
 
 
-def train_blend(slates: list[Slate], features: Features, folder: str | Path, seed: int) -> dict[str, float]:
+def train_blend(slates: Sequence[Slate], features: Features, folder: str | Path, seed: int) -> dict[str, float]:
     """Logistic regression on standardised features, one row per candidate; writes and returns weights by name.
 
     InputError where every candidate of every slate is relevant: there is nothing to tell apart.
@@ -41,12 +42,14 @@ def train_blend(slates: list[Slate], features: Features, folder: str | Path, see
     from sklearn.linear_model import LogisticRegression
 
     names = find_names(slates)
-    x = np.concatenate(features.compute(slates, names))
+    x = features.table(slates, names)
     y = np.concatenate([np.array(slate.labels) > 0 for slate in slates])
     if y.all():
         raise InputError("fit blend: expected a train slate with a candidate that is not relevant, found none")
     mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
-    model = LogisticRegression(max_iter=1000, random_state=seed).fit((x - mean) / scale, y)
+    x -= mean
+    x /= scale
+    model = LogisticRegression(max_iter=1000, random_state=seed).fit(x, y)
     weights = dict(zip(names, model.coef_[0].tolist(), strict=True))
     write_json(Path(folder) / FILE, {"weights": weights, "mean": mean.tolist(), "scale": scale.tolist()})
     return weights

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gr2.arrays import pad
+from gr2.arrays import pad_lists
 from gr2.data.catalogue import read_catalogue
 from gr2.data.splits import measure_later_share, popularity
 from gr2.errors import InputError
@@ -112,7 +112,7 @@ def run(config: Config) -> None:
         traces=trace_table(inputs.read_shown_traces(config.traces or [])),
     )
     # measure
-    labels = pad(slates["labels"].to_list(), np.nan)
+    labels = pad_lists(slates["labels"], np.nan)
     yardstick = systems.choose_yardstick(config.list_size, labels)
     orders = systems.all_orders(slates, labels, rankings, config.seed)
     seeds = systems.measure_all(labels, orders, rankings, yardstick.ks)
@@ -127,7 +127,7 @@ def run(config: Config) -> None:
         agreement = {"agreement": {"evaluator": config.evaluator, **about}}
     values = {name: systems.mean_over_seeds(several) for name, several in seeds.items()}
     # compare
-    resampling = Resampling(slates["user_id"].to_numpy(), config.resamples, config.seed)
+    resampling = Resampling(slates["user_id"].rank("dense").to_numpy(), config.resamples, config.seed)
     kinds = {name: find_kind(name, files[name][0], several[0]) for name, several in rankings.items()}
     strongest = systems.strongest_reranker(kinds, values, yardstick.headline)
     led = strongest and "language model" in kinds.values()
@@ -156,7 +156,7 @@ def run(config: Config) -> None:
         "comparisons": comparisons(values, yardstick.main, baselines, resampling),
         "buckets": measure_slate_buckets(slates, labels, orders, values, yardstick, counts, resampling),
         "end_to_end": coverage.end_to_end(summaries["systems"], bounds, yardstick.main, ceiling),
-        "coverage": coverage.catalogue_coverage(slates["candidates"].to_list(), orders, yardstick.ks[-1], catalogue),
+        "coverage": coverage.catalogue_coverage(slates["candidates"], orders, yardstick.ks[-1], catalogue),
         "ties": measure_ties(rankings, orders, labels, yardstick.ks[-1]),
         "robustness": measure_robustness(files, rankings, slates, resampling),
         "costs": costs,

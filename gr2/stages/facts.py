@@ -15,7 +15,7 @@ from gr2.data.features import find_names, load_features
 from gr2.errors import InputError
 from gr2.files.columns import write_parquet
 from gr2.files.items import read_items
-from gr2.files.slates import check_slates, read_slate_table, slates_of
+from gr2.files.slates import Slates, check_slates, read_slate_table
 from gr2.options.declare import arg
 from gr2.stages.shared import Slated
 
@@ -36,22 +36,31 @@ def run(config: Config) -> None:
     frame = read_slate_table(config.slates, read_items(config.items)["item_id"])
     features = load_features(config.items, config.interactions, config.embeddings)
     # facts
-    slates = slates_of(frame)
-    names = [name for name in find_names(slates) if name not in ("rank", "top")]
-    values = features.compute(slates, names)
-    train = [own for own, slate in zip(values, slates, strict=True) if slate.split == "train"]
-    if not train:
+    if not (frame["split"] == "train").any():
         raise InputError(f"{config.slates}: column 'split': expected train slates, whose candidates set the levels")
-    edges = np.quantile(np.concatenate(train), np.arange(1, LEVELS) / LEVELS, axis=0)
-    facts = pl.Series("facts", [make_facts(own, edges, names) for own in values])
+    slates = Slates(frame)
+    names = [name for name in find_names(slates) if name not in ("rank", "top")]
+    values = features.table(slates, names)
+    candidates = frame.select("split", "candidates").with_row_index("slate").explode("candidates")
+    train = (candidates["split"] == "train").to_numpy()
+    levels = {name: find_levels(own, train) for name, own in zip(names, values.T, strict=True)}
     # write
     path = Path(config.output_dir) / "slates.parquet"
+    facts = list_facts(candidates["slate"], levels)
     write_parquet(check_slates(frame.with_columns(facts), path), path)
 
 
-def make_facts(values: np.ndarray, edges: np.ndarray, names: list[str]) -> list[dict[str, int]]:
-    """Features [K, names] and the levels' bounds [LEVELS - 1, names] -> a mapping per candidate. The level is the
+def find_levels(values: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """A feature of all candidates, float [n] -> its levels, int8 [n]: deciles where `train`, bool [n]. The level is the
     number of bounds below the value: where most candidates have 0 of something, that is level 0.
     """
-    levels = (values[:, None] > edges).sum(1).tolist()
-    return [{"rank": rank, **dict(zip(names, row, strict=True))} for rank, row in enumerate(levels, start=1)]
+    bounds = np.quantile(values[train], np.arange(1, LEVELS) / LEVELS)
+    return np.searchsorted(bounds, values, side="left").astype(np.int8)
+
+
+def list_facts(slate: pl.Series, levels: dict[str, np.ndarray]) -> pl.Series:
+    """A mapping per candidate, as lists by slate; slate: of each candidate, one slate after the other."""
+    rank = pl.int_range(1, pl.len() + 1).over("slate")
+    table = pl.DataFrame({"slate": slate, **levels}).with_columns(rank.alias("rank"))
+    facts = pl.struct(pl.col("rank", *levels).cast(pl.Int64)).alias("facts")
+    return table.group_by("slate", maintain_order=True).agg(facts)["facts"]

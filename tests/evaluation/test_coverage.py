@@ -1,4 +1,5 @@
 import numpy as np
+import polars as pl
 import pytest
 
 from gr2.arrays import pad
@@ -31,9 +32,9 @@ def test_without_counts_there_is_no_ceiling():
 
 
 def test_coverage_counts_the_different_items_that_are_shown():
-    candidates = [["a", "b", "c"], ["b", "d"], ["a", "d", "e"]]
-    given = pad([range(len(row)) for row in candidates], -1)
-    turned = pad([range(len(row))[::-1] for row in candidates], -1)
+    candidates = pl.Series([["a", "b", "c"], ["b", "d"], ["a", "d", "e"]])
+    given = pad([range(3), range(2), range(3)], -1)
+    turned = pad([range(3)[::-1], range(2)[::-1], range(3)[::-1]], -1)
     found = catalogue_coverage(candidates, {"given": [given], "both": [given, turned]}, k=1, catalogue=9)
     assert found == {"k": 1, "catalogue": 9, "candidates": 5, "systems": {"given": 2.0, "both": 2.5}}
     whole = catalogue_coverage(candidates, {"given": [given]}, k=3, catalogue=None)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from gr2.evaluation import significance
 from gr2.evaluation.significance import compare, level, mean_interval, sign_flip_p_value
 
 
@@ -102,3 +103,23 @@ def test_edge_cases():
     assert (same.delta, same.ci_low, same.ci_high, same.p_value) == (0, 0, 0, 1)
     exact = sign_flip_p_value(np.ones(5), np.arange(5), 2000, 0)  # 2 of the 32 flips are as extreme
     assert exact == pytest.approx(2 / 32)
+
+
+def test_of_many_users_groups_are_resampled_and_the_interval_is_about_the_same(monkeypatch):
+    rng = np.random.default_rng(8)
+    users = rng.integers(0, 4000, 12_000)
+    values = rng.normal(size=4000)[users] + rng.normal(size=12_000)
+    one_by_one = compare(values, np.zeros(1), users, resamples=1000, seed=0)
+    monkeypatch.setattr(significance, "MOST", 400)
+    grouped = compare(values, np.zeros(1), users, resamples=1000, seed=0)
+    widths = [found.ci_high - found.ci_low for found in (one_by_one, grouped)]
+    assert 0.85 < widths[1] / widths[0] < 1.15 and one_by_one.delta == grouped.delta
+    assert abs(one_by_one.p_value - grouped.p_value) < 0.1
+
+
+def test_a_group_holds_whole_users_and_as_many_as_any_other(monkeypatch):
+    users = np.repeat(np.arange(100), 3)
+    assert significance._group(users) is users
+    monkeypatch.setattr(significance, "MOST", 30)
+    groups = significance._group(users).reshape(100, 3)
+    assert (groups == groups[:, :1]).all() and sorted(np.bincount(groups[:, 0])) == [3] * 20 + [4] * 10

@@ -13,7 +13,7 @@ ORDER = np.array([[0, 1, 2], [2, 0, 1], [0, 1, -1]])
 
 
 def test_ties_are_counted_among_the_slates_with_scores():
-    found = count_ties([[2.0, 2.0, 1.0], [3.0, 3.0, 1.0], None], ORDER, LABELS, 2)
+    found = count_ties(pl.Series([[2.0, 2.0, 1.0], [3.0, 3.0, 1.0], None]), ORDER, LABELS, 2)
     assert found["tied"] == found["decisive"] == 1.0
     assert found["input_order"] == 0.5  # the second slate has its third item before its first one
     second = 1 / np.log2(3)
@@ -22,9 +22,11 @@ def test_ties_are_counted_among_the_slates_with_scores():
 
 
 def test_ties_of_items_of_one_label_decide_nothing():
-    found = count_ties([[2.0, 1.0, 1.0], [3.0, 2.0, 1.0], [1.0, 0.0]], ORDER[[1, 1, 2]], LABELS[[2, 1, 2]], 2)
+    found = count_ties(
+        pl.Series([[2.0, 1.0, 1.0], [3.0, 2.0, 1.0], [1.0, 0.0]]), ORDER[[1, 1, 2]], LABELS[[2, 1, 2]], 2
+    )
     assert found["tied"] == 0.333333
-    found = count_ties([[2.0, 1.0, 1.0]], np.array([[1, 0, 2]]), LABELS[:1], 2)
+    found = count_ties(pl.Series([[2.0, 1.0, 1.0]]), np.array([[1, 0, 2]]), LABELS[:1], 2)
     assert (found["tied"], found["decisive"], found["worst"], found["best"]) == (1, 0, 1, 1)
 
 
@@ -36,7 +38,7 @@ def test_worst_and_best_are_the_bounds_of_every_way_to_break_the_ties(scores, da
     orders = [o for o in permutations(range(len(scores))) if sorted(scores, reverse=True) == [scores[i] for i in o]]
     values = [metrics.ndcg(labels[:, list(order)], k)[0] for order in orders]
     mine = np.array([data.draw(st.sampled_from(orders))])
-    found = count_ties([[float(scores[i]) for i in mine[0]]], mine, labels, k)
+    found = count_ties(pl.Series([[float(scores[i]) for i in mine[0]]]), mine, labels, k)
     assert np.isclose(found["worst"], min(values), atol=1e-6) and np.isclose(found["best"], max(values), atol=1e-6)
 
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.errors import InputError
-from gr2.files.slates import Slate, read_slate_table, read_slates, sample_slates, write_slates
+from gr2.files.slates import Slate, Slates, read_slate_table, read_slates, sample_slates, slates_of, write_slates
 from tests.files.examples import IDS, SLATES, write_table
 
 FACTS = [{"rank": 1}, {"rank": 2}, {"rank": 3}]
@@ -16,6 +16,15 @@ def test_slates_are_the_tables_rows_and_may_be_of_one_split(tmp_path):
     assert train == Slate("s0", ["a"], ["b", "c"], [0.0, 1.0], [2.0, 1.0], user_id="u", split="train")
     assert test.labels == [] and test.relevant == [] and test.split == "test"
     assert read_slates(path, IDS, "test") == [test] and read_slates(path, split="valid") == []
+
+
+def test_slates_that_are_made_when_asked_for_are_the_same(tmp_path):
+    table = read_slate_table(write_table(tmp_path, SLATES))
+    lazy, whole = Slates(table), slates_of(table)
+    assert list(lazy) == list(lazy) == whole == lazy[:] and len(lazy) == len(whole) == 2
+    assert (lazy[1], lazy[-1], lazy[1:], lazy[5:]) == (whole[1], whole[1], whole[1:], [])
+    with pytest.raises(IndexError):
+        lazy[2]
 
 
 @pytest.mark.parametrize("slates", [

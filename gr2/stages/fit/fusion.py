@@ -52,7 +52,7 @@ def run(config: Config) -> None:
     # read
     for member in config.members:
         refuse_member(member)
-    _, slates = read_train(config)
+    slates = list(read_train(config)[1])
     if len({slate.user_id for slate in slates}) < 2:
         raise InputError(f"{config.slates}: expected labelled slates of split valid by two users or more")
     features = load_features(config.items, config.interactions, config.embeddings)

@@ -4,11 +4,13 @@ import os
 import random
 from dataclasses import dataclass
 
+import polars as pl
+
 from gr2.data.catalogue import read_catalogue
 from gr2.data.given import read_taught
 from gr2.errors import InputError
 from gr2.files.items import read_items
-from gr2.files.slates import Slate, read_slate_table, read_slates, slates_of
+from gr2.files.slates import Slate, Slates, read_slate_table, read_slates
 from gr2.options.declare import arg
 from gr2.rerankers.settings import Lists, Training
 from gr2.stages.shared import Identified, Slated
@@ -91,12 +93,11 @@ class Taught(Fit):
     )
 
 
-def read_train(config: Fit) -> tuple[list[Slate], list[Slate]]:
+def read_train(config: Fit) -> tuple[Slates, Slates]:
     """The train and the valid slates that have a relevant candidate; prints how many train slates have none."""
     frame = read_slate_table(config.slates, read_items(config.items)["item_id"])
-    labelled = [slate for slate in slates_of(frame) if any(slate.labels)]
-    train = [slate for slate in labelled if slate.split == "train"]
-    valid = [slate for slate in labelled if slate.split == "valid"]
+    labelled = frame.filter(pl.col("labels").list.max() > 0)
+    train, valid = (Slates(labelled.filter(pl.col("split") == split)) for split in ("train", "valid"))
     if not train:
         raise InputError(f"{config.slates}: no train slate has a relevant candidate")
     without = (frame["split"] == "train").sum() - len(train)
@@ -107,7 +108,7 @@ def read_train(config: Fit) -> tuple[list[Slate], list[Slate]]:
 
 def read_train_and_valid(config: Fit) -> tuple[list[Slate], list[Slate]]:
     """Without labelled valid slates, a tenth of the users is held out for them."""
-    train, valid = read_train(config)
+    train, valid = map(list, read_train(config))
     return (train, valid) if valid else hold_out_users(train, config.seed)
 
 
