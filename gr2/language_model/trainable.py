@@ -20,7 +20,7 @@ def id_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def rows_only(model: PreTrainedModel, token_ids: list[int]) -> "ShardedRowsOnly":
-    """Freezes all but the rows of `token_ids` in the input and output embeddings; a callback for the Trainer.
+    """Freezes all but the rows of `token_ids` in the input and output embeddings; returns a callback for the Trainer.
 
     Frozen rows get gradient 0, which Adam without weight decay does not move.
     """

@@ -12,11 +12,14 @@ import os
 import sys
 from pathlib import Path
 
+import torch
 from accelerate import DistributedType, PartialState
 from accelerate.state import AcceleratorState
 
 from gr2.runner.stage import run_stage
 
+# Several processes on a CPU load an optimizer's state to "cpu:0", "cpu:1", ..., which torch knows no way to.
+torch.serialization.register_package(0, lambda _: None, lambda storage, place: storage if "cpu:" in place else None)
 own_init = AcceleratorState.__init__
 
 
