@@ -109,7 +109,7 @@ def table(loads: list[Load], cluster: Cluster) -> list[str]:
     for load in loads:
         memory = [f"{vars(load.memory)[part] / 2**30:.2f}" for part in PARTS] + [f"{load.memory.peak / 2**30:.2f}"]
         size = [count(cost.count_parameters(load.shape)), count(load.trained) if load.trained else "-"]
-        last = [str(load.devices), count(load.tokens), f"{load.utilisation:.2f}", f"{load.seconds / 3600:.2f}"]
+        last = [str(load.devices), count(load.tokens), f"{load.utilisation:.2f}", f"{load.seconds / 3600:.3f}"]
         rows.append([load.stage, *size, *memory, *last])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     aligned = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
@@ -132,7 +132,7 @@ def notes(data: Data, loads: list[Load], cluster: Cluster) -> list[str]:
     peaks = {load.stage: load.memory.peak for load in loads if load.memory.peak > room}
     full = [f"does not fit: {name} takes {peak / 2**30:.1f} of {room / 2**30:.0f} GiB" for name, peak in peaks.items()]
     shares = sorted({load.utilisation for load in loads})
-    source = "given" if cluster.given else "assumed by device and size, docs/estimate.md"
+    source = "given" if cluster.given else "by device and size: docs/estimate.md"
     reached = f"utilisation: {', '.join(f'{share:.2f}' for share in shares)} of the device's peak, {source}"
     peak = f"peak: {cluster.device.peak / 1e12:,.4g} TFLOP/s; {cluster.device.source}"
     rest = "not counted: starting, reading, tokenising, padding, writing, and memory lost to fragments"

@@ -67,7 +67,8 @@ def sft(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     rows, answer = number(stage, "per_device_train_batch_size", 8), texts.answer(prompt)
     steps = count_steps(stage, examples, cluster, number(stage, "num_train_epochs", 3))
     places = texts.candidates + answer - texts.answer("student_no_trace") if taught else answer
-    batch = Batch(rows, texts.prompt(prompt) + answer, rows * places, "choices" if taught else "fused", steps)
+    logits = "whole" if taught else "fused"
+    batch = Batch(rows, texts.prompt(prompt) + answer, rows * places, logits, steps, masked=False)
     yield train_stage(stage, shape, cluster, batch, checkpointing=True)
 
 
@@ -78,21 +79,25 @@ def rl(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     rows, asked = number(stage, "per_device_train_batch_size", 8), texts.prompt(prompt)
     answer = min(texts.answer(prompt), number(stage, "max_completion_length", 512))
     slates, epochs = data.count_slates(stage, "train", labelled=True), number(stage, "num_train_epochs", 3)
-    steps, shared = count_steps(stage, slates * group, cluster, epochs), group if structured else 1
+    steps, shared = count_steps(stage, slates * group, cluster, epochs), min(group, rows) if structured else 1
     logits, places = ("choices", texts.candidates) if structured else ("fused", answer)
     batch = Batch(rows / shared, asked + shared * answer, rows * places, logits, steps)
     learning = train_stage(stage, shape, cluster, batch, checkpointing=True)
-    passes = texts.candidates + 1 if structured else answer
-    answers = Answers(rows, asked, answer, passes, shared, launched=not flag(stage, "use_vllm", False))
-    batches = steps * number(stage, "gradient_accumulation_steps", 1) * cluster.devices
+    passes, by_vllm = texts.candidates + 1 if structured else answer, flag(stage, "use_vllm", False)
+    at_once = rows * number(stage, "gradient_accumulation_steps", 1)
+    answers = Answers(at_once, asked, answer, passes, shared, launched=not by_vllm)
     every = number(stage, "eval_steps", number(stage, "save_steps", 500))
-    validated = number(stage, "eval_slates", 0) * steps / every / rows
+    batches = steps * (cluster.devices + number(stage, "eval_slates", 0) / every / at_once)
     if flag(stage, "dynamic_sampling", False):
         data.note("assumed: groups without spread are not sampled again (dynamic_sampling asks for it)")
-    rollouts = ask(f"{stage.id}: rollouts", shape, cluster, answers, batches + validated, cluster.devices)
-    own_copy = rollouts.memory.weights if cluster.mixed else 0
-    memory = replace(rollouts.memory, weights=learning.memory.weights + own_copy, optimizer=learning.memory.optimizer)
-    yield replace(rollouts, memory=memory)
+    if by_vllm and own(stage, "vllm_mode", "colocate") == "server":
+        data.note(f"{stage.id}: a server of one device answers")
+        yield ask(f"{stage.id}: rollouts", shape, cluster, answers, batches)
+    else:
+        rollouts = ask(f"{stage.id}: rollouts", shape, cluster, answers, batches, cluster.devices)
+        kept = learning.memory.weights + (rollouts.memory.weights if cluster.mixed else 0)
+        memory = replace(rollouts.memory, weights=kept, optimizer=learning.memory.optimizer)
+        yield replace(rollouts, memory=memory)
     yield replace(learning, stage=f"{stage.id}: training")
 
 

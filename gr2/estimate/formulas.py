@@ -43,10 +43,14 @@ class Memory:
 # Parameters
 
 
+def linear_weights(shape: Shape) -> int:
+    """Of a layer."""
+    return shape.hidden * (2 * shape.queries + 2 * shape.keys + 3 * shape.inner)
+
+
 def count_layer(shape: Shape) -> int:
-    linear = shape.hidden * (2 * shape.queries + 2 * shape.keys + 3 * shape.inner)
     own = {"qwen3": 2 * shape.head, "qwen2": shape.queries + 2 * shape.keys}  # norms of heads; biases
-    return linear + 2 * shape.hidden + own.get(shape.kind, 0)
+    return linear_weights(shape) + 2 * shape.hidden + own.get(shape.kind, 0)
 
 
 def count_embeddings(shape: Shape) -> int:
@@ -68,15 +72,18 @@ def count_lora(shape: Shape, rank: int, rows: int) -> int:
 
 def read_flops(shape: Shape, tokens: float, length: float, predicted: float | None = None) -> float:
     """Of reading `tokens` in texts of `length`, with logits at `predicted` of them, by default all: forwards."""
-    linear = shape.hidden * (2 * shape.queries + 2 * shape.keys + 3 * shape.inner)
     attention = 2 * length * shape.queries  # causal: half of 4
-    output = shape.hidden * shape.vocabulary
-    return tokens * shape.layers * (2 * linear + attention) + (tokens if predicted is None else predicted) * 2 * output
+    output = 2 * shape.hidden * shape.vocabulary * (tokens if predicted is None else predicted)
+    return tokens * shape.layers * (2 * linear_weights(shape) + attention) + output
 
 
-def train_flops(shape: Shape, tokens: float, length: float) -> float:
-    """Of a training: three times those of reading. What is computed again (checkpointing) is not counted."""
-    return 3 * read_flops(shape, tokens, length)
+def train_flops(shape: Shape, tokens: float, length: float, trained: int) -> float:
+    """Of a training: three times those of reading; linear layers that are frozen need no gradients of their weights.
+
+    What is computed again (checkpointing) is not counted.
+    """
+    frozen = 0 if trained >= count_parameters(shape) else shape.layers * linear_weights(shape)
+    return 3 * read_flops(shape, tokens, length) - 2 * tokens * frozen
 
 
 # Memory of a training

@@ -57,6 +57,7 @@ class Batch:
     steps: float  # the optimizer's
     accumulation: float = 1
     checkpointing: bool = False
+    masked: bool = True  # by packing, or by padding on the left
 
     @property
     def tokens(self) -> float:
@@ -66,18 +67,20 @@ class Batch:
 def train(name: str, shape: Shape, trained: int, cluster: Cluster, batch: Batch, mixed: bool) -> Load:
     """mixed: bfloat16 beside float32 weights."""
     spread = cluster.spread if cluster.devices > 1 else "one"
+    columns = round(batch.length) if batch.masked else 0
     states = cost.hold_states(shape, trained, spread, cluster.devices, mixed, batch.accumulation > 1)
     memory = Memory(
         states.weights,
         states.gradients,
         states.optimizer,
-        cost.keep_activations(shape, batch.tokens, mixed, round(batch.length), batch.checkpointing),
+        cost.keep_activations(shape, batch.tokens, mixed, columns, batch.checkpointing),
         cost.keep_logits(shape, batch.places, batch.logits, mixed),
         held=states.held,
     )
     tokens = batch.tokens * batch.accumulation * cluster.devices * batch.steps
     utilisation = cluster.utilisation(shape)
-    seconds = cost.train_flops(shape, tokens, batch.length) / (utilisation * cluster.device.peak * cluster.devices)
+    flops = cost.train_flops(shape, tokens, batch.length, trained)
+    seconds = flops / (utilisation * cluster.device.peak * cluster.devices)
     return Load(name, shape, trained, cluster.devices, memory, tokens, seconds, utilisation)
 
 

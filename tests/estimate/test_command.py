@@ -75,8 +75,8 @@ def test_files_that_are_there_are_counted(world, tmp_path):
     midtrain = files | {"interactions": world.interactions, "window": 40, "passes": 8, "mixture": ["sequential=1"]}
     template = files | {"slates": world.slates, "prompt": "rejection"}
     sft = files | {"slates": world.slates, "traces": ["template"], "model_name_or_path": "midtrain"}
-    recipe.write_text(yaml.safe_dump(
-        {"folder": "runs", "stages": {"midtrain": midtrain, "template": template, "sft": sft}}))  # fmt: skip
+    stages = {"midtrain": midtrain, "template": template, "sft": sft}
+    recipe.write_text(yaml.safe_dump({"folder": "runs", "stages": stages}, sort_keys=False))
     found = rows(tmp_path, str(recipe))
     events = pl.read_parquet(world.interactions).filter(pl.col("split") == "pretrain")
     users = events.group_by("user_id").len().filter(pl.col("len") > 1)["len"]

@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import textwrap
+from dataclasses import MISSING
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_defaults_are_the_commands_own(command):
     found = taken(commands.COMMANDS[command])
     for name, value in found.items():
         default = fields[name].default
-        if value != "" and default is not None:
+        if value != "" and default not in (None, MISSING):
             assert (name, value) == (name, default)
     assert found
 

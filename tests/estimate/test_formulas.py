@@ -35,7 +35,7 @@ def shape_of(kind: str, layers: int = 2, tied: bool = True) -> Shape:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_shapes_have_the_parameters_that_their_cards_state(name):
-    assert cost.count_parameters(PUBLISHED[name]) / 1e9 == pytest.approx(BILLIONS[name], rel=0.01)
+    assert cost.count_parameters(PUBLISHED[name]) / 1e9 == pytest.approx(BILLIONS[name], rel=0.02)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -70,7 +70,9 @@ def kept(kind: str, layers: int, mixed: bool, masked: bool) -> float:
     """Bytes that autograd keeps of a pass over 2 x 64 tokens, weights left out, also those in bfloat16."""
     model, found, alive = make(kind, num_hidden_layers=layers), {}, []
     own = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
-    sizes = {tuple(weight.shape) for weight in model.parameters()} | {tuple(w.T.shape) for w in model.parameters()}
+    sizes = {tuple(weight.shape) for weight in model.parameters()} | {
+        weight.shape[::-1] for weight in model.parameters()
+    }
 
     def pack(tensor):
         storage, is_copy = tensor.untyped_storage(), tuple(tensor.shape) in sizes and tensor.dtype == torch.bfloat16

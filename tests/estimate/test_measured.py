@@ -47,5 +47,5 @@ def test_the_rates_of_the_first_gpu_run_are_what_the_default_utilisation_says():
     """Mid-training and two SFTs of SmolLM2-135M on an H200: 77k, 82k and 89k tokens a second."""
     shape, cluster = PUBLISHED["huggingfacetb/smollm2-135m"].with_ids(4, 256), Cluster(DEVICES["h200"], 1, "one")
     for length, rate in ((1024, 77_000), (353, 82_000), (353, 89_000)):
-        load = train("a stage", shape, 1, cluster, Batch(1, length, 1, "fused", steps=1000), mixed=True)
+        load = train("a stage", shape, count_parameters(shape), cluster, Batch(1, length, 1, "fused", 1000), mixed=True)
         assert load.tokens / load.seconds == pytest.approx(rate, rel=0.2)
