@@ -6,9 +6,9 @@
 Random weights and tokens; 88 of each row's tokens are learned, as in an answer of ten candidates. Each row of the table
 builds on the one before: `full logits` is what transformers' Trainer does (mid-training), `labels only` computes logits
 where there is a label, `compiled` adds torch.compile over each decoder layer, `no mask` drops the padding mask so that
-flash attention can be used, `bf16 weights` drops autocast (an upper bound: AdamW then rounds its updates). `gr2 sft` is
-the trainer itself. Utilisation: 6 x parameters x tokens a second over --peak (H100, dense bfloat16: 989e12), as NeMo-RL
-counts, less attention.
+flash attention can be used, `bf16 weights` drops autocast (an upper bound: AdamW then rounds its updates). `gr2
+midtrain` and `gr2 sft` are the trainers themselves, on whole blocks and on rows of which one is shorter. Utilisation is
+that of gr2/rates.py, over --peak (H100 and H200, dense bfloat16: 989e12).
 """
 
 import argparse
@@ -18,7 +18,9 @@ from collections.abc import Callable
 
 import torch
 from datasets import Dataset
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+
+from gr2.rates import count_operations
 
 SIZES = {
     "small": {
@@ -63,7 +65,8 @@ def main() -> None:
     for name, make in variants.items():
         torch.manual_seed(0)
         report(name, measure_step(make(), options.steps, device), options)
-    report("gr2 sft", measure_trainer(options, ids), options)
+    for name, make_trainer in {"gr2 midtrain": midtrain_trainer, "gr2 sft": sft_trainer}.items():
+        report(name, measure_trainer(options, ids, make_trainer), options)
 
 
 def build_model(options: argparse.Namespace, dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
@@ -109,41 +112,24 @@ def measure_step(step: Callable[[], None], steps: int, device: str) -> float:
     return (time.perf_counter() - start) / steps
 
 
-def measure_trainer(options: argparse.Namespace, ids: torch.Tensor) -> float:
-    """Seconds a step of gr2's own SFT trainer, by the difference between a long and a short training."""
-    from trl import SFTConfig
-
-    from gr2.language_model.scratch import train_tokenizer
-    from gr2.sft.weighting import Collator, WeightedSFTTrainer
-
-    tokenizer = train_tokenizer(["a b c"], 300)
-    rows = ids.cpu().tolist()
-    labels = [[-100] * (len(row) - LEARNED) + row[-LEARNED:] for row in rows]
-    weights = [[float(label >= 0) for label in row] for row in labels]
-    dataset = Dataset.from_dict({"input_ids": rows, "labels": labels, "weights": weights})
+def measure_trainer(options: argparse.Namespace, ids: torch.Tensor, make_trainer: Callable) -> float:
+    """Seconds a step of gr2's own trainer, by the difference between a long and a short training."""
 
     def run(steps: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            config = SFTConfig(
-                output_dir=folder,
-                max_steps=steps,
-                per_device_train_batch_size=options.batch,
-                report_to="none",
-                gradient_checkpointing=False,
-                remove_unused_columns=False,
-                disable_tqdm=True,
-                save_strategy="no",
-                bf16=torch.accelerator.is_available(),
-                logging_steps=1000,
-                dataset_kwargs={"skip_prepare_dataset": True},
-            )
-            trainer = WeightedSFTTrainer(
-                build_model(options),
-                config,
-                train_dataset=dataset,
-                processing_class=tokenizer,
-                data_collator=Collator(tokenizer.pad_token_id),
-            )
+            settings = {
+                "output_dir": folder,
+                "max_steps": steps,
+                "per_device_train_batch_size": options.batch,
+                "report_to": "none",
+                "gradient_checkpointing": False,
+                "remove_unused_columns": False,
+                "disable_tqdm": True,
+                "save_strategy": "no",
+                "bf16": torch.accelerator.is_available(),
+                "logging_steps": 1000,
+            }
+            trainer = make_trainer(build_model(options), ids.cpu().tolist(), settings)
             start = time.perf_counter()
             if options.profile and steps > 3:
                 profile(trainer)
@@ -153,6 +139,33 @@ def measure_trainer(options: argparse.Namespace, ids: torch.Tensor) -> float:
 
     short = run(3)
     return (run(3 + options.steps) - short) / options.steps
+
+
+def midtrain_trainer(model: LlamaForCausalLM, rows: list[list[int]], settings: dict) -> Trainer:
+    from gr2.midtrain.packing import collate
+    from gr2.rates import LanguageModelTrainer
+
+    blocks = [{"input_ids": row, "labels": row, "position_ids": list(range(len(row)))} for row in rows]
+    return LanguageModelTrainer(model, TrainingArguments(**settings), train_dataset=blocks, data_collator=collate)
+
+
+def sft_trainer(model: LlamaForCausalLM, rows: list[list[int]], settings: dict) -> Trainer:
+    from trl import SFTConfig
+
+    from gr2.language_model.scratch import train_tokenizer
+    from gr2.sft.weighting import Collator, WeightedSFTTrainer
+
+    tokenizer = train_tokenizer(["a b c"], 300)
+    rows = [rows[0][8:], *rows[1:]]
+    labels = [[-100] * (len(row) - LEARNED) + row[-LEARNED:] for row in rows]
+    weights = [[float(label >= 0) for label in row] for row in labels]
+    return WeightedSFTTrainer(
+        model,
+        SFTConfig(**settings, dataset_kwargs={"skip_prepare_dataset": True}),
+        train_dataset=Dataset.from_dict({"input_ids": rows, "labels": labels, "weights": weights}),
+        processing_class=tokenizer,
+        data_collator=Collator(tokenizer.pad_token_id),
+    )
 
 
 def profile(trainer) -> None:
@@ -171,8 +184,8 @@ def synchronize(device: str) -> None:
 
 def report(name: str, seconds: float, options: argparse.Namespace) -> None:
     tokens = options.batch * options.length / seconds
-    parameters = build_model(options).num_parameters()
-    share = 6 * parameters * tokens / options.peak
+    each_token, each_pair = count_operations(build_model(options))
+    share = (each_token + each_pair * options.length) * tokens / options.peak
     print(
         f"{name:14} {1000 * seconds:8.1f} ms a step {tokens:12,.0f} tokens/s   {100 * share:5.1f} % of peak", flush=True
     )

@@ -41,12 +41,18 @@ def spell(tokenizer: PreTrainedTokenizerBase, sids: Sequence[str]) -> Spelling:
     IDs in tokens of their own are looked up: an added token is never joined with its neighbours. InputError where the
     tokenizer joins an ID with its quotes, or writes what is between two IDs in several ways.
     """
-    vocabulary, frame = spell_frame(tokenizer, len(tokenizer))
-    pieces = [TOKEN.findall(sid) for sid in sids]
-    for sid, tokens in zip(sids, pieces, strict=True):
-        if "".join(tokens) != sid or not vocabulary.issuperset(tokens):
-            return spell_text(tokenizer, sids)
-    return replace(frame, items=[tokenizer.convert_tokens_to_ids(tokens) for tokens in pieces])
+    words = len(tokenizer)
+    items = [spell_item(tokenizer, words, sid) for sid in sids]
+    return replace(spell_frame(tokenizer, words)[1], items=items) if all(items) else spell_text(tokenizer, sids)
+
+
+@lru_cache(maxsize=100_000)
+def spell_item(tokenizer: PreTrainedTokenizerBase, words: int, sid: str) -> list[int] | None:
+    """An ID in tokens of its own, of a tokenizer of `words` tokens; None where it has no such tokens."""
+    tokens = TOKEN.findall(sid)
+    if "".join(tokens) != sid or not spell_frame(tokenizer, words)[0].issuperset(tokens):
+        return None
+    return tokenizer.convert_tokens_to_ids(tokens)
 
 
 @lru_cache(maxsize=16)

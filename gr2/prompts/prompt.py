@@ -28,6 +28,13 @@ OPTIONAL = {"max_history": 50, "title_tokens": None, "shows_target": False, "dom
 DOMAIN_FIELDS = {"expert", "chose", "choose", "priming"}
 
 
+class Environment(jinja2.sandbox.SandboxedEnvironment):
+    """Looks `item.sid` up in a mapping at once; Jinja2 raises and catches an AttributeError first."""
+
+    def getattr(self, value: object, name: str) -> object:
+        return value[name] if type(value) is dict and name in value else super().getattr(value, name)
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One prompt file: two templates and the schema of the answer."""
@@ -75,7 +82,7 @@ def load_prompt(prompt: str | Path, domain: str | Path | None = None, priming: b
         file = _find(domain, DOMAINS)
         words = _check_domain(file, read_yaml(file)) | {"name": file.stem}
     strict = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    environment = jinja2.sandbox.SandboxedEnvironment(**strict)
+    environment = Environment(**strict)
     environment.filters["regex"] = re.escape
     pattern = values["answer"]["properties"].get("explanation", {}).get("pattern")
     try:

@@ -23,16 +23,12 @@ class ChoiceCollator(Collator):
         batch = super().torch_call(examples)
         rows = [(row, lesson) for row, example in enumerate(examples) for lesson in example["lessons"]]
         most = max(len(lesson["among"]) for _, lesson in rows)
-        among, shares = torch.zeros(len(rows), most, dtype=torch.int64), torch.zeros(len(rows), most)
-        for index, (_, lesson) in enumerate(rows):
-            among[index, : len(lesson["among"])] = torch.tensor(lesson["among"])
-            shares[index, : len(lesson["among"])] = torch.tensor(lesson["shares"])
         return batch | {
             "row": torch.tensor([row for row, _ in rows]),
             "place": torch.tensor([lesson["place"] for _, lesson in rows]),
             "weight": torch.tensor([lesson["weight"] for _, lesson in rows]),
-            "among": among,
-            "shares": shares,
+            "among": torch.tensor([lesson["among"] + [0] * (most - len(lesson["among"])) for _, lesson in rows]),
+            "shares": torch.tensor([lesson["shares"] + [0.0] * (most - len(lesson["shares"])) for _, lesson in rows]),
         }
 
 
@@ -47,15 +43,14 @@ class ChoiceTrainer(WeightedSFTTrainer):
         return total
 
     def compute_loss(self, model, inputs: dict, return_outputs: bool = False, num_items_in_batch=None) -> Tensor:
+        self.meter.count(inputs)
         learned = (inputs["labels"] != IGNORED) & (inputs["weights"] > 0)
         row, column = learned.nonzero(as_tuple=True)
         rows, places = torch.cat([row, inputs["row"]]), torch.cat([column, inputs["place"]]) - 1
         with logits_at(self.accelerator.unwrap_model(model), rows, places):
-            logits = model(
-                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-            ).logits.float()
+            logits = model(input_ids=inputs["input_ids"], use_cache=False).logits  # padding is on the right: no mask
         told, chosen = logits.split([len(row), len(inputs["row"])])
-        tokens = torch.nn.functional.cross_entropy(told, inputs["labels"][learned], reduction="none")
+        tokens = torch.nn.functional.cross_entropy(told.float(), inputs["labels"][learned], reduction="none")
         losses = choice_losses(chosen, inputs["among"], inputs["shares"])
         total = (tokens * inputs["weights"][learned]).sum() + (losses * inputs["weight"]).sum()
         own = inputs["weights"][learned].sum() + inputs["weight"].sum()
@@ -73,5 +68,6 @@ class ChoiceTrainer(WeightedSFTTrainer):
 def choice_losses(logits: Tensor, among: Tensor, shares: Tensor) -> Tensor:
     """Cross-entropies [choices]; logits [choices, vocabulary], among and shares [choices, ways], share 0: no way."""
     absent = shares == 0
-    log_probs = logits.gather(1, among).masked_fill(absent, torch.finfo(logits.dtype).min).log_softmax(1)
+    ways = logits.gather(1, among).float()
+    log_probs = ways.masked_fill(absent, torch.finfo(ways.dtype).min).log_softmax(1)
     return -(shares * log_probs.masked_fill(absent, 0.0)).sum(1)

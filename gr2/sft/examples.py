@@ -27,6 +27,9 @@ from gr2.sft.teacher import plan_lessons
 from gr2.traces.store import read_traces
 
 TRACE_COLUMNS = ("slate_id", "accepted", "reasoning", "ranking")
+IDS, WEIGHTS = pyarrow.list_(pyarrow.int32()), pyarrow.list_(pyarrow.float32())
+LESSON = {"place": pyarrow.int32(), "among": IDS, "shares": WEIGHTS, "weight": pyarrow.float32()}
+TYPES = {"input_ids": IDS, "labels": IDS, "weights": WEIGHTS, "lessons": pyarrow.list_(pyarrow.struct(LESSON))}
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,19 @@ class Example:
         return render(prompt, self.slate, catalogue), write_answer(reasoning, self.ranking, catalogue)
 
 
+def read_train_slates(slates_file: str, item_ids: pl.Series) -> list[Slate]:
+    """Without `sources`, which no prompt shows, and which take as long to read, and as much memory, as all else."""
+    table = read_slate_table(slates_file, item_ids).filter(pl.col("split") == "train")
+    return slates_of(table.drop("sources", strict=False))
+
+
 def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series) -> list[Example]:
     """The train slates with an accepted trace, in file order, each with its first one.
 
     InputError for a trace of a slate that is not in the train split, or an accepted one whose ranking is not of its
     slate's candidates: the same slate_id is given to another pre-ranker's list for that event.
     """
-    slates = slates_of(read_slate_table(slates_file, item_ids).filter(pl.col("split") == "train"))
+    slates = read_train_slates(slates_file, item_ids)
     candidates = {slate.slate_id: slate.candidates for slate in slates}
     traces: dict[str, dict] = {}
     for file in traces_files:
@@ -73,7 +82,7 @@ def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series
 
 def read_lessons(slates_file: str, item_ids: pl.Series, teacher: str, *mixture: float) -> list[Example]:
     """The train slates that the teacher ranked, each in the order of its shares; mixture: see `read_taught`."""
-    slates = slates_of(read_slate_table(slates_file, item_ids).filter(pl.col("split") == "train"))
+    slates = read_train_slates(slates_file, item_ids)
     taught = read_shares(teacher, slates, *mixture)
     print(f"{len(taught)} slates in the order of {teacher}", flush=True)
     return [Example(slate, None, sorted(own, key=own.get, reverse=True), own) for slate, own in taught]
@@ -180,10 +189,11 @@ def encode_choices(
 
 
 def encode_all(examples: list[Example], encode: Callable[[Example], dict[str, list]]) -> Dataset:
-    """The columns that `encode` makes of every example, on all cores: 50,000 slates take a minute on one."""
+    """The columns that `encode` makes of every example, on all cores, in 32 bits, as a batch has them."""
 
     def encode_chunk(chunk: list[Example]) -> pyarrow.Table:
-        return pyarrow.Table.from_pylist([encode(example) for example in chunk])
+        rows = [encode(example) for example in chunk]
+        return pyarrow.Table.from_pylist(rows, pyarrow.schema({name: TYPES[name] for name in rows[0]}))
 
     return Dataset(pyarrow.concat_tables(map_chunks(encode_chunk, examples, "encoding")))
 

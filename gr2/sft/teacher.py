@@ -30,14 +30,16 @@ def plan_lessons(spelling: Spelling, order: Sequence[int], shares: Sequence[floa
 
     As in Plackett-Luce, candidates that are written are taken out, and the shares of the others are scaled up.
     """
-    leaves: list[list[Node]] = []  # of each candidate, its nodes from the root to the leaf
+    leaves: list[list[Node]] = []  # of each candidate, its nodes where candidates part, and those right after
     pieces = [item + spelling.between for item in spelling.items]
     root = grow_trie(pieces)
     for tokens in pieces:
         path = [root]
         for token in tokens:
             path.append(path[-1].children[token])
-        leaves.append(path)
+        parts = [len(node.children) > 1 for node in path]
+        after = [False, *parts[:-1]]
+        leaves.append([node for node, *kept in zip(path, parts, after, strict=True) if any(kept)])
     lessons, written, unused = [], 0, set(order)
     for rank, index in enumerate(order):
         mass: dict[Node, float] = {}

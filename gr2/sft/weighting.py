@@ -13,6 +13,7 @@ from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from trl.trainer.utils import pad
 
+from gr2.rates import Metered
 from gr2.training import WithoutCard
 
 
@@ -27,7 +28,7 @@ class Collator(DataCollatorForLanguageModeling):
         return super().torch_call(examples) | {"weights": padded}
 
 
-class WeightedSFTTrainer(WithoutCard, SFTTrainer):
+class WeightedSFTTrainer(WithoutCard, Metered, SFTTrainer):
     """SFTTrainer on batches with `weights` [batch, length], 0 for tokens that are not learned."""
 
     def _get_num_items_in_batch(self, batch_samples: list[dict], device: torch.device) -> torch.Tensor:
@@ -38,10 +39,16 @@ class WeightedSFTTrainer(WithoutCard, SFTTrainer):
         return total
 
     def compute_loss(self, model: Callable, inputs: dict, return_outputs: bool = False, num_items_in_batch=None):
-        """TRL's loss on weighted log-probabilities; its other figures (entropy, accuracy) stay unweighted."""
+        """TRL's loss on weighted log-probabilities; its other figures (entropy, accuracy) stay unweighted.
+
+        Padding is on the right, where no token sees it, so that the model needs no mask, which would keep PyTorch's
+        attention from its fastest kernel. A mixture's balancing loss does, to count tokens.
+        """
         weights = inputs.pop("weights")[:, 1:]  # the first token is never predicted
 
         def weighted_model(**given):
+            if not self.aux_loss_enabled:
+                given.pop("attention_mask", None)
             outputs = model(**given)
             outputs.log_probs = outputs.log_probs * weights
             return outputs

@@ -119,6 +119,7 @@ def run(config: Config) -> None:
             else examples.encode(*row.chat(prompt, catalogue), tokenizer, *weights)
         ),
     )
+    del rows  # gigabytes of slates that the training does not need
     examples.check_lengths([len(ids) for ids in dataset.data["input_ids"]], config.max_length)
     if config.packing:
         dataset = pack_dataset(dataset, config.max_length, "bfd")

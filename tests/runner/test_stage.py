@@ -68,6 +68,13 @@ def test_a_manifest_says_how_the_output_was_made(world, tmp_path):
     assert sorted(files(tmp_path)) == ["manifest.json", "rankings.parquet", "timing.json"]  # and nothing else
 
 
+def test_a_manifest_has_the_rates_of_a_training_which_are_no_output(beginner):
+    manifest = json.loads((beginner / "manifest.json").read_text())
+    rates = json.loads((beginner / "training_rates.json").read_text())
+    assert manifest["training_rates"] == rates and rates["steps"] == 1 and rates["tokens"] > 0
+    assert "training_log.jsonl" in manifest["outputs"] and "training_rates.json" not in manifest["outputs"]
+
+
 def test_a_finished_folder_is_current_until_something_differs(world, tmp_path):
     slates = copied(world.slates, tmp_path / "own")
     out = tmp_path / "out"

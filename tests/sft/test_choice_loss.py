@@ -54,10 +54,13 @@ def loss_by_hand(model, row):
     return total, weight
 
 
+@pytest.mark.parametrize("window", [None, 8])
 @pytest.mark.parametrize("reasoning", [None, "Drama again."])
-def test_the_loss_is_that_of_whole_logits(tmp_path, reasoning):
-    model, _ = made()
-    rows = [make_row([2, 1, 0, 3], SHARES[0], reasoning), make_row([0, 1, 2, 3], SHARES[1], reasoning)]
+def test_the_loss_is_that_of_whole_logits(tmp_path, reasoning, window):
+    """With an explanation the first row is longer, and the second is padded."""
+    model, _ = made(window)
+    rows = [make_row([2, 1, 0, 3], SHARES[0], reasoning), make_row([0, 1, 2, 3], SHARES[1])]
+    assert (len(rows[0]["input_ids"]) > len(rows[1]["input_ids"])) == bool(reasoning)
     trainer = trainer_of(model, rows, tmp_path)
     loss = trainer.compute_loss(model, trainer.data_collator(rows))
     parts = [loss_by_hand(model, row) for row in rows]

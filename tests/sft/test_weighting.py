@@ -21,10 +21,10 @@ SIDS = [sid_string([code, code]) for code in range(4)]
 MESSAGES = [{"role": "system", "content": "Rerank."}, {"role": "user", "content": f"Candidates: {' '.join(SIDS)}"}]
 
 
-def made():
+def made(local_window: int | None = None):
     """(model, tokenizer) of a few thousand parameters that know the IDs' tokens."""
     tokenizer = train_tokenizer(["The history leans to Drama, so the drama comes first."] * 3, 300)
-    model = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=1024, seed=0)
+    model = small_model(tokenizer, hidden_size=32, layers=2, heads=2, context=1024, seed=0, local_window=local_window)
     expand(model, tokenizer, vocabulary(2, 4), seed=0)
     return model, tokenizer
 
@@ -138,6 +138,14 @@ def test_the_loss_is_the_weighted_mean_over_all_accumulated_batches(tmp_path):
     assert not torch.isclose(by_hand(MODEL, rows), by_hand(MODEL, weighted_rows(1.0, 1.0)))
 
 
+def test_padding_is_not_seen_through_a_window_either(tmp_path):
+    """Examples of several lengths side by side, without a mask; every token of the first layer sees eight."""
+    model, _ = made(local_window=8)
+    rows = weighted_rows(0.3, 1.0)
+    assert len({len(row["input_ids"]) for row in rows}) > 2
+    torch.testing.assert_close(by_trainer(trainer_of(model, rows, tmp_path), [rows]), by_hand(model, rows))
+
+
 def test_only_the_ratio_of_the_weights_matters(tmp_path):
     trainer = trainer_of(MODEL, weighted_rows(1.0, 1.0), tmp_path)
     halves, ones = (by_trainer(trainer, [weighted_rows(*both)]) for both in ((0.25, 0.5), (0.5, 1.0)))
@@ -145,10 +153,11 @@ def test_only_the_ratio_of_the_weights_matters(tmp_path):
 
 
 def test_equal_weights_are_trls_own_training(tmp_path):
+    """But for the last bits: TRL hands on a mask of the padding. Adam would make much of them where a gradient is 0."""
     states = []
     for weighted in (True, False):
         model, _ = made()
-        rows, settings = weighted_rows(1.0, 1.0), {"gradient_accumulation_steps": 2}
+        rows, settings = weighted_rows(1.0, 1.0), {"gradient_accumulation_steps": 2, "optim": "sgd"}
         if weighted:
             trainer = trainer_of(model, rows, tmp_path, **settings)
         else:
@@ -161,7 +170,7 @@ def test_equal_weights_are_trls_own_training(tmp_path):
             )
         trainer.train()
         states.append(model.state_dict())
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+    torch.testing.assert_close(*states)
     assert not torch.equal(states[0]["lm_head.weight"], MODEL.state_dict()["lm_head.weight"])
 
 
