@@ -43,6 +43,11 @@ def evaluate(
     """A row per system, as `gr2 evaluate` measures: each metric of `TOP`, and NDCG@5's interval and difference to the
     input order with interval and p-value, clustered by user. Slates without a relevant item are left out.
     """
+    for name, answers in rankings.items():
+        for slate, answer in zip(slates, answers, strict=True):
+            if sorted(answer.ranking) != sorted(slate.candidates):
+                expected = f"expected an order of its candidates, found {answer.ranking}"
+                raise InputError(f"{name}: slate_id '{slate.slate_id}': {expected}")
     rows = [row for row, slate in enumerate(slates) if any(slate.labels)]
     table = pl.DataFrame({"candidates": [slates[row].candidates for row in rows]})
     frames = {

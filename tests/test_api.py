@@ -1,6 +1,7 @@
 """The notebook's way in gives what the commands write."""
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -38,3 +39,13 @@ def test_the_inputs_of_a_run_are_found_by_name(world):
 def test_a_run_without_items_is_refused(tmp_path):
     with pytest.raises(InputError, match="expected one file of items, found none"):
         find_inputs(tmp_path)
+
+
+def test_rankings_of_other_items_are_refused(world):
+    slates = read_slates(world.slates, split="test")
+    rankings = open_reranker("input_order", find_inputs(world.root)).rank(slates)
+    foreign = replace(rankings[3], ranking=[*rankings[3].ranking[:-1], "nothing"])
+    with pytest.raises(
+        InputError, match=f"^mine: slate_id '{slates[3].slate_id}': expected an order of its candidates"
+    ):
+        evaluate(slates, {"mine": [*rankings[:3], foreign, *rankings[4:]]})

@@ -12,6 +12,7 @@ import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.artifacts import write_whole
+from gr2.files.remote import fetch, is_url
 
 TABLES = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv")  # endings of files with rows and columns
 NAMES = {pl.String(): "text", pl.Int64(): "whole numbers", pl.Float64(): "numbers", pl.Boolean(): "true or false"}
@@ -20,24 +21,27 @@ CSV_TEXTS = ("user_id", "item_id", "slate_id", "title", "description", "categori
 
 
 def read_table(path: str | Path, names: dict[str, str] | None = None) -> pl.DataFrame:
-    """Reads parquet, JSON lines, CSV or TSV by the file's ending, `.gz` too; InputError where it cannot be read.
+    """Reads parquet, JSON lines, CSV or TSV by the file's ending, `.gz` too, from disk or by URL (gr2/files/remote.py);
+    InputError where it cannot be read.
 
     names: our name -> the file's own; its columns are renamed, and replace a column that already has our name.
     """
-    path, names = Path(path), names or {}
+    names, local = names or {}, Path(path)
     whole = {"infer_schema_length": None}  # types are inferred from all rows
     ndjson = functools.partial(pl.read_ndjson, **whole)
     texts = dict.fromkeys((names.get(name, name) for name in CSV_TEXTS), pl.String)
     csv = functools.partial(pl.read_csv, schema_overrides=texts, **whole)
     tsv = functools.partial(csv, separator="\t")
     readers = dict(zip(TABLES, (pl.read_parquet, ndjson, ndjson, csv, tsv), strict=True))
-    ending = table_ending(path)
-    if not is_table(path) or (path.suffix == ".gz" and ending == ".parquet"):
+    ending, zipped = table_ending(path), local.suffix == ".gz"
+    if not is_table(path) or (zipped and ending == ".parquet"):
         raise InputError(f"{path}: expected a file ending in {', '.join(TABLES)}")
-    if not path.is_file():
+    if not is_url(path) and not local.is_file():
         raise InputError(f"{path}: no such file")
+    source = fetch(path) if is_url(path) else local
     try:
-        source = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path
+        if zipped:
+            source = gzip.decompress(source if is_url(path) else local.read_bytes())
         frame = readers[ending](source)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -49,7 +53,7 @@ def read_table(path: str | Path, names: dict[str, str] | None = None) -> pl.Data
     return frame.select(*(pl.col(theirs).alias(ours) for ours, theirs in present.items()), *others)
 
 
-def refuse_odd_csv(frame: pl.DataFrame, path: Path, source: Path | bytes, separator: bytes) -> None:
+def refuse_odd_csv(frame: pl.DataFrame, path: str | Path, source: Path | bytes, separator: bytes) -> None:
     """Refuses what polars lets pass: a column that is there twice, and a last line without its last fields."""
     twice = next((name for name in frame.columns if re.search(r"_duplicated_\d+$", name)), None)
     if twice:

@@ -34,14 +34,16 @@ class Ranking:
     latency_ms: float | None = None  # wall-clock time of a batch divided by its slates
 
 
-def write_rankings(rankings: Sequence[Ranking], path: str | Path) -> None:
-    """Writes rankings.parquet whole; scores and the columns of written answers only where the reranker gives them."""
+def tabulate(rankings: Sequence[Ranking]) -> pl.DataFrame:
+    """All columns of rankings.parquet, in much less memory than the rankings themselves."""
+    return pl.DataFrame(list(map(vars, rankings)), schema=COLUMNS | SCORED | CHOSEN | WRITTEN)
+
+
+def write_rankings(rankings: pl.DataFrame, path: str | Path) -> None:
+    """Writes what `tabulate` gave, whole; scores and the columns of written answers only where there are any."""
     optional = {"scores": SCORED, "choice_log_probs": CHOSEN, "completion_tokens": WRITTEN}
-    schema = COLUMNS
-    for name, columns in optional.items():
-        if any(vars(ranking)[name] is not None for ranking in rankings):
-            schema = schema | columns
-    write_parquet(pl.DataFrame(list(map(vars, rankings)), schema=schema), path)
+    unknown = [column for name, columns in optional.items() if not rankings[name].count() for column in columns]
+    write_parquet(rankings.drop(unknown), path)
 
 
 def read_rankings(path: str | Path, slates: pl.DataFrame, advice: str = "") -> pl.DataFrame:
@@ -55,9 +57,9 @@ def read_rankings(path: str | Path, slates: pl.DataFrame, advice: str = "") -> p
         counts = frame[name]
         refuse_rows(counts.fill_null(0) < 0, path, name, "a number of at least 0, or none", counts)
     refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "one row per slate", frame["slate_id"])
-    missing = set(slates["slate_id"]) - set(frame["slate_id"])
-    if missing:
-        found = f"{len(missing)} are missing, '{min(missing)}' among them"
+    missing = slates["slate_id"].filter(~slates["slate_id"].is_in(frame["slate_id"].implode()))
+    if len(missing):
+        found = f"{len(missing)} are missing, '{missing.min()}' among them"
         raise InputError(f"{path}: column 'slate_id': expected a row for every slate; {found}{advice}")
     refuse_other_items(frame, path, slates)
     return slates.select("slate_id").join(frame, on="slate_id", maintain_order="left")
@@ -83,5 +85,6 @@ def refuse_other_items(frame: pl.DataFrame, path: str | Path, slates: pl.DataFra
     """InputError where a row's `ranking` is not of the candidates of its slate, if it is one of `slates`."""
     known = slates.select("slate_id", "candidates")
     candidates = frame.select("slate_id").join(known, on="slate_id", how="left", maintain_order="left")["candidates"]
-    wrong = (frame["ranking"].list.sort() != candidates.list.sort()).fill_null(True) & candidates.is_not_null()
+    given, ranked = (lists.list.eval(pl.element().sort()) for lists in (candidates, frame["ranking"]))
+    wrong = (ranked != given).fill_null(True) & candidates.is_not_null()
     refuse_rows(wrong, path, "ranking", "a permutation of the slate's candidates", frame["ranking"])

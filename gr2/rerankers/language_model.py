@@ -2,8 +2,9 @@
 
 import hashlib
 import time
-from dataclasses import asdict
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import cached_property, partial
 from typing import Self
 
 from tqdm import tqdm
@@ -18,6 +19,7 @@ from gr2.prompts.history import fit_history
 from gr2.prompts.prompt import load_prompt, prompt_file
 from gr2.prompts.render import render
 from gr2.prompts.schema import answer_schema
+from gr2.rerankers.on_ray import rank_batches
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.samplers.base import Sampler
 from gr2.samplers.open import open_sampler
@@ -55,13 +57,13 @@ class LanguageModel:
         how = self.sampling
         check_answer(self.folder, self.tokenizer, self.prompt, slates[0], self.catalogue)
         check_room(slates, self.catalogue, self.prompt, self.tokenizer, how.max_tokens)
-        partial = Partial(how.unfinished / PARTIAL, self.made_of(slates)) if how.unfinished else None
-        rankings = {row["slate_id"]: Ranking(**row) for row in partial.rows} if partial else {}
+        kept = Partial(how.unfinished / PARTIAL, self.made_of(slates)) if how.unfinished else None
+        rankings = {row["slate_id"]: Ranking(**row) for row in kept.rows} if kept else {}
         left = [slate for slate in self.shorten(slates) if slate.slate_id not in rankings]
-        for start in tqdm(range(0, len(left), how.batch_size), desc="rerank", unit="batch"):
-            answered = self.answer(left[start : start + how.batch_size])
-            if partial:
-                partial.append([asdict(ranking) for ranking in answered])
+        batches = [left[start : start + how.batch_size] for start in range(0, len(left), how.batch_size)]
+        for answered in tqdm(self.answers(batches), "rerank", len(batches), unit="batch"):
+            if kept:
+                kept.append([asdict(ranking) for ranking in answered])
             rankings |= {ranking.slate_id: ranking for ranking in answered}
         return [rankings[slate.slate_id] for slate in slates]
 
@@ -69,6 +71,13 @@ class LanguageModel:
         """The slates with histories that fit into `max_prompt_tokens`."""
         most = self.sampling.max_prompt_tokens
         return slates if most is None else fit_history(slates, self.messages, self.tokenizer, most)
+
+    def answers(self, batches: list[list[Slate]]) -> Iterator[list[Ranking]]:
+        """Of each batch, as they come: from Ray's workers, which hold the model, or from this process."""
+        if self.sampling.engine != "ray":
+            return map(self.answer, batches)
+        there = replace(self.sampling, engine=self.sampling.ray_engine, unfinished=None)
+        return rank_batches(partial(LanguageModel.open, self.folder, self.inputs, there), batches, self.sampling)
 
     def answer(self, batch: list[Slate]) -> list[Ranking]:
         """latency_ms is the batch's wall-clock time divided by its slates: throughput, not the wait of one request."""
@@ -110,7 +119,7 @@ class LanguageModel:
     def made_of(self, slates: list[Slate]) -> dict:
         """What the answers depend on: the slates, the sha256 of every input file, and how they are sampled."""
         how = asdict(self.sampling)
-        for name in ("unfinished", "concurrency", "deadline"):
+        for name in ("unfinished", "concurrency", "deadline", "workers", "gpus_per_worker"):
             del how[name]
         paths = {"reranker": self.folder, "items": self.inputs.items, "semantic_ids": self.inputs.semantic_ids}
         paths["prompt"] = prompt_file(how.pop("prompt"))

@@ -18,6 +18,7 @@ from gr2.rerankers.lambdamart import LambdaMART
 from gr2.rerankers.language_model import LanguageModel
 from gr2.rerankers.latent import Latent
 from gr2.rerankers.list_writer.reranker import ListWriterReranker
+from gr2.rerankers.on_ray import OnRay
 from gr2.rerankers.one_pass.reranker import OnePassReranker
 from gr2.rerankers.prm.reranker import PRMReranker
 from gr2.rerankers.protocol import Inputs, Reranker, Sampling
@@ -51,6 +52,9 @@ def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling | None
     if kind not in KINDS:
         raise InputError(f"--reranker {name_or_folder}: an {kind} ranks nothing; `gr2 fit degre` learns from it")
     sampling = sampling or Sampling()
+    if sampling.engine == "ray" and kind != "language model":  # which keeps its answers here as they come
+        there = replace(sampling, engine=sampling.ray_engine, unfinished=None)
+        return OnRay(partial(open_reranker, name_or_folder, inputs, there), sampling)
     if kind == "fusion":  # its members keep no unfinished answers: they would share one file
         own = replace(sampling, unfinished=None)
         return Fusion(name_or_folder, inputs, partial(open_reranker, inputs=inputs, sampling=own))

@@ -46,10 +46,13 @@ class Sampling:
 
     prompt: str = "student"  # a name that comes with gr2, or a file
     max_prompt_tokens: int | None = None  # leave out the oldest history items until a prompt has this many or fewer
-    engine: Literal["transformers", "vllm", "openai"] = "transformers"
+    engine: Literal["transformers", "vllm", "openai", "ray"] = "transformers"  # ray: also of every other reranker
     base_url: str | None = None  # of engine openai, as the next two
     concurrency: int = 32
     deadline: float = 600.0
+    ray_engine: Literal["transformers", "vllm"] = "transformers"  # of engine ray, as the next two
+    workers: int = 1
+    gpus_per_worker: float = 0.0
     batch_size: int = 128
     max_tokens: int = 256
     order: Literal["written", "choices", "first"] = "written"  # by choices, or by the first; written: freely

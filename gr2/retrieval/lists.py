@@ -20,9 +20,14 @@ def draw_lists(rank: Ranker, queries: Queries, n_items: int) -> Top:
 
 def rank_blocks(rank: Ranker, queries: Queries, n_items: int) -> Iterable[Top]:
     """The lists of one block of queries after the other, with a progress bar."""
-    size = int(np.clip(CELLS // n_items, 64, 4096))
+    size = block_size(n_items)
     blocks = -(-len(queries) // size)
     return tqdm(map(rank, queries.blocks(size)), "pre-ranking", blocks, unit="block", disable=None)
+
+
+def block_size(n_items: int) -> int:
+    """Queries in a block."""
+    return int(np.clip(CELLS // n_items, 64, 4096))
 
 
 def read_lists(file: str, positions: pl.DataFrame, item_ids: pl.Series, count: int) -> tuple[Top, pl.Series | None]:

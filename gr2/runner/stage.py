@@ -14,6 +14,7 @@ from typing import Any
 
 from gr2.errors import InputError
 from gr2.files import artifacts
+from gr2.files.remote import refuse_url
 from gr2.masking import MASK, is_secret, mask, mask_options
 from gr2.options.declare import is_input
 from gr2.options.help import describe_options
@@ -34,6 +35,7 @@ def run_stage(stage: str, words: list[str]) -> None:
         return
     options = stage_options(stage, words)
     config = parse(stage, module.Config, options, config_file(words)[0])
+    refuse_url("output_dir", config.output_dir)
     if int(os.environ.get("RANK", "0")) != 0:  # only the first process of several holds and describes the folder
         wait_for_all_processes()
         module.run(config)

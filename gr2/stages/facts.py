@@ -40,14 +40,13 @@ def run(config: Config) -> None:
         raise InputError(f"{config.slates}: column 'split': expected train slates, whose candidates set the levels")
     slates = Slates(frame)
     names = [name for name in find_names(slates) if name not in ("rank", "top")]
-    values = features.table(slates, names)
-    candidates = frame.select("split", "candidates").with_row_index("slate").explode("candidates")
-    train = (candidates["split"] == "train").to_numpy()
-    levels = {name: find_levels(own, train) for name, own in zip(names, values.T, strict=True)}
+    sizes = frame["candidates"].list.len().to_numpy()
+    train = np.repeat((frame["split"] == "train").to_numpy(), sizes)
+    columns = zip(names, features.table(slates, names).T, strict=True)
+    levels = {name: find_levels(own, train) for name, own in columns}
     # write
     path = Path(config.output_dir) / "slates.parquet"
-    facts = list_facts(candidates["slate"], levels)
-    write_parquet(check_slates(frame.with_columns(facts), path), path)
+    write_parquet(check_slates(frame.with_columns(facts=list_facts(sizes, levels)), path), path)
 
 
 def find_levels(values: np.ndarray, train: np.ndarray) -> np.ndarray:
@@ -58,9 +57,11 @@ def find_levels(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     return np.searchsorted(bounds, values, side="left").astype(np.int8)
 
 
-def list_facts(slate: pl.Series, levels: dict[str, np.ndarray]) -> pl.Series:
-    """A mapping per candidate, as lists by slate; slate: of each candidate, one slate after the other."""
-    rank = pl.int_range(1, pl.len() + 1).over("slate")
-    table = pl.DataFrame({"slate": slate, **levels}).with_columns(rank.alias("rank"))
-    facts = pl.struct(pl.col("rank", *levels).cast(pl.Int64)).alias("facts")
-    return table.group_by("slate", maintain_order=True).agg(facts)["facts"]
+def list_facts(sizes: np.ndarray, levels: dict[str, np.ndarray]) -> pl.Series:
+    """A mapping per candidate, as lists of these sizes; levels: int [candidates], one slate after the other."""
+    import pyarrow as pa
+
+    ends = sizes.cumsum(dtype=np.int64)
+    columns = {"rank": np.arange(1, ends[-1] + 1) - np.repeat(ends - sizes, sizes), **levels}
+    mappings = pa.StructArray.from_arrays([pa.array(own.astype(np.int64)) for own in columns.values()], list(columns))
+    return pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(np.append(0, ends)), mappings))

@@ -4,10 +4,11 @@ A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or in
 popularity or rarest; or the folder of `gr2 prepare --source synthetic`, for the best order that can be known there.
 """
 
-import time
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -18,22 +19,24 @@ from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.items import read_items
 from gr2.files.rankings import SHUFFLED_FILE, TIMING_FILE, Ranking, write_rankings, write_shuffled
-from gr2.files.slates import Slate, read_slate_table, sample_slates, slates_of
+from gr2.files.slates import Slate, Slates, read_slate_table, sample_slates
 from gr2.options.declare import arg
+from gr2.rerankers.ask import in_blocks, rank_blocks, time_alone
 from gr2.rerankers.fusion.reranker import Fusion
 from gr2.rerankers.language_model import PARTIAL, LanguageModel
+from gr2.rerankers.on_ray import OnRay
 from gr2.rerankers.open import open_reranker
-from gr2.rerankers.protocol import Inputs, Reranker, Sampling
+from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.rerankers.rules import BY_POPULARITY
 from gr2.stages.rerank_options import Probed
-from gr2.stages.shared import Prompted, Served, Slated
+from gr2.stages.shared import Prompted, SamplingWorkers, Served, Slated
 
 WRITES = ("rankings.parquet", "shuffled.parquet", "timing.json")
-ALONE_SECONDS = 10  # no further slate is asked alone after this time
+BLOCK = 8192  # slates in memory at a time: whole batches of all small rerankers
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Prompted, Probed, Served):
+class Config(Slated, Prompted, Probed, Served, SamplingWorkers):
     reranker: str = arg(help="a model's folder, one of `gr2 fit` or `gr2 sasrec`, or a rule (see above)", path=True)
     output_dir: str = arg(help="folder for rankings.parquet")
     split: Literal["train", "valid", "test"] = arg("test", "which slates")
@@ -45,8 +48,9 @@ class Config(Slated, Prompted, Probed, Served):
         "of a fusion: its members' rankings of the same slates, in its members' order, so that they are not asked",
         path="rankings.parquet",
     )
-    engine: Literal["transformers", "vllm", "openai"] = arg(
-        "transformers", "language model: what samples; openai is a server at --base_url"
+    engine: Literal["transformers", "vllm", "openai", "ray"] = arg(
+        "transformers",
+        "language model: what samples; openai is a server at --base_url. Any reranker: ray, the machines of a cluster",
     )
     batch_size: int = arg(128, "language model, list writers: slates a batch", least=1)
     max_tokens: int = arg(256, "language model: longest answer", least=1)
@@ -68,6 +72,8 @@ class Config(Slated, Prompted, Probed, Served):
             raise InputError("--engine openai: expected --base_url, of the server that serves the model")
         if self.engine == "openai" and self.order == "first":
             raise InputError("--order first: expected --engine transformers or vllm; a chat server gives no scores")
+        if self.engine == "ray" and self.member_rankings:
+            raise InputError("--member_rankings: expected another --engine than ray; there is nothing to ask")
         if self.reranker in BY_POPULARITY and not self.interactions:
             raise InputError(f"--reranker {self.reranker}: expected --interactions")
 
@@ -82,19 +88,14 @@ def run(config: Config) -> None:
 
     # model
     reranker = open_reranker(config.reranker, inputs, sampling)
-    if not isinstance(reranker, LanguageModel | Fusion):
+    if not isinstance(reranker, LanguageModel | Fusion | OnRay):
         note_unused(config)
     if config.member_rankings and not isinstance(reranker, Fusion):
         raise InputError(f"--member_rankings: expected --reranker of `gr2 fit fusion`, found {config.reranker}")
     shuffled = shuffle_slates(slates, config)
-    asked = slates + [slate for _, slate in shuffled]
-    started = time.monotonic()
-    answers = reranker.rank(asked)
-    seconds = time.monotonic() - started
-    for slate, ranking in zip(asked, answers, strict=True):
-        if ranking.slate_id != slate.slate_id or sorted(ranking.ranking) != sorted(slate.candidates):
-            where = f"reranker {config.reranker}: slate_id '{slate.slate_id}'"
-            raise InputError(f"{where}: expected an order of its candidates, found {ranking.ranking}")
+    asked, count = chain(slates, (slate for _, slate in shuffled)), len(slates) + len(shuffled)
+    at_once = count if isinstance(reranker, LanguageModel | Fusion | OnRay) else math.lcm(BLOCK, config.batch_size)
+    answers, seconds = rank_blocks(reranker, in_blocks(asked, at_once), config.reranker)
     rankings, of_shuffled = answers[: len(slates)], answers[len(slates) :]
 
     # write
@@ -102,48 +103,29 @@ def run(config: Config) -> None:
     write_rankings(rankings, output / "rankings.parquet")
     if config.shuffles:
         write_shuffled(restore_ids(shuffled, of_shuffled), output / SHUFFLED_FILE)
-    latencies = [ranking.latency_ms for ranking in answers if ranking.latency_ms is not None]
-    milliseconds = sum(latencies) / len(latencies) if latencies else 1000 * seconds / len(answers)
-    waits = time_alone(reranker, slates, config)
+    latencies = answers["latency_ms"].drop_nulls()
+    milliseconds = latencies.mean() if len(latencies) else 1000 * seconds / count
+    whole = config.engine in ("openai", "ray") or config.member_rankings  # nothing here to ask alone
+    waits = [] if whole or not config.alone else time_alone(reranker, sample_slates(slates, config.alone, config.seed))
     write_json(output / TIMING_FILE, {
-        "slates": len(answers),
+        "slates": count,
         "ms_a_slate": round(milliseconds, 6),
         "batch_size": config.batch_size,
         "alone": len(waits),
         **{f"p{share}_ms": round(float(np.percentile(waits, share)), 6) if waits else None for share in (50, 99)},
     })  # fmt: skip
     (output / PARTIAL).unlink(missing_ok=True)
-    unusable = Counter(ranking.reason for ranking in rankings if not ranking.valid)
+    unusable = Counter(rankings.filter(~pl.col("valid"))["reason"])
     print(f"{len(rankings)} slates, {unusable.total()} unusable answers {dict(unusable)}")
-    batches = f" in batches of {config.batch_size}" if latencies else ""
+    batches = f" in batches of {config.batch_size}" if len(latencies) else ""
     print(f"{milliseconds:.3g} ms a slate{batches}")
     if waits:
         print(f"{np.median(waits):.3g} ms for a slate alone (the median of {len(waits)})")
 
 
-def time_alone(reranker: Reranker, slates: list[Slate], config: Config) -> list[float]:
-    """Milliseconds that slates take that are asked one at a time, after one that warms up; fewer than --alone, or none,
-    where they take long.
-    """
-    if not config.alone or config.engine == "openai" or config.member_rankings:
-        return []
-    sample = sample_slates(slates, config.alone, config.seed)
-    ask: Callable[[list[Slate]], list[Ranking]] = reranker.rank
-    if isinstance(reranker, LanguageModel):  # whose `rank` keeps answers of a run that is interrupted
-        sample, ask = reranker.shorten(sample), reranker.answer
-    waits, end = [], time.monotonic() + ALONE_SECONDS
-    for slate in [sample[0], *sample]:
-        if time.monotonic() > end:
-            break
-        started = time.perf_counter()
-        ask([slate])
-        waits.append(1000 * (time.perf_counter() - started))
-    return waits[1:]
-
-
-def shuffle_slates(slates: list[Slate], config: Config) -> list[tuple[int, Slate]]:
+def shuffle_slates(slates: Sequence[Slate], config: Config) -> list[tuple[int, Slate]]:
     """(number of the shuffle, slate in another order, under a slate_id of its own) of a sample of the slates."""
-    sample = sample_slates(slates, config.shuffled_slates, config.seed)
+    sample = sample_slates(slates, config.shuffled_slates, config.seed) if config.shuffles else []
     numbered = [(shuffle, slate) for slate in sample for shuffle in range(config.shuffles)]
     return [
         (shuffle, replace(slate.shuffled(config.seed, shuffle), slate_id=f"{slate.slate_id} shuffle {shuffle}"))
@@ -151,23 +133,24 @@ def shuffle_slates(slates: list[Slate], config: Config) -> list[tuple[int, Slate
     ]
 
 
-def restore_ids(shuffled: list[tuple[int, Slate]], answers: list[Ranking]) -> list[tuple[int, Ranking]]:
+def restore_ids(shuffled: list[tuple[int, Slate]], answers: pl.DataFrame) -> list[tuple[int, Ranking]]:
     """The answers under the ids of the slates that were shuffled."""
+    rankings = (Ranking(**row) for row in answers.iter_rows(named=True))
     return [
         (shuffle, replace(answer, slate_id=answer.slate_id.removesuffix(f" shuffle {shuffle}")))
-        for (shuffle, _), answer in zip(shuffled, answers, strict=True)
+        for (shuffle, _), answer in zip(shuffled, rankings, strict=True)
     ]
 
 
-def choose_slates(config: Config) -> list[Slate]:
+def choose_slates(config: Config) -> Slates:
     """The slates of the split, or `max_slates` of them, in file order."""
     frame = read_slate_table(config.slates, read_items(config.items)["item_id"]).filter(pl.col("split") == config.split)
     if frame.is_empty():
         raise InputError(f"{config.slates}: no slate has split '{config.split}'")
-    slates = sample_slates(slates_of(frame), config.max_slates, config.seed)
-    if len(slates) < len(frame):
-        print(f"{len(slates)} of {len(frame)} slates, drawn at random", flush=True)
-    return slates
+    rows = sample_slates(range(len(frame)), config.max_slates, config.seed)
+    if len(rows) < len(frame):
+        print(f"{len(rows)} of {len(frame)} slates, drawn at random", flush=True)
+    return Slates(frame[rows])
 
 
 def note_unused(config: Config) -> None:

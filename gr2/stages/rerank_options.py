@@ -19,6 +19,6 @@ class Probed:
     alone: int = arg(
         50,
         "then ask this many of the slates again, one at a time, for at most ten seconds: timing.json says how long a "
-        "single request waits (not with engine openai); 0: none",
+        "single request waits (not with engines openai and ray); 0: none",
         least=0,
     )

@@ -102,6 +102,21 @@ class Served:
 
 
 @dataclass(kw_only=True)
+class Workers:
+    """Of engine ray: a local Ray, or the cluster that RAY_ADDRESS names."""
+
+    workers: int = arg(1, "engine ray: processes that hold the model", least=1)
+    gpus_per_worker: float = arg(0.0, "engine ray: GPUs of a worker", least=0)
+
+
+@dataclass(kw_only=True)
+class SamplingWorkers(Workers):
+    """The same of language models."""
+
+    ray_engine: Literal["vllm", "transformers"] = arg("vllm", "engine ray: what each worker samples with")
+
+
+@dataclass(kw_only=True)
 class Measured:
     """Of evaluations."""
 

@@ -9,8 +9,11 @@ says little). Lists of several pre-rankers are fused by reciprocal rank (`retrie
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from gr2.data.catalogue import read_catalogue
@@ -20,13 +23,14 @@ from gr2.files.columns import write_parquet
 from gr2.files.items import read_items
 from gr2.files.slates import SLATE_SPLITS, check_slates
 from gr2.options.declare import arg
-from gr2.retrieval import classic
+from gr2.retrieval import classic, on_ray
 from gr2.retrieval.lists import draw_lists, read_lists
 from gr2.retrieval.next_item import find_wanted, next_item_slates, top_k_table
 from gr2.retrieval.positions import EventLog, read_events, select_positions
 from gr2.retrieval.protocols import impression_slates, later_slates
 from gr2.retrieval.queries import Queries, Ranker, Top
 from gr2.retrieval.sources import find_sources
+from gr2.stages.shared import Workers
 from gr2.stages.slates_options import PreRanked, Protocol
 
 WRITES = ("slates.parquet", "slates_report.json", "top_k.parquet")
@@ -34,10 +38,11 @@ FUSED = 50  # smallest depth of each list that is fused
 
 
 @dataclass(kw_only=True)
-class Config(PreRanked, Protocol):
+class Config(PreRanked, Protocol, Workers):
     items: str = arg(help="items.parquet", path="items.parquet")
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`", path="interactions.parquet")
     output_dir: str = arg(help="folder for slates.parquet and slates_report.json")
+    engine: Literal["local", "ray"] = arg("local", "local: one process; ray: the machines of a cluster draw the lists")
     candidates: int = arg(10, "items per slate (GR2: 10)", least=1)
     depth: int | None = arg(
         None, "also write top_k.parquet, the first DEPTH items at every position, for `gr2 evaluate-retrieval`", least=1
@@ -53,6 +58,8 @@ class Config(PreRanked, Protocol):
         super().__post_init__()
         if not self.splits or set(self.splits) - set(SLATE_SPLITS):
             raise InputError(f"--splits {' '.join(self.splits)}: expected one or more of {', '.join(SLATE_SPLITS)}")
+        if self.engine == "ray" and (self.protocol != "next" or "file" in self.pre_ranker):
+            raise InputError("--engine ray: expected --protocol next and pre-rankers other than file")
         if self.protocol == "next":
             if self.shuffle:
                 reason = "of next the input order is the baseline"
@@ -115,13 +122,24 @@ def pre_rank(config: Config, log: EventLog, queries: Queries, count: int) -> tup
     """The pre-ranker's lists, filled up; of several the fused ones, and what each of them gave (`find_sources`)."""
     several = len(config.pre_ranker) > 1
     depth = max(count, FUSED) if several else count
-    own = {
-        name: draw_lists(open_ranker(name, config, log, depth), queries, len(log.item_ids))
-        for name in config.pre_ranker
-    }
+    own = {name: draw(name, config, log, queries, depth) for name in config.pre_ranker}
     lists = classic.fuse_lists(list(own.values()), count) if several else own[config.pre_ranker[0]]
     top, scores = classic.fill_by_popularity(lists, queries, log.counts(), config.exclude_seen)
     return (top, scores), find_sources(top, own) if several else None
+
+
+def draw(name: str, config: Config, log: EventLog, queries: Queries, depth: int) -> Top:
+    """One pre-ranker's lists, from this process or from Ray's workers."""
+    if config.engine == "local":
+        return draw_lists(open_ranker(name, config, log, depth), queries, len(log.item_ids))
+    opener = partial(open_alone, name, config, depth)
+    return on_ray.draw_lists(opener, queries, len(log.item_ids), config.workers, config.gpus_per_worker)
+
+
+def open_alone(name: str, config: Config, depth: int) -> tuple[Ranker, np.ndarray]:
+    """The pre-ranker in a process of its own, and the items of the events that its queries are about."""
+    log = read_events(config.items, config.interactions)
+    return open_ranker(name, config, log, depth), log.events["row"].to_numpy()
 
 
 def protocol_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, None]:

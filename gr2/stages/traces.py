@@ -18,8 +18,8 @@ from gr2.options.declare import arg, is_input
 from gr2.prompts.checks import check_room
 from gr2.prompts.history import fit_history
 from gr2.prompts.prompt import load_prompt, prompt_file
-from gr2.samplers.open import Engine, LocalEngine, open_sampler
-from gr2.stages.shared import Identified, Served, Slated, Teaching
+from gr2.samplers.open import Engine, open_sampler
+from gr2.stages.shared import Identified, SamplingWorkers, Served, Slated, Teaching
 from gr2.traces.accept import Rules, Script
 from gr2.traces.ask import ask
 from gr2.traces.choose import choose_slates
@@ -31,17 +31,12 @@ from gr2.traces.teacher import Sampling, Teacher
 WRITES = ("traces.jsonl", "summary.json", "timing.json")
 
 
-@dataclass(kw_only=True)
-class Workers:
-    """Of engine ray."""
-
-    ray_engine: LocalEngine = arg("vllm", "engine ray: what each worker samples with")
-    workers: int = arg(1, "engine ray: processes that hold the model", least=1)
-    gpus_per_worker: float = arg(0.0, "engine ray: GPUs of a worker", least=0)
-
-
 # How and where samples are requested: `open_sampler`'s settings. On all other options the samples depend.
-SETTINGS = ("max_model_len", "batch_size", *(field.name for group in (Served, Workers) for field in fields(group)))
+SETTINGS = (
+    "max_model_len",
+    "batch_size",
+    *(field.name for group in (Served, SamplingWorkers) for field in fields(group)),
+)
 FREE = ("output_dir", "engine", *SETTINGS)
 
 
@@ -56,7 +51,7 @@ class Accepting:
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Identified, Teaching, Served, Workers, Accepting):
+class Config(Slated, Identified, Teaching, Served, SamplingWorkers, Accepting):
     output_dir: str = arg(help="folder for traces.jsonl, summary.json and timing.json")
     mode: Literal["targeted", "rejection"] = arg("rejection", "whether the teacher is shown the relevant item")
     model_name_or_path: str = arg(help="teacher: folder, hub id, `packaged:` name, or a server's model", path=True)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gr2.data.given import first_choices, read_given, read_taught
 from gr2.errors import InputError
-from gr2.files.rankings import Ranking, write_rankings
+from gr2.files.rankings import Ranking, tabulate, write_rankings
 from gr2.files.slates import Slate
 
 SLATE = Slate("s", ["h"], ["a", "b", "c"], [0.0, 1.0, 1.0])
@@ -46,7 +46,9 @@ def path(tmp_path) -> str:
     """A teacher's answers to two slates, one of them unusable, and to a slate that nobody asks about."""
     other = Ranking("other", ["x", "y"], scores=[1.0, 0.0])
     unusable = Ranking("u", ["a", "b"], valid=False, scores=[1.0, 0.0])
-    write_rankings([Ranking("s", ORDER, scores=[2.0, 1.0, -1.0]), unusable, other], tmp_path / "rankings.parquet")
+    write_rankings(
+        tabulate([Ranking("s", ORDER, scores=[2.0, 1.0, -1.0]), unusable, other]), tmp_path / "rankings.parquet"
+    )
     return str(tmp_path / "rankings.parquet")
 
 

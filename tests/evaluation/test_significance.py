@@ -119,7 +119,7 @@ def test_of_many_users_groups_are_resampled_and_the_interval_is_about_the_same(m
 
 def test_a_group_holds_whole_users_and_as_many_as_any_other(monkeypatch):
     users = np.repeat(np.arange(100), 3)
-    assert significance._group(users) is users
+    assert (significance._group(users) == users).all()
     monkeypatch.setattr(significance, "MOST", 30)
     groups = significance._group(users).reshape(100, 3)
     assert (groups == groups[:, :1]).all() and sorted(np.bincount(groups[:, 0])) == [3] * 20 + [4] * 10

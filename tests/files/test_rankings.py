@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from gr2.errors import InputError
-from gr2.files.rankings import Ranking, read_rankings, write_rankings
+from gr2.files.rankings import Ranking, read_rankings, tabulate, write_rankings
 from tests.files.examples import RANKINGS, SLATES, write_table
 
 
@@ -60,13 +60,13 @@ def test_rankings_come_back_with_the_columns_that_the_reranker_gives(tmp_path):
         (scored, ["scores"]),
         (written, ["reason", "reasoning", "prompt_tokens", "completion_tokens", "latency_ms"]),
     ):
-        write_rankings(rankings, path)
+        write_rankings(tabulate(rankings), path)
         frame = read_rankings(path, pl.DataFrame({"slate_id": ["s", "t"], "candidates": [["a", "b"], ["c"]]}))
         assert frame.columns == ["slate_id", "ranking", "valid", *more]
         assert [Ranking(**row) for row in frame.iter_rows(named=True)] == rankings
 
 
 def test_a_column_of_nothing_has_its_type(tmp_path):
-    write_rankings([Ranking("s", ["a", "b"], completion_tokens=3)], tmp_path / "rankings.parquet")
+    write_rankings(tabulate([Ranking("s", ["a", "b"], completion_tokens=3)]), tmp_path / "rankings.parquet")
     frame = pl.read_parquet(tmp_path / "rankings.parquet")
     assert frame["reason"].dtype == pl.String and frame["latency_ms"].dtype == pl.Float64

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from gr2 import errors
+from gr2 import errors, ray_cluster
 from gr2.errors import InputError
 from gr2.files.sid_tokens import sid_string
 from gr2.samplers import ray as samplers_ray
@@ -113,7 +113,7 @@ class DyingWorker(FailingWorker):
 )
 def test_a_worker_that_fails_is_one_sentence_and_what_was_answered_stays(monkeypatch, worker, message):
     monkeypatch.setattr(samplers_ray, "Worker", worker)
-    monkeypatch.setattr(samplers_ray, "RESTARTS", 0)
+    monkeypatch.setattr(ray_cluster, "RESTARTS", 0)
     sampler = open_sampler("ray", "none", ray_engine="transformers", batch_size=3, progress=False)
     waiting, answered = requests(9), []
     with pytest.raises(errors.ServiceError, match=message):

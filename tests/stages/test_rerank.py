@@ -145,7 +145,7 @@ def test_slates_are_asked_alone_unless_that_takes_too_long(world, tmp_path, monk
     timing = read_json(tmp_path / "a" / "timing.json")
     assert timing["alone"] == 7 and 0 < timing["p50_ms"] <= timing["p99_ms"] < 1000
     rerank(world, tmp_path / "none", reranker="input_order", alone=0)
-    monkeypatch.setattr("gr2.stages.rerank.ALONE_SECONDS", -1)
+    monkeypatch.setattr("gr2.rerankers.ask.ALONE_SECONDS", -1)
     rerank(world, tmp_path / "late", reranker="input_order")
     for folder in ("none", "late"):
         timing = read_json(tmp_path / folder / "timing.json")
