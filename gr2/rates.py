@@ -17,22 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_pt_utils import get_model_param_count
 
-# Operations a second, dense bfloat16, of NVIDIA's data sheets; names as the driver gives them. 4090: that of the
-# architecture's white paper, with sums in float32.
-PEAKS = {
-    "NVIDIA A10G": 70e12,
-    "NVIDIA A100-PCIE-40GB": 312e12,
-    "NVIDIA A100 80GB PCIe": 312e12,
-    "NVIDIA A100-SXM4-40GB": 312e12,
-    "NVIDIA A100-SXM4-80GB": 312e12,
-    "NVIDIA B200": 2250e12,
-    "NVIDIA GeForce RTX 4090": 165e12,
-    "NVIDIA H100 80GB HBM3": 989e12,
-    "NVIDIA H100 PCIe": 756e12,
-    "NVIDIA H200": 989e12,
-    "NVIDIA L4": 121e12,
-    "NVIDIA L40S": 362e12,
-}
+from gr2.devices import find_peak
 
 
 class Meter(TrainerCallback):
@@ -121,7 +106,8 @@ class Meter(TrainerCallback):
         if self.steps and self.each_token:
             operations = (self.each_token * tokens + self.each_pair * pairs) / train_seconds / devices
             rates["tflops_per_device"] = float(f"{operations / 1e12:.4g}")
-            rates["utilisation"] = round(operations / PEAKS[device], 4) if device in PEAKS else None
+            peak = find_peak(device)
+            rates["utilisation"] = round(operations / peak, 4) if peak else None
         return rates
 
 

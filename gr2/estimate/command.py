@@ -16,11 +16,11 @@ from dataclasses import asdict
 from dataclasses import fields as fields_of
 from pathlib import Path
 
+from gr2.devices import DEVICES, find_device
 from gr2.errors import InputError
 from gr2.estimate import formulas as cost
 from gr2.estimate.commands import COMMANDS
 from gr2.estimate.data import Assumed, Data
-from gr2.estimate.devices import DEVICES, find_device
 from gr2.estimate.loads import Cluster, Load
 from gr2.files.artifacts import write_json
 from gr2.runner.pipeline import split_changes

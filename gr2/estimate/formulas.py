@@ -11,7 +11,7 @@ Decoding      2211.05102, section 2: a step reads all weights and the cache, and
 
 from dataclasses import dataclass
 
-from gr2.estimate.devices import Device
+from gr2.devices import Device
 from gr2.estimate.shapes import Shape
 
 WIDE, NARROW = 4, 2  # bytes of a float32 and of a bfloat16

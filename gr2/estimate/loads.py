@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from gr2.devices import Device
 from gr2.estimate import formulas as cost
-from gr2.estimate.devices import Device
 from gr2.estimate.formulas import NARROW, WIDE, Memory
 from gr2.estimate.shapes import Shape
 

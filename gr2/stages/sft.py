@@ -87,7 +87,7 @@ def run(config: Config) -> None:
     from gr2.language_model.trainable import id_tokens, with_lora
     from gr2.prompts.checks import check_answer
     from gr2.prompts.prompt import load_prompt
-    from gr2.sft import examples
+    from gr2.sft import encoding, examples
     from gr2.sft.choice_loss import ChoiceCollator, ChoiceTrainer
     from gr2.sft.weighting import Collator, WeightedSFTTrainer
     from gr2.training import train
@@ -111,16 +111,16 @@ def run(config: Config) -> None:
     check_answer(config.model_name_or_path, tokenizer, prompt, rows[0].slate, catalogue)
     scale = max(config.lambda_reasoning, config.lambda_ranking)  # TRL counts a batch as one token at least
     weights = config.lambda_reasoning / scale, config.lambda_ranking / scale
-    dataset = examples.encode_all(
+    dataset = encoding.encode_all(
         rows,
         lambda row: (
-            examples.encode_choices(row, prompt, catalogue, tokenizer, *weights)
+            encoding.encode_choices(row, prompt, catalogue, tokenizer, *weights)
             if config.teacher
-            else examples.encode(*row.chat(prompt, catalogue), tokenizer, *weights)
+            else encoding.encode(*row.chat(prompt, catalogue), tokenizer, *weights)
         ),
     )
     del rows  # gigabytes of slates that the training does not need
-    examples.check_lengths([len(ids) for ids in dataset.data["input_ids"]], config.max_length)
+    encoding.check_lengths([len(ids) for ids in dataset.data["input_ids"]], config.max_length)
     if config.packing:
         dataset = pack_dataset(dataset, config.max_length, "bfd")
         print(f"packed into {len(dataset)} blocks of at most {config.max_length} tokens", flush=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gr2.estimate.devices import DEVICES
+from gr2.devices import DEVICES
 from gr2.estimate.formulas import count_parameters
 from gr2.estimate.loads import Batch, Cluster, train
 from gr2.estimate.shapes import PUBLISHED, read_shape

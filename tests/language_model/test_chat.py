@@ -12,7 +12,7 @@ from gr2.language_model.scratch import train_tokenizer
 from gr2.prompts.answer import parse, write_answer
 from gr2.prompts.prompt import load_prompt
 from gr2.prompts.render import render
-from gr2.sft.examples import encode
+from gr2.sft.encoding import encode
 
 TEMPLATES = Path(__file__).parent / "templates"
 # The family's first token, the end of its turns, and how its prompt ends once it answers at once.

@@ -10,7 +10,7 @@ from gr2.choices.spelling import spell
 from gr2.choices.walk import ListWriter
 from gr2.choices.write import begin, score_first
 from gr2.sft.choice_loss import ChoiceCollator, ChoiceTrainer, choice_losses
-from gr2.sft.examples import encode
+from gr2.sft.encoding import encode
 from gr2.sft.teacher import plan_lessons
 from gr2.training import train
 from tests.sft.test_weighting import ANSWERS, MESSAGES, SETTINGS, SIDS, TOKENIZER, answer, made

@@ -134,14 +134,6 @@ def test_a_torn_or_missing_traces_file_is_refused_and_not_changed(world, catalog
     assert torn.read_bytes() == before
 
 
-def test_the_longest_example_may_not_exceed_max_length(capsys):
-    examples.check_lengths([3, 9, 5], 9)
-    examples.check_lengths([3, 9, 5], None)
-    assert capsys.readouterr().out == 2 * "tokens an example: median 5, longest 9\n"
-    with pytest.raises(InputError, match="--max_length 8: the longest example has 9 tokens"):
-        examples.check_lengths([3, 9, 5], 8)
-
-
 def test_a_teacher_teaches_nothing_where_there_is_one_candidate(world, catalogue, tmp_path):
     table = pl.read_parquet(world.slates).filter(pl.col("split") == "train").head(3)
     lone = table.with_columns(

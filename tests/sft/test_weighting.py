@@ -13,7 +13,7 @@ from gr2.language_model.chat import IGNORED
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.trainable import id_tokens, with_lora
 from gr2.language_model.vocabulary import expand
-from gr2.sft.examples import encode
+from gr2.sft.encoding import encode
 from gr2.sft.weighting import Collator, WeightedSFTTrainer
 from gr2.training import train
 

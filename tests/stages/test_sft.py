@@ -12,7 +12,7 @@ from gr2.language_model.loading import load_tokenizer
 from gr2.options.parse import parse
 from gr2.options.words import read_options
 from gr2.prompts.prompt import load_prompt
-from gr2.sft import examples
+from gr2.sft import encoding, examples
 from gr2.stages.sft import Config, run
 from tests.helpers import TINY, gr2, refused, resumed_after_a_kill, save_model
 
@@ -138,7 +138,7 @@ def test_packing_leaves_no_token_out(world, traced, midtrained, tmp_path, capsys
     tokenizer = load_tokenizer(midtrained)
     catalogue, prompt = read_catalogue(world.items, world.semantic_ids), load_prompt("student")
     rows = examples.read_examples(traced.slates, [traced.traces], catalogue.item_ids)
-    encoded = [examples.encode(*row.chat(prompt, catalogue), tokenizer, 0.3, 1.0) for row in rows]
+    encoded = [encoding.encode(*row.chat(prompt, catalogue), tokenizer, 0.3, 1.0) for row in rows]
     assert [entry["num_tokens"] for entry in log if "loss" in entry][-1] == sum(
         len(row["input_ids"]) for row in encoded
     )
