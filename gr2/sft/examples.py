@@ -48,7 +48,7 @@ class Example:
 
 
 def read_train_slates(slates_file: str, item_ids: pl.Series) -> list[Slate]:
-    """Without `sources`, which no prompt shows, and which take as long to read, and as much memory, as all else."""
+    """Without `sources`, which no prompt shows."""
     table = read_slate_table(slates_file, item_ids).filter(pl.col("split") == "train")
     return slates_of(table.drop("sources", strict=False))
 
@@ -189,7 +189,7 @@ def encode_choices(
 
 
 def encode_all(examples: list[Example], encode: Callable[[Example], dict[str, list]]) -> Dataset:
-    """The columns that `encode` makes of every example, on all cores, in 32 bits, as a batch has them."""
+    """The columns that `encode` makes of every example, on all cores; in 32 bits, as a batch has its numbers."""
 
     def encode_chunk(chunk: list[Example]) -> pyarrow.Table:
         rows = [encode(example) for example in chunk]
