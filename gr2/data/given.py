@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow
 
 from gr2.errors import InputError
 from gr2.files.columns import cast_ids, read_table, require_columns
 from gr2.files.rankings import Ranking, read_rankings
 from gr2.files.slates import Slate
-from gr2.processes import map_chunks
 
 UNKNOWN = 0.5  # the probability of every choice of a teacher that gives none
 LEAST = 1e-9
@@ -21,7 +19,7 @@ LEAST = 1e-9
 def read_given(path: str | Path, slates: Sequence[Slate], advice: str = "") -> list[Ranking]:
     """The rankings of these slates, in their order; InputError where one is missing or has not a score per item."""
     asked = {"slate_id": [slate.slate_id for slate in slates], "candidates": [slate.candidates for slate in slates]}
-    table = read_rankings(path, pl.from_arrow(pyarrow.table(asked)), advice)
+    table = read_rankings(path, pl.DataFrame(asked), advice)
     known = [name for name in Ranking.__dataclass_fields__ if name in table.columns]
     rankings = [Ranking(**row) for row in table.select(known).iter_rows(named=True)]
     for ranking in rankings:
@@ -44,24 +42,16 @@ def read_taught(path: str, slates: Sequence[Slate], temperature: float, weight: 
     require_columns(table, path, ("slate_id",))
     known = set(cast_ids(table, path, "slate_id"))
     asked = [slate for slate in slates if slate.slate_id in known]
-    pairs = list(zip(asked, read_given(path, asked) if asked else [], strict=True))
-
-    def teach(chunk: list[tuple[Slate, Ranking]]) -> list[list[float] | None]:
-        return [mix(slate, ranking, temperature, weight) if ranking.valid else None for slate, ranking in chunk]
-
-    labels = [own for chunk in map_chunks(teach, pairs, "reading the teacher") for own in chunk]
-    taught = [replace(slate, labels=own) for slate, own in zip(asked, labels, strict=True) if own is not None]
+    taught = []
+    for slate, ranking in zip(asked, read_given(path, asked) if asked else [], strict=True):
+        if ranking.valid:
+            own = first_choices(slate, ranking, temperature)
+            if weight < 1 and any(slate.labels):
+                own = weight * own + (1 - weight) * np.array(slate.labels) / sum(slate.labels)
+            taught.append(replace(slate, labels=own.tolist()))
     if not taught:
         raise InputError(f"--teacher {path}: expected usable rankings of train slates (`--split train`), found none")
     return taught
-
-
-def mix(slate: Slate, ranking: Ranking, temperature: float, weight: float) -> list[float]:
-    """What is taught of a slate, by candidate, see `read_taught`."""
-    own = first_choices(slate, ranking, temperature)
-    if weight < 1 and any(slate.labels):
-        own = weight * own + (1 - weight) * np.array(slate.labels) / sum(slate.labels)
-    return own.tolist()
 
 
 def first_choices(slate: Slate, ranking: Ranking, temperature: float) -> np.ndarray:

@@ -71,7 +71,7 @@ def encode_choices(
 
 
 def encode_all(examples: list[Example], encode: Callable[[Example], dict[str, list]]) -> Dataset:
-    """The columns that `encode` makes of every example, on all cores, in 32 bits, as a batch has them."""
+    """The columns that `encode` makes of every example, on all cores; in 32 bits, as a batch has its numbers."""
 
     def encode_chunk(chunk: list[Example]) -> pyarrow.Table:
         rows = [encode(example) for example in chunk]

@@ -38,7 +38,7 @@ class Example:
 
 
 def read_train_slates(slates_file: str, item_ids: pl.Series) -> list[Slate]:
-    """Without `sources`, which no prompt shows, and which take as long to read, and as much memory, as all else."""
+    """Without `sources`, which no prompt shows."""
     table = read_slate_table(slates_file, item_ids).filter(pl.col("split") == "train")
     return slates_of(table.drop("sources", strict=False))
 
