@@ -3,12 +3,9 @@
 Examples are rows, not random transforms: a resumed training finds the same example at the same index.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import polars as pl
-import pyarrow
-from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from gr2.choices.spelling import spell
@@ -18,7 +15,6 @@ from gr2.errors import InputError
 from gr2.files.sid_tokens import SID
 from gr2.files.slates import Slate, read_slate_table, slates_of
 from gr2.language_model.chat import IGNORED, encode_turn, prompt_text, turn_end_id
-from gr2.processes import map_chunks
 from gr2.prompts.answer import reasoning_span, write_answer
 from gr2.prompts.history import fit_history
 from gr2.prompts.prompt import Prompt
@@ -27,9 +23,6 @@ from gr2.sft.teacher import plan_lessons
 from gr2.traces.store import read_traces
 
 TRACE_COLUMNS = ("slate_id", "accepted", "reasoning", "ranking")
-IDS, WEIGHTS = pyarrow.list_(pyarrow.int32()), pyarrow.list_(pyarrow.float32())
-LESSON = {"place": pyarrow.int32(), "among": IDS, "shares": WEIGHTS, "weight": pyarrow.float32()}
-TYPES = {"input_ids": IDS, "labels": IDS, "weights": WEIGHTS, "lessons": pyarrow.list_(pyarrow.struct(LESSON))}
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ class Example:
 
 
 def read_train_slates(slates_file: str, item_ids: pl.Series) -> list[Slate]:
-    """Without `sources`, which no prompt shows."""
+    """Without `sources`, which no prompt shows: more than half of a slate's memory, and of the time to read it."""
     table = read_slate_table(slates_file, item_ids).filter(pl.col("split") == "train")
     return slates_of(table.drop("sources", strict=False))
 
@@ -186,16 +179,6 @@ def encode_choices(
         "weights": row["weights"] + [0.0] * length,
         "lessons": [vars(one) | {"place": start + one.place, "weight": ranking * one.weight} for one in lessons],
     }
-
-
-def encode_all(examples: list[Example], encode: Callable[[Example], dict[str, list]]) -> Dataset:
-    """The columns that `encode` makes of every example, on all cores; in 32 bits, as a batch has its numbers."""
-
-    def encode_chunk(chunk: list[Example]) -> pyarrow.Table:
-        rows = [encode(example) for example in chunk]
-        return pyarrow.Table.from_pylist(rows, pyarrow.schema({name: TYPES[name] for name in rows[0]}))
-
-    return Dataset(pyarrow.concat_tables(map_chunks(encode_chunk, examples, "encoding")))
 
 
 def check_lengths(lengths: list[int], max_length: int | None) -> None:

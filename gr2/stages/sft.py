@@ -89,6 +89,7 @@ def run(config: Config) -> None:
     from gr2.prompts.prompt import load_prompt
     from gr2.sft import examples
     from gr2.sft.choice_loss import ChoiceCollator, ChoiceTrainer
+    from gr2.sft.table import encode_all
     from gr2.sft.weighting import Collator, WeightedSFTTrainer
     from gr2.training import train
 
@@ -111,7 +112,7 @@ def run(config: Config) -> None:
     check_answer(config.model_name_or_path, tokenizer, prompt, rows[0].slate, catalogue)
     scale = max(config.lambda_reasoning, config.lambda_ranking)  # TRL counts a batch as one token at least
     weights = config.lambda_reasoning / scale, config.lambda_ranking / scale
-    dataset = examples.encode_all(
+    dataset = encode_all(
         rows,
         lambda row: (
             examples.encode_choices(row, prompt, catalogue, tokenizer, *weights)
