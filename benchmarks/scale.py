@@ -1,7 +1,7 @@
 """Slates, facts, blend, rerank and evaluate for 10 and 100 thousand slates, or a million: seconds and peak memory.
 
     python benchmarks/scale.py                                  # 10 and 100 thousand
-    python benchmarks/scale.py --sizes 10000 100000 1000000     # a million too; --folder needs 10 GB
+    python benchmarks/scale.py --sizes 10000 100000 1000000     # a million too: some GB of disk
 
 Each step is a command in a process of its own, as a user runs it. The world is `gr2 prepare --source synthetic`; item
 vectors are random; lists are item-kNN's, and relevant are a user's next five items, so that two of five positions make
