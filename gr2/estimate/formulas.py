@@ -137,9 +137,10 @@ def keep_activations(shape: Shape, tokens: float, mixed: bool, masked: int, chec
     """Bytes that `tokens` read at once keep, and what a layer's backward pass needs beside them."""
     own = layer_bytes(shape, mixed, masked)
     working = (NARROW if mixed else WIDE) * (3 * shape.inner + 2 * shape.hidden)  # gradients within the layer
+    if checkpointing:  # the inputs of all layers, and the last layer again
+        return tokens * (shape.layers * WIDE * shape.hidden + own + working)
     ends = 4 * WIDE * shape.hidden  # the embeddings' output, the last norm, the output layer's input
-    kept = shape.layers * WIDE * shape.hidden + own if checkpointing else shape.layers * own
-    return tokens * (kept + working + ends)
+    return tokens * (shape.layers * own + working + ends)
 
 
 def keep_logits(shape: Shape, places: float, how: str, mixed: bool) -> float:
