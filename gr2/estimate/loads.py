@@ -8,6 +8,7 @@ from gr2.estimate.formulas import NARROW, WIDE, Memory
 from gr2.estimate.shapes import Shape
 
 SMALL = 5e8  # parameters
+SCHEDULED, VLLM_SHARE = 8192, 0.9  # vLLM's defaults: max_num_batched_tokens, gpu_memory_utilization
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,16 @@ class Answers:
         return reading / (utilisation * cluster.device.peak) + self.passes * step
 
     def memory(self, shape: Shape, cluster: Cluster) -> Memory:
+        """vLLM reads SCHEDULED tokens at once, and keeps as many answers as fit; the others wait."""
         width = NARROW if cluster.mixed else WIDE
-        return Memory(
-            weights=width * cost.count_parameters(shape),
-            activations=cost.read_at_once(shape, self.rows / self.shared, self.asked, width),
-            logits=self.rows * shape.vocabulary * WIDE,
-            cache=cost.keep_cache(shape, self.rows, self.asked + self.answer, width),
-        )
+        weights, logits = width * cost.count_parameters(shape), self.rows * shape.vocabulary * WIDE
+        read = self.rows / self.shared if self.launched else min(self.rows / self.shared, SCHEDULED / self.asked)
+        activations = cost.read_at_once(shape, read, self.asked, width)
+        cache = cost.keep_cache(shape, self.rows, self.asked + self.answer, width)
+        if not self.launched:
+            left = VLLM_SHARE * cluster.device.memory - weights - logits - activations
+            cache = min(cache, max(left, cache / self.rows))
+        return Memory(weights=weights, activations=activations, logits=logits, cache=cache)
 
 
 def ask(name: str, shape: Shape, cluster: Cluster, answers: Answers, batches: float, devices: int = 1) -> Load:
