@@ -121,6 +121,8 @@ class LanguageModel:
         how = asdict(self.sampling)
         for name in ("unfinished", "concurrency", "deadline", "workers", "gpus_per_worker"):
             del how[name]
+        if how["engine"] != "ray":
+            del how["ray_engine"]
         paths = {"reranker": self.folder, "items": self.inputs.items, "semantic_ids": self.inputs.semantic_ids}
         paths["prompt"] = prompt_file(how.pop("prompt"))
         files = {name: {str(file): sha256(file) for file in files_below(path)} for name, path in paths.items()}

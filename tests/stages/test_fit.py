@@ -63,7 +63,7 @@ OUT_OF_RANGE = {
     "fit goalrank": LISTS | {"group": (0, 1)},
     "rerank": {"max_prompt_tokens": (0, -1), "batch_size": (0,), "max_tokens": (0, -1), "temperature": (-0.1, 11.0),
                "max_slates": (0, -1), "concurrency": (0,), "deadline": (0.0,), "shuffles": (-1,),
-               "shuffled_slates": (0,), "alone": (-1,)},
+               "shuffled_slates": (0,), "alone": (-1,), "workers": (0,), "gpus_per_worker": (-1.0,)},
 }  # fmt: skip
 
 
