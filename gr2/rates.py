@@ -3,8 +3,9 @@
 As in NeMo-RL (nemo_rl/algorithms/grpo.py): `tokens_per_sec_per_gpu` is over whole steps, `train_fp_utilization` over
 the part of them that trains. What a model needs is counted as in PaLM (2204.02311, appendix B), whatever is computed
 again to save memory: 6 operations a token and parameter (Kaplan, 2001.08361: 2 forwards, 4 backwards; 4 in all where
-the parameter is frozen), the table of input embeddings left out, and attention's 12 x layers x width for each pair of
-tokens of a text, as if every layer saw all of it.
+the parameter is frozen), the table of input embeddings left out, and attention's 6 x layers x width for each pair of
+tokens of a text: half of PaLM's, as in NeMo-RL (nemo_rl/utils/flops_formulas.py), since a token sees what is before it;
+layers with a window count as if they saw all of that.
 """
 
 import time
@@ -148,7 +149,7 @@ def count_operations(model: PreTrainedModel) -> tuple[int, int]:
         4 * get_model_param_count(layer) + 2 * get_model_param_count(layer, trainable_only=True) for layer in layers
     ]
     width = config.num_attention_heads * given["head_dim"] if given.get("head_dim") else config.hidden_size
-    return whole - sum(looked_up), 12 * config.num_hidden_layers * width
+    return whole - sum(looked_up), 6 * config.num_hidden_layers * width
 
 
 def device_name(device: torch.device) -> str:
