@@ -68,6 +68,15 @@ def once(folder: Path) -> Iterator[bool]:
         made.touch()
 
 
+@contextmanager
+def local_ray(module: str) -> Iterator[None]:
+    """A Ray of the tests' own, whose workers get a test module's classes by value: they cannot import it."""
+    ray = pytest.importorskip("ray")
+    ray.cloudpickle.register_pickle_by_value(sys.modules[module])
+    yield
+    ray.shutdown()
+
+
 def gr2(
     *words: str | Path, expect: int = 0, cwd: Path | None = None, env: dict | None = None
 ) -> subprocess.CompletedProcess:

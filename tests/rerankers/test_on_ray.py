@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,17 +15,15 @@ from gr2.rerankers import on_ray
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.retrieval import on_ray as pre_rankers
-from tests.helpers import fit, refused
+from tests.helpers import fit, local_ray, refused
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray = pytest.importorskip("ray")
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
-    yield
-    ray.shutdown()
+    with local_ray(__name__):
+        yield
 
 
 def die_once(mark: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 from importlib.util import find_spec
 
@@ -14,6 +13,7 @@ from gr2.files.sid_tokens import sid_string
 from gr2.samplers import ray as samplers_ray
 from gr2.samplers.base import Request, Sample, Sampler
 from gr2.samplers.open import open_sampler
+from tests.helpers import local_ray
 from tests.samplers.test_base import CONVERSATIONS, model, ranking_schema  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -21,10 +21,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray = pytest.importorskip("ray")
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
-    yield
-    ray.shutdown()
+    with local_ray(__name__):
+        yield
 
 
 def requests(count: int) -> list[Request]:
