@@ -156,14 +156,18 @@ def table(rows: list[dict]) -> str:
 
 
 def render(options: argparse.Namespace) -> None:
-    """Replaces what stands between `<!-- results: EXPERIMENT -->` and `<!-- end -->`."""
+    """Replaces what stands between `<!-- results: EXPERIMENT -->`, or `<!-- results: EXPERIMENT: SYSTEM SYSTEM ... -->`
+    for some of its systems, and `<!-- end -->`.
+    """
     for file in (ROOT / "README.md", ROOT / "docs/results/README.md"):
         before, *rest = file.read_text().split("<!-- results: ")
         parts = [before]
         for part in rest:
-            experiment, after = part.split(" -->", 1)[0], part.split("<!-- end -->", 1)[1]
+            marker, after = part.split(" -->", 1)[0], part.split("<!-- end -->", 1)[1]
+            experiment, _, systems = marker.partition(": ")
             rows = [row for row in read() if row["experiment"] == experiment]
-            parts.append(f"<!-- results: {experiment} -->\n{table(rows)}\n<!-- end -->{after}")
+            rows = [row for row in rows if not systems or row["system"] in systems.split()]
+            parts.append(f"<!-- results: {marker} -->\n{table(rows)}\n<!-- end -->{after}")
         file.write_text("".join(parts))
 
 
