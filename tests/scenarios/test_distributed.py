@@ -123,13 +123,13 @@ def base_of(inputs: dict[str, list[str]]) -> Path:
 @pytest.mark.vllm
 def test_vllm_answers_from_the_checkpoint_as_transformers_does(together):
     """But for bytes at the end that are no character yet: vLLM waits for the rest."""
-    texts = {}
+    written = {}
     for engine in ("transformers", "vllm"):
         sampler = open_sampler(engine, str(together / "rl"), progress=False)
         questions = [
             [{"role": "user", "content": text}] for text in ("Rerank them.", "Hello there, which?", "History:")
         ]
         answers = sampler.sample(questions, seeds=[0, 0, 0], temperature=0.0, top_p=1.0, max_tokens=12)
-        texts[engine] = [answer.text.rstrip("\ufffd") for answer in answers]
+        written[engine] = [answer.text.rstrip("\ufffd") for answer in answers]
     sampler.close()
-    assert texts["vllm"] == texts["transformers"] and any(texts["vllm"])
+    assert written["vllm"] == written["transformers"] and any(written["vllm"])
