@@ -35,7 +35,7 @@ class Attention:
         config = model.config.get_text_config().to_dict()
         other_layers = set(config.get("layer_types") or ()) - {"full_attention", "sliding_attention"}
         if model._is_stateful or other_layers or kind in ("bloom", "mpt") or config.get("alibi"):
-            needed = "a model whose every layer attends to all that it has read, by position"
+            needed = "full or sliding-window attention by position, not recurrent, chunked or ALiBi layers"
             raise InputError(f"{kind}: choices need {needed}")
         if found not in ("sdpa", "eager"):
             raise InputError(f"attn_implementation {found}: expected sdpa or eager, which can read ahead")

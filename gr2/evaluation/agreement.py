@@ -33,7 +33,9 @@ def better_shares(
     """
     evaluator = open_evaluator(folder, catalogue)
     if size > evaluator.config.list_size:
-        raise InputError(f"{folder}: it was fitted for lists of {evaluator.config.list_size}, --list_size is {size}")
+        raise InputError(
+            f"{folder}: it was fitted for lists of {evaluator.config.list_size}; expected --list_size up to that"
+        )
     longest = max(len(slate.candidates) for slate in slates)
     lists = perm(longest, min(size, longest))
     shares = np.empty((len(orders), len(slates)))

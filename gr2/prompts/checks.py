@@ -55,7 +55,9 @@ def check_list(tokenizer: PreTrainedTokenizerBase, sids: list[str], ids: list[in
         pieces = tokenizer.convert_ids_to_tokens(ids)
         raise InputError(f"{tokenizer.name_or_path}: it writes a list after an explanation in other tokens: {pieces}")
     if spell(tokenizer, sids[::-1]).write(order[::-1]) != spelling.write(order):
-        raise InputError(f"{tokenizer.name_or_path}: it writes an ID in other tokens where the list has another order")
+        raise InputError(
+            f"{tokenizer.name_or_path}: its tokenizer splits an ID otherwise when the order changes; take another model"
+        )
 
 
 def check_explanation(tokenizer: PreTrainedTokenizerBase, schema: dict, ids: list[int]) -> None:

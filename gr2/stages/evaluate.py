@@ -42,8 +42,8 @@ class Config(Measured):
     )
     against: list[str] = arg(
         [],
-        "further baselines beside the input order and the best of the learned rerankers that are no language models: "
-        "names of --rankings; default, but beside language models and such a reranker: blend, if it is one of them",
+        "more baselines, as names from --rankings; the input order and the best learned reranker without a language "
+        "model always are. Default: blend if it is there, unless a language model and such a reranker are",
     )
     interactions: str | None = arg(
         None,

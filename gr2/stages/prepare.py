@@ -44,7 +44,9 @@ class Divided:
     split: Literal["user", "time"] = arg(
         "user", "user: the shares are of each user's events; time: of all events, with the same times for all users"
     )
-    train_share: float = arg(0.2, "share of events at which slates for SFT and RL are made", least=0, below=1)
+    train_share: float = arg(
+        0.2, "share of events that become train positions: slates for SFT, RL and rerankers", least=0, below=1
+    )
     valid_share: float = arg(0.05, "share for validation slates, after the training positions", least=0, below=1)
     test_share: float = arg(0.15, "share for test slates, the latest positions", least=0, below=1)
     leave_one_out: bool = arg(False, "the last event is test, the one before valid, the rest pretrain; no train slates")
@@ -64,8 +66,10 @@ class Config(Divided, Synthetic):
     )
     columns: list[str] = arg([], "own files: NAME=COLUMN where a column has another name, e.g. item_id=sku title=name")
     folder: str | None = arg(None, "movielens: an unpacked release; recbole: .inter and .item files", path=True)
-    min_user_events: int = arg(5, "k-core: the fewest events of a user", least=0, most=10**9)
-    min_item_events: int = arg(5, "k-core: the fewest events of an item; 0 keeps those without", least=0, most=10**9)
+    min_user_events: int = arg(5, "k-core: drop users with fewer events", least=0, most=10**9)
+    min_item_events: int = arg(
+        5, "k-core: drop items with fewer events; 0 also keeps items without events", least=0, most=10**9
+    )
     seed: int = arg(0, "orders events that share a timestamp", least=0, most=2**32 - 1)
 
     def __post_init__(self) -> None:

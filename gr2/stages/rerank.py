@@ -40,29 +40,31 @@ class Config(Slated, Prompted, Probed, Served, SamplingWorkers):
     reranker: str = arg(help="a model's folder, one of `gr2 fit` or `gr2 sasrec`, or a rule (see above)", path=True)
     output_dir: str = arg(help="folder for rankings.parquet")
     split: Literal["train", "valid", "test"] = arg("test", "which slates")
-    interactions: str | None = arg(None, "of popularity, rarest, blend, lambdamart, prm", path="interactions.parquet")
-    embeddings: str | None = arg(None, "of blend, lambdamart, prm", path="embeddings.safetensors")
-    semantic_ids: str | None = arg(None, "of language models, list writers", path="semantic_ids.parquet")
+    interactions: str | None = arg(
+        None, "needed by popularity, rarest, and rerankers that read features", path="interactions.parquet"
+    )
+    embeddings: str | None = arg(None, "needed by rerankers that read features", path="embeddings.safetensors")
+    semantic_ids: str | None = arg(None, "needed by language models and list writers", path="semantic_ids.parquet")
     member_rankings: list[str] = arg(
         [],
-        "of a fusion: its members' rankings of the same slates, in its members' order, so that they are not asked",
+        "fusion: rankings of these slates by its members, in their order; the members are then not run again",
         path="rankings.parquet",
     )
     engine: Literal["transformers", "vllm", "openai", "ray"] = arg(
         "transformers",
-        "language model: what samples; openai is a server at --base_url. Any reranker: ray, the machines of a cluster",
+        "what runs a language model; openai is a server at --base_url. ray spreads any reranker over a cluster",
     )
     batch_size: int = arg(128, "language model, list writers: slates a batch", least=1)
     max_tokens: int = arg(256, "language model: longest answer", least=1)
     order: Literal["written", "choices", "first"] = arg(
         "written",
-        "language model: written freely, where an unusable answer keeps the input order; by choices, candidate after "
-        "candidate; or all by the probability to be put first, which gives scores and is fastest",
+        "language model. written: free text, an unusable answer keeps the input order. choices: one candidate after "
+        "another. first: rank all by the probability of being first; gives scores and is fastest",
     )
     structured: bool = arg(False, "language model: true is --order choices")
     temperature: float = arg(0.0, "language model: 0 takes the likeliest", least=0, most=10)
     max_slates: int | None = arg(None, "answer this many slates, drawn at random under the seed", least=1)
-    seed: int = arg(0, "of all that is random: orders, what is drawn, sampling", least=0, most=2**31 - 1)
+    seed: int = arg(0, "random seed of shuffled orders, drawn slates and sampling", least=0, most=2**31 - 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,7 +15,7 @@ class Probed:
         "says how far answers depend on the order",
         least=0,
     )
-    shuffled_slates: int = arg(100, "--shuffles of this many of the slates, drawn at random under the seed", least=1)
+    shuffled_slates: int = arg(100, "how many slates --shuffles uses, drawn at random under the seed", least=1)
     alone: int = arg(
         50,
         "then ask this many of the slates again, one at a time, for at most ten seconds: timing.json says how long a "

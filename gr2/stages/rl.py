@@ -28,11 +28,11 @@ LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
 class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision, GRPOConfig):
     model_name_or_path: str = arg(help="the model after `gr2 sft`", path=True)
     reward: Literal["gr2_conditional", "gr2_naive", "auc", "ndcg"] = arg(
-        "gr2_conditional", "see gr2/rl/rewards.py; gr2_naive is there to watch it being hacked"
+        "gr2_conditional", "gr2_conditional: one target. auc, ndcg: several relevant items. gr2_naive: to see it hacked"
     )
     alpha: float = arg(0.2, "bonus for a promoted target (gr2_naive: for any valid answer; GR2: 0.2)", least=0)
     overlong_cache: int = arg(0, "DAPO's penalty on the last N tokens of max_completion_length; 0: none", least=0)
-    dynamic_sampling: bool = arg(False, "sample groups whose rankings all earn the same again, from other slates")
+    dynamic_sampling: bool = arg(False, "replace groups whose answers all earn the same, by other slates (DAPO)")
     max_resamples: int = arg(8, "dynamic_sampling: retries a batch", least=1)
     structured: bool = arg(False, "answer by choices among the slate's candidates: faster, and no answer is unusable")
     eval_slates: int = arg(
@@ -62,7 +62,7 @@ class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision
         if self.eval_slates:
             self.save_where_validated()
         elif self.eval_strategy != "no" or self.load_best_model_at_end:
-            raise InputError("--eval_slates 0: expected 1 or more with eval_strategy or load_best_model_at_end")
+            raise InputError("--eval_slates 0: expected 1 or more, which eval_strategy and load_best_model_at_end need")
         super().__post_init__()
 
     def save_where_validated(self) -> None:

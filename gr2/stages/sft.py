@@ -32,21 +32,17 @@ class Config(Slated, Identified, Prompted, Adapted, Tracked, OwnPrecision, SFTCo
     )
     teacher: str | None = arg(
         None,
-        "a rankings.parquet of the train slates, of a reranker that scores: every choice of a list is learned with its "
-        "probabilities, and the model is to be read with --order choices",
+        "rankings.parquet of the train slates, from a reranker that gives scores: learn its probabilities at every "
+        "choice of a list. Rerank the result with --order choices or first",
         path="rankings.parquet",
         named=True,
     )
-    teacher_temperature: float = arg(
-        1.0, "teacher: what its scores are divided by before they are exponentiated", above=0
-    )
+    teacher_temperature: float = arg(1.0, "teacher: temperature T of softmax(scores / T)", above=0)
     teacher_weight: float = arg(
-        0.5, "teacher: its share of what is learned of a slate with labels; the rest is theirs", least=0, most=1
+        0.5, "teacher: its weight on slates with labels; the labels get the rest", least=0, most=1
     )
     model_name_or_path: str = arg(help="the mid-trained model", path=True)
-    shuffle_candidates: bool = arg(
-        False, "one pass that shows each slate num_train_epochs times, each time with its candidates in another order"
-    )
+    shuffle_candidates: bool = arg(False, "show each slate's candidates in a new order in every epoch")
     lambda_reasoning: float = arg(0.3, "weight of the explanation's tokens, relative to lambda_ranking", least=0)
     lambda_ranking: float = arg(1.0, "weight of the answer's other tokens", least=0)
 

@@ -75,7 +75,7 @@ class Teaching:
 
     prompt: str = arg(help="prompt: a name that comes with gr2, e.g. rejection, or a file", path=True)
     domain: str | None = arg(None, "a domain, e.g. movies, or a file, in place of the prompt's general one", path=True)
-    priming: bool = arg(True, "show the domain's knowledge, the steps that people take one after another")
+    priming: bool = arg(True, "include the domain's background knowledge in the prompt")
     split: Literal["train", "valid", "test"] = arg("train", "the slates of this split")
     max_slates: int | None = arg(None, "explain this many slates, drawn at random under the seed", least=1)
     skip_accepted: list[str] = arg(

@@ -32,12 +32,14 @@ WRITES = ("semantic_ids.parquet", "quality.json")
 class Config(RQVAEOptions, Quantized):
     output_dir: str = arg(help="folder for what the stage writes")
     quantizer: QuantizerKind = arg(
-        "rkmeans", "residual k-means, with clusters of equal size, with codebooks refitted together, or RQ-VAE"
+        "rkmeans",
+        "rkmeans: residual k-means; balanced: clusters of equal size; additive: codebooks refitted together; rqvae",
     )
     beam: int = arg(1, "width of the search for a vector's codes; 1: the nearest code, level by level", least=1)
     train_sample: int | None = arg(None, "train on N vectors, drawn under the seed; none: on all", least=1)
     assignment: AssignmentKind = arg(
-        "minimum", "collisions take free last codes of least distortion, random ones (GR2), a further level, or stay"
+        "minimum",
+        "colliding items get the nearest free last codes, random ones (GR2), one more level of codes, or nothing",
     )
     min_uniqueness: float = arg(1.0, "fail below this share of unique IDs", least=0, most=1)
     append: str | None = arg(None, "an earlier output folder, whose IDs are kept; only new items get some", path=True)

@@ -50,7 +50,7 @@ class Config(RQVAEOptions, Quantized):
             if name not in SWITCHES:
                 raise InputError(f"--switches {name}: expected some of {', '.join(SWITCHES)}")
             if name in OFF and vars(self)[name] == OFF[name]:
-                expected = "expected the value it has where it is on, as --switches names it"
+                expected = "expected the value to use when it is on, since --switches names it"
                 raise InputError(f"--{name} {OFF[name]}: {expected}")
         self.rqvae()
 

@@ -47,8 +47,10 @@ class Config(PreRanked, Protocol, Workers):
     depth: int | None = arg(
         None, "also write top_k.parquet, the first DEPTH items at every position, for `gr2 evaluate-retrieval`", least=1
     )
-    splits: list[str] = arg(list(SLATE_SPLITS), "positions of these splits")
-    keep_missed: bool = arg(False, "also keep train slates without the target, labels all 0, for what needs no label")
+    splits: list[str] = arg(list(SLATE_SPLITS), "make slates at positions of these splits")
+    keep_missed: bool = arg(
+        False, "also keep train slates that miss the target, all labels 0: a teacher knows an order"
+    )
     train_horizon: int = arg(1, "train: candidates among the next TRAIN_HORIZON train events are relevant", least=1)
     max_positions: int | None = arg(
         None, "keep only each user's latest MAX_POSITIONS positions per split; default: all", least=1
@@ -62,7 +64,7 @@ class Config(PreRanked, Protocol, Workers):
             raise InputError("--engine ray: expected --protocol next and pre-rankers other than file")
         if self.protocol == "next":
             if self.shuffle:
-                reason = "of next the input order is the baseline"
+                reason = "with next, the input order is the baseline"
                 raise InputError(f"--shuffle true: expected --protocol later or impressions; {reason}")
             return
         for name, default in (("depth", None), ("keep_missed", False), ("max_positions", None), ("train_horizon", 1)):
@@ -195,5 +197,5 @@ def refuse_none(config: Config, report: dict) -> None:
     raise InputError(
         f"the pre-ranker {' + '.join(config.pre_ranker)} made no slate of {total['positions']} positions: it missed "
         f"the target at {total['missed']} and had fewer than --candidates {config.candidates} items at {total['short']}"
-        "; expected a longer training, more candidates where targets are missed, fewer where lists are short"
+        ". If it misses targets, train it longer or raise --candidates; if its lists are short, lower --candidates"
     )

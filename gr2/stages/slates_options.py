@@ -53,9 +53,7 @@ class Protocol:
     protocol: Literal["next", "later", "impressions"] = arg(
         "next", "next: one relevant item, the next; later, impressions: several (gr2/retrieval/protocols.py)"
     )
-    relevant: int = arg(
-        6, "later: the next RELEVANT items are relevant, and candidates whatever the pre-ranker says", least=1
-    )
+    relevant: int = arg(6, "later: the user's next RELEVANT items are relevant, and always candidates", least=1)
     liked: float = arg(4.0, "impressions: items with this rating or a better one are relevant", least=-1e6, most=1e6)
     shuffle: bool = arg(
         False, "later, impressions: candidates in random order, without scores, which would give the relevant away"

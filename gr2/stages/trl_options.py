@@ -57,8 +57,12 @@ class Dapo:
     beta: float = arg(0.0, "weight of the KL to the model before RL; 0: no reference model")
     epsilon: float = arg(0.2, "clip: the ratio's lower bound is 1 - epsilon")
     epsilon_high: float = arg(0.28, "DAPO's clip-higher: the ratio's upper bound is 1 + epsilon_high")
-    scale_rewards: Literal["group", "batch", "none"] = arg("group", "the standard deviation that divides advantages")
-    mask_truncated_completions: bool = arg(False, "an answer that is cut off is invalid, and counts")
+    scale_rewards: Literal["group", "batch", "none"] = arg(
+        "group", "divide advantages by the rewards' spread in the group, the batch, or not"
+    )
+    mask_truncated_completions: bool = arg(
+        False, "leave answers that are cut off out of the loss; false: they count, as unusable"
+    )
     # Anything but 1, 0 and 1, and the importance ratio is no longer that of the sampled distribution.
     temperature: float = arg(1.0, "of sampling; log-probabilities are divided by it, too")
     top_p: float = arg(1.0, "sample among the likeliest tokens with this much probability; 1: all")

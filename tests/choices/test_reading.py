@@ -85,7 +85,7 @@ def test_a_window_matters():
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_model_that_cannot_read_ahead_is_refused(kind):
     model = tiny_model(kind, "eager", **REFUSED[kind])
-    with pytest.raises(InputError, match=f"{kind}: choices need a model whose every layer attends to all"):
+    with pytest.raises(InputError, match=f"{kind}: choices need full or sliding-window attention"):
         write(model, spelling_of(FIVE), [Drawing()])
 
 

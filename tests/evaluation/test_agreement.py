@@ -99,5 +99,5 @@ def test_an_evaluator_of_other_semantic_ids_is_refused(folder):
 
 
 def test_lists_longer_than_the_evaluator_knows_are_refused(folder):
-    with pytest.raises(InputError, match="fitted for lists of 3, --list_size is 4"):
+    with pytest.raises(InputError, match="fitted for lists of 3; expected --list_size up to that"):
         agreement.better_shares(SLATES, [], folder, CATALOGUE, 4, 0)

@@ -61,7 +61,7 @@ def test_a_killed_study_goes_on_behind_its_last_row(world, tmp_path, monkeypatch
     (["--switches", "ema", "ema"], r"--switches ema ema: expected each once"),
     (["--seeds", "0", "0"], r"--seeds 0 0: expected each once"),
     (["--seeds", "-1"], r"--seeds -1: expected a number of at least 0"),
-    (["--reset_after", "0"], r"--reset_after 0: expected the value it has where it is on"),
+    (["--reset_after", "0"], r"--reset_after 0: expected the value to use when it is on"),
     (["--diversity", "-1"], r"--diversity -1.0: expected a number of at least 0"),
     (["--epochs", "10", "--contrastive", "0.2", "--interactions", "e"],
      "--warmup_epochs 10: expected fewer than the 10"),

@@ -20,7 +20,7 @@ WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.js
 @dataclass(kw_only=True)
 class Config(ListWriting):
     space: Literal["global", "place", "pointer"] | None = arg(
-        None, "what an action is (gr2/rerankers/list_writer/network.py); global where not given"
+        None, "an action is global: a code of an ID; pointer: a candidate; place: a place of the input. Default: global"
     )
     shuffle_candidates: bool = arg(True, "show each slate's candidates in a new order every time")
     model_name_or_path: str | None = arg(

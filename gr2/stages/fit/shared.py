@@ -138,7 +138,7 @@ def hold_out_users(slates: list[Slate], seed: int) -> tuple[list[Slate], list[Sl
     """The slates of nine tenths, and of a tenth of the users, drawn at random."""
     users = sorted({slate.user_id for slate in slates})
     if len(users) < 2:
-        raise InputError("expected labelled slates of split valid, or train slates of two users, to know when to stop")
+        raise InputError("early stopping needs labelled slates of split valid, or labelled train slates of two users")
     held = set(random.Random(seed).sample(users, max(1, len(users) // 10)))
     train = [slate for slate in slates if slate.user_id not in held]
     return train, [slate for slate in slates if slate.user_id in held]
