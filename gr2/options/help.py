@@ -1,10 +1,13 @@
 """The help text of a command."""
 
 import dataclasses
+import textwrap
 import typing
 
 from gr2.options.declare import is_input, is_required
 from gr2.options.libraries import INPUTS
+
+INDENT = 25 * " "
 
 
 def describe_options(stage: str, config_class: type, about: str) -> str:
@@ -28,7 +31,8 @@ def describe_options(stage: str, config_class: type, about: str) -> str:
         default = "required" if is_required(field) else f"default {value}" if value is not None else "optional"
         choices = typing.get_args(hints[field.name]) if typing.get_origin(hints[field.name]) is typing.Literal else ()
         notes = ["input"] * is_input(field) + ["one of " + ", ".join(choices)] * bool(choices) + [default]
-        lines.append(f"  --{field.name:20} {field.metadata.get('help', '')} ({'; '.join(notes)})")
+        text = f"{field.metadata.get('help', '')} ({'; '.join(notes)})"
+        lines += textwrap.wrap(text, 110, initial_indent=f"  --{field.name:20} ", subsequent_indent=INDENT)
     parent = config_class.__mro__[len(ours)]
     if dataclasses.is_dataclass(parent):
         lines += [
