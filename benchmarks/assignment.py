@@ -3,7 +3,8 @@
     python benchmarks/assignment.py
 
 Each size runs in its own process; memory is the process's peak minus what it held with vectors and quantizer. Exit code
-1 if time grows faster than 1.5 times linearly or memory beyond the vectors passes 2 GiB. docs/results has its output.
+1 if time grows faster than 1.5 times linearly or memory beyond the vectors passes 2 GiB.
+docs/results/semantic_ids.md has its output.
 """
 
 import argparse

@@ -6,7 +6,7 @@ python benchmarks/beam.py --model runs/beauty/midtrain --semantic_ids runs/beaut
 The same model, prompts (histories of 3 to 20 items), batch size and beams on the same machine in the same run; rounds
 alternate and the median counts. Both return items with the sum of their codes' log-probabilities, so the lists are
 compared too. Exit code 1 where the ratio at 10 beams is below 5, or where an ID of --searches searches is no catalogue
-item or is there twice. docs/results has what it printed.
+item or is there twice. docs/results/retrieval.md has what it printed.
 """
 
 import argparse

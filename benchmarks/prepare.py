@@ -4,8 +4,8 @@
 
 Each size and each step runs in its own process, as a user runs it: `gr2 prepare` from the interactions' parquet, then
 `gr2 slates` by popularity at every train, valid and test position. Making the synthetic world is not counted. Exit code
-1 if the largest size takes more than 60 s or 4 GiB, or time grows faster than 1.5 times linearly. docs/results has its
-output.
+1 if the largest size takes more than 60 s or 4 GiB, or time grows faster than 1.5 times linearly.
+docs/results/speed.md has its output.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 Measures how long each takes to reach faiss's error or a lower one; residual k-means with codebooks refitted together
 (`additive`) is stopped after different numbers of rounds. Errors are squared, relative to the vectors' energy, before
-collisions are resolved. Exit code 1 if ours needs more time than faiss. docs/results has its output.
+collisions are resolved. Exit code 1 if ours needs more time than faiss. docs/results/semantic_ids.md has its output.
 """
 
 import argparse

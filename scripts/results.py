@@ -1,4 +1,4 @@
-"""Keeps docs/results/results.jsonl, and renders the tables of README.md and docs/results/README.md from it.
+"""Keeps docs/results/results.jsonl, and renders the tables of README.md and docs/results/*.md from it.
 
 python scripts/results.py record --experiment demo --dataset movielens-latest-small --run runs/demo/evaluate \\
     --command "make demo" --date 2026-11-22      # adds an evaluation's figures; a row = value with interval
@@ -159,7 +159,7 @@ def render(options: argparse.Namespace) -> None:
     """Replaces what stands between `<!-- results: EXPERIMENT -->`, or `<!-- results: EXPERIMENT: SYSTEM SYSTEM ... -->`
     for some of its systems, and `<!-- end -->`.
     """
-    for file in (ROOT / "README.md", ROOT / "docs/results/README.md"):
+    for file in (ROOT / "README.md", *sorted(RESULTS.parent.glob("*.md"))):
         before, *rest = file.read_text().split("<!-- results: ")
         parts = [before]
         for part in rest:

@@ -56,7 +56,8 @@ def small_model(
     """A freshly initialised Qwen3 model with tied embeddings; `heads` query heads, half as many key-value heads.
 
     Embeddings start with a standard deviation of 0.1 and all other weights with `spread`; transformers has 0.02 for
-    all. With 0.1 a small model learns histories sooner, with 0.03 to copy IDs from its prompt (docs/results/README.md).
+    all. With 0.1 a small model learns histories sooner, with 0.03 to copy IDs from its prompt
+    (docs/results/rewards.md).
 
     local_window: all layers but the last see the latest N tokens alone. What a prompt says of a candidate stands beside
     its ID: the first layers gather it there, without having to learn what is near.

@@ -1,7 +1,7 @@
 """Reranking exercises: the student's own prompt and answer, at positions that the model may learn from.
 
 A model from scratch learns to look up IDs in its prompt from more examples than there are slates. Ours;
-docs/results/README.md has what it gains.
+docs/results/demo.md has what it gains.
 """
 
 import random

@@ -2,7 +2,8 @@
 
 In each round beam search finds the codes for the codebooks, and least squares the codebooks for the codes. Noise on the
 codebooks, falling to 0, avoids the nearest bad optimum (LSQ++, Martinez et al. 2018, SR-D). The sum of all levels is
-then closer to the vector than with residual k-means; fewer of an item's neighbours share its first code (docs/results).
+then closer to the vector than with residual k-means; fewer of an item's neighbours share its first code
+(docs/results/semantic_ids.md).
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """What quantizers are trained with, apart from their code: reading it costs no import of torch.
 
 GR2 (2602.07774) names an RQ-VAE's switches but neither widths, weights nor patience. The defaults are ours;
-docs/results has the runs that they come from.
+docs/results/semantic_ids.md has the runs that they come from.
 """
 
 from dataclasses import dataclass
