@@ -36,5 +36,5 @@ def print_counterfactual(found: dict) -> None:
     columns = [f"{metric} plain", "SNIPS", "IPS", "SNIPS gain [95 %]"]
     clicks = f"effective sample size {found['effective_clicks']:.0f} of {found['clicks']} clicks"
     print_systems(f"clicks of {found['requests']} requests; {clicks}", columns, rows)
-    if found["warning"]:
-        print_sentences([f"warning: {found['warning']}"])
+    biased = "The sentences above are about clicks as they came, which favour the order that was shown; SNIPS does not."
+    print_sentences([biased, *([f"warning: {found['warning']}"] if found["warning"] else [])])
