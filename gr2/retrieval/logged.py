@@ -55,7 +55,7 @@ def split_requests(times: pl.Series, valid: float, test: float) -> pl.Series:
     ordered = times.sort()
     split = np.full(len(times), "train", dtype=object)
     for name, share in (("valid", valid + test), ("test", test)):
-        if share:
+        if share and len(ordered):
             start = ordered[-max(1, round(len(ordered) * share))]
             split[(times >= start).to_numpy()] = name
     return pl.Series("split", split, dtype=pl.String)
