@@ -49,14 +49,20 @@ DEFINITIONS = BASIC | TEXT | COUNTS
 NAMES = tuple(DEFINITIONS)
 # Of each pre-ranker that the slates have in `sources`, say bm25: rank_bm25, 1 / its rank, and score_bm25, its score,
 # standardised among the candidates that it returned. Of others: 0, and the lowest of the slate.
+# Of slates of an impression log these two are the position, which a click hangs on whatever the user likes: left out.
+RANKED = ("rank", "top")
 RECENT = 5  # items that similarity_max looks at
 BLOCK = 256  # slates at a time
 
 
 def find_names(slates: Sequence[Slate]) -> tuple[str, ...]:
-    """The names of all features that these slates of one file have: NAMES, and two of each source."""
+    """The names of all features that these slates of one file have: NAMES, and two of each source; of an impression
+    log's without RANKED.
+    """
     sources = sorted({source for slate in slates[:1] for known in slate.sources[:1] for source in known})
-    return NAMES + tuple(f"{kind}_{source}" for source in sources for kind in ("rank", "score"))
+    logged = any(slate.positions for slate in slates[:1])
+    own = tuple(name for name in NAMES if not (logged and name in RANKED))
+    return own + tuple(f"{kind}_{source}" for source in sources for kind in ("rank", "score"))
 
 
 def check_names(names: Sequence[str], path: str | Path) -> None:

@@ -76,6 +76,14 @@ def select_answered(slates: pl.DataFrame, files: dict[str, list[str]]) -> tuple[
     return slates.filter(pl.col("slate_id").is_in(answered.implode())), {name: n for name, n in missing.items() if n}
 
 
+def keep_answered(slates: pl.DataFrame, files: dict[str, list[str]]) -> pl.DataFrame:
+    """The slates that every file ranks."""
+    for path in (path for paths in files.values() for path in paths):
+        ranked = cast_ids(read_table(path), path, "slate_id").implode()
+        slates = slates.filter(pl.col("slate_id").is_in(ranked))
+    return slates
+
+
 def read_split_events(path: str) -> pl.DataFrame:
     """The events of `gr2 prepare`; InputError where they have no splits."""
     events = read_interactions(path)
@@ -83,18 +91,18 @@ def read_split_events(path: str) -> pl.DataFrame:
     return events
 
 
-def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.DataFrame, int]:
-    """The labelled slates of a split, and how many more were left out because nothing in them is relevant."""
+def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The labelled slates of a split, and those that are left out because nothing in them is relevant."""
     slates = read_slate_table(path, item_ids)
     slates = slates.with_columns(cast_ids(slates, path, "user_id").alias("user_id"))
     labels, mask = slates["labels"], slates["split"] == split
     refuse_rows(mask & (labels.list.len() == 0), path, "labels", "labels, without which nothing is measured", labels)
     if not mask.any():
         raise InputError(f"{path}: column 'split': expected slates of '{split}', found none")
-    usable = slates.filter(mask & (labels.list.max() > 0))
+    usable, others = slates.filter(mask & (labels.list.max() > 0)), slates.filter(mask & ~(labels.list.max() > 0))
     if usable.is_empty():
         raise InputError(f"{path}: column 'labels': expected a relevant item in some slate of '{split}', found none")
-    return usable, int(mask.sum()) - len(usable)
+    return usable, others
 
 
 def read_slates_report(path: str) -> dict:

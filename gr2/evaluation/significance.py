@@ -83,9 +83,16 @@ def mean_interval(values: np.ndarray, users: np.ndarray, resamples: int, seed: i
     few users the percentiles are further out, see `level`. NaN where there is only one user: nothing can be said about
     others.
     """
+    return ratio_interval(values, np.ones(len(values)), users, resamples, seed)
+
+
+def ratio_interval(
+    values: np.ndarray, weights: np.ndarray, users: np.ndarray, resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same of summed values over summed `weights` [n], of which no user's sum may be 0."""
     from scipy.stats import bootstrap
 
-    sums, sizes = _per_user(values, users)
+    sums, sizes = _per_user(values, users)[0], _per_user(weights, users)[0][0]
     if len(sizes) == 1:
         return np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
 

@@ -12,7 +12,7 @@ import polars as pl
 from gr2.errors import InputError
 from gr2.files.columns import cast_ids, read_table, refuse_elements, refuse_rows, require_columns, write_parquet
 from gr2.files.interactions import SPLITS
-from gr2.files.schema import NUMBERS, TEXT, TEXTS, Types, cast_columns
+from gr2.files.schema import NUMBERS, TEXT, TEXTS, WHOLES, Types, cast_columns
 from gr2.files.sources import check_sources
 
 SLATE_SPLITS = SPLITS[1:]
@@ -25,14 +25,14 @@ SLATES: Types = {
     "scores": NUMBERS,
     "split": TEXT,
 }
+LOGGED: Types = {"positions": WHOLES, "propensities": NUMBERS}  # of slates of an impression log
+PROBABILITY = "numbers above 0 and of at most 1"
 LARGEST_LABEL, LARGEST_SCORE = 1e12, 1e15  # sums of squares of these stay finite, also in 32 bits
 
 
 @dataclass(frozen=True)
 class Slate:
-    """A row of slates.parquet. `labels`, `scores`, `facts` and `sources` have an entry for each candidate, or are
-    empty.
-    """
+    """A row of slates.parquet. What belongs to the candidates, as `labels`, has an entry for each, or is empty."""
 
     slate_id: str
     history: list[str]  # item ids, oldest first
@@ -42,6 +42,8 @@ class Slate:
     facts: list[dict[str, int]] = field(default_factory=list)  # what a prompt may show, see data.features
     # Of each of several retrievers the `rank`, from 1, and `score` that it gave; None where it did not return the item.
     sources: list[dict[str, dict[str, float] | None]] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)  # where a log showed each candidate, from 1
+    propensities: list[float] = field(default_factory=list)  # the probability that the user looked at it there
     user_id: str = ""
     split: str = "test"
 
@@ -64,7 +66,7 @@ class Slate:
 
     def reordered(self, order: Sequence[int]) -> Self:
         """The slate with its candidate `order[r]` at rank r; what belongs to a candidate moves with it."""
-        names = ("candidates", "labels", "scores", "facts", "sources")
+        names = ("candidates", "labels", "scores", "facts", "sources", *LOGGED)
         moved = {name: [values[index] for index in order] for name in names if (values := vars(self)[name])}
         return replace(self, **moved)
 
@@ -113,14 +115,14 @@ class Slates(Sequence[Slate]):
 
 
 def write_slates(slates: Sequence[Slate], path: str | Path, item_ids: pl.Series | None = None) -> None:
-    """Writes slates.parquet whole; `scores`, `facts` and `sources` where a slate has them. InputError as for
+    """Writes slates.parquet whole; `scores` and the other optional columns where a slate has them. InputError as for
     `check_slates`.
     """
     columns = {name: [vars(slate)[name] for slate in slates] for name in SLATES}
     table = pl.DataFrame(columns, SLATES)
     if not any(columns["scores"]):
         table = table.drop("scores")
-    for name in ("facts", "sources"):
+    for name in ("facts", "sources", *LOGGED):
         values = [vars(slate)[name] for slate in slates]
         if any(values):
             table = table.with_columns(pl.Series(name, values))
@@ -129,11 +131,11 @@ def write_slates(slates: Sequence[Slate], path: str | Path, item_ids: pl.Series 
 
 def check_slates(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
     """A slates table in its types: `slate_id`, `user_id`, `history`, `candidates`, `labels`, `split`, and optional
-    `scores`, `facts` and `sources`; lists are ordered. InputError names the first bad row of `path`, with `item_ids`
-    also for unknown items.
+    `scores`, `facts`, `sources`, `positions` and `propensities`; lists are ordered. InputError names the first bad row
+    of `path`, with `item_ids` also for unknown items.
     """
     require_columns(frame, path, ("slate_id", "user_id", "history", "candidates", "labels", "split"))
-    frame = cast_columns(frame, path, SLATES)
+    frame = cast_columns(frame, path, SLATES | LOGGED)
     frame = frame.with_columns(cast_ids(frame, path, "slate_id"), cast_ids(frame, path, "user_id"))
     refuse_rows(~frame["slate_id"].is_first_distinct(), path, "slate_id", "unique slate ids", frame["slate_id"])
     refuse_rows(frame["history"].list.len() == 0, path, "history", "at least one item", frame["history"])
@@ -153,12 +155,28 @@ def check_slates(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | No
             raise InputError(f"{path}: column 'facts': expected a list of mappings, found {frame['facts'].dtype}")
         refuse_rows(frame["facts"].list.len() != sizes, path, "facts", "one mapping per candidate", frame["facts"])
     check_sources(frame, path)
+    check_logged(frame, path)
     refuse_rows(~frame["split"].is_in(SLATE_SPLITS), path, "split", f"one of {', '.join(SLATE_SPLITS)}", frame["split"])
     for name in ("history", "candidates"):
         refuse_elements(frame[name], pl.element() != "", path, "no missing item")
         if item_ids is not None:
             refuse_elements(frame[name], pl.element().is_in(item_ids.implode()), path, "items of the items file")
     return frame
+
+
+def check_logged(frame: pl.DataFrame, path: str | Path) -> None:
+    """Frames may lack both: for each candidate a position from 1, none twice; a propensity above 0 and of at most 1."""
+    sizes = frame["candidates"].list.len()
+    for name, number, good, expected in (
+        ("positions", "position", pl.element() >= 1, "whole numbers of at least 1"),
+        ("propensities", "propensity", (pl.element() > 0) & (pl.element() <= 1), PROBABILITY),
+    ):
+        if name in frame.columns:
+            refuse_rows(frame[name].list.len() != sizes, path, name, f"one {number} per candidate", frame[name])
+            refuse_elements(frame[name], good, path, expected)
+    if "positions" in frame.columns:
+        twice = frame["positions"].list.n_unique() != sizes
+        refuse_rows(twice, path, "positions", "no position twice", frame["positions"])
 
 
 def sample_slates(slates: Sequence[Slate], count: int | None, seed: int) -> Sequence[Slate]:

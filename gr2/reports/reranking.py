@@ -13,7 +13,7 @@ from gr2.metrics import Yardstick
 from gr2.reports import figures
 from gr2.reports.cost_picture import cost_picture
 from gr2.reports.render import fixed, render_page, signed
-from gr2.reports.terminal import print_sentences, print_systems
+from gr2.reports.terminal import print_counterfactual, print_sentences, print_systems
 from gr2.reports.verdict import additions, headline
 
 LETTERS = {"recall": "R", "ndcg": "N", "precision": "P", "map": "MAP", "f1": "F1", "hr": "HR"}
@@ -161,6 +161,8 @@ def print_table(results: dict, yardstick: Yardstick) -> None:
     first, added = headline(results, yardstick.headline), additions(results, yardstick.headline)
     verdicts = [first["text"], first["more"], added["text"] if added else ""]
     print_sentences([*sentences, *left_out(results), *filter(None, verdicts)])
+    if "counterfactual" in results:
+        print_counterfactual(results["counterfactual"])
 
 
 def left_out(results: dict) -> list[str]:

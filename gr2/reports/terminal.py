@@ -4,6 +4,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gr2.reports.render import fixed, signed
+
 
 def print_systems(title: str, columns: list[str], rows: dict[str, list[str]]) -> None:
     """A table with a row of figures per system."""
@@ -19,3 +21,20 @@ def print_systems(title: str, columns: list[str], rows: dict[str, list[str]]) ->
 def print_sentences(sentences: list[str]) -> None:
     for sentence in sentences:
         Console(highlight=False).print(escape(sentence))
+
+
+def print_counterfactual(found: dict) -> None:
+    """IPS and SNIPS estimates beside the plain ones, and the warning; found: see `evaluation.counterfactual`."""
+    metric = f"dcg@{found['k']}"
+    rows = {}
+    for name, own in found["systems"].items():
+        gain = own["gain"][metric]
+        low, high = gain["interval"]
+        values = [fixed(own[kind][metric]["value"]) for kind in ("plain", "snips", "ips")]
+        shown = f"{signed(gain['value'])} [{signed(low)}, {signed(high)}]"
+        rows[name] = [*values, "" if name == "input_order" else shown]
+    columns = [f"{metric} plain", "SNIPS", "IPS", "SNIPS gain [95 %]"]
+    clicks = f"effective sample size {found['effective_clicks']:.0f} of {found['clicks']} clicks"
+    print_systems(f"clicks of {found['requests']} requests; {clicks}", columns, rows)
+    biased = "The sentences above are about clicks as they came, which favour the order that was shown; SNIPS does not."
+    print_sentences([biased, *([f"warning: {found['warning']}"] if found["warning"] else [])])

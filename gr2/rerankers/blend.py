@@ -9,6 +9,7 @@ from gr2.data.features import Features, check_names, find_names
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json, write_json
 from gr2.files.slates import Slate
+from gr2.rerankers.position_bias import fit_logistic, log_positions
 from gr2.rerankers.protocol import FeatureScorer
 from gr2.rerankers.record import FILES
 
@@ -37,10 +38,9 @@ class Blend(FeatureScorer):
 def train_blend(slates: Sequence[Slate], features: Features, folder: str | Path, seed: int) -> dict[str, float]:
     """Logistic regression on standardised features, one row per candidate; writes and returns weights by name.
 
-    InputError where every candidate of every slate is relevant: there is nothing to tell apart.
+    Of slates with positions also `position`, which is not ranked with (see `position_bias`). InputError where every
+    candidate of every slate is relevant: there is nothing to tell apart.
     """
-    from sklearn.linear_model import LogisticRegression
-
     names = find_names(slates)
     x = features.table(slates, names)
     y = np.concatenate([np.array(slate.labels) > 0 for slate in slates])
@@ -49,7 +49,7 @@ def train_blend(slates: Sequence[Slate], features: Features, folder: str | Path,
     mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
     x -= mean
     x /= scale
-    model = LogisticRegression(max_iter=1000, random_state=seed).fit(x, y)
-    weights = dict(zip(names, model.coef_[0].tolist(), strict=True))
-    write_json(Path(folder) / FILE, {"weights": weights, "mean": mean.tolist(), "scale": scale.tolist()})
-    return weights
+    coefficients, bias = fit_logistic(x, y, log_positions(slates), seed)
+    weights = dict(zip(names, coefficients, strict=True))
+    write_json(Path(folder) / FILE, {"weights": weights, "mean": mean.tolist(), "scale": scale.tolist(), **bias})
+    return weights | bias

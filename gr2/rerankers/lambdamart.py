@@ -2,6 +2,7 @@
 
 LightGBM's `lambdarank` with its defaults. Its labels are whole numbers: here the ranks of the distinct labels, from 0,
 and the label itself is what LightGBM gains by a rank. So any labels are fine, and its NDCG is that of gr2/metrics.py.
+Of slates with positions it learns what the positions do not explain (gr2/rerankers/position_bias.py).
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from gr2.data.features import Features, check_names, find_names
 from gr2.errors import InputError
 from gr2.files.artifacts import write_text
 from gr2.files.slates import Slate
+from gr2.rerankers.position_bias import fit_logistic, log_positions
 from gr2.rerankers.protocol import FeatureScorer
 from gr2.rerankers.record import FILES
 
@@ -58,8 +60,10 @@ def train_lambdamart(
         **repeatable(seed),
     }
     names = find_names(train)
-    train_set = make_dataset(train, features, names, gains, options)
-    valid_set = make_dataset(valid, features, names, gains, options, train_set)
+    rows = [features.table(slates, names) for slates in (train, valid)]
+    bias = fit_bias(train, rows[0], seed) if all(slate.positions for slate in train + valid) else 0.0
+    train_set = make_dataset(train, rows[0], names, gains, bias, options)
+    valid_set = make_dataset(valid, rows[1], names, gains, bias, options, train_set)
     stopping = lightgbm.early_stopping(PATIENCE, verbose=False)
     model = lightgbm.train(options, train_set, TREES, valid_sets=[valid_set], callbacks=[stopping])
     share = model.feature_importance("gain")
@@ -71,16 +75,33 @@ def train_lambdamart(
     return dict(zip(names, (share / share.sum()).tolist(), strict=True))
 
 
+def fit_bias(slates: list[Slate], rows: np.ndarray, seed: int) -> float:
+    """What log(position) adds to the log odds of a click, beside a linear model of the features."""
+    clicked = np.concatenate([np.array(slate.labels) > 0 for slate in slates])
+    if clicked.all():
+        return 0.0
+    x = (rows - rows.mean(axis=0)) / (rows.std(axis=0) + 1e-9)
+    return fit_logistic(x, clicked, log_positions(slates), seed)[1]["position"]
+
+
 def make_dataset(
-    slates: list[Slate], features: Features, names: Sequence[str], gains: np.ndarray, options: dict, reference=None
+    slates: list[Slate],
+    rows: np.ndarray,
+    names: Sequence[str],
+    gains: np.ndarray,
+    bias: float,
+    options: dict,
+    reference=None,
 ):
-    """LightGBM's Dataset: a row per candidate, a group per slate; binned as `reference` is."""
+    """LightGBM's Dataset: a row per candidate, a group per slate; binned as `reference` is. With a `bias` the trees
+    start from bias * log(position), so that they explain the rest, and are saved without it.
+    """
     import lightgbm
 
     ranks = np.searchsorted(gains, np.concatenate([slate.labels for slate in slates]))
     groups = [len(slate.candidates) for slate in slates]
-    rows = np.concatenate(features.compute(slates, names))
-    return lightgbm.Dataset(rows, ranks, reference, group=groups, feature_name=list(names), params=options)
+    start = {"init_score": bias * log_positions(slates)} if bias else {}
+    return lightgbm.Dataset(rows, ranks, reference, group=groups, feature_name=list(names), params=options, **start)
 
 
 def repeatable(seed: int) -> dict:

@@ -31,6 +31,8 @@ GROUPS = {
     "Lists": {
         "sasrec": "interactions -> a SASRec pre-ranker's folder",
         "slates": "interactions + a pre-ranker -> slates.parquet (lists to rerank)",
+        "impressions": "a log of what was shown and clicked -> slates.parquet, with positions and propensities",
+        "simulate-clicks": "lists shown to a synthetic world's users -> impressions.parquet, whose truth is known",
         "facts": "slates -> the same with facts of each candidate that a prompt may show",
     },
     "Teaching": {

@@ -14,7 +14,7 @@ from gr2.arrays import pad_lists
 from gr2.data.catalogue import read_catalogue
 from gr2.data.splits import measure_later_share, popularity
 from gr2.errors import InputError
-from gr2.evaluation import cost, coverage, inputs, systems
+from gr2.evaluation import cost, counterfactual, coverage, inputs, systems
 from gr2.evaluation.buckets import measure_slate_buckets
 from gr2.evaluation.kinds import find_kind
 from gr2.evaluation.robustness import measure_robustness
@@ -52,6 +52,9 @@ class Config(Measured):
     )
     list_size: int | None = arg(
         None, "judge lists of this length: precision, NDCG, MAP and F1 there are the main metrics", least=1
+    )
+    least_propensity: float = arg(
+        0.01, "of slates with propensities: smaller ones count as this in the IPS and SNIPS estimates", above=0, most=1
     )
     allow_missing: bool = arg(
         False, "judge the slates that all rankings have, and count the others; by default a missing one is an error"
@@ -100,8 +103,9 @@ def run(config: Config) -> None:
     item_ids = items["item_id"] if config.items else None
     sids = read_semantic_ids(config.semantic_ids, item_ids) if config.semantic_ids else None
     files = inputs.ranking_files(config.rankings)
-    labelled, unusable = inputs.read_split(config.slates, config.split, item_ids)
+    labelled, others = inputs.read_split(config.slates, config.split, item_ids)
     slates, missing = inputs.select_answered(labelled, files) if config.allow_missing else (labelled, {})
+    unclicked = inputs.keep_answered(others, files) if config.allow_missing else others
     rankings = {name: [read_rankings(file, slates, ADVICE) for file in seeds] for name, seeds in files.items()}
     events = inputs.read_split_events(config.interactions) if config.interactions else None
     background = report.Background(
@@ -144,7 +148,7 @@ def run(config: Config) -> None:
         "split": config.split,
         "slates": len(slates),
         "users": slates["user_id"].n_unique(),
-        "slates_without_relevant_item": unusable,
+        "slates_without_relevant_item": len(others),
         "slates_left_out": len(labelled) - len(slates),
         "missing": missing,
         "pretrain_later_than_first_test": measure_later_share(events) if events is not None else None,
@@ -163,6 +167,9 @@ def run(config: Config) -> None:
         "frontier": cost.find_frontier(headlines, costs, headlines["input_order"]),
         **agreement,
     }
+    if "propensities" in slates.columns:
+        logged = slates, unclicked, labels, orders, yardstick.ks[-1]
+        results["counterfactual"] = counterfactual.estimate(*logged, config.least_propensity, resampling)
     # write
     changes = {name: [one["rank_change"] for one in seeds[name]] for name in rankings}
     page = report.render(results, yardstick, changes, report.example(slates, rankings, changes, background), background)

@@ -30,6 +30,7 @@ def test_slates_that_are_made_when_asked_for_are_the_same(tmp_path):
 @pytest.mark.parametrize("slates", [
     [SLATE], [Slate("s", ["a"], ["b"], user_id="u", split="train")],
     [SLATE, Slate("t", ["a", "b"], ["a"], [1.0], facts=[{"rank": 4}], user_id="v", split="valid")],
+    [Slate("s", ["a"], ["b", "c"], [0.0, 1.0], positions=[2, 4], propensities=[0.5, 0.25], user_id="u")],
 ])  # fmt: skip
 def test_written_slates_are_read_again(tmp_path, slates):
     write_slates(slates, tmp_path / "slates.parquet", IDS)

@@ -1,0 +1,86 @@
+"""Clicks on lists of a poor ranker: the position tells most of them, the likeness to the last item what is liked."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gr2 import metrics
+from gr2.data.features import RANKED, find_names
+from gr2.files.artifacts import read_json
+from gr2.files.slates import Slate
+from gr2.rerankers.blend import Blend, train_blend
+from gr2.rerankers.lambdamart import LambdaMART, train_lambdamart
+from tests.helpers import untold
+
+VECTORS = np.random.default_rng(0).normal(size=(40, 6))
+VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
+SHOWN = 8
+
+
+def log(seed, count):
+    """Slates with positions and clicks, and P(click | looked at), float [count, SHOWN]."""
+    rng, slates, truth = np.random.default_rng(seed), [], []
+    for number in range(count):
+        past, items = rng.choice(40, 2, replace=False), rng.choice(40, SHOWN, replace=False)
+        likeness = VECTORS[items] @ VECTORS[past[-1]]
+        items = items[np.argsort(0.5 * likeness + 0.3 * rng.normal(size=SHOWN))]  # the least liked first, mostly
+        relevance = 1 / (1 + np.exp(1.5 - 4 * (VECTORS[items] @ VECTORS[past[-1]])))
+        clicks = rng.random(SHOWN) < relevance / np.arange(1, SHOWN + 1)
+        slates.append(Slate(str(number), [f"i{row}" for row in past], [f"i{row}" for row in items],
+                            clicks.astype(float).tolist(), positions=list(range(1, SHOWN + 1))))  # fmt: skip
+        truth.append(relevance)
+    return slates, np.array(truth)
+
+
+def without(slates):
+    return [replace(slate, positions=[]) for slate in slates]
+
+
+def ndcg(truth, scores):
+    order = np.argsort(-np.array(scores), axis=1, kind="stable")
+    return metrics.ndcg(np.take_along_axis(truth, order, axis=1), 5).mean()
+
+
+def clicked(slates):
+    return [slate for slate in slates if any(slate.labels)]
+
+
+def fit_blend(train, valid, features, folder):
+    train_blend(train, features, folder, seed=0)
+    return Blend(folder, features)
+
+
+def fit_lambdamart(train, valid, features, folder):
+    train_lambdamart(clicked(train), clicked(valid), features, folder, 5, seed=0)
+    return LambdaMART(folder, features)
+
+
+@pytest.mark.parametrize("fit", [fit_blend, fit_lambdamart])
+def test_positions_take_the_bias_out_of_what_is_learned_from_clicks(fit, tmp_path):
+    features = untold(VECTORS)
+    (train, _), (valid, _), (test, truth) = log(1, 1500), log(2, 300), log(3, 400)
+    found = {}
+    for name, kept in (("with", list), ("without", without)):
+        folder = tmp_path / name
+        folder.mkdir()
+        found[name] = ndcg(truth, fit(kept(train), kept(valid), features, folder).scores(test))
+    assert found["with"] > 0.96 and found["with"] > found["without"] + 0.05, found
+    reranker = (Blend if fit is fit_blend else LambdaMART)(tmp_path / "with", features)
+    assert not set(RANKED) & set(reranker.names)
+    turned = [slate.reordered(range(SHOWN)[::-1]) for slate in without(test)]
+    for own, other in zip(reranker.scores(test), reranker.scores(turned), strict=True):
+        assert own == pytest.approx(other[::-1]), "where an item stands when it is ranked changes nothing"
+
+
+def test_the_blend_tells_what_a_position_costs(tmp_path):
+    train, _ = log(1, 1500)
+    weights = train_blend(train, untold(VECTORS), tmp_path, seed=0)
+    assert weights["position"] == pytest.approx(-1.3, abs=0.4)  # about eta, 1, in log odds of clicks that are not rare
+    assert read_json(tmp_path / "blend.json")["position"] == weights["position"]
+    assert "position" not in read_json(tmp_path / "blend.json")["weights"]
+
+
+def test_slates_of_a_log_have_no_feature_of_their_rank():
+    slates, _ = log(1, 2)
+    assert set(find_names(without(slates))) - set(find_names(slates)) == set(RANKED)
