@@ -109,7 +109,7 @@ def general_text(facts: Facts) -> str | None:
 def add_figures(card: ModelCard, metrics: dict, system: str) -> None:
     """Puts a report's figures into the metadata and the section Evaluation, in the place of those there."""
     card.data.model_name = card.data.model_name or "gr2"
-    card.data.eval_results = eval_results(metrics, system, (card.data.datasets or ["own data"])[0])
+    card.data.eval_results = eval_results(metrics, system, (card.data.datasets or ["own-data"])[0])
     figures = f"\n{describe_figures(metrics, system)}\n\n"
     if FIGURES.search(card.text):
         card.text = FIGURES.sub(lambda _: figures, card.text, count=1)

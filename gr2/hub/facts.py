@@ -17,7 +17,7 @@ TITLES = {
     "sft": "A language model that reranks recommendations",
     "rl": "A language model that reranks recommendations, after reinforcement learning",
     "distil": "A language model that reranks recommendations, distilled on its own answers",
-    "fit one_pass": "A language model that scores all candidates of a slate in one pass",
+    "fit one_pass": "A reranker that scores all candidates of a slate in one pass",
 }
 ON_THE_HUB = {SMOLLM2: "HuggingFaceTB/SmolLM2-135M-Instruct", MINILM: "sentence-transformers/all-MiniLM-L6-v2"}
 UNSAID = ("output_dir", "push_to_hub", "logging_dir", "resume_from_checkpoint", "report_to", "run_name")
@@ -82,7 +82,8 @@ def shorten(word: str, manifest: dict) -> str:
 
 
 def is_path(word: str, manifest: dict) -> bool:
-    return Path(word).is_absolute() or any(Path(file).is_relative_to(word) for file in manifest["inputs"] if word)
+    read = (Path(file) for file in manifest["inputs"])
+    return Path(word).is_absolute() or (Path(word).name and any(file.is_relative_to(word) for file in read))
 
 
 def short_name(path: str) -> str:

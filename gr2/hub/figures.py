@@ -19,7 +19,8 @@ def find_system(metrics: Path, manifest: dict, given: str | None) -> str:
     systems, of_model = read_metrics(metrics)["systems"], systems_by_weights(metrics, manifest)
     if given is None and len(of_model) != 1:
         found = ", ".join(of_model) or "none"
-        raise InputError(f"--metrics {metrics}: expected one system with this model's weights, found {found}: --system")
+        expected = "expected one system with this model's weights"
+        raise InputError(f"--metrics {metrics}: {expected}, found {found}; --system names one")
     name = given or of_model[0]
     if name not in systems:
         raise InputError(f"--system {name}: expected one of {', '.join(systems)}")
@@ -69,8 +70,9 @@ def eval_results(metrics: dict, system: str, dataset: str) -> list[EvalResult]:
 def describe_figures(metrics: dict, system: str) -> str:
     """A table in Markdown: the model, the order that it was given, and the strongest reranker without such a model."""
     columns = {"this model": system, "input order": "input_order"}
-    if strongest := metrics.get("strongest_reranker"):
-        columns["strongest small reranker, " + strongest.replace("|", "\\|")] = strongest
+    strongest = metrics.get("strongest_reranker")
+    if strongest not in (None, system):
+        columns[strongest.replace("|", "\\|") + ", the strongest without a language model"] = strongest
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     for name in metrics["intervals"][system]:
         cells = [cell(metrics, other, name) for other in columns.values()]
