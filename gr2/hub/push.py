@@ -49,7 +49,8 @@ class Repository:
             changes += [CommitOperationAdd(file, content) for file, content in files.items()]
             done = api.create_commit(self.name, changes, commit_message=f"gr2 {stage}", revision=self.revision)
         except (*FAILURES, KeyboardInterrupt) as error:
-            again = shlex.join(["gr2", "push", str(folder), self.name])
+            branch = ["--revision", self.revision] if self.revision else []
+            again = shlex.join(["gr2", "push", str(folder), self.name, *branch])
             failed = f"{folder} is finished, but was not pushed to {self.name} ({in_one_line(error)})"
             raise OSError(f"{failed}; push it again with: {again}") from None
         print(f"gr2 push: {folder} -> {done.commit_url}", flush=True)

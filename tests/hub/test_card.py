@@ -14,6 +14,7 @@ from gr2.errors import InputError
 from gr2.files.artifacts import sha256
 from gr2.hub.card import add_figures, write_card
 from gr2.hub.card import main as card
+from gr2.hub.facts import TITLES
 from gr2.options.words import read_options
 from gr2.runner.current import why_run
 from gr2.runner.stage import run_stage
@@ -80,6 +81,20 @@ def test_a_card_is_the_same_in_every_folder(model, beginner):
     (model / "README.md").unlink()
     write_card(model, manifest_of(beginner))
     assert (model / "README.md").read_bytes() == before
+
+
+@pytest.mark.parametrize("stage", TITLES)
+def test_a_card_says_how_to_load_its_kind_of_model(model, stage):
+    shape = {"model_type": "one_pass", "inputs": ["popularity"], "show": "both", "readout": "mean"}
+    if stage == "fit one_pass":
+        (model / "config.json").write_text(json.dumps(shape))
+    write_card(model, manifest_of(model) | {"stage": stage, "command": "gr2 sft --recipe demo --stage sft"})
+    text = (model / "README.md").read_text()
+    command = "gr2 slates --pre_ranker beam" if stage == "midtrain" else "gr2 rerank --reranker model"
+    assert command in text and "--semantic_ids semantic_ids.parquet" in text and "recipe demo, stage sft" in text
+    assert ("AutoModelForCausalLM" in text) == (stage != "fit one_pass")
+    assert ("--embeddings embeddings.safetensors" in text) == (stage == "fit one_pass")
+    assert "None," not in text and "{" not in text and "\n\n\n" not in text
 
 
 def test_the_figures_of_the_report_come_into_the_card(evaluated, model, capsys):

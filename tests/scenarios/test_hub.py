@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.helpers import gr2
+from gr2.runner.stage import run_stage
 from tests.hub_stand_in import TOKEN, stand_in_for_the_hub, variables
 from tests.scenarios.launching import launch
 
@@ -26,7 +26,7 @@ def test_midtrain_sft_and_rl_push_once_and_load_from_the_hub(world, tmp_path, mo
     items, slates = ["--items", world.items, "--semantic_ids", world.semantic_ids], ["--slates", world.slates]
     size = shlex.split("--hidden_size 16 --layers 1 --heads 2 --vocab_size 300 --context 512 --passes 1")
     lists = shlex.split("--prompt student_no_trace --structured true --num_generations 4 --max_completion_length 110")
-    gr2("template", *items, *slates, "--prompt", "rejection", "--output_dir", tmp_path / "traces")
+    run_stage("template", [*items, *slates, "--prompt", "rejection", "--output_dir", str(tmp_path / "traces")])
     traces = ["--traces", str(tmp_path / "traces/traces.jsonl"), "--prompt", "student_no_trace"]
     words = {
         "midtrain": [*items, "--interactions", world.interactions, *size],
