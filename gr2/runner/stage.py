@@ -169,7 +169,7 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
         "threads": environment.threads(),
         "seed": vars(config).get("seed"),
     }
-    if plan["stage"] in TITLES:
+    if plan["stage"] in TITLES and (output_dir / "config.json").exists():  # a model
         from gr2.hub.card import write_card
 
         write_card(output_dir, made)
