@@ -12,7 +12,7 @@ machine's paths. docs/hub.md has more.
 
 import argparse
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from httpx import HTTPError
@@ -33,7 +33,7 @@ class Repository:
 
     name: str
     revision: str | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
     def push(self, folder: Path, also: list[Path] | None = None) -> None:
         """Uploads what the folder's manifest lists; weights of an earlier push that it lacks are removed there.
@@ -68,6 +68,8 @@ def main(words: list[str]) -> None:
     for file in also:
         if not file.is_file():
             raise InputError(f"--also {file}: expected a file")
+        if file.name in manifest["outputs"]:
+            raise InputError(f"--also {file}: expected another name; the model has its own {file.name}")
     open_repository(options.repository, options.private, options.revision).push(folder, also)
 
 

@@ -134,6 +134,13 @@ def push(*words: str) -> None:
     main([*words])
 
 
+def test_a_file_too_many_is_refused(hub, model):
+    for file, complaint in (("none.parquet", "expected a file"), ("config.json", "the model has its own config.json")):
+        with pytest.raises(InputError, match=complaint):
+            push(str(model), "me/tiny", "--also", str(model / file))
+    assert hub.repositories == {}
+
+
 def test_a_training_pushes_the_finished_folder_once(hub, world, tmp_path, capfd):
     train(world, tmp_path / "tiny", "--hub_token", TOKEN, "--hub_private_repo", "true")
     repository = hub.repositories["me/tiny"]  # the folder's name
