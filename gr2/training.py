@@ -21,7 +21,7 @@ SHARDED = ("pytorch_model_fsdp*", "global_step*")  # weights of FSDP's and DeepS
 
 
 class WithoutCard:
-    """A mixin for TRL's trainers: no README.md, which would tell the folder's name and less than the manifest."""
+    """A mixin for TRL's trainers: gr2 writes the model's README.md itself, once the folder is finished."""
 
     def create_model_card(self, *_, **__) -> None:
         return

@@ -33,6 +33,7 @@ FLOORS = [
     "rerankers",
     "evaluation",
     "reports",
+    "hub",
     "api",
     "stages",
     "runner",

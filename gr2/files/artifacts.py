@@ -15,6 +15,7 @@ from pathlib import Path
 from gr2.errors import InputError
 
 MANIFEST = "manifest.json"
+CARD = "README.md"  # what people read of a model; no stage does
 RATES = "training_rates.json"  # how fast a training was; no part of what it made
 UMASK = os.umask(0o077)  # can only be read by setting it
 os.umask(UMASK)
@@ -128,7 +129,10 @@ def sha256(path: str | Path) -> str:
 
 
 def files_below(path: str | Path) -> list[Path]:
-    """The files of an artifact: the file itself, or a folder's finished files (no checkpoints, rates, partial ones)."""
+    """The files of an artifact: the file itself, or a folder's finished files (no checkpoints, rates, partial ones).
+
+    A model's card is not among them: what is made of the model does not depend on it.
+    """
     path = Path(path)
     if path.is_file():
         return [path]
@@ -162,7 +166,7 @@ def check_weights(file: Path) -> None:
 
 
 def _is_finished(file: Path) -> bool:
-    if file.name in (MANIFEST, RATES, "stage.json"):
+    if file.name in (MANIFEST, CARD, RATES, "stage.json"):
         return False
     return not any(part.startswith((".", "checkpoint-")) or part.endswith(".partial") for part in file.parts)
 

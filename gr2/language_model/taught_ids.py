@@ -7,6 +7,8 @@ is never given to another item.
 import hashlib
 from pathlib import Path
 
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
 from transformers import PreTrainedTokenizerBase, Trainer
 
 from gr2.data.catalogue import Catalogue
@@ -45,8 +47,8 @@ def check_taught(
     if unknown := sorted(used - set(tokenizer.get_vocab())):
         use = f"{unknown[0]}, which {source} uses"
         raise InputError(f"{name_or_path}: the model does not know {use}; run gr2 midtrain on these IDs first")
-    file = Path(resolve(name_or_path)) / FILE
-    if not file.exists():
+    file = find_file(resolve(name_or_path))
+    if file is None:
         print(f"gr2: {name_or_path} has no {FILE}: cannot check that it was taught the IDs of {source}", flush=True)
         return None
     taught = read_json(file)
@@ -61,6 +63,17 @@ def check_taught(
         advice = "use the semantic_ids.parquet that it was mid-trained on, or run gr2 midtrain again"
         raise InputError(f"{source}: the model {name_or_path} was taught other IDs ({difference}): {advice}")
     return taught
+
+
+def find_file(name_or_path: str) -> Path | None:
+    """The `semantic_ids.json` of a model's folder or of a model on the hub; None where it has none."""
+    if Path(name_or_path).is_dir():
+        file = Path(name_or_path) / FILE
+        return file if file.exists() else None
+    try:
+        return Path(hf_hub_download(name_or_path, FILE))
+    except EntryNotFoundError:
+        return None
 
 
 def hand_on(trainer: Trainer, taught: dict | None) -> None:

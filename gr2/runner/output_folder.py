@@ -82,7 +82,8 @@ def written(folder: Path) -> list[str]:
 
 def stamps(folder: Path) -> dict[str, list[int]]:
     """Size and time of every file below; a rewritten file has another time."""
-    stats = {str(file.relative_to(folder)): file.stat() for file in artifacts.files_below(folder)}
+    files = [*artifacts.files_below(folder), *folder.glob(artifacts.CARD)]
+    stats = {str(file.relative_to(folder)): file.stat() for file in files}
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
 
 

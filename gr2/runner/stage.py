@@ -3,6 +3,7 @@
 gr2/runner/output_folder.py says what happens to a folder's earlier contents.
 """
 
+import copy
 import dataclasses
 import importlib
 import os
@@ -10,11 +11,12 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gr2.errors import InputError
 from gr2.files import artifacts
 from gr2.files.remote import refuse_url
+from gr2.hub.facts import TITLES
 from gr2.masking import MASK, is_secret, mask, mask_options
 from gr2.options.declare import is_input
 from gr2.options.help import describe_options
@@ -26,6 +28,9 @@ from gr2.runner.lock import locked
 from gr2.runner.plan import stage_options
 from gr2.stages import module_of
 
+if TYPE_CHECKING:
+    from gr2.hub.push import Repository
+
 
 def run_stage(stage: str, words: list[str]) -> None:
     """Parses `words`, runs the stage, writes the manifest and prints one line with time and peak memory."""
@@ -36,10 +41,13 @@ def run_stage(stage: str, words: list[str]) -> None:
     options = stage_options(stage, words)
     config = parse(stage, module.Config, options, config_file(words)[0])
     refuse_url("output_dir", config.output_dir)
+    pushed = vars(config).get("push_to_hub")  # of a training
+    own = without_push(config) if pushed else config
     if int(os.environ.get("RANK", "0")) != 0:  # only the first process of several holds and describes the folder
         wait_for_all_processes()
-        module.run(config)
+        module.run(own)
         return
+    repository = claim_repository(config) if pushed else None
     started = time.monotonic()
     output_dir = Path(config.output_dir)
     plan = describe(stage, options, config)
@@ -47,12 +55,29 @@ def run_stage(stage: str, words: list[str]) -> None:
         claim = output_folder.claim(output_dir, plan)
         wait_for_all_processes()  # nobody looks for checkpoints before the folder is claimed
         try:
-            module.run(config)
+            module.run(own)
         except InputError:
             if claim.fresh:
                 output_folder.release(output_dir, claim)
             raise
         finish(output_dir, plan, config, time.monotonic() - started)
+        if repository:
+            repository.push(output_dir)
+
+
+def without_push(config: Any) -> Any:
+    """For the trainer, which would push checkpoints, and a folder that is not finished."""
+    own = copy.copy(config)
+    own.push_to_hub = False
+    return own
+
+
+def claim_repository(config: Any) -> "Repository":
+    """Where the model will go; InputError, before anything is trained, where its token may not write there."""
+    from gr2.hub.push import open_repository
+
+    name = config.hub_model_id or Path(config.output_dir).resolve().name
+    return open_repository(name, config.hub_private_repo, config.hub_revision, config.hub_token)
 
 
 def wait_for_all_processes() -> None:
@@ -133,7 +158,7 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
         advice = f"expected inputs that do not change. {output_dir} is unfinished; run the stage again"
         raise InputError(f"{changed[0]}: changed while {plan['stage']} ran; {advice}")
     memory, rates = environment.peak_memory(), output_dir / artifacts.RATES
-    manifest = {
+    made = {
         **plan,
         "config": describe_config(config),
         "command": mask(shlex.join(["gr2", *sys.argv[1:]])),
@@ -143,6 +168,13 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "threads": environment.threads(),
         "seed": vars(config).get("seed"),
+    }
+    if plan["stage"] in TITLES and (output_dir / "config.json").exists():  # a model
+        from gr2.hub.card import write_card
+
+        write_card(output_dir, made)
+    manifest = {
+        **made,
         "outputs": {name: artifacts.sha256(output_dir / name) for name in output_folder.written(output_dir)},
         "seconds": round(seconds, 2),
         "peak_memory_bytes": memory,

@@ -17,14 +17,14 @@ from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.slates import read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
-from gr2.stages.shared import Identified, OwnPrecision, Prompted, Slated, Tracked
+from gr2.stages.shared import Identified, OwnPrecision, Prompted, Pushed, Slated, Tracked
 from gr2.stages.trl_options import DISTIL, OnPolicy, check_choices, refuse_changed
 
 WRITES = ("training_log.jsonl",)
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Identified, Prompted, OnPolicy, Tracked, OwnPrecision, DistillationConfig):
+class Config(Slated, Identified, Prompted, OnPolicy, Tracked, Pushed, OwnPrecision, DistillationConfig):
     model_name_or_path: str = arg(help="the student", path=True)
     teacher: str = arg(help="the teacher: a model folder or hub id with the student's vocabulary", path=True)
 

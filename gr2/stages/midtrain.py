@@ -16,13 +16,15 @@ from gr2.files.slates import Slate
 from gr2.midtrain.mixture import read_weights
 from gr2.options.declare import arg
 from gr2.stages.scratch_options import FromScratch
-from gr2.stages.shared import Adapted, Identified, Itemised, OwnPrecision, StudentPrompt, Tracked
+from gr2.stages.shared import Adapted, Identified, Itemised, OwnPrecision, Pushed, StudentPrompt, Tracked
 
 WRITES = ()  # a model: later stages name its folder
 
 
 @dataclass(kw_only=True)
-class Config(Itemised, Identified, StudentPrompt, Adapted, FromScratch, Tracked, OwnPrecision, TrainingArguments):
+class Config(
+    Itemised, Identified, StudentPrompt, Adapted, FromScratch, Tracked, Pushed, OwnPrecision, TrainingArguments
+):
     interactions: str = arg(help="interactions.parquet; pretrain events are learned", path="interactions.parquet")
     model_name_or_path: str | None = arg(None, "base model: folder, hub id, packaged:NAME; none: scratch", path=True)
     trainable: Literal["all", "rows", "lora"] = arg(

@@ -17,7 +17,7 @@ from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.slates import Slate, read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
-from gr2.stages.shared import Identified, OwnPrecision, Prompted, Slated, Tracked
+from gr2.stages.shared import Identified, OwnPrecision, Prompted, Pushed, Slated, Tracked
 from gr2.stages.trl_options import BY_CHOICES, RL, VALIDATION, Dapo, OnPolicy, check_choices, refuse_changed
 
 WRITES = ("training_log.jsonl",)
@@ -25,7 +25,7 @@ LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, OwnPrecision, GRPOConfig):
+class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, Pushed, OwnPrecision, GRPOConfig):
     model_name_or_path: str = arg(help="the model after `gr2 sft`", path=True)
     reward: Literal["gr2_conditional", "gr2_naive", "auc", "ndcg"] = arg(
         "gr2_conditional", "gr2_conditional: one target. auc, ndcg: several relevant items. gr2_naive: to see it hacked"

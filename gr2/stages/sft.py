@@ -14,7 +14,7 @@ from trl import SFTConfig
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.options.declare import arg
-from gr2.stages.shared import Adapted, Identified, OwnPrecision, Prompted, Slated, Tracked
+from gr2.stages.shared import Adapted, Identified, OwnPrecision, Prompted, Pushed, Slated, Tracked
 
 if TYPE_CHECKING:
     from gr2.prompts.prompt import Prompt
@@ -24,7 +24,7 @@ WRITES = ()  # a model: later stages name its folder
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Identified, Prompted, Adapted, Tracked, OwnPrecision, SFTConfig):
+class Config(Slated, Identified, Prompted, Adapted, Tracked, Pushed, OwnPrecision, SFTConfig):
     traces: list[str] = arg(
         [],
         "traces.jsonl files; a slate's first accepted trace is used. None: the teacher's orders",

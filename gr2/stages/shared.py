@@ -70,6 +70,15 @@ class Tracked:
 
 
 @dataclass(kw_only=True)
+class Pushed:
+    """Of trainings whose model can go to the hub; see docs/hub.md."""
+
+    push_to_hub: bool = arg(False, "when all is done, upload the model with its card; HF_TOKEN or `hf auth login`")
+    hub_model_id: str | None = arg(None, "push_to_hub: to me/model; none: to the name of output_dir, under your user")
+    hub_strategy: Literal["end"] = arg("end", "push_to_hub: nothing is pushed before the folder is finished")
+
+
+@dataclass(kw_only=True)
 class Teaching:
     """Of commands that write traces."""
 

@@ -97,9 +97,13 @@ def test_without_validation_it_is_said_that_the_last_model_is_written(world, beg
         run_rl(world, beginner, tmp_path / "rl", "--max_steps", "1")
 
 
-def test_no_readme_with_the_folders_name(world, beginner, tmp_path):
-    run_rl(world, beginner, tmp_path / "rl", "--save_strategy", "steps", "--save_steps", "1")
-    assert not (tmp_path / "rl/README.md").exists()
+def test_the_card_is_the_same_in_another_folder(world, beginner, tmp_path):
+    """TRL's own would tell the folder's name."""
+    for folder in ("rl", "again"):
+        run_rl(world, beginner, tmp_path / folder, "--save_strategy", "steps", "--save_steps", "1")
+    card = (tmp_path / "rl/README.md").read_text()
+    assert card == (tmp_path / "again/README.md").read_text()
+    assert "trained by `gr2 rl`" in card and "student_no_trace" in card and "generated_from_trainer" not in card
 
 
 @pytest.mark.parametrize(("length", "complaint"), [("20", "shortest answer"), ("500", "context of 512")])
