@@ -10,6 +10,10 @@ from gr2.stages import FIT, GROUPS, STAGES
 
 AROUND = {
     "run": ("gr2.runner.pipeline", "a recipe: its stages in order; finished ones are skipped, interrupted ones resume"),
+    "update": (
+        "gr2.runner.update",
+        "a recipe, once for every new day of data; the better reranker serves",
+    ),
     "estimate": ("gr2.estimate.command", "a recipe: memory, tokens and hours of its language models; runs nothing"),
     "recipes": ("gr2.runner.recipes", "the recipes that come with gr2; `gr2 recipes copy NAME` writes one here"),
     "env": ("gr2.runner.environment", "versions and hardware, for a bug report"),

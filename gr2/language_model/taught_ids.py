@@ -20,8 +20,8 @@ SAMPLE = 1000  # items whose IDs are written out, to compare with a catalogue th
 
 
 def taught_ids(catalogue: Catalogue) -> dict:
-    """`sha256` of all IDs in order of item id; the numbers of `items` and `levels`; and `sample`, the IDs of SAMPLE
-    items or fewer, those whose ids have the smallest sha256.
+    """`sha256` of all IDs in order of item id; the numbers of `items` and `levels`; `codes`, by level those that an item
+    has; and `sample`, the IDs of SAMPLE items or fewer, those whose ids have the smallest sha256.
     """
     ids = catalogue.sid
     text = "".join(f"{item_id}\t{ids[item_id]}\n" for item_id in sorted(ids))
@@ -30,8 +30,14 @@ def taught_ids(catalogue: Catalogue) -> dict:
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "items": len(ids),
         "levels": catalogue.levels,
+        "codes": used_codes(catalogue),
         "sample": {item_id: ids[item_id] for item_id in sample},
     }
+
+
+def used_codes(catalogue: Catalogue) -> list[list[int]]:
+    """By level, the codes that an item has, ascending."""
+    return [sorted(set(codes)) for codes in zip(*catalogue.codes.values(), strict=True)]
 
 
 def check_taught(
@@ -45,11 +51,10 @@ def check_taught(
     if unknown := sorted(used - set(tokenizer.get_vocab())):
         use = f"{unknown[0]}, which {source} uses"
         raise InputError(f"{name_or_path}: the model does not know {use}; run gr2 midtrain on these IDs first")
-    file = Path(resolve(name_or_path)) / FILE
-    if not file.exists():
+    taught = read_taught(name_or_path)
+    if taught is None:
         print(f"gr2: {name_or_path} has no {FILE}: cannot check that it was taught the IDs of {source}", flush=True)
         return None
-    taught = read_json(file)
     if taught["sha256"] == taught_ids(catalogue)["sha256"]:
         return taught
     known = {item_id: sid for item_id, sid in taught["sample"].items() if item_id in catalogue.sid}
@@ -61,6 +66,12 @@ def check_taught(
         advice = "use the semantic_ids.parquet that it was mid-trained on, or run gr2 midtrain again"
         raise InputError(f"{source}: the model {name_or_path} was taught other IDs ({difference}): {advice}")
     return taught
+
+
+def read_taught(name_or_path: str) -> dict | None:
+    """A model's `semantic_ids.json`, if it has one."""
+    file = Path(resolve(name_or_path)) / FILE
+    return read_json(file) if file.exists() else None
 
 
 def hand_on(trainer: Trainer, taught: dict | None) -> None:
