@@ -60,6 +60,5 @@ def set_rows(
         for table in tables:
             for token, (neighbours, weights) in rows.items():
                 near = table[tokenizer.convert_tokens_to_ids(neighbours)].float()
-                table[tokenizer.convert_tokens_to_ids(token)] = (torch.from_numpy(weights).to(near) @ near).to(
-                    table.dtype
-                )
+                mean = torch.from_numpy(weights).to(near) @ near
+                table[tokenizer.convert_tokens_to_ids(token)] = mean.to(table.dtype)

@@ -20,8 +20,8 @@ SAMPLE = 1000  # items whose IDs are written out, to compare with a catalogue th
 
 
 def taught_ids(catalogue: Catalogue) -> dict:
-    """`sha256` of all IDs in order of item id; the numbers of `items` and `levels`; `codes`, by level those that an item
-    has; and `sample`, the IDs of SAMPLE items or fewer, those whose ids have the smallest sha256.
+    """`sha256` of all IDs in order of item id; the numbers of `items` and `levels`; `codes`, by level those that
+    items have; and `sample`, the IDs of SAMPLE items or fewer, those whose ids have the smallest sha256.
     """
     ids = catalogue.sid
     text = "".join(f"{item_id}\t{ids[item_id]}\n" for item_id in sorted(ids))
