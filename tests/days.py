@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
+from gr2.runner.recipe import read_recipe, shipped_recipes
 from tests.helpers import raw_tables
 
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
@@ -22,6 +23,24 @@ RECIPE = {
         "slates": {"pre_ranker": "popularity", "exclude_seen": False},
     },
 }  # fmt: skip
+
+LEARNED = {  # the stages of a language model that is taught by a small reranker, in the place of `candidate`
+    "small": {"stage": "fit blend"},
+    "teacher": {"stage": "rerank", "reranker": "small", "split": "train"},
+    "candidate": {"stage": "sft", "model_name_or_path": "{old}", "teacher": "teacher", "max_steps": 3, "bf16": False},
+    "rerank_new": {"reranker": "candidate", "order": "first"},
+    "rerank_old": {"reranker": "{old}", "order": "first"},
+}
+
+
+def language_model_recipe() -> dict:
+    """The recipe daily with the shop's changes and LEARNED."""
+    daily = read_recipe(shipped_recipes()["daily"])
+    data = {name: daily["stages"][name] | RECIPE["stages"][name] for name in ("prepare", "embed", "sids", "slates")}
+    variables = daily["variables"] | RECIPE["variables"]
+    stages = data | LEARNED | {"promote": daily["stages"]["promote"]}
+    return {"folder": daily["folder"], "variables": variables, "defaults": {"prompt": "student_no_trace"},
+            "stages": stages}  # fmt: skip
 
 
 def make_shop(folder: Path) -> None:
