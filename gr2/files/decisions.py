@@ -35,7 +35,7 @@ def point_current(days: Path, day: str) -> None:
     """Points `current` at a day, in one rename; not where a later day is decided, so that this one was run again."""
     latest = latest_decided(days)
     if latest is None or latest["day"] <= day:
-        aside = days / f".{CURRENT}.{os.getpid()}.partial"
+        aside = days / f".{CURRENT}.partial"
         aside.unlink(missing_ok=True)
         aside.symlink_to(day)
         os.replace(aside, days / CURRENT)

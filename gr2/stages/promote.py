@@ -5,7 +5,6 @@ is above -margin. OUTPUT_DIR lies in the folder of a day, beside the folders of 
 `decisions.jsonl` gets a line and the link `current` points at the day. docs/updates.md says more.
 """
 
-import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -16,11 +15,12 @@ import numpy as np
 from gr2.arrays import pad_lists
 from gr2.evaluation import inputs, systems
 from gr2.evaluation.significance import compare, number
-from gr2.files.artifacts import files_below, sha256, write_json
+from gr2.files.artifacts import write_json
 from gr2.files.decisions import point_current, write_decision
 from gr2.files.rankings import read_rankings
 from gr2.metrics import TOP
 from gr2.options.declare import arg
+from gr2.rerankers.record import version_of
 from gr2.rerankers.rules import NAMES
 from gr2.stages.shared import Measured
 
@@ -51,7 +51,7 @@ def run(config: Config) -> None:
 
     # write
     chosen = config.new if decision["decision"] == "promoted" else config.old
-    decision |= {"new": version(config.new), "old": version(config.old), "serving": chosen}
+    decision |= {"new": version_of(config.new), "old": version_of(config.old), "serving": chosen}
     if chosen not in NAMES:
         decision["serving"] = f"{day}/{output.name}/{RERANKER}"
         copy_whole(Path(chosen), output / RERANKER)
@@ -95,14 +95,6 @@ def decide(low: float | None, margin: float) -> tuple[str, str]:
     if low > -margin:
         return "promoted", f"a loss of more than {margin:g} is ruled out: the interval begins at {low:+.4f}"
     return "kept", f"a loss of more than {margin:g} is not ruled out: the interval begins at {low:+.4f}"
-
-
-def version(reranker: str) -> str:
-    """A rule's name; of a folder the beginning of a SHA-256 over its files' names and contents."""
-    if reranker in NAMES:
-        return reranker
-    files = [f"{file.relative_to(reranker)} {sha256(file)}" for file in files_below(reranker)]
-    return hashlib.sha256("\n".join(files).encode()).hexdigest()[:12]
 
 
 def copy_whole(source: Path, target: Path) -> None:

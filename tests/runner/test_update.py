@@ -19,8 +19,8 @@ from gr2.errors import InputError
 from gr2.files.artifacts import read_json
 from gr2.files.decisions import read_decisions
 from gr2.files.embeddings import read_embeddings
+from gr2.rerankers.record import version_of
 from gr2.runner.update import find_new_days, is_date
-from gr2.stages.promote import version
 from tests.days import DAYS, NEW, language_model_recipe, make_shop, start_of, write_day
 from tests.helpers import gr2, once
 
@@ -159,7 +159,7 @@ def test_a_language_model_learns_on_from_the_one_that_serves(second, tmp_path):
     done = gr2("run", "learned.yaml", "--set", *sets, cwd=shop)
     assert done.stdout.count("unchanged, skipped") == 4
     line, run = decisions(shop)[-1], shop / "runs" / DAYS[1]
-    assert line["old"] == version(str(served)) and line["new"] == version(str(run / "candidate"))
+    assert line["old"] == version_of(str(served)) and line["new"] == version_of(str(run / "candidate"))
     known = [read_json(folder / "semantic_ids.json")["codes"] for folder in (served, run / "promote/reranker")]
     assert all(set(before) <= set(now) for before, now in zip(*known, strict=True))
 

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.rerankers.rules import NAMES
 from gr2.runner.stage import run_stage
-from gr2.stages.promote import decide, version
+from gr2.stages.promote import decide
 
 SLATES = 60
 
@@ -77,12 +76,3 @@ def test_a_loss_of_more_than_the_margin_is_ruled_out_or_it_is_kept(low, margin):
 
 def test_one_user_decides_nothing():
     assert decide(None, 1.0)[0] == "kept"
-
-
-def test_a_version_is_what_the_files_hold(tmp_path):
-    for name, text in (("a", "one"), ("b", "one"), ("c", "two")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.txt").write_text(text)
-    (tmp_path / "b/manifest.json").write_text("{}")  # how it was made is no part of it
-    versions = [version(str(tmp_path / name)) for name in "abc"]
-    assert versions[0] == versions[1] != versions[2] and version("random") == "random" in NAMES
