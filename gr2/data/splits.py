@@ -64,9 +64,11 @@ def split_leave_one_out(ordered: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns(split.otherwise(pl.lit("pretrain")).alias("split"))
 
 
-def split_by_time(ordered: pl.DataFrame, train: float, valid: float, test: float) -> pl.DataFrame:
+def split_by_time(
+    ordered: pl.DataFrame, train: float, valid: float, test: float, test_from: int | None = None
+) -> pl.DataFrame:
     """Adds `split` with the same boundaries for all users: the latest share of all events is `test`, and so on back in
-    time.
+    time. With `test_from`, in seconds, `test` begins then; `train` and `valid` are shares of the events before it.
 
     Events of one moment are in one split, the later one; a share of 0 is a split without events. A user may lack any of
     the splits. InputError without timestamps, where a user's positions contradict them, and for an empty split.
@@ -80,6 +82,11 @@ def split_by_time(ordered: pl.DataFrame, train: float, valid: float, test: float
         found = f"user '{user}', position {position} (from 0) is earlier than the event before it"
         raise InputError(f"--split time: expected positions in the order of time; {found}")
     times, split = ordered[time].sort(), pl.lit("pretrain")
+    if test_from is not None:
+        test = (times >= test_from * (10**9 if time == FINE else 1)).mean()
+        train, valid = train * (1 - test), valid * (1 - test)
+        if not test:
+            raise InputError("--test_from: expected interactions from then on, found none; all are earlier")
     parts = (("train", train, train + valid + test), ("valid", valid, valid + test), ("test", test, test))
     for name, share, latest in parts:
         if share:

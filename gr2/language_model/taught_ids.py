@@ -22,8 +22,8 @@ SAMPLE = 1000  # items whose IDs are written out, to compare with a catalogue th
 
 
 def taught_ids(catalogue: Catalogue) -> dict:
-    """`sha256` of all IDs in order of item id; the numbers of `items` and `levels`; and `sample`, the IDs of SAMPLE
-    items or fewer, those whose ids have the smallest sha256.
+    """`sha256` of all IDs in order of item id; the numbers of `items` and `levels`; `codes`, by level those that
+    items have; and `sample`, the IDs of SAMPLE items or fewer, those whose ids have the smallest sha256.
     """
     ids = catalogue.sid
     text = "".join(f"{item_id}\t{ids[item_id]}\n" for item_id in sorted(ids))
@@ -32,8 +32,14 @@ def taught_ids(catalogue: Catalogue) -> dict:
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "items": len(ids),
         "levels": catalogue.levels,
+        "codes": used_codes(catalogue),
         "sample": {item_id: ids[item_id] for item_id in sample},
     }
+
+
+def used_codes(catalogue: Catalogue) -> list[list[int]]:
+    """By level, the codes that an item has, ascending."""
+    return [sorted(set(codes)) for codes in zip(*catalogue.codes.values(), strict=True)]
 
 
 def check_taught(
@@ -47,11 +53,10 @@ def check_taught(
     if unknown := sorted(used - set(tokenizer.get_vocab())):
         use = f"{unknown[0]}, which {source} uses"
         raise InputError(f"{name_or_path}: the model does not know {use}; run gr2 midtrain on these IDs first")
-    file = find_file(resolve(name_or_path))
-    if file is None:
+    taught = read_taught(name_or_path)
+    if taught is None:
         print(f"gr2: {name_or_path} has no {FILE}: cannot check that it was taught the IDs of {source}", flush=True)
         return None
-    taught = read_json(file)
     if taught["sha256"] == taught_ids(catalogue)["sha256"]:
         return taught
     known = {item_id: sid for item_id, sid in taught["sample"].items() if item_id in catalogue.sid}
@@ -65,13 +70,14 @@ def check_taught(
     return taught
 
 
-def find_file(name_or_path: str) -> Path | None:
+def read_taught(name_or_path: str) -> dict | None:
     """The `semantic_ids.json` of a model's folder or of a model on the hub; None where it has none."""
-    if Path(name_or_path).is_dir():
-        file = Path(name_or_path) / FILE
-        return file if file.exists() else None
+    folder = Path(resolve(name_or_path))
+    if folder.is_dir():
+        file = folder / FILE
+        return read_json(file) if file.exists() else None
     try:
-        return Path(hf_hub_download(name_or_path, FILE))
+        return read_json(Path(hf_hub_download(name_or_path, FILE)))
     except EntryNotFoundError:
         return None
 

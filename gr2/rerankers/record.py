@@ -8,8 +8,9 @@ from pathlib import Path
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
-from gr2.files.artifacts import read_json, write_json
+from gr2.files.artifacts import files_below, read_json, sha256, write_json
 from gr2.files.items import order_digest
+from gr2.rerankers.rules import NAMES
 
 RECORD = "reranker.json"
 FILES = {"blend": "blend.json", "lambdamart": "model.txt", "fusion": "fusion.json", "latent": "latent.safetensors"}
@@ -71,3 +72,13 @@ def ids_digest(catalogue: Catalogue) -> str:
     for item_id in catalogue.item_ids:
         digest.update(f"\n{catalogue.codes[item_id]}".encode())
     return digest.hexdigest()
+
+
+def version_of(name_or_folder: str) -> str:
+    """A rule's name; of a folder the first 12 digits of a SHA-256 over its files' names and contents, so that the same
+    model has the same version wherever it lies and whenever it was made.
+    """
+    if name_or_folder in NAMES:
+        return name_or_folder
+    files = [f"{file.relative_to(name_or_folder)} {sha256(file)}" for file in files_below(name_or_folder)]
+    return hashlib.sha256("\n".join(files).encode()).hexdigest()[:12]

@@ -2,7 +2,8 @@
 
 RECIPE is the name of a recipe that comes with gr2 (`gr2 recipes` lists them), or a file; see docs/recipes.md.
 A stage whose inputs, options and code are unchanged is skipped; an interrupted one resumes by itself when it is started
-again. `--ID.OPTION VALUE` is an option of one stage that wins over the recipe's, e.g. `--rl.max_steps 10`.
+again. `--ID.OPTION VALUE` is an option of one stage that wins over the recipe's, e.g. `--rl.max_steps 10`;
+`--set NAME=VALUE` is the value of a recipe's variable.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def main(words: list[str]) -> None:
     name = options.recipe or options.config
     if not name:
         raise InputError("gr2 run: expected a recipe: a name that `gr2 recipes` lists, or a file")
-    plan = read_plan(find_recipe(name), changes)
+    plan = read_plan(find_recipe(name), changes, options.set)
     chosen = select(plan, options)
     check_sources(plan, chosen, name)
     if options.dry_run == "true":
@@ -54,7 +55,7 @@ def main(words: list[str]) -> None:
             check(plan)
             checked = True
         print(f"{label}: {reason}", flush=True)
-        status = run_in_a_process(stage_command(stage, name, changes, options.launch))
+        status = run_in_a_process(stage_command(stage, name, changes, options))
         if status == INTERRUPTED:  # the stage has printed why
             sys.exit(status)
         if status:
@@ -73,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", metavar="ID", help="run only these stages; globs too: 'rerank_*'")
     parser.add_argument("--from", dest="first", metavar="ID", help="begin with this stage and the outputs before it")
     parser.add_argument("--until", metavar="ID", help="stop after this stage")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="values of the recipe's variables")
     launch = "starts the stages that train with transformers or TRL: 'accelerate launch --config_file FILE ...'"
     parser.add_argument("--launch", default="", metavar="WORDS", help=launch)
     return parser
@@ -143,13 +145,14 @@ def check(plan: list[Stage]) -> None:
             raise InputError(f"{stage.id}: {str(error).removeprefix(f'{stage.command}: ')}") from None
 
 
-def stage_command(stage: Stage, recipe: str, changes: dict[str, dict], launch: str) -> list[str]:
+def stage_command(stage: Stage, recipe: str, changes: dict[str, dict], options: argparse.Namespace) -> list[str]:
     """The words that start a stage, which reads its options from the recipe: a secret there is in no list of processes.
 
-    `launch` is for stages that train with transformers or TRL.
+    --launch is for stages that train with transformers or TRL.
     """
-    python = shlex.split(launch) if launch and read_command(stage.command).trains else [sys.executable]
+    python = shlex.split(options.launch) if options.launch and read_command(stage.command).trains else [sys.executable]
     words = [*python, "-m", "gr2", *stage.command.split(), "--recipe", recipe, "--stage", stage.id]
+    words += ["--set", *options.set] if options.set else []
     for name in changes.get(stage.id.replace("-", "_"), {}):
         words += [f"--{name}", *stage.options.get(name, ["null"])]
     return words

@@ -9,14 +9,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gr2.errors import InputError
 from gr2.options.libraries import INPUTS
 from gr2.options.parse import refuse_unknown
 from gr2.options.words import mapping_options, read_options, read_words
 from gr2.runner.declarations import Command, Option, read_command
-from gr2.runner.recipe import find_recipe, read_recipe, without_null
+from gr2.runner.recipe import fill, fill_variables, find_recipe, read_recipe, without_null
 from gr2.stages import STAGES
 
 COMMANDS = {re.sub("[- ]", "_", name): name for name in STAGES}
@@ -37,9 +36,11 @@ class Stage:
         return Path(*self.options["output_dir"])
 
 
-def read_plan(path: Path, changes: dict[str, dict] | None = None) -> list[Stage]:
-    """The stages of a recipe file; `changes` are options by stage id, with _ for -, that win over the file's."""
-    recipe, changes = read_recipe(path), changes or {}
+def read_plan(path: Path, changes: dict[str, dict] | None = None, variables: list[str] | None = None) -> list[Stage]:
+    """The stages of a recipe file; `changes` are options by stage id, with _ for -, that win over the file's, and
+    `variables`, each NAME=VALUE, win over the file's, too.
+    """
+    recipe, changes = fill_variables(read_recipe(path), variables or [], path), changes or {}
     entries = [entry for pattern, values in recipe["stages"].items() for entry in repeat(pattern, values, path)]
     ids = [stage_id for stage_id, _, _ in entries]
     for stage_id in ids:
@@ -90,17 +91,6 @@ def plan_stage(stage_id: str, system: str, own: dict, recipe: dict, ids: list[st
         options[name] = [path for word in words for path in resolve(word, name, declared, stage_id, ids, stages)]
     system = system.removeprefix(re.sub("[- ]", "_", command) + "_")
     return Stage(stage_id, command, options, find_sources(options, declared, stages), system)
-
-
-def fill(value: Any, names: dict) -> Any:
-    """`{seed}` -> 0 in every text of a mapping or list, where `names` has it."""
-    if isinstance(value, dict):
-        return {key: fill(entry, names) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [fill(entry, names) for entry in value]
-    for name, own in names.items() if isinstance(value, str) else ():
-        value = value.replace(f"{{{name}}}", str(own))
-    return value
 
 
 def command_of(stage_id: str, given: str | None) -> str:
@@ -164,7 +154,7 @@ def find_sources(options: dict[str, list[str]], declared: Command, stages: list[
 
 
 def stage_options(command: str, words: list[str]) -> dict[str, list[str]]:
-    """`--recipe NAME --stage ID --key value ...` -> that stage's options, those of the command line over them.
+    """`--recipe NAME --stage ID --set NAME=VALUE --key value ...` -> that stage's options, the words' over them.
 
     null takes an option away. Without --recipe, the options are those of `--config FILE --key value ...`.
     """
@@ -172,7 +162,8 @@ def stage_options(command: str, words: list[str]) -> dict[str, list[str]]:
     if not {"recipe", "stage"} & options.keys():
         return read_options(words)
     name, stage_id = " ".join(options.pop("recipe", [])), " ".join(options.pop("stage", []))
-    stages = {stage.id: stage for stage in read_plan(find_recipe(name)) if stage.command == command}
+    plan = read_plan(find_recipe(name), variables=options.pop("set", []))
+    stages = {stage.id: stage for stage in plan if stage.command == command}
     if stage_id not in stages or "config" in options:
         expected = f"a stage of the command {command}, one of {', '.join(stages)}, and no --config"
         raise InputError(f"--recipe {name} --stage {stage_id}: expected {expected}")

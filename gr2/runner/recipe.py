@@ -7,7 +7,7 @@ from gr2.errors import InputError
 from gr2.files.shipped import shipped
 from gr2.files.yaml import read_yaml
 
-KEYS = ("base", "folder", "defaults", "training", "stages")
+KEYS = ("base", "folder", "variables", "defaults", "training", "stages")
 OLD = "this is a pipeline of gr2 0.1; docs/recipes.md shows what a recipe is: `folder:`, and `stages:` with ID: options"
 
 
@@ -26,16 +26,18 @@ def find_recipe(name: str, folder: Path = Path()) -> Path:
 
 
 def read_recipe(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """`folder`, `defaults`, `training` and `stages` of a recipe; `above` are the recipes that it is a base of."""
+    """`folder`, `variables`, `defaults`, `training` and `stages` of a recipe; `above`: the recipes it is a base of."""
     if path.resolve() in above:
         raise InputError(f"{path}: expected a base that is not, by way of its own base, this recipe itself")
     recipe = resolve_beside(read_yaml(path), path.parent)
     check_form(recipe, path)
-    recipe = {"defaults": {}, "training": {}, "stages": {}} | recipe
+    recipe = {"variables": {}, "defaults": {}, "training": {}, "stages": {}} | recipe
     if "base" in recipe:
         base = read_recipe(find_recipe(recipe["base"], path.parent), (*above, path.resolve()))
         stages = {key: own and base["stages"].get(key, {}) | own for key, own in recipe["stages"].items()}
+        variables = base["variables"] | recipe["variables"]
         recipe = base | recipe | {name: without_null(base[name] | recipe[name]) for name in ("defaults", "training")}
+        recipe["variables"] = variables
         recipe["stages"] = {key: own for key, own in (base["stages"] | stages).items() if own is not None}
     if not recipe.get("folder") or not recipe["stages"]:
         raise InputError(f"{path}: expected `folder:`, the folder to write to, and `stages:`, each with its options")
@@ -44,6 +46,41 @@ def read_recipe(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def without_null(values: dict) -> dict:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def fill_variables(recipe: dict, given: list[str], path: Path) -> dict:
+    """The recipe with its variables' values, those of `given` (NAME=VALUE) over its own, in folder and stages.
+
+    An option that needs a variable without a value is left out.
+    """
+    values = dict(recipe["variables"])
+    for word in given:
+        name, equals, value = word.partition("=")
+        if not equals or name not in values:
+            names = ", ".join(values) or "it has none"
+            raise InputError(f"{path}: --set {word}: expected NAME=VALUE, with one of the recipe's variables: {names}")
+        values[name] = value or None
+    known = without_null(values)
+    unknown = [f"{{{name}}}" for name in values.keys() - known]
+
+    def fill_all(own: dict) -> dict:
+        return {name: fill(entry, known) for name, entry in own.items() if not any(v in str(entry) for v in unknown)}
+
+    if "folder" not in fill_all({"folder": recipe["folder"]}):
+        raise InputError(f"{path}: folder {recipe['folder']}: expected a value of its variable, --set NAME=VALUE")
+    stages = {stage_id: own and fill_all(own) for stage_id, own in recipe["stages"].items()}
+    return recipe | {"folder": fill(recipe["folder"], known), "stages": stages}
+
+
+def fill(value: Any, names: dict) -> Any:
+    """`{seed}` -> 0 in every text of a mapping or list, where `names` has it."""
+    if isinstance(value, dict):
+        return {key: fill(entry, names) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [fill(entry, names) for entry in value]
+    for name, own in names.items() if isinstance(value, str) else ():
+        value = value.replace(f"{{{name}}}", str(own))
+    return value
 
 
 def resolve_beside(value: Any, folder: Path) -> Any:

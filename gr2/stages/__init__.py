@@ -47,6 +47,7 @@ GROUPS = {
         "rerank": "slates + any reranker -> rankings.parquet",
     },
     "Evaluation": {
+        "promote": "today's reranker and the one that serves, compared -> which of them serves from now on",
         "evaluate": "slates + rankings -> metrics.json, report.html",
         "evaluate-retrieval": "interactions + top-K lists of the whole catalogue -> metrics.json, report.html",
     },

@@ -67,8 +67,9 @@ def run(config: Config) -> None:
     from transformers import set_seed
 
     from gr2.language_model.loading import load_model, load_tokenizer
+    from gr2.language_model.new_codes import start_new_codes
     from gr2.language_model.scratch import small_model, train_tokenizer
-    from gr2.language_model.taught_ids import hand_on, taught_ids
+    from gr2.language_model.taught_ids import hand_on, read_taught, taught_ids
     from gr2.language_model.trainable import rows_only, with_lora
     from gr2.language_model.vocabulary import add_codes
     from gr2.midtrain.examples import encode_exercises, mix_tasks, read_histories
@@ -94,6 +95,8 @@ def run(config: Config) -> None:
         shape = (config.hidden_size, config.layers, config.heads, config.context)
         model = small_model(tokenizer, *shape, config.seed, config.spread, config.local_window)
     token_ids = add_codes(model, tokenizer, catalogue, config.semantic_ids, config.seed)
+    if config.model_name_or_path:
+        start_new_codes(model, tokenizer, read_taught(config.model_name_or_path), catalogue, config.semantic_ids)
     tokenizer = keep_answers(tokenizer, catalogue)
     catalogue = catalogue.safe_for(tokenizer)
 

@@ -1,14 +1,18 @@
 """gr2 prepare: a source -> items.parquet, interactions.parquet.
 
 Cleans item text, keeps the k-core, orders each user's events and divides them into pretrain / train / valid / test.
+`--earlier FOLDER` adds what has come since an earlier `gr2 prepare`: the files then hold the whole catalogue of today,
+and the new events alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from gr2.data.earlier import GONE, add_earlier, read_earlier, refuse_shrunk
 from gr2.data.items import clean_items
-from gr2.data.sources.files import column_names
+from gr2.data.sources import files
 from gr2.data.sources.source import Source
 from gr2.data.splits import k_core, order_events, split_by_time, split_by_user, split_leave_one_out
 from gr2.data.summary import describe, summarize
@@ -49,6 +53,9 @@ class Divided:
     )
     valid_share: float = arg(0.05, "share for validation slates, after the training positions", least=0, below=1)
     test_share: float = arg(0.15, "share for test slates, the latest positions", least=0, below=1)
+    test_from: str | None = arg(
+        None, "split time: events from this date on are test; the other shares are then of the events before it"
+    )
     leave_one_out: bool = arg(False, "the last event is test, the one before valid, the rest pretrain; no train slates")
 
 
@@ -66,6 +73,10 @@ class Config(Divided, Synthetic):
     )
     columns: list[str] = arg([], "own files: NAME=COLUMN where a column has another name, e.g. item_id=sku title=name")
     folder: str | None = arg(None, "movielens: an unpacked release; recbole: .inter and .item files", path=True)
+    earlier: str | None = arg(None, "files: an earlier output folder, to which the events are added", path=True)
+    most_gone: float = arg(
+        0.2, "earlier: refuse a catalogue that lacks a larger share of the earlier items", least=0, most=1
+    )
     min_user_events: int = arg(5, "k-core: drop users with fewer events", least=0, most=10**9)
     min_item_events: int = arg(
         5, "k-core: drop items with fewer events; 0 also keeps items without events", least=0, most=10**9
@@ -77,7 +88,7 @@ class Config(Divided, Synthetic):
             if not vars(self)[name]:
                 raise InputError(f"--source {self.source}: expected --{name} {what}")
         if self.source == "files":
-            column_names(self.columns)
+            files.column_names(self.columns)
         if self.source == "synthetic" and self.users * self.events > 10**9:
             expected = "expected at most 1,000,000,000 events in all"
             raise InputError(f"--users {self.users}: {expected}, found {self.events} a user")
@@ -85,16 +96,21 @@ class Config(Divided, Synthetic):
         if not shares < 1:
             expected = "expected a sum below 1 with --valid_share and --test_share"
             raise InputError(f"--train_share {self.train_share}: {expected}, found {shares:g}")
+        if self.earlier and self.source != "files":
+            raise InputError(f"--earlier {self.earlier}: expected --source files")
+        if self.test_from is not None and (self.split != "time" or parse_date(self.test_from) is None):
+            raise InputError(f"--test_from {self.test_from}: expected a date, as 2026-01-31, and --split time")
         if self.leave_one_out and self.split == "time":
             raise InputError("--split time: expected --leave_one_out false, which divides each user's events")
 
 
 def run(config: Config) -> None:
-    """Reads the source. Writes items.parquet, interactions.parquet and summary.json, and of a synthetic world
-    latent.safetensors. Prints counts, and how many pretrain events are later than the test events.
+    """Reads the source. Writes items.parquet, interactions.parquet and summary.json, of a synthetic world
+    latent.safetensors, and with `earlier` the events of items that have left, gone_interactions.parquet. Prints counts,
+    and how many pretrain events are later than the test events.
     """
     # read
-    source = open_source(config)
+    source = read_update(config) if config.earlier else open_source(config)
 
     # events and items
     kept = k_core(source.interactions, config.min_user_events, config.min_item_events)
@@ -107,13 +123,18 @@ def run(config: Config) -> None:
     ordered = order_events(kept, config.seed)
     if config.leave_one_out:
         events = split_leave_one_out(ordered)
+    elif config.split == "time":
+        shares = config.train_share, config.valid_share, config.test_share
+        events = split_by_time(ordered, *shares, parse_date(config.test_from) if config.test_from else None)
     else:
-        split_events = split_by_time if config.split == "time" else split_by_user
-        events = split_events(ordered, config.train_share, config.valid_share, config.test_share)
+        events = split_by_user(ordered, config.train_share, config.valid_share, config.test_share)
     events = events.drop(FINE, strict=False)
 
     # write
     output = Path(config.output_dir)
+    if source.gone is not None:
+        write_parquet(source.gone, output / GONE)
+        print(f"set aside: {len(source.gone)} events of items that have left the catalogue")
     write_parquet(items, output / "items.parquet")
     write_parquet(events, output / "interactions.parquet")
     if source.latent:
@@ -126,9 +147,29 @@ def run(config: Config) -> None:
     print(describe(summary))
 
 
+def read_update(config: Config) -> Source:
+    """The catalogue of today with the earlier events and today's."""
+    earlier = read_earlier(config.earlier)
+    source = files.read_files(config.items, config.interactions, config.columns, earlier)
+    catalogue = source.items(earlier.catalogue, every=True)["item_id"]
+    refuse_shrunk(catalogue, config.items, earlier, config.most_gone)
+    events = add_earlier(source.interactions, config.interactions, earlier, config.seed)
+    here = events["item_id"].is_in(catalogue.implode())
+    return replace(source, interactions=events.filter(here), gone=None if here.all() else events.filter(~here))
+
+
+def parse_date(text: str) -> int | None:
+    """Seconds since 1970 of a date, or a date and time, in UTC where it names no zone; None for another text."""
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp())
+
+
 def open_source(config: Config) -> Source:
     """Reads the source's events; each module knows one kind of files."""
-    from gr2.data.sources import amazon, files, movielens, packaged, recbole, synthetic
+    from gr2.data.sources import amazon, movielens, packaged, recbole, synthetic
 
     match config.source:
         case "amazon":

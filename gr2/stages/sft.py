@@ -79,6 +79,7 @@ def run(config: Config) -> None:
     from trl import pack_dataset
 
     from gr2.language_model.loading import load_model, load_tokenizer
+    from gr2.language_model.new_codes import start_new_codes
     from gr2.language_model.taught_ids import check_taught, hand_on
     from gr2.language_model.trainable import id_tokens, with_lora
     from gr2.prompts.checks import check_answer
@@ -123,6 +124,7 @@ def run(config: Config) -> None:
 
     # model
     model = load_model(config.model_name_or_path)
+    taught = start_new_codes(model, tokenizer, taught, catalogue, config.semantic_ids)
     if config.trainable == "lora":
         model = with_lora(model, id_tokens(tokenizer), config.lora_rank, config.lora_alpha)
 

@@ -8,6 +8,7 @@ from gr2.errors import InputError
 from gr2.files.artifacts import read_json, write_json
 from gr2.files.semantic_ids import write_semantic_ids
 from gr2.rerankers.prm.network import PRM, PRMConfig
+from gr2.rerankers.record import version_of
 from gr2.stages import rerank
 from tests.helpers import fit
 
@@ -146,3 +147,12 @@ def test_scores_that_are_not_numbers_are_refused(known, tmp_path):
     with pytest.raises(InputError, match=r"slate_id '.*': expected finite scores, found \[nan"):
         ranked(tmp_path / "out", str(tmp_path / "prm"), known)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_version_is_what_the_files_hold(tmp_path):
+    for name, text in (("a", "one"), ("b", "one"), ("c", "two")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.txt").write_text(text)
+    (tmp_path / "b/manifest.json").write_text("{}")  # how it was made is no part of it
+    versions = [version_of(str(tmp_path / name)) for name in "abc"]
+    assert versions[0] == versions[1] != versions[2] and version_of("random") == "random"

@@ -5,7 +5,8 @@ import yaml
 
 from gr2.cli import main
 from gr2.errors import InputError
-from gr2.runner.recipe import find_recipe, read_recipe, shipped_recipes
+from gr2.runner.plan import stage_options
+from gr2.runner.recipe import fill_variables, find_recipe, read_recipe, shipped_recipes
 
 BASE = {
     "folder": "runs/base",
@@ -34,6 +35,7 @@ def test_a_recipe_can_be_another_one_with_changes(tmp_path):
         "folder": "runs/mine",
         "defaults": {"prompt": "student", "history": 9},
         "training": {"save_steps": 5},
+        "variables": {},
         "stages": {"prepare": {"source": "files", "items": f"{tmp_path}/bases/items.csv"},
                    "sids": {"levels": None, "codes": 16}, "slates": {"history": 3}},
     }  # fmt: skip
@@ -47,7 +49,7 @@ def test_a_recipe_can_be_another_one_with_changes(tmp_path):
     ({"folder": "a", "stages": {"prepare": {"config": "prepare.yaml"}}}, "a pipeline of gr2 0.1"),
     ({"stages": {"prepare": {}}}, "expected `folder:`, the folder to write to, and `stages:`"),
     ({"folder": "a", "stages": {}}, "expected `folder:`, the folder to write to, and `stages:`"),
-    ({"folder": "a", "stage": {}}, "'stage': expected one of the keys base, folder, defaults, training, stages"),
+    ({"folder": "a", "stage": {}}, "'stage': expected one of the keys base, folder, variables, defaults, training"),
     ({"folder": 3, "stages": {"prepare": {}}}, "folder: expected a text, found 3"),
     ({"folder": "a", "defaults": [1], "stages": {"prepare": {}}}, r"defaults: expected a mapping, found \[1\]"),
     ({"folder": "a", "stages": {"prepare": [1]}},
@@ -110,3 +112,46 @@ def test_a_copy_of_a_recipe_brings_the_files_beside_it_and_overwrites_nothing(sh
             main(["recipes", *words])
         assert stop.value.code == 2 and complaint in capsys.readouterr().err
     assert not (tmp_path / "work/one.yaml").exists() and (tmp_path / "work/items.csv").read_text() == "mine\n"
+
+
+VARIED = {
+    "folder": "runs/{day}",
+    "variables": {"day": "monday", "yesterday": None, "items": "items.csv"},
+    "stages": {"prepare": {"items": "{items}", "interactions": "{day}/events.csv", "earlier": "{yesterday}/prepare"},
+               "prepare_{seed}": {"for": {"seed": [0, 1]}, "source": "synthetic", "seed": "{seed}"}},
+}  # fmt: skip
+
+
+def test_variables_are_filled_in_and_an_option_without_its_value_is_left_out(tmp_path):
+    path = written(tmp_path, "varied.yaml", VARIED)
+    recipe = fill_variables(read_recipe(path), [], path)
+    assert recipe["folder"] == "runs/monday"
+    assert recipe["stages"]["prepare"] == {"items": "items.csv", "interactions": "monday/events.csv"}
+    assert recipe["stages"]["prepare_{seed}"]["seed"] == "{seed}"
+    recipe = fill_variables(read_recipe(path), ["day=tuesday", "yesterday=runs/monday"], path)
+    assert recipe["folder"] == "runs/tuesday"
+    assert recipe["stages"]["prepare"]["earlier"] == "runs/monday/prepare"
+
+
+def test_a_recipe_can_set_the_variables_of_its_base(tmp_path):
+    written(tmp_path, "varied.yaml", VARIED)
+    mine = written(tmp_path, "mine.yaml", {"base": "./varied.yaml", "variables": {"items": "shop.csv", "day": None}})
+    recipe = read_recipe(mine)
+    assert recipe["variables"] == {"day": None, "yesterday": None, "items": "shop.csv"}
+    assert fill_variables(recipe, ["day=friday"], mine)["stages"]["prepare"]["items"] == "shop.csv"
+    with pytest.raises(InputError, match=r"folder runs/\{day\}: expected a value of its variable, --set NAME=VALUE"):
+        fill_variables(recipe, [], mine)
+
+
+@pytest.mark.parametrize("word", ["week=1", "day", "=1"])
+def test_a_word_that_sets_no_variable_is_refused(tmp_path, word):
+    path = written(tmp_path, "varied.yaml", VARIED)
+    with pytest.raises(InputError, match="expected NAME=VALUE, with one of the recipe's variables: day, yesterday"):
+        fill_variables(read_recipe(path), [word], path)
+
+
+def test_a_stage_in_its_process_gets_the_variables(tmp_path):
+    path = written(tmp_path, "varied.yaml", VARIED)
+    words = ["--recipe", str(path), "--stage", "prepare", "--set", "day=sunday", "--seed", "3"]
+    options = stage_options("prepare", words)
+    assert options["interactions"] == ["sunday/events.csv"] and options["seed"] == ["3"] and "set" not in options

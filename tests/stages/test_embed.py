@@ -6,7 +6,7 @@ import pytest
 
 from gr2.data.items import join_texts
 from gr2.errors import InputError
-from gr2.files.embeddings import read_embeddings, refuse_broken
+from gr2.files.embeddings import read_embeddings, refuse_broken, write_embeddings
 from gr2.files.items import order_digest, read_items
 from gr2.stages import embed
 from tests.helpers import refused
@@ -58,3 +58,37 @@ def test_vectors_that_a_broken_model_gives_are_refused_with_the_item_and_the_mod
 
 def test_a_batch_of_no_items_is_refused(tmp_path):
     assert "--batch_size 0: expected" in refused("embed", "--items", "i", "--output_dir", tmp_path, "--batch_size", "0")
+
+
+@pytest.fixture
+def later(tmp_path):
+    """Options of a catalogue whose item b has another text than before, c is new, and a has moved."""
+    for name, titles in (("before", {"a": "A", "b": "B"}), ("now", {"c": "C", "b": "B 2", "a": "A"})):
+        frame = pl.DataFrame({"item_id": list(titles), "title": list(titles.values())})
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+    write_embeddings(tmp_path / "before.safetensors", pl.Series(["a", "b"]), encode(["A", "B"]))
+    paths = {"items": "now.parquet", "earlier": "before.safetensors", "earlier_items": "before.parquet"}
+    return embed.Config(output_dir="out", **{name: str(tmp_path / file) for name, file in paths.items()})
+
+
+def encode(texts):
+    """A vector of each text, from its letters."""
+    return np.array([[len(text), sum(map(ord, text))] for text in texts], np.float32) / 100
+
+
+def test_only_new_and_changed_texts_are_encoded(later):
+    asked = []
+    vectors = embed.encode_new(later, ["C", "B 2", "A"], lambda texts: asked.append(texts) or encode(texts))
+    assert asked == [["A", "C", "B 2"]]  # A as a check of the encoder
+    np.testing.assert_array_equal(vectors, encode(["C", "B 2", "A"]))
+
+
+def test_vectors_of_another_encoder_are_refused(later):
+    for other in (lambda texts: 2 * encode(texts), lambda texts: encode(texts)[:, :1]):
+        with pytest.raises(InputError, match="found others, as for 'A': they come from another text encoder"):
+            embed.encode_new(later, ["C", "A"], other)
+
+
+def test_earlier_vectors_without_their_items_are_refused(tmp_path):
+    words = ["--items", "i", "--output_dir", tmp_path, "--earlier", "e"]
+    assert "--earlier, --earlier_items: expected both or neither" in refused("embed", *words)

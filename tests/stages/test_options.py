@@ -19,6 +19,7 @@ NO_PATHS = {
     "against", "base_url", "bpe_text", "columns", "engine", "eval_strategy", "hub_model_id", "kind", "logging_strategy",
     "lr_scheduler_type", "metric_for_best_model", "mixture", "mode", "pre_ranker", "protocol", "quantizer",
     "ray_engine", "report_to", "reward", "save_strategy", "script", "source", "split", "splits", "switches",
+    "test_from",
 }  # fmt: skip
 CONFIGS = {stage: importlib.import_module(module_of(stage)).Config for stage in STAGES}
 

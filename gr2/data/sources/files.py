@@ -1,5 +1,8 @@
 """The user's own two files, in parquet, JSON lines, CSV or TSV, with any column names."""
 
+import polars as pl
+
+from gr2.data.earlier import Earlier
 from gr2.data.sources.source import Source, select_from
 from gr2.errors import InputError
 from gr2.files.columns import read_table
@@ -7,12 +10,16 @@ from gr2.files.interactions import check_events
 from gr2.files.items import read_items
 
 
-def read_files(items: str, interactions: str, columns: list[str]) -> Source:
-    """columns: see `column_names`. InputError names a wrong row by both names of its column."""
+def read_files(items: str, interactions: str, columns: list[str], earlier: Earlier | None = None) -> Source:
+    """columns: see `column_names`. InputError names a wrong row by both names of its column.
+
+    With `earlier` an event may be of an item that is there alone: one that has left the catalogue.
+    """
     names = column_names(columns)
     try:
         frame = read_items(items, names)
-        events = check_events(read_table(interactions, names), interactions, frame["item_id"])
+        known = [frame["item_id"], *([earlier.item_ids] if earlier else [])]
+        events = check_events(read_table(interactions, names), interactions, pl.concat(known))
     except InputError as error:
         raise InputError(f"{error}{name_columns(str(error), names)}") from None
     unused = next((ours for ours in names if ours not in frame.columns + events.columns), None)

@@ -22,11 +22,13 @@ class Source:
     items: a function of the wanted item ids and of `every`. It reads the wanted rows of the catalogue, or all with
     `every`, and is called once these are known, so that a catalogue far larger than memory can be streamed.
     latent: arrays that a synthetic world was made from, empty for real data.
+    gone: events of items that have left the catalogue, kept for another day.
     """
 
     interactions: pl.DataFrame
     items: Callable[..., pl.DataFrame]
     latent: dict[str, np.ndarray] = field(default_factory=dict)
+    gone: pl.DataFrame | None = None
 
 
 def select_from(catalogue: pl.DataFrame) -> Callable[..., pl.DataFrame]:

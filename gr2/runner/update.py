@@ -1,0 +1,80 @@
+"""`gr2 update RECIPE`: runs a recipe once for every new day of data, in order. docs/updates.md describes it.
+
+The recipe has the variables `data`, a folder of days (`2026-11-29/`, ...), `runs`, where each day gets a folder of its
+name, and `day`, `yesterday` and `old`, which are set here: the day, the folder of the last day on which something was
+decided, and the reranker that serves. A day whose data or training is refused is written down in the log, and is tried
+again until a later one is decided; what serves stays. The same command goes on after a kill.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+from gr2.errors import InputError
+from gr2.files.decisions import latest_decided, write_decision
+from gr2.rerankers.rules import NAMES
+from gr2.runner.lock import locked
+from gr2.runner.recipe import find_recipe, read_recipe
+
+REFUSED = 2  # the exit code
+VARIABLES = ("data", "runs", "day", "yesterday", "old")
+
+
+def main(words: list[str]) -> None:
+    options, changes = parser().parse_known_args(words)
+    variables = read_recipe(find_recipe(options.recipe))["variables"]
+    if missing := [name for name in VARIABLES if name not in variables]:
+        raise InputError(f"{options.recipe}: variables: expected {', '.join(missing)}, as the recipe daily has them")
+    days, data = Path(variables["runs"]), Path(variables["data"])
+    with locked(days):
+        new = find_new_days(data, days)
+        if not new:
+            print(f"gr2 update: no folder of a new day in {data}")
+        refused = [day for day in new if not run_day(options.recipe, day, days, changes)]
+    if refused:
+        raise InputError(f"{', '.join(refused)} refused; what served before serves on")
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("gr2 update", description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("recipe", help="daily, or a file; further words (--ID.OPTION VALUE) are those of gr2 run")
+    return parser
+
+
+def find_new_days(data: Path, days: Path) -> list[str]:
+    """The names of the folders of `data` that are dates later than the last decided one, in order."""
+    if not data.is_dir():
+        raise InputError(f"{data}: expected a folder with one folder for each day, as 2026-11-29")
+    names = sorted(folder.name for folder in data.iterdir() if folder.is_dir() and is_date(folder.name))
+    last = latest_decided(days)
+    return [name for name in names if last is None or name > last["day"]]
+
+
+def is_date(name: str) -> bool:
+    try:
+        return re.fullmatch(r"\d{4}-\d\d-\d\d", name) is not None and bool(date.fromisoformat(name))
+    except ValueError:
+        return False
+
+
+def run_day(recipe: str, day: str, days: Path, changes: list[str]) -> bool:
+    """Runs the recipe for a day. False where it was refused, which the log then says; any other failure ends here."""
+    sets, last = [f"day={day}"], latest_decided(days)
+    if last:
+        serving = last["serving"] if last["serving"] in NAMES else days / last["serving"]
+        sets += [f"yesterday={days / last['day']}", f"old={serving}"]
+    command = [sys.executable, "-m", "gr2", "run", recipe, "--set", *sets, *changes]
+    complaint = ""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        for line in process.stderr:
+            print(line, end="", file=sys.stderr, flush=True)
+            complaint = line.strip() if line.startswith("gr2: ") else complaint
+    if process.returncode == REFUSED:
+        write_decision(days, {"day": day, "decision": "refused", "reason": complaint.removeprefix("gr2: ")})
+    elif process.returncode:
+        sys.exit(process.returncode if process.returncode > 0 else 1)
+    return process.returncode == 0
