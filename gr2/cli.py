@@ -11,6 +11,7 @@ from gr2.stages import FIT, GROUPS, STAGES
 AROUND = {
     "run": ("gr2.runner.pipeline", "a recipe: its stages in order; finished ones are skipped, interrupted ones resume"),
     "estimate": ("gr2.estimate.command", "a recipe: memory, tokens and hours of its language models; runs nothing"),
+    "serve": ("gr2.serving.command", "a reranker over HTTP, for clients of Cohere, Jina and TEI, and gr2's own route"),
     "recipes": ("gr2.runner.recipes", "the recipes that come with gr2; `gr2 recipes copy NAME` writes one here"),
     "env": ("gr2.runner.environment", "versions and hardware, for a bug report"),
 }

@@ -34,6 +34,7 @@ FLOORS = [
     "evaluation",
     "reports",
     "api",
+    "serving",
     "stages",
     "runner",
     "estimate",
