@@ -25,6 +25,7 @@ from gr2.serving.wire import INTERFACES, Interface, Refusal, check
 from gr2.serving.worker import BrokenEngineError
 
 READING = 10.0  # seconds in which a body must arrive
+DISCARDED = 16  # times the limit: what is read of a body that is too long
 
 
 @dataclass
@@ -49,20 +50,23 @@ class Server:
             )
 
     async def read_body(self, request: Request) -> bytes:
-        """Refusal where it is too long, before it is parsed, or too slow."""
-        too_long = Refusal(413, f"Expected a body of at most {self.limits.bytes} bytes.", Connection="close")
-        if int(request.headers.get("content-length", 0)) > self.limits.bytes:
-            raise too_long
-        parts, length = [], 0
+        """Refusal where it is too long, before it is parsed, or too slow.
+
+        Of what is too long the rest is read, up to a bound, since a client hears nothing while it sends.
+        """
+        parts, length, most = [], 0, self.limits.bytes
         try:
             async with asyncio.timeout(READING):
                 async for part in request.stream():
-                    parts.append(part)
                     length += len(part)
-                    if length > self.limits.bytes:
-                        raise too_long
+                    if length <= most:
+                        parts.append(part)
+                    elif length > DISCARDED * most:
+                        break
         except TimeoutError:
             raise Refusal(408, f"Expected the whole body within {READING:g} seconds.", Connection="close") from None
+        if length > most:
+            raise Refusal(413, f"Expected a body of at most {most} bytes.", Connection="close")
         return b"".join(parts)
 
     def respond(self, status: int, body: object, **headers: str) -> Response:
@@ -125,7 +129,7 @@ def make_app(server: Server) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        running = asyncio.create_task(server.batcher.run())
+        running = asyncio.gather(server.batcher.run(), server.supervisor.watch())
         yield
         running.cancel()
         with suppress(asyncio.CancelledError):

@@ -11,6 +11,7 @@ from gr2.serving.metrics import Metrics
 from gr2.serving.settings import Patience, Settings
 from gr2.serving.worker import BrokenEngineError, Worker
 
+WATCHING = 0.2  # seconds between two looks at the process
 LONGEST_PAUSE = 30.0  # seconds between two attempts to start an engine
 
 
@@ -68,13 +69,24 @@ class Supervisor:
         try:
             return await asyncio.to_thread(worker.ask, asks, self.patience.batch)
         except BrokenEngineError as error:
-            logs.write("engine_broken", "error", why=str(error), pid=worker.process.pid)
-            if self.worker is worker:
-                self.worker = None
-                self.keep(asyncio.create_task(self.restart()))
+            self.give_up(worker, str(error))
             raise
         finally:
             self.began = None
+
+    def give_up(self, worker: Worker, why: str) -> None:
+        """Another engine is started in the place of a broken one."""
+        if self.worker is worker:
+            logs.write("engine_broken", "error", why=why, pid=worker.process.pid)
+            self.worker = None
+            self.keep(asyncio.create_task(self.restart()))
+
+    async def watch(self) -> None:
+        """Notices an engine that dies while nobody asks it. Until it is cancelled."""
+        while True:
+            await asyncio.sleep(WATCHING)
+            if self.worker and self.worker.process.poll() is not None:
+                self.give_up(self.worker, "the process ended")
 
     def keep(self, task: asyncio.Task) -> None:
         self.tasks.add(task)
