@@ -91,8 +91,9 @@ class Server:
             check(ask, self.limits)
             answer = await self.batcher.answer(ask)
             self.metrics.count(answer)
-            facts, headers = describe(ask, answer), label(answer, self.supervisor.version)
-            status, content = 200, interface.body(form, ask, answer, self.supervisor.version)
+            version = answer.model or self.supervisor.version
+            facts, headers = describe(ask, answer), label(answer, version)
+            status, content = 200, interface.body(form, ask, answer, version)
         except ValidationError as error:
             status, content = 422, interface.error(explain(error))
         except FullQueueError:
@@ -137,7 +138,7 @@ def make_app(server: Server) -> FastAPI:
         await server.supervisor.stop()
         logs.write("stop", taken=server.taken, answered=server.answered)
 
-    app = FastAPI(title="gr2 serve", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="gr2 serve", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
     for interface in INTERFACES:
         add_route(app, server, interface)
 
@@ -158,6 +159,7 @@ def make_app(server: Server) -> FastAPI:
     async def metrics() -> Response:
         """What Prometheus reads."""
         server.metrics.ready.set(server.supervisor.trouble is None)
+        server.metrics.queue.set(len(server.batcher.queue))
         return Response(server.metrics.show(), media_type="text/plain; version=0.0.4")
 
     @app.post("/v1/reload")

@@ -35,6 +35,7 @@ class Answer(NamedTuple):
     tokens: tuple[int, int] | None = None  # of the prompt and of the completion
     fallback: str | None = None
     why: str | None = None  # the fallback in a sentence
+    model: str | None = None  # the version of the model that ranked; the server adds it
 
 
 def fall_back(count: int, reason: str, why: str) -> Answer:

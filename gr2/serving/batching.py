@@ -61,7 +61,6 @@ class Batcher:
         while True:
             await self.collect()
             batch = [self.queue.popleft() for _ in range(min(self.pace.size, len(self.queue)))]
-            self.metrics.queue.set(len(self.queue))
             if batch:
                 await self.send(batch)
 

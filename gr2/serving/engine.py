@@ -36,7 +36,6 @@ class Engine:
     def __init__(self, settings: Settings):
         """InputError where the reranker cannot be opened, or was not fitted on these inputs."""
         inputs = settings.inputs
-        self.name = settings.reranker
         self.directory = read_directory(inputs.items, inputs.interactions, settings.history)
         self.reranker = open_reranker(settings.reranker, inputs, settings.sampling)
         self.encode = open_encoder(settings.encoder) if settings.encoder else None
@@ -59,16 +58,20 @@ class Engine:
         answers: dict[str, Answer] = {}
         together = []
         for ask in asks:
-            placed = look_up(ask, self.directory, self.ranks_text, self.ranks_features)
-            refused = placed.refuse()
-            if refused:
-                answers[ask.number] = refused
-            elif placed.told and isinstance(self.reranker, FeatureScorer):
-                answers[ask.number] = self.answer_told(placed)
-            else:
-                together.append(placed)
+            try:
+                placed = look_up(ask, self.directory, self.ranks_text, self.ranks_features)
+                refused = placed.refuse()
+                if refused:
+                    answers[ask.number] = refused
+                elif placed.told and isinstance(self.reranker, FeatureScorer):
+                    answers[ask.number] = self.answer_told(placed)
+                else:
+                    together.append(placed)
+            except Exception as error:
+                answers[ask.number] = fail(ask, error)
         for placed, ranking in zip(together, self.rank_all([placed.slate for placed in together]), strict=True):
-            answers[placed.ask.number] = arrange(placed, ranking)
+            failed = isinstance(ranking, Exception)
+            answers[placed.ask.number] = fail(placed.ask, ranking) if failed else placed.arrange(ranking)
         return [answers[ask.number] for ask in asks]
 
     def rank_all(self, slates: list[Slate]) -> list[Ranking | Exception]:
@@ -89,21 +92,17 @@ class Engine:
         features = placed.ask.features or [None] * len(placed.ask.candidates)
         given = {item_id: features[at] or {} for item_id, at in zip(placed.ids, placed.kept, strict=True)}
         reranker = copy.copy(self.reranker)
-        try:
-            whole = self.reranker.features
-            reranker.features = ToldFeatures(whole, self.directory.items, slate, titles, given, self.encode)
-            return arrange(placed, reranker.rank([slate])[0])
-        except Exception as error:
-            return arrange(placed, error)
+        whole = self.reranker.features
+        reranker.features = ToldFeatures(whole, self.directory.items, slate, titles, given, self.encode)
+        return placed.arrange(reranker.rank([slate])[0])
 
 
-def arrange(placed: Placed, ranking: Ranking | Exception) -> Answer:
-    if isinstance(ranking, Ranking):
-        return placed.arrange(ranking)
-    count = len(placed.ask.candidates)
-    if isinstance(ranking, InputError):  # of what the reranker reads: sources, facts, at most so many candidates
-        return fall_back(count, "refused", f"The reranker refused the request: {without_paths(str(ranking))}.")
-    logs.write("engine_error", "error", error=logs.describe(ranking))
+def fail(ask: Ask, error: Exception) -> Answer:
+    """The input order, with what a client may know of an error."""
+    count = len(ask.candidates)
+    if isinstance(error, InputError):  # of what the reranker reads: sources, facts, at most so many candidates
+        return fall_back(count, "refused", f"The reranker refused the request: {without_paths(str(error))}.")
+    logs.write("engine_error", "error", error=logs.describe(error))
     return fall_back(count, "engine_failed", "The reranker failed on this request.")
 
 
@@ -150,18 +149,18 @@ def main() -> None:
 
         torch.set_num_threads(settings.threads)
     version = version_of(settings.reranker) if settings.reranker in NAMES or Path(settings.reranker).is_dir() else ""
-    try:
-        engine = Engine(settings)
-    except (InputError, OSError) as error:
-        connection.send(Refused(str(error)))
-    else:
-        gc.collect()
-        gc.freeze()  # what is loaded is never looked at again by the collector
-        connection.send(Opened(version))
-        with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the server has ended
+        try:
+            engine = Engine(settings)
+        except (InputError, OSError) as error:
+            connection.send(Refused(str(error)))
+        else:
+            gc.collect()
+            gc.freeze()  # what is loaded is never looked at again by the collector
+            connection.send(Opened(version))
             while True:
                 connection.send(engine.answer(connection.recv()))
-    os._exit(0)  # there is nothing to put away, and libraries complain at their end
+    os.dup2(1, 2)  # libraries complain as the interpreter ends
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ class SlateRequest(Form):
     """`/v1/slates`, ours."""
 
     user: Id | None = None
-    history: list[Id] | None = None
-    candidates: Annotated[list[Id | Candidate], Field(min_length=1)]
+    history: Annotated[list[Id], Field(fail_fast=True)] | None = None
+    candidates: Annotated[list[Id | Candidate], Field(min_length=1, fail_fast=True)]
     top_n: Count | None = None
     with_trace: bool = False
 
@@ -60,7 +60,7 @@ class CohereRequest(Form):
     """`/v2/rerank`. `model`, `max_tokens_per_doc`, `priority` and `relevant_spans` change nothing here."""
 
     query: str
-    documents: Annotated[list[str], Field(min_length=1)]
+    documents: Annotated[list[str], Field(min_length=1, fail_fast=True)]
     top_n: Count | None = None
 
 
@@ -69,7 +69,7 @@ class RerankRequest(Form):
 
     model: str | None = None
     query: str
-    documents: Annotated[list[str | Candidate], Field(min_length=1)]
+    documents: Annotated[list[str | Candidate], Field(min_length=1, fail_fast=True)]
     top_n: Count | None = None
     return_documents: bool | None = None
 
@@ -78,7 +78,7 @@ class TeiRequest(Form):
     """`/rerank`. `truncate` and `truncation_direction` change nothing: no text is too long for an item's name."""
 
     query: str
-    texts: Annotated[list[str], Field(min_length=1)]
+    texts: Annotated[list[str], Field(min_length=1, fail_fast=True)]
     raw_scores: bool = False
     return_text: bool = False
     truncate: bool | None = None
@@ -86,16 +86,20 @@ class TeiRequest(Form):
 
 
 def explain(error: ValidationError) -> str:
-    """The first fault as a sentence that repeats nothing of the request but a field's name."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    if first["type"] == "json_invalid":
+    """The first fault as a sentence that repeats nothing of the request but a field's name.
+
+    Where a value may be of two kinds there is a fault for each: the one that looks deepest says most.
+    """
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    about = [fault for fault in faults if fault["loc"][:2] == faults[0]["loc"][:2]]
+    fault = max(reversed(about), key=lambda fault: len(fault["loc"]))
+    if fault["type"] == "json_invalid":
         return "The body: expected JSON in UTF-8."
-    place = name_place(first["loc"])
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected").split(". ")[0]
+    message = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected").split(". ")[0]
     message = {"Field required": "expected a value, found none"}.get(message, message)
     if not message.startswith("expected"):
         message = f"expected other values: {message[:1].lower()}{message[1:]}"
-    return f"{place}: {message}."
+    return f"{name_place(fault['loc'])}: {message}."
 
 
 def name_place(location: Iterable[Any]) -> str:

@@ -21,6 +21,7 @@ class Supervisor:
     def __init__(self, settings: Settings, patience: Patience, metrics: Metrics):
         self.settings, self.patience, self.metrics = settings, patience, metrics
         self.worker: Worker | None = None
+        self.next: Worker | None = None  # that is being opened
         self.version = ""
         self.began: float | None = None  # when the engine got the batch that it is working on
         self.opening = asyncio.Lock()
@@ -40,8 +41,9 @@ class Supervisor:
         await self.install(await self.open())
 
     async def open(self) -> Worker:
-        worker = await asyncio.to_thread(Worker, self.settings)
+        self.next = worker = Worker(self.settings)
         await asyncio.to_thread(worker.open, self.patience.opening)
+        self.next = None
         return worker
 
     async def install(self, worker: Worker) -> None:
@@ -67,7 +69,8 @@ class Supervisor:
             raise BrokenEngineError("there is no engine")
         self.began = time.monotonic()
         try:
-            return await asyncio.to_thread(worker.ask, asks, self.patience.batch)
+            answers = await asyncio.to_thread(worker.ask, asks, self.patience.batch)
+            return [answer._replace(model=worker.version) for answer in answers]
         except BrokenEngineError as error:
             self.give_up(worker, str(error))
             raise
@@ -108,5 +111,7 @@ class Supervisor:
     async def stop(self) -> None:
         for task in self.tasks:
             task.cancel()
+        if self.next:
+            self.next.kill()
         if self.worker:
             await asyncio.to_thread(self.worker.end)

@@ -49,6 +49,8 @@ class Running:
     @property
     def engine(self) -> int:
         """The process id of the engine that answers now."""
+        while not Path(f"/proc/{self.events('engine_ready')[-1]['pid']}").exists():
+            time.sleep(0.02)  # the log is read a little later than it is written
         return self.events("engine_ready")[-1]["pid"]
 
     def post(self, path: str, body: object, **options) -> httpx.Response:

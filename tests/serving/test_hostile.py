@@ -6,6 +6,7 @@ import random
 import re
 import socket
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -54,8 +55,8 @@ def spoil(rng: random.Random, body: dict) -> Any:
         key = rng.choice([*body, "user", "history", "candidates", "with_trace", "unknown"])
         if rng.random() < 0.2:
             body.pop(key, None)
-        elif isinstance(body.get(key), list) and rng.random() < 0.5:
-            body[key][rng.randrange(len(body[key]))] = junk(rng) if body[key] else 0
+        elif isinstance(body.get(key), list) and body[key] and rng.random() < 0.5:
+            body[key][rng.randrange(len(body[key]))] = junk(rng)
         else:
             body[key] = junk(rng)
     return body if rng.random() < 0.95 else junk(rng)
@@ -97,7 +98,9 @@ def test_each_is_refused_in_a_sentence_or_answered_rightly(server):
         content = encode(rng, spoil(rng, BASES[path]))
         method = "POST" if rng.random() < 0.97 else rng.choice(["GET", "PUT", "DELETE", "PATCH", "TRACE"])
         where = (
-            path if rng.random() < 0.97 else rng.choice([path + "/", "//", "/..%2f..%2fetc", "/v1", path + "?a=%00"])
+            path
+            if rng.random() < 0.97
+            else rng.choice([path + "/", "/v1//slates", "/..%2f..%2fetc", "/v1", path + "?a=%00"])
         )
         raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         answer = server.client.request(method, where, content=content, headers=raw)
@@ -134,15 +137,12 @@ def check_order(path: str, request: dict, answer: Any) -> None:
 ])  # fmt: skip
 def test_what_is_no_http_is_refused_too(server, text):
     port = int(server.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection, suppress(ConnectionError):
         connection.sendall(text)
         connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        try:
-            while part := connection.recv(65536):
-                answer += part
-        except ConnectionResetError:
-            pass
+        while part := connection.recv(65536):
+            answer += part
     assert not answer or answer.split()[1][:1] == b"4", answer[:200]
     assert not LEAKS.search(answer.decode("latin-1"))
     assert server.client.get("/health").status_code == 200
