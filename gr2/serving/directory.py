@@ -58,9 +58,8 @@ class Directory:
         if isinstance(value, dict) and "user" in value:
             return self.pasts.get(str(value["user"]), [])
         words = value.get("history") if isinstance(value, dict) else value
-        return self.find_all(
-            [str(word) for word in words if isinstance(word, str | int)] if isinstance(words, list) else []
-        )
+        known = words if isinstance(words, list) else []
+        return self.find_all([str(word) for word in known if isinstance(word, str | int)])
 
     def find_all(self, words: list[str]) -> list[str]:
         """The latest of those that are known."""

@@ -26,7 +26,7 @@ def test_an_unusable_answer_is_the_input_order_marked(world, beginner, asked):
 
 
 def test_a_slate_without_what_the_prompt_shows_harms_no_other(world, beginner, asked):
-    engine = open_engine(world, beginner, order="first", prompt="student_facts")
+    engine = open_engine(world, beginner, order="first", prompt="student_facts", max_tokens=110)
     names = (
         "rank popularity recency score similarity_last similarity_max similarity_mean followed followed_last together"
     )
