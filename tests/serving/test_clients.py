@@ -167,10 +167,8 @@ def test_metrics_and_health(server):
     assert server.metric("gr2_request_seconds_count", route="/v1/slates") > 0
     assert server.metric("gr2_batch_size_count") > 0 and server.metric("gr2_ready") == 1
     assert server.metric("gr2_fallbacks_total", reason="unknown_user") > 0
-    films = [f"film{number:02d}" for number in range(6)]
-    order = server.post("/v1/slates", {"user": "user01", "candidates": films}).json()["ranking"]
     before = server.metric("gr2_copies_total")
-    server.post("/v1/slates", {"user": "user01", "candidates": [entry["id"] for entry in order[:2]]})
+    server.post("/v1/slates", {"user": "user01", "candidates": ["film01"]})
     assert server.metric("gr2_copies_total") == before + 1
 
 

@@ -15,6 +15,7 @@ import pytest
 from tests.serving.conftest import rerank, words
 from tests.serving.server import Running, serving
 
+pytestmark = pytest.mark.slow
 DEADLINE, HANG = 4, 8  # seconds
 LATE = ("deadline", "engine_late")
 
@@ -125,7 +126,6 @@ def keep_asking(running: Running, body: dict, stop: threading.Event, pause: floa
     return answers
 
 
-@pytest.mark.slow
 def test_models_are_exchanged_under_load_and_each_answers_as_gr2_rerank(
     world, fitted, beginner, frail, model, asked, body, tmp_path
 ):
