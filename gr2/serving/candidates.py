@@ -1,5 +1,6 @@
 """A request as a slate of the catalogue's items, and the slate's ranking as an order of the request's candidates."""
 
+import math
 from dataclasses import dataclass
 
 from gr2.files.rankings import Ranking
@@ -52,7 +53,8 @@ class Placed:
         """The ranking in the request's terms; a candidate that was not ranked stands at its place of the input."""
         index = dict(zip(self.ids, self.kept, strict=True))
         ranked = [index[item_id] for item_id in ranking.ranking]
-        scores = dict(zip(ranked, ranking.scores, strict=True)) if ranking.scores is not None else None
+        scored = ranking.scores is not None and all(map(math.isfinite, ranking.scores))  # JSON knows no infinity
+        scores = dict(zip(ranked, ranking.scores, strict=True)) if scored else None
         order, rest = [], iter(ranked)
         for place in range(len(self.ask.candidates)):
             order.append(place if place in self.marks else next(rest))

@@ -101,13 +101,14 @@ def fail(ask: Ask, error: Exception) -> Answer:
     """The input order, with what a client may know of an error."""
     count = len(ask.candidates)
     if isinstance(error, InputError):  # of what the reranker reads: sources, facts, at most so many candidates
-        return fall_back(count, "refused", f"The reranker refused the request: {without_paths(str(error))}.")
+        return fall_back(count, "refused", f"The reranker refused: {without_paths(str(error))}")
     logs.write("engine_error", "error", error=logs.describe(error))
     return fall_back(count, "engine_failed", "The reranker failed on this request.")
 
 
 def without_paths(sentence: str) -> str:
-    return " ".join("the reranker" if "/" in word else word for word in mask(sentence).split())
+    """With one full stop."""
+    return " ".join("the reranker" if "/" in word else word for word in mask(sentence).split()).rstrip(".") + "."
 
 
 def rank_with(reranker: Reranker) -> Callable[[list[Slate]], list[Ranking]]:

@@ -1,5 +1,7 @@
 """An engine in this process: what it makes of answers and slates that cannot be used."""
 
+from dataclasses import replace
+
 import pytest
 
 from gr2.errors import InputError
@@ -26,16 +28,14 @@ def test_an_unusable_answer_is_the_input_order_marked(world, beginner, asked):
 
 
 def test_a_slate_without_what_the_prompt_shows_harms_no_other(world, beginner, asked):
-    engine = open_engine(world, beginner, order="first", prompt="student_facts", max_tokens=110)
-    names = (
-        "rank popularity recency score similarity_last similarity_max similarity_mean followed followed_last together"
-    )
-    facts = [dict.fromkeys(names.split(), 1)] * 10
-    bare, whole, again = engine.answer([
-        ask(asked[0], "1"), ask(asked[0], "2", facts=facts), ask(asked[1], "3", facts=facts)
-    ])  # fmt: skip
-    assert bare.fallback == "refused" and "prompt student_facts" in bare.why and bare.order == list(range(10))
-    assert whole.fallback is None and again.fallback is None and len(whole.scores) == 10
+    engine = open_engine(world, beginner, order="first", prompt="student_facts", max_tokens=40)
+    names = "rank popularity recency score similarity_last similarity_max similarity_mean"
+    facts = [dict.fromkeys(names.split(), 1)] * 3
+    first, second = (replace(slate, history=slate.history[-3:], candidates=slate.candidates[:3]) for slate in asked[:2])
+    bare, whole, again = engine.answer([ask(first, "1"), ask(first, "2", facts=facts), ask(second, "3", facts=facts)])
+    assert bare.fallback == "refused" and bare.why.startswith("The reranker refused: prompt student_facts: ")
+    assert bare.order == [0, 1, 2] and bare.why.endswith(".") and not bare.why.endswith("..")
+    assert whole.fallback is None and again.fallback is None and len(whole.scores) == 3
 
 
 def test_features_are_told_to_those_who_read_them(world, fitted, asked):
@@ -73,7 +73,7 @@ def test_the_version_is_that_of_the_manifest(fitted, tmp_path):
 
 
 def test_no_path_leaves_the_server():
-    assert without_paths("/a/b c: expected 2; see s3://k/v") == "the reranker c: expected 2; see the reranker"
+    assert without_paths("/a/b c: expected 2; see s3://k/v") == "the reranker c: expected 2; see the reranker."
 
 
 def test_a_reranker_without_its_files_is_refused(world, fitted):
