@@ -10,13 +10,11 @@ from gr2.stages import FIT, GROUPS, STAGES
 
 AROUND = {
     "run": ("gr2.runner.pipeline", "a recipe: its stages in order; finished ones are skipped, interrupted ones resume"),
-    "update": (
-        "gr2.runner.update",
-        "a recipe, once for every new day of data; the better reranker serves",
-    ),
+    "update": ("gr2.runner.update", "a recipe, once for every new day of data; the better reranker serves"),
     "estimate": ("gr2.estimate.command", "a recipe: memory, tokens and hours of its language models; runs nothing"),
     "card": ("gr2.hub.card", "a trained model's README.md: adds the figures of a report to it"),
     "push": ("gr2.hub.push", "a trained model's folder -> a repository on the Hugging Face hub"),
+    "serve": ("gr2.serving.command", "a reranker over HTTP, for clients of Cohere, Jina and TEI, and gr2's own route"),
     "recipes": ("gr2.runner.recipes", "the recipes that come with gr2; `gr2 recipes copy NAME` writes one here"),
     "env": ("gr2.runner.environment", "versions and hardware, for a bug report"),
 }

@@ -35,6 +35,7 @@ FLOORS = [
     "reports",
     "hub",
     "api",
+    "serving",
     "stages",
     "runner",
     "estimate",

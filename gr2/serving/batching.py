@@ -1,0 +1,94 @@
+"""Requests wait in a bounded queue and go to the engine in batches; each has a deadline.
+
+A batch goes out when it is full, or `wait` after its first request, or as soon as the engine is free if that is later:
+while the engine works, the next batch grows.
+"""
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from gr2.serving.asks import Answer, Ask, fall_back
+from gr2.serving.metrics import Metrics
+from gr2.serving.settings import Pace
+from gr2.serving.supervisor import Supervisor
+from gr2.serving.worker import BrokenEngineError
+
+
+class FullQueueError(Exception):
+    """As many requests wait as may."""
+
+
+@dataclass(eq=False)
+class Waiting:
+    ask: Ask
+    answer: asyncio.Future
+    since: float
+
+
+class Batcher:
+    def __init__(self, supervisor: Supervisor, pace: Pace, metrics: Metrics):
+        self.supervisor, self.pace, self.metrics = supervisor, pace, metrics
+        self.queue: deque[Waiting] = deque()
+        self.grown = asyncio.Event()
+
+    @property
+    def full(self) -> bool:
+        return len(self.queue) >= self.pace.room
+
+    async def answer(self, ask: Ask) -> Answer:
+        """Within the deadline. FullQueueError where there is no room."""
+        trouble = self.supervisor.trouble
+        if trouble:
+            return fall_back(len(ask.candidates), *trouble)
+        if self.full:
+            raise FullQueueError
+        waiting = Waiting(ask, asyncio.get_running_loop().create_future(), time.monotonic())
+        self.queue.append(waiting)
+        self.grown.set()
+        try:
+            async with asyncio.timeout(self.pace.deadline):
+                return await waiting.answer
+        except TimeoutError:
+            return fall_back(len(ask.candidates), "deadline", "There was no answer before the deadline.")
+        finally:
+            if waiting in self.queue:  # nobody is interested any more
+                self.queue.remove(waiting)
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            await self.collect()
+            batch = [self.queue.popleft() for _ in range(min(self.pace.size, len(self.queue)))]
+            if batch:
+                await self.send(batch)
+
+    async def collect(self) -> None:
+        """Returns when the batch is full, or its first request has waited."""
+        while not self.queue:
+            self.grown.clear()
+            await self.grown.wait()
+        end = self.queue[0].since + self.pace.wait
+        while self.queue and len(self.queue) < self.pace.size and (left := end - time.monotonic()) > 0:
+            self.grown.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self.grown.wait()
+            except TimeoutError:
+                return
+
+    async def send(self, batch: list[Waiting]) -> None:
+        self.metrics.batches.observe(len(batch))
+        started = time.monotonic()
+        try:
+            answers = await self.supervisor.rank([waiting.ask for waiting in batch])
+        except BrokenEngineError:
+            batch += self.queue  # those that wait would wait for nothing
+            self.queue.clear()
+            sentence = "The engine failed, and is being started again."
+            answers = [fall_back(len(waiting.ask.candidates), "engine_down", sentence) for waiting in batch]
+        self.metrics.batch_seconds.observe(time.monotonic() - started)
+        for waiting, answer in zip(batch, answers, strict=True):
+            if not waiting.answer.done():
+                waiting.answer.set_result(answer)

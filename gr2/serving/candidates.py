@@ -1,0 +1,90 @@
+"""A request as a slate of the catalogue's items, and the slate's ranking as an order of the request's candidates."""
+
+import math
+from dataclasses import dataclass
+
+from gr2.files.rankings import Ranking
+from gr2.files.slates import Slate
+from gr2.serving.asks import REPEATED, UNKNOWN, Answer, Ask, fall_back
+from gr2.serving.directory import Directory
+
+NEW = "new item "  # the ids in a slate of items that the catalogue does not know; followed by the index
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A request whose candidates were looked up."""
+
+    ask: Ask
+    past: list[str]
+    ids: list[str]  # the item ids of the candidates that can be ranked
+    kept: list[int]  # their indices in the request
+    marks: dict[int, str]  # index of each of the others -> why it keeps its place
+
+    @property
+    def new(self) -> dict[str, int]:
+        """Those that the catalogue does not know -> their indices."""
+        return {item_id: at for item_id, at in zip(self.ids, self.kept, strict=True) if item_id.startswith(NEW)}
+
+    @property
+    def told(self) -> bool:
+        """Whether the request tells of candidates what the catalogue does not."""
+        return bool(self.new) or any(self.ask.features)
+
+    @property
+    def slate(self) -> Slate:
+        own = {
+            name: [values[at] for at in self.kept]
+            for name in ("scores", "facts", "sources")
+            if (values := getattr(self.ask, name))
+        }
+        return Slate(self.ask.number, self.past, self.ids, **own)
+
+    def refuse(self) -> Answer | None:
+        """The input order, where nothing can be ranked."""
+        count = len(self.ask.candidates)
+        if not self.past:
+            return fall_back(count, "unknown_user", "Nothing is known of the user: no item of the history was found.")
+        if not self.ids:
+            return fall_back(count, "unknown_items", "None of the candidates is an item of the catalogue.")
+        return None
+
+    def arrange(self, ranking: Ranking) -> Answer:
+        """The ranking in the request's terms; a candidate that was not ranked stands at its place of the input."""
+        index = dict(zip(self.ids, self.kept, strict=True))
+        ranked = [index[item_id] for item_id in ranking.ranking]
+        scored = ranking.scores is not None and all(map(math.isfinite, ranking.scores))  # JSON knows no infinity
+        scores = dict(zip(ranked, ranking.scores, strict=True)) if scored else None
+        order, rest = [], iter(ranked)
+        for place in range(len(self.ask.candidates)):
+            order.append(place if place in self.marks else next(rest))
+        why = None if ranking.valid else f"The model's answer was unusable: {ranking.reason}."
+        return Answer(
+            order,
+            scores and [scores.get(at) for at in order],
+            self.marks,
+            ranking.reasoning,
+            None if ranking.completion_tokens is None else (ranking.prompt_tokens, ranking.completion_tokens),
+            None if ranking.valid else "unusable",
+            why,
+        )
+
+
+def look_up(ask: Ask, directory: Directory, ranks_text: bool, ranks_features: bool) -> Placed:
+    """ranks_text, ranks_features: whether the reranker can rank an item of which nothing else is known."""
+    ids, kept, marks, taken = [], [], {}, set()
+    for at, word in enumerate(ask.candidates):
+        text = ask.texts[at] if ask.texts else None
+        item_id = word if word in directory.ids else None
+        if item_id is None and ask.by_text:
+            item_id = directory.find(word, taken) or directory.find(text or "", taken)
+        if item_id is None:
+            told = (ranks_text and text) or (ranks_features and ask.features and ask.features[at])
+            item_id = f"{NEW}{at}" if told else None
+        if item_id is None or item_id in taken:
+            marks[at] = UNKNOWN if item_id is None else REPEATED
+            continue
+        taken.add(item_id)
+        ids.append(item_id)
+        kept.append(at)
+    return Placed(ask, directory.read_past(ask), ids, kept, marks)

@@ -1,0 +1,133 @@
+"""`gr2 serve RERANKER`: answers requests to rerank over HTTP.
+
+  gr2 serve runs/demo/fit_prm --run runs/demo
+  gr2 serve runs/demo/rl --run runs/demo --prompt student_no_trace --deadline 2000
+  gr2 serve MODEL --items ITEMS --semantic_ids IDS --interactions EVENTS --engine openai --base_url http://host/v1
+
+RERANKER is a folder of `gr2 fit`, `gr2 sasrec` or a language model, or a rule (popularity, ...). Clients of Cohere
+(/v2/rerank, /v1/rerank), Jina (/v1/rerank) and TEI (/rerank) work unchanged; /v1/slates is gr2's own. The bearer token
+is read from the environment, GR2_TOKEN. Routes, answers, metrics: docs/serve.md.
+"""
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from gr2.api import find_inputs
+from gr2.errors import InputError
+from gr2.rerankers.protocol import Inputs, Sampling
+from gr2.rerankers.record import kind_of
+from gr2.rerankers.rules import NAMES
+from gr2.serving.settings import Limits, Pace, Patience, Settings
+
+TOKEN = "GR2_TOKEN"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+FILES = ("items", "interactions", "embeddings", "semantic_ids")
+# Option -> default, least value, what it is.
+NUMBERS = {
+    "port": (8000, 0, "0: any free one, named in the log"),
+    "wait": (2.0, 0, "milliseconds that the first request of a batch waits for others"),
+    "batch_size": (16, 1, "requests of a batch at most"),
+    "queue": (64, 1, "requests that may wait; the next one is answered with 429"),
+    "deadline": (500.0, 1, "milliseconds after which a request is answered with its input order, marked"),
+    "hang": (30.0, 0.1, "seconds without an answer after which the engine is killed and started again"),
+    "opening": (600.0, 1, "seconds in which an engine must open"),
+    "history": (20, 1, "a user's latest items that are looked at, as in `gr2 slates`"),
+    "max_bytes": (1_048_576, 1, "bytes of a request's body"),
+    "max_candidates": (1000, 1, "candidates of a request, and items of its history"),
+    "max_text": (4096, 1, "characters of a text"),
+    "max_tokens": (256, 1, "language model: longest answer"),
+    "temperature": (0.0, 0, "language model: 0 takes the likeliest"),
+}
+LARGEST = 1e9
+TEXTS = {
+    "host": ("127.0.0.1", "another one needs GR2_TOKEN"),
+    "encoder": (None, "as in `gr2 embed`: ranks items that the catalogue lacks by their text"),
+    "prompt": ("student", "language model: the one of its training"),
+    "base_url": (None, "engine openai: URL of the server, ending in /v1; key in OPENAI_API_KEY"),
+}
+ENGINES = ("transformers", "vllm", "openai")
+ORDERS = ("first", "choices", "written")
+
+
+def main(words: list[str]) -> None:
+    options = parser().parse_args(words)
+    check(options)
+    settings = Settings(
+        options.reranker,
+        find_files(options),
+        read_sampling(options),
+        options.history,
+        options.encoder,
+        choose_threads(options),
+    )
+    late = options.deadline / 1000
+    patience = Patience(batch=max(options.hang, late), opening=options.opening, late=late)
+    pace = Pace(options.batch_size, options.wait / 1000, late, options.queue)
+    limits = Limits(options.max_bytes, options.max_candidates, options.max_text)
+    try:
+        from gr2.serving.run import run
+    except ModuleNotFoundError as error:
+        raise InputError(f"gr2 serve: expected the package {error.name}; pip install 'gr2[serve]'") from None
+    run(settings, patience, pace, limits, os.environ.get(TOKEN), options.host, options.port)
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("gr2 serve", description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("reranker", help="a folder, or a rule (see above)")
+    parser.add_argument("--run", metavar="FOLDER", help="a run, in which the next four are found")
+    for name in FILES:
+        parser.add_argument(f"--{name}", metavar="FILE", help="as `gr2 rerank` reads it")
+    for name, (default, _, what) in NUMBERS.items():
+        kind, shown = type(default), f"{what} (default {default:,})"
+        parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=shown)
+    for name, (text, what) in TEXTS.items():
+        shown = f"{what} (default {text})" if text else what
+        parser.add_argument(f"--{name}", default=text, metavar=name.upper(), help=shown)
+    parser.add_argument("--engine", choices=ENGINES, default="transformers", help="language model: what samples")
+    order = "language model: as in `gr2 rerank` (default first; engine openai: choices)"
+    parser.add_argument("--order", choices=ORDERS, help=order)
+    shortened = "language model: leave out the oldest items until a prompt has N tokens or fewer"
+    parser.add_argument("--max_prompt_tokens", type=int, metavar="N", help=shortened)
+    parser.add_argument("--threads", type=int, metavar="N", help="of the engine (default 1; language model: all)")
+    return parser
+
+
+def check(options: argparse.Namespace) -> None:
+    """InputError for a number out of range, an engine without what it needs, an open door."""
+    least = {name: least for name, (_, least, _) in NUMBERS.items()} | {"max_prompt_tokens": 1, "threads": 1}
+    for name, bound in least.items():
+        value = vars(options)[name]
+        most = 65535 if name == "port" else LARGEST
+        if value is not None and not bound <= value <= most:  # neither is NaN
+            raise InputError(f"--{name} {value}: expected a number from {bound:g} to {most:g}")
+    if options.engine == "openai" and (not options.base_url or options.order == "first"):
+        raise InputError("--engine openai: expected --base_url, and --order choices or written: it gives no scores")
+    if options.host not in LOOPBACK and not os.environ.get(TOKEN):
+        raise InputError(f"--host {options.host}: expected a bearer token in {TOKEN} where others can reach the server")
+
+
+def find_files(options: argparse.Namespace) -> Inputs:
+    """Those that are named, and of a run the others. InputError without items."""
+    given = {name: vars(options)[name] for name in FILES if vars(options)[name]}
+    if options.run:
+        return replace(find_inputs(options.run), **given)
+    if "items" not in given:
+        raise InputError("gr2 serve: expected --items FILE, or --run FOLDER")
+    return Inputs(**given)
+
+
+def read_sampling(options: argparse.Namespace) -> Sampling:
+    names = ("prompt", "engine", "base_url", "batch_size", "max_tokens", "temperature", "max_prompt_tokens")
+    order = options.order or ("choices" if options.engine == "openai" else "first")
+    own = {name: vars(options)[name] for name in names}
+    return Sampling(**own, order=order, deadline=options.hang)
+
+
+def choose_threads(options: argparse.Namespace) -> int | None:
+    """One is fastest for a small network; None: as many as torch takes."""
+    name = options.reranker
+    small = name in NAMES or not Path(name).is_dir() or kind_of(name) not in ("language model", "one_pass", "fusion")
+    return options.threads or (1 if small else None)

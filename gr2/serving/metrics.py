@@ -1,0 +1,54 @@
+"""What Prometheus reads at /metrics. Labels have few values, none from a request."""
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from gr2.serving.asks import Answer
+
+SECONDS = (0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    def __init__(self):
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        own = {"registry": self.registry}
+        self.requests = Counter("gr2_requests", "Requests answered", ["route", "status"], **own)
+        self.seconds = Histogram(
+            "gr2_request_seconds", "From the request's last byte on", ["route"], buckets=SECONDS, **own
+        )
+        self.queue = Gauge("gr2_queue", "Requests that wait for the engine", **own)
+        self.batches = Histogram("gr2_batch_size", "Requests of a batch", buckets=SIZES, **own)
+        self.batch_seconds = Histogram("gr2_batch_seconds", "The engine's time for a batch", buckets=SECONDS, **own)
+        self.fallbacks = Counter("gr2_fallbacks", "Answers that are the input order, marked", ["reason"], **own)
+        self.invalid = Counter("gr2_invalid_answers", "Unusable answers of a language model", **own)
+        self.copies = Counter("gr2_copies", "Rankings that are the input order", **own)
+        self.unranked = Counter("gr2_unranked_candidates", "Candidates that kept their place", ["why"], **own)
+        self.restarts = Counter("gr2_engine_restarts", "Attempts to start the engine again", **own)
+        self.ready = Gauge("gr2_ready", "1 where the engine answers", **own)
+        self.model = Gauge("gr2_model", "The model that answers", ["version"], **own)
+
+    def set_model(self, version: str) -> None:
+        self.model.clear()
+        self.model.labels(version).set(1)
+
+    def count(self, answer: Answer) -> None:
+        if answer.fallback:
+            self.fallbacks.labels(answer.fallback).inc()
+            self.invalid.inc(answer.fallback == "unusable")
+        elif answer.order == list(range(len(answer.order))):
+            self.copies.inc()
+        for why in (answer.marks or {}).values():
+            self.unranked.labels(why).inc()
+
+    def show(self) -> bytes:
+        return generate_latest(self.registry)

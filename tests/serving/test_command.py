@@ -1,0 +1,55 @@
+import pytest
+
+from gr2.errors import InputError
+from gr2.serving import command
+from tests.helpers import gr2
+
+
+def refused(*words: str) -> str:
+    with pytest.raises(InputError) as error:
+        command.main([*words])
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", [*command.NUMBERS, "threads", "max_prompt_tokens"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e30"])
+def test_a_number_out_of_range_is_refused(name, value):
+    kind = type(command.NUMBERS[name][0]) if name in command.NUMBERS else int
+    if kind is float:
+        assert refused("popularity", "--items", "i", f"--{name}", value).startswith(
+            f"--{name} {float(value)}: expected"
+        )
+    elif value == "-1":
+        assert f"--{name} -1: expected a number from" in refused("popularity", "--items", "i", f"--{name}=-1")
+    else:
+        with pytest.raises(SystemExit):
+            command.main(["popularity", "--items", "i", f"--{name}", value])
+
+
+def test_an_open_door_is_refused(monkeypatch):
+    monkeypatch.delenv("GR2_TOKEN", raising=False)
+    assert "expected a bearer token in GR2_TOKEN" in refused("popularity", "--items", "i", "--host", "0.0.0.0")
+
+
+def test_what_is_missing_is_named(tmp_path):
+    assert "expected --items FILE, or --run FOLDER" in refused("popularity")
+    assert "expected one file of items, found none" in refused("popularity", "--run", str(tmp_path))
+    assert "expected --base_url" in refused("popularity", "--items", "i", "--engine", "openai")
+
+
+def test_a_reranker_that_cannot_be_opened_ends_the_server_at_once(world):
+    complaint = gr2("serve", "blend_of_nobody", "--items", world.items, "--port", "0", expect=2).stderr
+    assert complaint.startswith("gr2: --reranker blend_of_nobody: expected input_order, reversed")
+
+
+def test_a_run_tells_its_files_and_options_win(world):
+    options = command.parser().parse_args(["x", "--run", str(world.root), "--items", "mine.parquet"])
+    inputs = command.find_files(options)
+    assert inputs.items == "mine.parquet" and inputs.interactions == world.interactions
+
+
+def test_a_language_model_ranks_by_first_choices_but_for_a_chat_server():
+    options = command.parser().parse_args(["x", "--items", "i"])
+    assert command.read_sampling(options).order == "first"
+    options = command.parser().parse_args(["x", "--items", "i", "--engine", "openai", "--base_url", "http://a/v1"])
+    assert command.read_sampling(options).order == "choices"
