@@ -11,6 +11,7 @@ from gr2.stages import FIT, GROUPS, STAGES
 AROUND = {
     "run": ("gr2.runner.pipeline", "a recipe: its stages in order; finished ones are skipped, interrupted ones resume"),
     "estimate": ("gr2.estimate.command", "a recipe: memory, tokens and hours of its language models; runs nothing"),
+    "browse": ("gr2.browse.command", "a run: one page to look at its slates, and at what each system made of them"),
     "recipes": ("gr2.runner.recipes", "the recipes that come with gr2; `gr2 recipes copy NAME` writes one here"),
     "env": ("gr2.runner.environment", "versions and hardware, for a bug report"),
 }

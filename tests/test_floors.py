@@ -37,6 +37,7 @@ FLOORS = [
     "stages",
     "runner",
     "estimate",
+    "browse",
     "cli",
     "__main__",
 ]

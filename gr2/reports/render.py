@@ -4,11 +4,13 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+FOLDER = Path(__file__).parent
 
-def render_page(template: str, **content: object) -> str:
-    """The page. `template` may extend `base.html.j2`; all `content` is escaped but the pictures of `drawing.svg`."""
+
+def render_page(template: str, folder: Path = FOLDER, **content: object) -> str:
+    """The page. `template`, of `folder`, may use what lies beside this file; all `content` is escaped but Markup."""
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), **options)
+    environment = Environment(loader=FileSystemLoader([folder, FOLDER]), **options)
     environment.filters |= {"fixed": fixed, "signed": signed, "p_value": p_value, "percent": percent, "whole": whole}
     environment.filters["amount"] = amount
     return environment.get_template(template).render(content)

@@ -1,0 +1,30 @@
+// Elements of the page. All text of items and answers becomes text nodes here: nothing is ever read as markup.
+
+/** <name ...attributes>children</name>; children are elements or texts, and null ones are left out. */
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== null && value !== false) made.setAttribute(key, value);
+  }
+  made.append(...children.flat().filter(child => child !== null));
+  return made;
+}
+
+const titleOf = item => data.items.title[item] || data.items.id[item];
+
+/** An item's title, two lines of it at most; marked where the search found it. */
+function titleElement(item, hits, ...after) {
+  const found = hits?.[item] ? "title hit" : "title";
+  return element("span", { class: found, title: titleOf(item), dir: "auto" }, titleOf(item), ...after);
+}
+
+/** `3 → 1 ▲2`, green or red; a dot where nothing moved. */
+function moveElement(from, to) {
+  if (!from || !to) return element("span", { class: "move soft" }, to ? String(to) : "–");
+  const [tone, sign] = from > to ? ["good", "▲"] : from < to ? ["bad", "▼"] : ["soft", "·"];
+  return element("span", { class: `move ${tone}` }, `${from} → ${to} ${sign}${from === to ? "" : Math.abs(from - to)}`);
+}
+
+const number = value => value === null || value === undefined ? "" : String(value).replace("-", "−");
+
+const scrolling = table => element("div", { class: "scroll", tabindex: "0" }, table);
