@@ -123,7 +123,10 @@ const ACTIONS = {
 
 function onKey(event) {
   const typing = event.target.closest("input:not([type=checkbox]), select, textarea"), help = document.getElementById("help");
-  if (event.key === "Escape" && typing) event.target.blur();
+  if (event.key === "Escape" && typing) {
+    event.preventDefault();  // which would empty the search
+    event.target.blur();
+  }
   if (typing || help.open || event.ctrlKey || event.metaKey || event.altKey || !ACTIONS[event.key]) return;
   event.preventDefault();
   ACTIONS[event.key]();

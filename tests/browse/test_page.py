@@ -45,8 +45,7 @@ def choose(browser, choice, value):
 
 def search(browser, text):
     """Types a text in the place of the one that is there."""
-    browser.press("/")
-    browser.run("document.execCommand('delete')")
+    browser.run("document.getElementById('q').select(); document.execCommand('delete')")
     browser.type(text)
 
 
@@ -70,7 +69,7 @@ def test_it_opens_with_all_slates_and_few_elements(browser):
 def test_search_finds_titles_items_users_and_slates(browser):
     search(browser, "film 31")
     found = texts(browser, ".row")
-    assert 0 < count(browser) < SLATES and "31" in texts(browser, "#slate .hit")[0] and found[0].startswith("s3")
+    assert 0 < count(browser) < SLATES and "31" in texts(browser, "#slate .hit")[0] and found[0].startswith("s0")
     for query, number in (
         ("user:u7", 2), ("u7", 2), ("slate:s12", 1), ("s12", 1), ("item:i7", 150), ("café ångström", 150),
         ("user:u7 polish", 2), ("nothing like this", 0),
@@ -123,7 +122,7 @@ def test_keys_walk_search_and_help(browser):
     browser.type("kj?")
     assert browser.run("document.getElementById('q').value") == "kj?" and count(browser) == 0
     browser.press("Escape")
-    assert browser.run("document.activeElement.id") != "q"
+    assert browser.run("[document.activeElement.id, document.getElementById('q').value]") == ["", "kj?"]
     search(browser, "")
     browser.press("Escape")
     browser.run("document.getElementById('list').scrollTop = 0")
@@ -131,7 +130,7 @@ def test_keys_walk_search_and_help(browser):
         browser.press("j")
     row = browser.run("(row => [row.getBoundingClientRect().top, row.getBoundingClientRect().bottom])"
                       "(document.querySelector('.row[aria-current]'))")  # fmt: skip
-    assert heading(browser) == "Slate s20" and 0 < row[0] < row[1] <= 900
+    assert heading(browser) == "Slate s20" and 0 < row[0] < row[1] < 902
     browser.press("f")
     assert "show=up" in address(browser)
     browser.press("s")

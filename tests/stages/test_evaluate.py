@@ -356,7 +356,9 @@ def test_report_shows_the_background_and_escapes_item_text(folder):
         "some/teacher",
         "wrong_length: 3",
         "1 (25.0 %)",
-        "An example: good",
+        "Chosen by rule, for good, the system",
+        "<b>Best gain</b>, slate s0",
+        "Reasoning of good",
     ):
         assert shown in page, shown
     assert "<script" not in page and "&lt;script&gt;" in page and "<b>shampoo" not in page
