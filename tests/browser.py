@@ -96,6 +96,13 @@ class Browser:
         self.run(f"document.querySelector({json.dumps(selector)}).click()")
         self.settle()
 
+    def cut_off(self) -> list[str]:
+        """What reaches beyond the window's right edge, and does not lie in a box that scrolls."""
+        beyond = "found.getBoundingClientRect().right > innerWidth + 1 && !found.closest('.scroll')"
+        return self.run(
+            f"[...document.querySelectorAll('body *')].filter(found => {beyond}).map(found => found.outerHTML)"
+        )
+
     def settle(self) -> None:
         """Waits for the next two frames: what an event changes has then been drawn."""
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))")

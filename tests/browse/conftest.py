@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 
 from gr2.files.sid_tokens import sid_string
-from tests.browser import CHROMIUM, Browser
 from tests.helpers import gr2
 
 SLATES, ITEMS, SIZE = 300, 40, 6
@@ -105,12 +104,3 @@ def page(run) -> str:
     """The address of the run's page."""
     gr2("browse", run)
     return (run / "browse.html").as_uri()
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: pages are not looked at")
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
