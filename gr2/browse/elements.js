@@ -10,6 +10,9 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+/** A text in a tone: soft, good, bad or none. */
+const toned = (tone, text) => element("span", { class: tone }, text);
+
 const titleOf = item => data.items.title[item] || data.items.id[item];
 
 /** An item's title, two lines of it at most; marked where the search found it. */
@@ -20,10 +23,13 @@ function titleElement(item, hits, ...after) {
 
 /** `3 → 1 ▲2`, green or red; a dot where nothing moved. */
 function moveElement(from, to) {
-  if (!from || !to) return element("span", { class: "move soft" }, to ? String(to) : "–");
+  if (!from || !to) return toned("move soft", to ? String(to) : "–");
   const [tone, sign] = from > to ? ["good", "▲"] : from < to ? ["bad", "▼"] : ["soft", "·"];
-  return element("span", { class: `move ${tone}` }, `${from} → ${to} ${sign}${from === to ? "" : Math.abs(from - to)}`);
+  return toned(`move ${tone}`, `${from} → ${to} ${sign}${Math.abs(from - to) || ""}`);
 }
+
+/** An item's categories, from the widest to the narrowest. */
+const categoriesElement = item => element("small", {}, data.items.categories[item].join(" › "));
 
 const number = value => value === null || value === undefined ? "" : String(value).replace("-", "−");
 

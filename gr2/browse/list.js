@@ -3,9 +3,11 @@
 const ROW = 58;  // px, as in page.css
 const SPARE = 8;  // rows drawn above and below those in sight
 
-function drawList(view, slates) {
+/** Draws the list, with its row `at` in sight; -1: wherever it is. */
+function drawList(view, slates, at) {
   const list = document.getElementById("list"), rows = document.getElementById("rows");
   rows.style.height = `${slates.length * ROW}px`;
+  if (at >= 0) showRow(list, at);
   list.onscroll = () => drawRows(view, slates, list, rows);
   drawRows(view, slates, list, rows);
 }
@@ -22,20 +24,20 @@ function rowElement(view, slate, at) {
   const id = data.slates.id[slate], candidates = data.slates.candidates[slate];
   const place = systems[0].place[slate], order = orderOf(system, slate);
   const shown = place ? candidates[orderOf(systems[0], slate)[place - 1]] : order ? candidates[order[0]] : null;
-  const note = isUnusable(slate, system) ? element("span", { class: "bad" }, "unusable ") : null;
-  const move = order ? moveElement(against.place[slate], system.place[slate]) : element("span", { class: "soft" }, "not ranked");
+  const note = isUnusable(slate, system) ? toned("bad", "unusable ") : null;
+  const move = order ? moveElement(against.place[slate], system.place[slate]) : toned("soft", "not ranked");
+  const address = addressOf({ ...view, slate: id }), isCurrent = id === view.slate && "true";
   return element(
     "a",
-    { class: "row", href: addressOf({ ...view, slate: id }), style: `top: ${at * ROW}px`, "aria-current": id === view.slate && "true" },
+    { class: "row", href: address, style: `top: ${at * ROW}px`, "aria-current": isCurrent },
     element("span", { class: "who" }, element("b", {}, id), ` user ${data.slates.user[slate]}`),
     element("span", { class: "what" }, note, move),
     element("span", { class: "line", dir: "auto" }, shown === null ? "" : titleOf(shown)),
   );
 }
 
-/** Scrolls so that the row of this number is in sight. */
-function showRow(at) {
-  const list = document.getElementById("list"), top = at * ROW;
+function showRow(list, at) {
+  const top = at * ROW;
   if (top < list.scrollTop) list.scrollTop = top;
   else if (top + ROW > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW - list.clientHeight;
 }

@@ -75,9 +75,10 @@ const SORTS = {
   spread: ["widest spread", (slate, on) => -spreadOf(slate, on.columns)],
 };
 
-/** Slates of a view, in its order, and which items its words found (1 in an array over all items; null without words). */
+/** Slates of a view, in its order; and which items its words found: 1 in an array, or null without words. */
 function findSlates(view) {
-  const on = { system: systemNamed(view.system), against: systemNamed(view.against), columns: view.columns.map(systemNamed) };
+  const [system, against] = [systemNamed(view.system), systemNamed(view.against)];
+  const on = { system, against, columns: view.columns.map(systemNamed) };
   const search = readSearch(view.q), [, keeps] = FILTERS[view.show], [, key] = SORTS[view.sort];
   const slates = [];
   for (let slate = 0; slate < data.slates.count; slate++) {

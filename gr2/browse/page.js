@@ -1,10 +1,12 @@
-// The page's state is its address: `#slate=ID&q=words&show=up` and so on. Every change goes there, and is drawn from there.
+// The page's state is its address, `#slate=ID&q=words&show=up` and so on: changes go there, and are drawn from there.
 
 const BEST = 5;  // systems that are side by side at first: those that put the relevant item highest
-let found = { slates: [], hits: null }, drawn = null;
+let found = { slates: [], hits: null };  // what the filters keep
+let current = null, drawn = null;  // the view with the slate that is shown, and the filters that `found` is of
 
 function defaults() {
-  const best = data.systems.toSorted((one, other) => other.quality - one.quality).slice(0, BEST).map(system => system.name);
+  const sorted = data.systems.toSorted((one, other) => other.quality - one.quality);
+  const best = sorted.slice(0, BEST).map(system => system.name);
   const columns = data.systems.map(system => system.name).filter(name => best.includes(name));
   return { slate: null, q: "", show: "all", sort: "file", system: best[0] ?? INPUT, against: INPUT, columns };
 }
@@ -26,16 +28,16 @@ function addressOf(view) {
   const usual = defaults(), told = new URLSearchParams();
   for (const [name, value] of Object.entries(view)) {
     if (name === "columns") {
-      if (value.join() !== usual.columns.join()) (value.length ? value : [""]).forEach(column => told.append(name, column));
+      const names = value.join() === usual.columns.join() ? [] : value.length ? value : [""];
+      for (const column of names) told.append(name, column);
     } else if (value !== usual[name]) told.set(name, value);
   }
   return `#${told}`;
 }
 
-/** Goes to a view; a new entry of the browser's history where `kept`. */
-function go(view, kept = false) {
-  if (kept) location.hash = addressOf(view);
-  else history.replaceState(null, "", addressOf(view));
+/** Goes to a view in the place of the one before; links, in contrast, make an entry of the browser's history. */
+function go(view) {
+  history.replaceState(null, "", addressOf(view));
   draw();
 }
 
@@ -50,26 +52,30 @@ function draw() {
   drawn = filters;
   document.body.classList.toggle("open", view.slate !== null);
   const slate = view.slate === null ? found.slates[0] ?? -1 : data.slates.id.indexOf(view.slate);
-  const current = { ...view, slate: data.slates.id[slate] ?? null };
+  const before = current?.slate;
+  current = { ...view, slate: data.slates.id[slate] ?? null };
   const at = found.slates.indexOf(slate);
-  if (at >= 0) showRow(at);
-  drawList(current, found.slates);
+  drawList(current, found.slates, at);
   const neighbours = at < 0 ? [] : [found.slates[at - 1], found.slates[at + 1]];
+  const main = document.getElementById("slate");
   if (slate >= 0) drawSlate(current, slate, found.hits, neighbours);
-  else document.getElementById("slate").replaceChildren(element("p", { class: "soft" }, view.slate === null ? "No slate fits." : `No slate is called ${view.slate}.`));
+  else main.replaceChildren(view.slate === null ? "No slate fits." : `No slate is called ${view.slate}.`);
+  if (current.slate !== before) main.scrollTop = 0;
 }
 
 function drawControls(view) {
   const names = systems.map(system => [system.name, system.name]);
   const kinds = table => Object.entries(table).map(([key, [label]]) => [key, label]);
-  for (const [id, options] of [["show", kinds(FILTERS)], ["sort", kinds(SORTS)], ["system", names.slice(1)], ["against", names]]) {
-    const made = options.map(([value, label]) => element("option", { value, selected: value === view[id] && "" }, label));
+  const choices = { show: kinds(FILTERS), sort: kinds(SORTS), system: names.slice(1), against: names };
+  for (const [id, options] of Object.entries(choices)) {
+    const isChosen = value => value === view[id] && "";
+    const made = options.map(([value, label]) => element("option", { value, selected: isChosen(value) }, label));
     document.getElementById(id).replaceChildren(...made);
   }
   const search = document.getElementById("q");
   if (search.value.trim() !== view.q) search.value = view.q;
-  document.getElementById("count").textContent =
-    `${found.slates.length.toLocaleString("en")} of ${data.slates.count.toLocaleString("en")} slates. ${data.notes.join(" ")}`;
+  const [kept, all] = [found.slates.length, data.slates.count].map(count => count.toLocaleString("en"));
+  document.getElementById("count").textContent = `${kept} of ${all} slates. ${data.notes.join(" ")}`;
   document.getElementById("columns").replaceChildren(columnsTable(view));
 }
 
@@ -122,7 +128,7 @@ const ACTIONS = {
 };
 
 function onKey(event) {
-  const typing = event.target.closest("input:not([type=checkbox]), select, textarea"), help = document.getElementById("help");
+  const typing = event.target.closest("input:not([type=checkbox]), select"), help = document.getElementById("help");
   if (event.key === "Escape" && typing) {
     event.preventDefault();  // which would empty the search
     event.target.blur();
@@ -151,12 +157,13 @@ async function start() {
   document.getElementById("help-button").onclick = ACTIONS["?"];
   document.getElementById("slate").onpointerover = onPoint;
   window.onhashchange = draw;
-  window.onresize = draw;
+  window.onresize = () => drawList(current, found.slates, -1);
   document.onkeydown = onKey;
   draw();
   requestAnimationFrame(() => setTimeout(() => performance.mark("drawn")));
 }
 
 start().catch(error => {
-  document.getElementById("slate").textContent = `This page cannot be shown: ${error.message}. It needs a browser of 2023 or later.`;
+  const main = document.getElementById("slate");
+  main.textContent = `This page cannot be shown: ${error.message}. It needs a browser of 2023 or later.`;
 });

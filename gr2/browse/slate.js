@@ -7,7 +7,7 @@ const LATEST = 10;  // items of the history that are shown at once
 function drawSlate(view, slate, hits, neighbours) {
   const shown = [systems[0], ...view.columns.map(systemNamed)];
   const traces = data.traces[slate];
-  const main = document.getElementById("slate");
+  const main = document.getElementById("slate"), opened = document.getElementById("facts")?.open;
   main.replaceChildren(
     slateHead(view, slate, neighbours),
     section("History, latest first", historyList(slate, hits)),
@@ -15,7 +15,7 @@ function drawSlate(view, slate, hits, neighbours) {
     ...traceElements(slate, shown, traces),
     section("Candidates in the input order", candidatesTable(slate, shown, hits), factsTable(slate)),
   );
-  main.scrollTop = 0;
+  if (opened) document.getElementById("facts")?.setAttribute("open", "");
 }
 
 const section = (title, ...children) => element("section", {}, element("h3", {}, title), ...children);
@@ -23,6 +23,7 @@ const section = (title, ...children) => element("section", {}, element("h3", {},
 function slateHead(view, slate, neighbours) {
   const { id, user, candidates, history } = data.slates;
   const counts = `${data.split}, ${candidates[slate].length} candidates, ${history[slate].length} items of history`;
+  const ofUser = addressOf({ ...view, slate: null, q: `user:${user[slate]}`, show: "all" });
   return element(
     "header",
     {},
@@ -30,14 +31,13 @@ function slateHead(view, slate, neighbours) {
     element("nav", { class: "steps" }, ["‹ before", "next ›"].map((name, at) => neighbours[at] === undefined ? null
       : element("a", { href: addressOf({ ...view, slate: id[neighbours[at]] }) }, name))),
     element("h2", {}, `Slate ${id[slate]}`),
-    element("p", { class: "soft" }, "user ", element("a", { href: addressOf({ ...view, q: `user:${user[slate]}`, show: "all" }) }, user[slate]), `, ${counts}`),
+    element("p", { class: "soft" }, "user ", element("a", { href: ofUser }, user[slate]), `, ${counts}`),
   );
 }
 
 function historyList(slate, hits) {
   const items = data.slates.history[slate].toReversed();
-  const entry = item => element(
-    "li", { "data-item": item }, titleElement(item, hits), element("small", {}, data.items.categories[item].join(" › ")));
+  const entry = item => element("li", { "data-item": item }, titleElement(item, hits), categoriesElement(item));
   const earlier = items.slice(LATEST);
   return [
     element("ol", { class: "history" }, items.slice(0, LATEST).map(entry)),
@@ -49,12 +49,12 @@ function historyList(slate, hits) {
 /** A column for each system, and for each trace that has an order; a row for each place. */
 function ordersTable(slate, shown, traces, hits) {
   const candidates = data.slates.candidates[slate];
-  const ranked = traces.filter(trace => trace.order).map(trace => ({ name: `${trace.stage} ${trace.sample}`, order: trace.order }));
-  const columns = [
-    ...shown.map(system => ({ name: system.name, order: orderOf(system, slate), system, scores: scoresOf(system, slate) })),
-    ...ranked,
-  ];
-  const heads = columns.map(column => element("th", { class: "text" }, column.name, element("br"), orderNote(slate, column)));
+  const ofSystem = system =>
+    ({ name: system.name, order: orderOf(system, slate), system, scores: scoresOf(system, slate) });
+  const ofTrace = ({ stage, sample, order }) => ({ name: `${stage} ${sample}`, order });
+  const columns = [...shown.map(ofSystem), ...traces.filter(trace => trace.order).map(ofTrace)];
+  const heads = columns.map(column =>
+    element("th", { class: "text" }, column.name, element("br"), orderNote(slate, column)));
   const rows = candidates.map((_, place) => element(
     "tr", {}, element("th", {}, String(place + 1)), columns.map(column => orderCell(slate, column, place, hits))));
   return scrolling(element("table", { class: "orders" }, element("tr", {}, element("th"), heads), rows));
@@ -65,9 +65,9 @@ function scoresOf(system, slate) {
 }
 
 function orderNote(slate, { order, system }) {
-  if (!order) return element("span", { class: "soft" }, "not ranked");
+  if (!order) return toned("soft", "not ranked");
   if (system && isUnusable(slate, system)) {
-    return element("span", { class: "bad" }, `unusable: ${system.reason?.[slate] ?? "the input order stands"}`);
+    return toned("bad", `unusable: ${system.reason?.[slate] ?? "the input order stands"}`);
   }
   return moveElement(system === systems[0] ? 0 : systems[0].place[slate], findPlace(order, slate));
 }
@@ -76,8 +76,8 @@ function orderCell(slate, { order, scores, system }, place, hits) {
   if (!order) return element("td", { class: "text" });
   const candidate = order[place], item = data.slates.candidates[slate][candidate];
   const step = candidate - place;
-  const was = system === systems[0] ? null
-    : element("span", { class: step > 0 ? "good" : step < 0 ? "bad" : "" }, step ? `was ${candidate + 1}` : "same place");
+  const tone = step > 0 ? "good" : step < 0 ? "bad" : "";
+  const was = system === systems[0] ? null : toned(tone, step ? `was ${candidate + 1}` : "same place");
   const score = number(scores?.[place]);
   return element(
     "td", { class: `text ${isRelevant(slate, candidate) ? "target" : ""}`, "data-item": item },
@@ -93,14 +93,15 @@ function candidatesTable(slate, shown, hits) {
   const rows = candidates[slate].map((item, candidate) => element(
     "tr", { class: isRelevant(slate, candidate) ? "target" : "", "data-item": item },
     element("th", {}, String(candidate + 1)),
-    element("td", { class: "text wide" }, titleElement(item, hits), element("small", {}, data.items.categories[item].join(" › ")),
+    element("td", { class: "text wide" }, titleElement(item, hits), categoriesElement(item),
       element("code", {}, `${data.items.id[item]} ${shortSid(item)}`)),
     element("td", {}, number(labels[slate][candidate])),
     element("td", {}, number(scores[slate][candidate])),
     sources.length ? element("td", { class: "text" }, sources[slate][candidate]) : null,
     placesOf.map(order => element("td", {}, order ? moveElement(candidate + 1, order.indexOf(candidate) + 1) : "–")),
   ));
-  const head = element("tr", {}, element("th"), element("th", { class: "text" }, "item"), heads.map(name => element("th", {}, name)));
+  const head = element("tr", {}, element("th"), element("th", { class: "text" }, "item"),
+    heads.map(name => element("th", {}, name)));
   return scrolling(element("table", {}, head, rows));
 }
 
@@ -115,9 +116,9 @@ function factsTable(slate) {
     kept.map(([name]) => element("th", { class: "fact" }, element("span", {}, name.replaceAll("_", " ")))));
   const rows = candidates[slate].map((item, candidate) => element(
     "tr", { class: isRelevant(slate, candidate) ? "target" : "", "data-item": item },
-    element("th", {}, String(candidate + 1)), element("td", { class: "text" }, element("span", { class: "line" }, titleOf(item))),
+    element("th", {}, String(candidate + 1)), element("td", { class: "text" }, toned("line", titleOf(item))),
     kept.map(([, column]) => levelCell(facts[slate][candidate][column]))));
-  return element("details", { id: "facts" }, element("summary", {}, `Facts, levels from 0 to 9`),
+  return element("details", { id: "facts" }, element("summary", {}, "Facts, levels from 0 to 9"),
     scrolling(element("table", { class: "facts" }, head, rows)));
 }
 
@@ -131,11 +132,12 @@ function levelCell(level) {
 function traceElements(slate, shown, traces) {
   const own = shown.filter(system => system.reasoning?.[slate])
     .map(system => [system.name, null, system.reasoning[slate]]);
-  const taught = traces.filter(trace => trace.reasoning).map(trace => [
-    `${trace.stage} ${trace.sample}`, `${trace.mode}, ${trace.teacher ?? "no teacher"}, ${trace.accepted ? "accepted" : `not accepted: ${trace.reason}`}`,
-    trace.reasoning]);
-  return [...own, ...taught].map(([name, about, text]) => section(
-    `Trace of ${name}`, about ? element("p", { class: "soft" }, about) : null,
+  const about = ({ mode, teacher, accepted, reason }) =>
+    `${mode}, ${teacher ?? "no teacher"}, ${accepted ? "accepted" : `not accepted: ${reason}`}`;
+  const taught = traces.filter(trace => trace.reasoning)
+    .map(trace => [`${trace.stage} ${trace.sample}`, about(trace), trace.reasoning]);
+  return [...own, ...taught].map(([name, note, text]) => section(
+    `Trace of ${name}`, note ? element("p", { class: "soft" }, note) : null,
     element("div", { class: "reasoning", dir: "auto" }, citedText(slate, text))));
 }
 
@@ -148,7 +150,8 @@ function citedText(slate, text) {
     const kind = place >= 0 ? "candidate" : history[slate].includes(item) ? "history" : "stranger";
     const named = item === undefined ? match[0] : `${place >= 0 ? `${place + 1} ` : ""}${titleOf(item)}`;
     const told = { candidate: "candidate", history: "of the history", stranger: "no item of this slate" }[kind];
-    parts.push(text.slice(end, match.index), element("span", { class: `cited ${kind}`, title: `${told}: ${match[0]}`, "data-item": item ?? null, dir: "auto" }, named));
+    const look = { class: `cited ${kind}`, title: `${told}: ${match[0]}`, "data-item": item ?? null, dir: "auto" };
+    parts.push(text.slice(end, match.index), element("span", look, named));
     end = match.index + match[0].length;
   }
   return [...parts, text.slice(end)];

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from gr2.files.sid_tokens import BEGIN, END
+from gr2.files.sid_tokens import BEGIN, END, SID
 from gr2.files.slates import Slate, slates_of
 
 COUNT, GAINS, LOSSES, DISAGREEMENTS = 10, 3, 3, 2  # the rest are drawn at random
@@ -86,5 +86,19 @@ def describe_slate(
             }
             for after, item in enumerate(orders[leader], start=1)
         ],
-        "reasoning": {name: text for name, text in written.items() if text},
+        "reasoning": {name: mark_cited(text, slate, titles, sids) for name, text in written.items() if text},
     }
+
+
+def mark_cited(text: str, slate: Slate, titles: dict[str, str], sids: dict[str, str]) -> list[dict[str, str]]:
+    """The text in parts; each semantic ID becomes its item's title, of kind candidate, history or, where it is no item
+    of the slate, stranger. Other parts are of kind "".
+    """
+    kinds = {sids.get(item): (item, "history") for item in slate.history}
+    kinds |= {sids.get(item): (item, "candidate") for item in slate.candidates}
+    parts, end = [], 0
+    for match in SID.finditer(text):
+        item, kind = kinds.get(match[0], (match[0], "stranger"))
+        parts += [{"text": text[end : match.start()], "kind": ""}, {"text": titles.get(item) or item, "kind": kind}]
+        end = match.end()
+    return [*parts, {"text": text[end:], "kind": ""}]

@@ -192,6 +192,19 @@ def test_a_slate_shows_orders_labels_scores_facts_and_traces(browser, page):
     assert len(texts(browser, ".history li")) == 14 and texts(browser, "details summary")[1] == "4 earlier"
 
 
+def test_walking_keeps_the_facts_open_and_starts_at_the_top(browser):
+    browser.run("document.querySelector('#facts').open = true; document.getElementById('slate').scrollTop = 300")
+    browser.press("j")
+    assert browser.run("[document.getElementById('facts').open, document.getElementById('slate').scrollTop]") == [
+        True,
+        0,
+    ]
+    browser.run("document.getElementById('slate').scrollTop = 300")
+    browser.run("document.querySelector('[name=column][value=bad]').click()")
+    browser.settle()
+    assert browser.run("document.getElementById('slate').scrollTop") == 300  # the same slate
+
+
 def test_hostile_texts_are_texts(browser, page):
     shown = texts(browser, ".orders td .title")
     for title in list(HOSTILE.values())[:4]:

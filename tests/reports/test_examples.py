@@ -3,8 +3,10 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr2.files.sid_tokens import sid_string
 from gr2.reports.examples import COUNT, DISAGREEMENTS, GAINS, LOSSES, choose_rows, describe_examples
 
+THIRD, OTHER = sid_string([3]), sid_string([4])
 SHARED = {"best gain": GAINS, "worst loss": LOSSES, "disagreement": DISAGREEMENTS}
 
 
@@ -38,15 +40,20 @@ def test_an_example_holds_every_systems_places_and_what_was_written():
         }
     )  # fmt: skip
     frames = {
-        "best": pl.DataFrame({"ranking": [["c", "a", "b"]], "valid": [True], "reasoning": ["because"]}),
+        "best": pl.DataFrame({"ranking": [["c", "a", "b"]], "valid": [True], "reasoning": [f"{THIRD} like {OTHER}"]}),
         "other": pl.DataFrame({"ranking": [["a", "b", "c"]], "valid": [False]}),
     }
     changes = {"best": [np.array([2])], "other": [np.array([0])]}
-    found = describe_examples(slates, {n: [f] for n, f in frames.items()}, changes, "best", {"c": "Cream"}, {})
+    found = describe_examples(
+        slates, {n: [f] for n, f in frames.items()}, changes, "best", {"c": "Cream"}, {"c": THIRD}
+    )
     assert (found["leader"], found["systems"]) == ("best", ["other"])
     (slate,) = found["slates"]
     assert (slate["rule"], slate["change"], slate["earlier"]) == ("best gain", 2, 2)
-    assert slate["unusable"] == ["other"] and slate["reasoning"] == {"best": "because"}
+    assert slate["unusable"] == ["other"] and list(slate["reasoning"]) == ["best"]
+    assert [(part["text"], part["kind"]) for part in slate["reasoning"]["best"] if part["text"]] == [
+        ("Cream", "candidate"), (" like ", ""), (OTHER, "stranger"),
+    ]  # fmt: skip
     assert slate["candidates"][0] == {
-        "title": "Cream", "sid": "", "label": 1, "before": 3, "after": 1, "elsewhere": [3],
+        "title": "Cream", "sid": "<s_a_3>", "label": 1, "before": 3, "after": 1, "elsewhere": [3],
     }  # fmt: skip
