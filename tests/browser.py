@@ -98,10 +98,10 @@ class Browser:
 
     def cut_off(self) -> list[str]:
         """What reaches beyond the window's right edge, and does not lie in a box that scrolls."""
-        beyond = "found.getBoundingClientRect().right > innerWidth + 1 && !found.closest('.scroll')"
-        return self.run(
-            f"[...document.querySelectorAll('body *')].filter(found => {beyond}).map(found => found.outerHTML)"
-        )
+        width = "const width = document.documentElement.clientWidth"  # without the scroll bar
+        beyond = "found.getBoundingClientRect().right > width + 1 && !found.closest('.scroll')"
+        elements = f"[...document.querySelectorAll('body *')].filter(found => {beyond})"
+        return self.run(f"(() => {{ {width}; return {elements}.map(found => found.outerHTML) }})()")
 
     def settle(self) -> None:
         """Waits for the next two frames: what an event changes has then been drawn."""

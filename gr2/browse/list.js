@@ -23,7 +23,7 @@ function rowElement(view, slate, at) {
   const [system, against] = [systemNamed(view.system), systemNamed(view.against)];
   const id = data.slates.id[slate], candidates = data.slates.candidates[slate];
   const place = systems[0].place[slate], order = orderOf(system, slate);
-  const shown = place ? candidates[orderOf(systems[0], slate)[place - 1]] : order ? candidates[order[0]] : null;
+  const shown = place ? candidates[place - 1] : order ? candidates[order[0]] : null;
   const note = isUnusable(slate, system) ? toned("bad", "unusable ") : null;
   const move = order ? moveElement(against.place[slate], system.place[slate]) : toned("soft", "not ranked");
   const address = addressOf({ ...view, slate: id }), isCurrent = id === view.slate && "true";

@@ -64,7 +64,7 @@ const FILTERS = {
   down: ["moved down", (slate, on) => gainOf(slate, on.system, on.against) < 0],
   same: ["same place", (slate, on) => gainOf(slate, on.system, on.against) === 0],
   unusable: ["unusable", (slate, on) => isUnusable(slate, on.system)],
-  disagree: ["systems disagree", (slate, on) => disagree(slate, on.columns)],
+  disagree: ["disagree", (slate, on) => disagree(slate, on.columns)],
   traced: ["with a trace", (slate, on) => hasTrace(slate, on.columns)],
 };
 

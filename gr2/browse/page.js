@@ -1,6 +1,6 @@
 // The page's state is its address, `#slate=ID&q=words&show=up` and so on: changes go there, and are drawn from there.
 
-const BEST = 5;  // systems that are side by side at first: those that put the relevant item highest
+const BEST = 4;  // systems that are side by side at first: those that put the relevant item highest
 let found = { slates: [], hits: null };  // what the filters keep
 let current = null, drawn = null;  // the view with the slate that is shown, and the filters that `found` is of
 

@@ -77,7 +77,7 @@ function orderCell(slate, { order, scores, system }, place, hits) {
   const candidate = order[place], item = data.slates.candidates[slate][candidate];
   const step = candidate - place;
   const tone = step > 0 ? "good" : step < 0 ? "bad" : "";
-  const was = system === systems[0] ? null : toned(tone, step ? `was ${candidate + 1}` : "same place");
+  const was = system === systems[0] ? null : toned(tone, step ? `was ${candidate + 1}` : "stays");
   const score = number(scores?.[place]);
   return element(
     "td", { class: `text ${isRelevant(slate, candidate) ? "target" : ""}`, "data-item": item },
@@ -150,7 +150,7 @@ function citedText(slate, text) {
     const kind = place >= 0 ? "candidate" : history[slate].includes(item) ? "history" : "stranger";
     const named = item === undefined ? match[0] : `${place >= 0 ? `${place + 1} ` : ""}${titleOf(item)}`;
     const told = { candidate: "candidate", history: "of the history", stranger: "no item of this slate" }[kind];
-    const look = { class: `cited ${kind}`, title: `${told}: ${match[0]}`, "data-item": item ?? null, dir: "auto" };
+    const look = { class: `cited ${kind}`, title: `${told}: ${match[0]}`, "data-item": item ?? null };
     parts.push(text.slice(end, match.index), element("span", look, named));
     end = match.index + match[0].length;
   }

@@ -183,7 +183,7 @@ def test_a_slate_shows_orders_labels_scores_facts_and_traces(browser, page):
     assert "broken" + "unusable: truncated" in heads and "partnot ranked" in heads
     relevant = texts(browser, ".orders td.target .title")
     assert relevant == ["Film number 7"] * 4
-    assert texts(browser, ".orders td.target small") == ["was 3", "0.75", "same place", "was 3"]
+    assert texts(browser, ".orders td.target small") == ["was 3", "0.75", "stays", "was 3"]
     assert texts(browser, "tr.target td")[1:3] == ["1", "0.75"]
     assert texts(browser, "#facts tr:nth-child(3) td.level") == ["1", "9"]
     assert texts(browser, ".reasoning") == ["<b>After</b> Film number 25 comes 3 Film number 7, not Film number 20."]

@@ -1,6 +1,6 @@
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup, escape
 
@@ -13,6 +13,7 @@ def page(titles):
 
 
 @given(st.lists(st.text(max_size=20), max_size=6))
+@settings(max_examples=40)
 def test_every_section_has_an_entry_that_leads_to_it(titles):
     shown = with_contents(page(titles))
     links, anchors = re.findall('href="#([^"]*)"', shown), re.findall('section id="([^"]*)"', shown)

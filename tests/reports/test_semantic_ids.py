@@ -99,4 +99,4 @@ def test_the_page_in_a_browser_of_390_pixels(usual, chromium, tmp_path):
     (tmp_path / "quality.html").write_text(usual)
     for scheme in ("light", "dark"):
         chromium.open((tmp_path / "quality.html").as_uri(), 390, scheme=scheme)
-        assert chromium.cut_off() == [] and chromium.run("document.documentElement.scrollWidth") == 390
+        assert chromium.cut_off() == [] and chromium.run("document.documentElement.scrollWidth") <= 390
