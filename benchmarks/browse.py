@@ -73,7 +73,7 @@ def make_content(slates: int, systems: int, candidates: int) -> dict:
     labels = np.zeros((slates, candidates))
     labels[np.arange(slates), rng.integers(candidates, size=slates)] = 1
     orders = [rng.permuted(np.tile(np.arange(candidates), (slates, 1)), axis=1).tolist() for _ in range(systems)]
-    scores = [rng.normal(size=(slates, candidates)).round(3).tolist() for _ in range(systems)]
+    scores = [write(rng.normal(size=(slates, candidates)).round(3)) for _ in range(systems)]
     return {
         "split": "test",
         "notes": [],
@@ -88,10 +88,10 @@ def make_content(slates: int, systems: int, candidates: int) -> dict:
             "user": [str(slate) for slate in range(slates)],
             "history": rng.integers(ITEMS, size=(slates, HISTORY)).tolist(),
             "candidates": [rng.choice(ITEMS, candidates, replace=False).tolist() for _ in range(slates)],
-            "labels": labels.tolist(),
-            "scores": rng.normal(size=(slates, candidates)).round(3).tolist(),
+            "labels": labels.astype(int).tolist(),
+            "scores": write(rng.normal(size=(slates, candidates)).round(3)),
             "factNames": [f"fact_{number}" for number in range(FACTS)],
-            "facts": rng.integers(10, size=(slates, candidates, FACTS)).tolist(),
+            "facts": [";".join(write(levels)) for levels in rng.integers(10, size=(slates, candidates, FACTS))],
             "sources": [],
         },
         "systems": [
@@ -100,6 +100,10 @@ def make_content(slates: int, systems: int, candidates: int) -> dict:
         ],
         "traces": [[]] * slates,
     }
+
+
+def write(rows: np.ndarray) -> list[str]:
+    return [" ".join(map(str, row)) for row in rows.tolist()]
 
 
 if __name__ == "__main__":

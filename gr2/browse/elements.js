@@ -31,6 +31,7 @@ function moveElement(from, to) {
 /** An item's categories, from the widest to the narrowest. */
 const categoriesElement = item => element("small", {}, data.items.categories[item].join(" › "));
 
-const number = value => value === null || value === undefined ? "" : String(value).replace("-", "−");
+/** What stands at a place of `0.5 -0.25`; nothing where there is no such text. */
+const numberAt = (texts, place) => (texts?.split(" ")[place] ?? "").replaceAll("-", "−");
 
 const scrolling = table => element("div", { class: "scroll", tabindex: "0" }, table);

@@ -43,8 +43,7 @@ function go(view) {
 
 function draw() {
   const view = readAddress(), filters = addressOf({ ...view, slate: null });
-  const changed = filters !== drawn;
-  if (changed) {
+  if (filters !== drawn) {
     found = findSlates(view);
     drawControls(view);
     document.getElementById("list").scrollTop = 0;
@@ -55,7 +54,7 @@ function draw() {
   const before = current?.slate;
   current = { ...view, slate: data.slates.id[slate] ?? null };
   const at = found.slates.indexOf(slate);
-  drawList(current, found.slates, at);
+  drawList(current, found.slates, view.slate === null ? -1 : at);
   const neighbours = at < 0 ? [] : [found.slates[at - 1], found.slates[at + 1]];
   const main = document.getElementById("slate");
   if (slate >= 0) drawSlate(current, slate, found.hits, neighbours);

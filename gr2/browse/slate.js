@@ -78,7 +78,7 @@ function orderCell(slate, { order, scores, system }, place, hits) {
   const step = candidate - place;
   const tone = step > 0 ? "good" : step < 0 ? "bad" : "";
   const was = system === systems[0] ? null : toned(tone, step ? `was ${candidate + 1}` : "stays");
-  const score = number(scores?.[place]);
+  const score = numberAt(scores, place);
   return element(
     "td", { class: `text ${isRelevant(slate, candidate) ? "target" : ""}`, "data-item": item },
     titleElement(item, hits), element("small", {}, was, was && score ? " · " : null, score));
@@ -95,8 +95,8 @@ function candidatesTable(slate, shown, hits) {
     element("th", {}, String(candidate + 1)),
     element("td", { class: "text wide" }, titleElement(item, hits), categoriesElement(item),
       element("code", {}, `${data.items.id[item]} ${shortSid(item)}`)),
-    element("td", {}, number(labels[slate][candidate])),
-    element("td", {}, number(scores[slate][candidate])),
+    element("td", {}, String(labels[slate][candidate] ?? "")),
+    element("td", {}, numberAt(scores[slate], candidate)),
     sources.length ? element("td", { class: "text" }, sources[slate][candidate]) : null,
     placesOf.map(order => element("td", {}, order ? moveElement(candidate + 1, order.indexOf(candidate) + 1) : "–")),
   ));
@@ -111,20 +111,21 @@ const shortSid = item => data.items.sid[item].replace(/<\|sid_(begin|end)\|>/g, 
 function factsTable(slate) {
   const { factNames, facts, candidates } = data.slates;
   const kept = factNames.map((name, column) => [name, column]).filter(([name]) => name !== "rank");
-  if (!kept.length || !facts[slate].length) return null;
+  if (!kept.length || !facts[slate]) return null;
+  const levels = facts[slate].split(";");
   const head = element("tr", {}, element("th"), element("th", { class: "text" }, "item"),
     kept.map(([name]) => element("th", { class: "fact" }, element("span", {}, name.replaceAll("_", " ")))));
   const rows = candidates[slate].map((item, candidate) => element(
     "tr", { class: isRelevant(slate, candidate) ? "target" : "", "data-item": item },
     element("th", {}, String(candidate + 1)), element("td", { class: "text" }, toned("line", titleOf(item))),
-    kept.map(([, column]) => levelCell(facts[slate][candidate][column]))));
+    kept.map(([, column]) => levelCell(numberAt(levels[candidate], column)))));
   return element("details", { id: "facts" }, element("summary", {}, "Facts, levels from 0 to 9"),
     scrolling(element("table", { class: "facts" }, head, rows)));
 }
 
 function levelCell(level) {
-  const cell = element("td", { class: "level" }, number(level));
-  cell.style.setProperty("--level", `${Math.min(9, level ?? 0) * 6}%`);
+  const cell = element("td", { class: "level" }, level);
+  cell.style.setProperty("--level", `${Math.min(9, Number(level) || 0) * 6}%`);
   return cell;
 }
 

@@ -183,7 +183,7 @@ def test_a_slate_shows_orders_labels_scores_facts_and_traces(browser, page):
     assert "broken" + "unusable: truncated" in heads and "partnot ranked" in heads
     relevant = texts(browser, ".orders td.target .title")
     assert relevant == ["Film number 7"] * 4
-    assert texts(browser, ".orders td.target small") == ["was 3", "0.75", "stays", "was 3"]
+    assert texts(browser, ".orders td.target small") == ["was 3", "0.75", "stays", "was 3 · nan"]
     assert texts(browser, "tr.target td")[1:3] == ["1", "0.75"]
     assert texts(browser, "#facts tr:nth-child(3) td.level") == ["1", "9"]
     assert texts(browser, ".reasoning") == ["<b>After</b> Film number 25 comes 3 Film number 7, not Film number 20."]
@@ -240,14 +240,17 @@ def test_390_pixels_show_the_list_or_the_slate_and_nothing_is_cut_off(browser, p
     show(browser, page, 390, height=844, scheme=scheme)
     visible = "['aside', 'main'].map(name => document.querySelector(name).offsetParent !== null)"
     assert browser.run(visible) == [True, False]
-    browser.run("document.querySelectorAll('.row')[1].click()")
+    browser.run("document.getElementById('list').scrollTop = 58 * 100")
+    browser.settle()
+    browser.run("[...document.querySelectorAll('.row')].find(row => row.textContent.startsWith('s101 ')).click()")
     browser.wait("document.body.classList.contains('open')")
-    assert browser.run(visible) == [False, True] and heading(browser) == "Slate s1"
+    assert browser.run(visible) == [False, True] and heading(browser) == "Slate s101"
     assert browser.run("document.documentElement.scrollWidth") == 390
     assert browser.cut_off() == []
     box = "document.querySelector('.scroll:has(.orders)')"
     assert browser.run(f"[{box}.scrollWidth > {box}.clientWidth, getComputedStyle({box}).overflowX]") == [True, "auto"]
     browser.click(".steps a:last-child")
-    browser.wait("document.querySelector('#slate h2').textContent === 'Slate s2'")
+    browser.wait("document.querySelector('#slate h2').textContent === 'Slate s102'")
     browser.click(".back")
     browser.wait("!document.body.classList.contains('open')")
+    assert browser.run("document.getElementById('list').scrollTop") == 58 * 100  # the list is where it was left

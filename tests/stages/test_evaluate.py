@@ -376,7 +376,8 @@ def test_the_report_in_a_browser(folder, chromium, width):
         backgrounds.append(chromium.run("getComputedStyle(document.body).backgroundColor"))
         inks.append(chromium.run("getComputedStyle(document.querySelector('svg text')).fill"))
     assert len(set(backgrounds)) == len(set(inks)) == 2
-    links = "[...document.querySelectorAll('.contents a')].map(link => document.querySelector(link.hash)?.tagName)"
+    named = "document.getElementById(link.hash.slice(1))?.tagName"
+    links = f"[...document.querySelectorAll('.contents a')].map(link => {named})"
     sections = chromium.run("document.querySelectorAll('section').length")
     assert chromium.run(links) == ["SECTION"] * sections and sections > 5
 
