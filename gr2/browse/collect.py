@@ -1,7 +1,7 @@
 """The content of the page: slates, items, systems and traces as columns of numbers and texts; page.js reads it.
 
 An item is a number, its row in `items`; a ranking is the numbers, from 0, of its slate's candidates, best first. Scores
-and facts are texts, `0.5 0.25`, which the page takes apart when a slate is shown: so it opens in half the time.
+and facts are texts, `0.5 0.25`, which the page takes apart when a slate is shown, so that it opens faster.
 """
 
 import random

@@ -189,7 +189,9 @@ def test_a_slate_shows_orders_labels_scores_facts_and_traces(browser, page):
     assert texts(browser, ".reasoning") == ["<b>After</b> Film number 25 comes 3 Film number 7, not Film number 20."]
     marks = browser.run("[...document.querySelectorAll('.cited')].map(mark => mark.className)")
     assert marks == ["cited history", "cited candidate", "cited stranger"]
-    assert len(texts(browser, ".history li")) == 14 and texts(browser, "details summary")[1] == "4 earlier"
+    paddings = browser.run("[...document.querySelectorAll('.cited')].map(mark => getComputedStyle(mark).paddingLeft)")
+    assert len(set(paddings)) == 1
+    assert len(texts(browser, "ol.history li")) == 14 and texts(browser, "details summary")[1] == "4 earlier"
 
 
 def test_walking_keeps_the_facts_open_and_starts_at_the_top(browser):
