@@ -15,6 +15,7 @@ AROUND = {
     "card": ("gr2.hub.card", "a trained model's README.md: adds the figures of a report to it"),
     "push": ("gr2.hub.push", "a trained model's folder -> a repository on the Hugging Face hub"),
     "serve": ("gr2.serving.command", "a reranker over HTTP, for clients of Cohere, Jina and TEI, and gr2's own route"),
+    "browse": ("gr2.browse.command", "a run: one page to look at its slates, and at what each system made of them"),
     "recipes": ("gr2.runner.recipes", "the recipes that come with gr2; `gr2 recipes copy NAME` writes one here"),
     "env": ("gr2.runner.environment", "versions and hardware, for a bug report"),
 }

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
+from tests.browser import CHROMIUM, Browser
 from tests.helpers import CODES, TINY, World, gr2_once, once, raw_tables
 
 settings.register_profile("gr2", deadline=None, derandomize=True)  # the same examples every time
@@ -25,6 +26,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_unconfigure() -> None:
     """A process that hangs at its exit says where, and fails."""
     faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """A browser to look at pages with; tests that need one are skipped where there is no Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: pages are not looked at")
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")

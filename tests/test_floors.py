@@ -39,6 +39,7 @@ FLOORS = [
     "stages",
     "runner",
     "estimate",
+    "browse",
     "cli",
     "__main__",
 ]

@@ -97,11 +97,15 @@ def read_manifest(path: str | Path) -> dict:
 
 
 def read_lines(path: str | Path, needed: tuple[str, ...]) -> list[dict]:
+    """All objects of a JSON-lines file, see `each_line`."""
+    return list(each_line(path, needed))
+
+
+def each_line(path: str | Path, needed: tuple[str, ...]) -> Iterator[dict]:
     """The objects of a finished JSON-lines file, which is only read; InputError names the row that lacks a key."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    rows = []
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file):
             try:
@@ -111,8 +115,7 @@ def read_lines(path: str | Path, needed: tuple[str, ...]) -> list[dict]:
             missing = [name for name in needed if not isinstance(row, dict) or name not in row]
             if missing:
                 raise InputError(f"{path}: row {number}, column '{missing[0]}': expected a value, found none")
-            rows.append(row)
-    return rows
+            yield row
 
 
 def append_lines(path: str | Path, lines: list[str]) -> None:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gr2.reports.drawing import DASHED, GREEN, GREY, INK, KINDS, STYLE, shorten, spread_out, svg
+from gr2.reports.drawing import DASHED, GREEN, GREY, INK, KINDS, PAPER, STYLE, shorten, spread_out, svg
 
 NEAR = 0.1  # of the picture's width: names of points nearer than this could lie on each other
 
@@ -62,5 +62,5 @@ def label_points(axes: Axes, times: dict[str, float], values: dict[str, float]) 
         for name, place in zip(group, moved - (moved - heights).mean(), strict=True):
             point = times[name], values[name]
             axes.plot([point[0], column], [point[1], place], color=GREY, linewidth=0.5, zorder=1)
-            paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # over the frontier's line
+            paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # over the frontier's line
             axes.text(column, place, shorten(name), va="center", color=INK, bbox=paper, zorder=4)

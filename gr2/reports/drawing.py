@@ -19,11 +19,18 @@ STYLE = {
     "figure.constrained_layout.w_pad": 0.09,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "text.color": "#22262b",
+    "axes.labelcolor": "#22262b",
     "axes.edgecolor": "#9aa1ab",
     "xtick.color": "#555c66",
     "ytick.color": "#22262b",
 }
-INK, SOFT, GREY, PALE, GRID = "#22262b", "#555c66", "#8a919c", "#d3d7dc", "#e3e6ea"
+INK, SOFT, GREY, PALE, GRID, NAVY, PAPER = "#22262b", "#555c66", "#8a919c", "#d3d7dc", "#e3e6ea", "#1f3a6b", "#ffffff"
+# These become the page's own colours (style.css), which are others on a dark page; the rest can be read on both.
+OF_THE_PAGE = {INK: "ink", SOFT: "tick", GREY: "grey", PALE: "pale", GRID: "line", NAVY: "dark-blue", PAPER: "paper",
+               "#9aa1ab": "axis", "#000000": "ink"}  # fmt: skip
 OCHRE, BLUE, GREEN, RED = "#cf9a3d", "#3b76b5", "#3d8f5f", "#c05746"
 KINDS = {"language model": BLUE, "reranker": OCHRE, "reference": GREY}  # of systems; see evaluation/kinds.py
 DASHED = (0, (4, 3))
@@ -53,8 +60,10 @@ def spread_out(heights: np.ndarray, least: float) -> np.ndarray:
 
 
 def svg(figure: Figure) -> Markup:
-    """An <svg> element that templates do not escape."""
+    """An <svg> element that templates do not escape, in the page's colours."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
+    for color, name in OF_THE_PAGE.items():
+        text = text.replace(f": {color}", f": var(--{name})")
     return Markup(text[text.index("<svg") :])

@@ -6,7 +6,6 @@ import math
 import matplotlib
 import numpy as np
 from markupsafe import Markup
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -106,7 +105,7 @@ def training_curves(logs: dict[str, list[dict]]) -> Markup | None:
                 dashes, color = styles[name]
                 window = max(1, len(values) // 20)
                 smooth = [values[max(0, i - window + 1) : i + 1].mean() for i in range(len(values))]
-                pale = PALE if len(logs) == 1 else to_hex(0.3 * np.array(to_rgb(color)) + 0.7)
+                pale = PALE if len(logs) == 1 else (color, 0.3)
                 axes.plot(steps, values, color=pale, linewidth=1, marker="." if len(values) < 30 else None, zorder=1)
                 axes.plot(steps, smooth, color=color, linewidth=1.5, linestyle=dashes)
             axes.set_title(CURVES[key], loc="left")

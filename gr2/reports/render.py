@@ -1,17 +1,35 @@
 """An HTML page, one file without scripts, from a template of this folder; and how pages write numbers."""
 
+import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+FOLDER = Path(__file__).parent
 
 
-def render_page(template: str, **content: object) -> str:
-    """The page. `template` may extend `base.html.j2`; all `content` is escaped but the pictures of `drawing.svg`."""
+def render_page(template: str, folder: Path = FOLDER, **content: object) -> str:
+    """The page. `template`, of `folder`, may use what lies beside this file; all `content` is escaped but Markup."""
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), **options)
+    environment = Environment(loader=FileSystemLoader([folder, FOLDER]), **options)
     environment.filters |= {"fixed": fixed, "signed": signed, "p_value": p_value, "percent": percent, "whole": whole}
-    environment.filters["amount"] = amount
+    environment.filters |= {"amount": amount, "with_contents": with_contents}
     return environment.get_template(template).render(content)
+
+
+def with_contents(page: Markup) -> Markup:
+    """The page's content with an anchor at each section, and a table of contents before the first."""
+    sections, entries, ids = re.split(r"<section>(?=\s*<h2>)", page), [], set()
+    for number, section in enumerate(sections[1:], start=1):
+        title = re.search("<h2>(.*?)</h2>", section, re.DOTALL)[1]
+        name = re.sub(r"[^a-z0-9]+", "-", Markup(title).striptags().lower()).strip("-")
+        anchor = name if name and name not in ids else f"section-{number}"
+        ids.add(anchor)
+        sections[number] = f'<section id="{anchor}">{section}'
+        entries.append(f'<li><a href="#{anchor}">{title}</a></li>')
+    nav = ['<nav class="contents" aria-label="Contents"><ul>', *entries, "</ul></nav>\n"] if entries else []
+    return Markup(sections[0] + "\n".join(nav) + "".join(sections[1:]))
 
 
 def fixed(value: float | None, digits: int = 3) -> str:

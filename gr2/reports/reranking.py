@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from markupsafe import Markup
 
 from gr2.evaluation.systems import COMPUTED
-from gr2.files.sid_tokens import BEGIN, END
-from gr2.files.slates import slates_of
 from gr2.metrics import Yardstick
 from gr2.reports import figures
 from gr2.reports.cost_picture import cost_picture
@@ -34,11 +31,11 @@ def render(
     results: dict,
     yardstick: Yardstick,
     changes: dict[str, list[np.ndarray]],
-    shown: dict | None,
+    examples: dict,
     background: Background,
 ) -> str:
-    """The page. `results`: the content of metrics.json; `changes`: rank change [n] by system, one a seed; `shown`: an
-    `example`.
+    """The page. `results`: the content of metrics.json; `changes`: rank change [n] by system, one a seed; `examples`:
+    of `describe_examples`.
     """
     names, main = list(results["systems"]), yardstick.main
     shown_metrics = [f"{name}@{k}" for name in ("recall", "ndcg", "precision", "map", "f1") for k in yardstick.ks]
@@ -70,7 +67,7 @@ def render(
         seeds=seed_rows(results, main),
         compared={(row["system"], row["baseline"], row["metric"]): row for row in results["comparisons"]},
         pictures=pictures,
-        example=shown,
+        examples=examples,
         background=background,
     )
 
@@ -99,43 +96,6 @@ def measure_spread(values: list[float | None]) -> dict:
     if None in values:
         return {"mean": None, "sd": None, "values": values}
     return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "values": values}
-
-
-def example(
-    slates: pl.DataFrame,
-    rankings: dict[str, list[pl.DataFrame]],
-    changes: dict[str, list[np.ndarray]],
-    background: Background,
-) -> dict | None:
-    """The slate whose relevant item the last system with `reasoning` promoted most, in its first seed."""
-    reasoned = [name for name, frames in rankings.items() if "reasoning" in frames[0].columns]
-    if not reasoned:
-        return None
-    name = reasoned[-1]
-    answers, change = rankings[name][0], changes[name][0]
-    explained = (answers["valid"] & (answers["reasoning"].cast(pl.String).fill_null("") != "")).to_numpy()
-    if not explained.any():
-        return None
-    row = int(np.argmax(np.where(explained, change, -np.inf)))
-    (slate,), answer = slates_of(slates[row : row + 1]), answers.row(row, named=True)
-    history = slate.history[-10:]
-
-    def show(item: str) -> dict[str, str]:
-        sid = background.sids.get(item, "")
-        return {"title": background.titles.get(item) or item, "sid": sid.removeprefix(BEGIN).removesuffix(END)}
-
-    return {
-        "system": name,
-        "slate_id": slate.slate_id,
-        "change": int(change[row]),
-        "history": [show(item) for item in history],
-        "earlier": len(slate.history) - len(history),
-        "candidates": [
-            {**show(item), "before": slate.candidates.index(item) + 1, "after": after, "label": slate.grades[item]}
-            for after, item in enumerate(answer["ranking"], start=1)
-        ],
-        "reasoning": answer["reasoning"],
-    }
 
 
 def print_table(results: dict, yardstick: Yardstick) -> None:

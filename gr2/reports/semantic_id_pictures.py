@@ -5,10 +5,10 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from gr2.reports.drawing import BLUE, DASHED, GREY, INK, PALE, RED, STYLE, panels, svg
+from gr2.reports.drawing import BLUE, DASHED, GREY, INK, NAVY, PALE, RED, STYLE, panels, svg
 
 COLORS = ("#3b76b5", "#e08a2c", "#3d8f5f", "#c8443a", "#7d5ba6", "#23a6ab",
-          "#d66fae", "#7a5137", "#a3b832", "#1f3a6b", "#f2a393", "#6cc1f2")  # fmt: skip
+          "#d66fae", "#7a5137", "#a3b832", NAVY, "#f2a393", "#6cc1f2")  # fmt: skip
 MAPPED = 2000  # items on the map
 SMALL = 500  # for up to 500 items principal axes draw the map, which is fast; more items overlap on it
 

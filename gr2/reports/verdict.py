@@ -15,8 +15,7 @@ def headline(results: dict, metric: str) -> dict[str, str]:
     given = list(results["kinds"])
     if not given:
         return {"tone": "open", "text": "No system was given to compare with the input order.", "more": ""}
-    leading = candidates(results)
-    best = max(leading, key=lambda name: systems[name][metric])
+    leading, best = candidates(results), find_leader(results, metric)
     rows = {row["baseline"]: row for row in results["comparisons"] if (row["system"], row["metric"]) == (best, metric)}
     text = best + named_seeds(results, best) + " " + "; ".join(against(row, systems) for row in rows.values())
     if systems[best]["invalid_rate"] > 0:
@@ -59,6 +58,11 @@ def added(row: dict, base: float, results: dict) -> str:
     figures = evidence(row, base) if row["ci_low"] is not None else "all slates are one user's"
     doubt = "" if sign(row) else ", not to be told from nothing"
     return f"{name} {signed(row['delta'])} ({figures}){doubt}"
+
+
+def find_leader(results: dict, metric: str) -> str:
+    """The system that the first sentence is about."""
+    return max(candidates(results), key=lambda name: results["systems"][name][metric])
 
 
 def candidates(results: dict) -> list[str]:

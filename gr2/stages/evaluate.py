@@ -59,9 +59,9 @@ class Config(Measured):
     allow_missing: bool = arg(
         False, "judge the slates that all rankings have, and count the others; by default a missing one is an error"
     )
-    items: str | None = arg(None, "items.parquet, to show titles in the example slate", path="items.parquet")
+    items: str | None = arg(None, "items.parquet, to show titles in the example slates", path="items.parquet")
     semantic_ids: str | None = arg(
-        None, "semantic_ids.parquet, to show semantic IDs in the example slate", path="semantic_ids.parquet"
+        None, "semantic_ids.parquet, to show semantic IDs in the example slates", path="semantic_ids.parquet"
     )
     evaluator: str | None = arg(
         None,
@@ -96,7 +96,9 @@ class Config(Measured):
 def run(config: Config) -> None:
     """Reads slates, rankings and what the report shows; writes metrics.json and report.html; prints a table."""
     from gr2.reports import reranking as report
+    from gr2.reports.examples import describe_examples
     from gr2.reports.trace_table import trace_table
+    from gr2.reports.verdict import find_leader
 
     # read
     items = read_items(config.items) if config.items else None
@@ -172,7 +174,9 @@ def run(config: Config) -> None:
         results["counterfactual"] = counterfactual.estimate(*logged, config.least_propensity, resampling)
     # write
     changes = {name: [one["rank_change"] for one in seeds[name]] for name in rankings}
-    page = report.render(results, yardstick, changes, report.example(slates, rankings, changes, background), background)
+    leader = find_leader(results, yardstick.headline)
+    examples = describe_examples(slates, rankings, changes, leader, background.titles, background.sids)
+    page = report.render(results, yardstick, changes, examples, background)
     write_json(Path(config.output_dir) / "metrics.json", results)
     write_text(Path(config.output_dir) / "report.html", page)
     report.print_table(results, yardstick)

@@ -1,10 +1,11 @@
 """traces.jsonl: its columns, read and written."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from gr2.errors import InputError
-from gr2.files.artifacts import read_lines, write_text
+from gr2.files.artifacts import each_line, write_text
 
 TRACES, PARTIAL = "traces.jsonl", "traces.partial"
 # Every column's types. Token counts may be null in files of gr2 0.1: 0, the server did not say.
@@ -28,8 +29,14 @@ WORDS = {str: "text", int: "a whole number", list: "a list", bool: "true or fals
 
 
 def read_traces(path: str | Path, columns: tuple[str, ...] = COLUMNS) -> list[dict]:
+    """All rows of a traces.jsonl, see `each_trace`."""
+    return list(each_trace(path, columns))
+
+
+def each_trace(path: str | Path, columns: tuple[str, ...] = COLUMNS) -> Iterator[dict]:
     """The rows of a traces.jsonl that has these `columns`; InputError names the row and column of a wrong value."""
-    return [check_row(row, f"{path}: row {index}", columns) for index, row in enumerate(read_lines(path, columns))]
+    for index, row in enumerate(each_line(path, columns)):
+        yield check_row(row, f"{path}: row {index}", columns)
 
 
 def check_row(row: dict, where: str, columns: tuple[str, ...] = COLUMNS) -> dict:

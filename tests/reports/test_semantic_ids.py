@@ -93,3 +93,10 @@ def test_axes_order_by_variance_and_do_not_flip_with_the_sign():
 )
 def test_saving(added, random, expected):
     assert report.saving(added, random) == expected
+
+
+def test_the_page_in_a_browser_of_390_pixels(usual, chromium, tmp_path):
+    (tmp_path / "quality.html").write_text(usual)
+    for scheme in ("light", "dark"):
+        chromium.open((tmp_path / "quality.html").as_uri(), 390, scheme=scheme)
+        assert chromium.cut_off() == [] and chromium.run("document.documentElement.scrollWidth") <= 390

@@ -356,11 +356,30 @@ def test_report_shows_the_background_and_escapes_item_text(folder):
         "some/teacher",
         "wrong_length: 3",
         "1 (25.0 %)",
-        "An example: good",
+        "Chosen by rule, for good, the system",
+        "<b>Best gain</b>, slate s0",
+        "Reasoning of good",
     ):
         assert shown in page, shown
     assert "<script" not in page and "&lt;script&gt;" in page and "<b>shampoo" not in page
     assert "http://" not in page.replace("http://www.w3.org/", "") and "https://" not in page
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_report_in_a_browser(folder, chromium, width):
+    """Wide tables scroll in their own boxes, contents lead to their sections, and a dark page has light pictures."""
+    run(config(folder, items=str(folder / "items.parquet")))
+    backgrounds, inks = [], []
+    for scheme in ("light", "dark"):
+        chromium.open((folder / "out/report.html").as_uri(), width, scheme=scheme)
+        assert chromium.cut_off() == [] and chromium.run("document.documentElement.scrollWidth") <= width
+        backgrounds.append(chromium.run("getComputedStyle(document.body).backgroundColor"))
+        inks.append(chromium.run("getComputedStyle(document.querySelector('svg text')).fill"))
+    assert len(set(backgrounds)) == len(set(inks)) == 2
+    named = "document.getElementById(link.hash.slice(1))?.tagName"
+    links = f"[...document.querySelectorAll('.contents a')].map(link => {named})"
+    sections = chromium.run("document.querySelectorAll('section').length")
+    assert chromium.run(links) == ["SECTION"] * sections and sections > 5
 
 
 def test_slates_without_a_relevant_item_are_counted_and_left_out(folder):
