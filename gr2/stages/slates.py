@@ -182,11 +182,9 @@ def open_ranker(name: str, config: Config, log: EventLog, count: int) -> Ranker:
     from gr2.retrieval import beam
 
     sizes = {"history": config.history, "window": config.window, "batch_size": config.batch_size}
-    beams = max(config.beams, count)
     catalogue = read_catalogue(log.items, config.semantic_ids)
-    return beam.ranker(
-        catalogue, config.model_name_or_path, count=count, beams=beams, exclude_seen=exclude_seen, **sizes
-    )
+    sizes |= {"count": count, "beams": max(config.beams, count)}
+    return beam.ranker(catalogue, config.model_name_or_path, exclude_seen=exclude_seen, **sizes)
 
 
 def refuse_none(config: Config, report: dict) -> None:
