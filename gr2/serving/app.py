@@ -97,7 +97,7 @@ class Server:
         except ValidationError as error:
             status, content = 422, interface.error(explain(error))
         except FullQueueError:
-            status, content = 429, interface.error("The queue is full; expected a new attempt after a second.")
+            status, content = 429, interface.error("The queue is full; try again after a second.")
             headers = {"Retry-After": "1"}
         except Refusal as refusal:
             status, content, headers = refusal.status, interface.error(refusal.sentence), refusal.headers
@@ -150,7 +150,7 @@ def make_app(server: Server) -> FastAPI:
     @app.get("/ready")
     async def ready() -> Response:
         """200 while the engine answers."""
-        trouble = ("leaving", "The server is being stopped.") if server.leaving else server.supervisor.trouble
+        trouble = ("leaving", "The server is shutting down.") if server.leaving else server.supervisor.trouble
         if trouble:
             return server.respond(503, {"status": trouble[0], "message": trouble[1]})
         return server.respond(200, {"status": "ready", "model": server.supervisor.version})
@@ -172,7 +172,7 @@ def make_app(server: Server) -> FastAPI:
             return server.respond(refusal.status, {"message": refusal.sentence}, **refusal.headers)
         except (InputError, BrokenEngineError) as error:
             logs.write("not_reloaded", "error", why=str(error))
-            sentence = "The new engine was not opened; the old one stays. The log says why."
+            sentence = "The new engine did not open; the old one stays. The log says why."
             return server.respond(409, {"message": sentence})
 
     @app.exception_handler(HTTPException)

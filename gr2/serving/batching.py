@@ -86,7 +86,7 @@ class Batcher:
         except BrokenEngineError:
             batch += self.queue  # those that wait would wait for nothing
             self.queue.clear()
-            sentence = "The engine failed, and is being started again."
+            sentence = "The engine failed and is being started again."
             answers = [fall_back(len(waiting.ask.candidates), "engine_down", sentence) for waiting in batch]
         self.metrics.batch_seconds.observe(time.monotonic() - started)
         for waiting, answer in zip(batch, answers, strict=True):

@@ -44,7 +44,9 @@ class Placed:
         """The input order, where nothing can be ranked."""
         count = len(self.ask.candidates)
         if not self.past:
-            return fall_back(count, "unknown_user", "Nothing is known of the user: no item of the history was found.")
+            return fall_back(
+                count, "unknown_user", "Nothing is known about the user: no item of the history was found."
+            )
         if not self.ids:
             return fall_back(count, "unknown_items", "None of the candidates is an item of the catalogue.")
         return None

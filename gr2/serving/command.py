@@ -4,9 +4,9 @@
   gr2 serve runs/demo/rl --run runs/demo --prompt student_no_trace --deadline 2000
   gr2 serve MODEL --items ITEMS --semantic_ids IDS --interactions EVENTS --engine openai --base_url http://host/v1
 
-RERANKER is a folder of `gr2 fit`, `gr2 sasrec` or a language model, or a rule (popularity, ...). Clients of Cohere
-(/v2/rerank, /v1/rerank), Jina (/v1/rerank) and TEI (/rerank) work unchanged; /v1/slates is gr2's own. The bearer token
-is read from the environment, GR2_TOKEN. Routes, answers, metrics: docs/serve.md.
+RERANKER is a folder of `gr2 fit` or `gr2 sasrec`, a language model, or a rule (popularity, ...). Clients of Cohere
+(/v2/rerank, /v1/rerank), Jina (/v1/rerank) and TEI (/rerank) work unchanged; /v1/slates is gr2's own route. The bearer
+token is read from the environment variable GR2_TOKEN. docs/serve.md describes routes, answers and metrics.
 """
 
 import argparse
@@ -26,25 +26,25 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 FILES = ("items", "interactions", "embeddings", "semantic_ids")
 # Option -> default, least value, what it is.
 NUMBERS = {
-    "port": (8000, 0, "0: any free one, named in the log"),
+    "port": (8000, 0, "0: any free port, which the log names"),
     "wait": (2.0, 0, "milliseconds that the first request of a batch waits for others"),
-    "batch_size": (16, 1, "requests of a batch at most"),
-    "queue": (64, 1, "requests that may wait; the next one is answered with 429"),
-    "deadline": (500.0, 1, "milliseconds after which a request is answered with its input order, marked"),
+    "batch_size": (16, 1, "most requests in a batch"),
+    "queue": (64, 1, "requests that may wait; further ones get the status 429"),
+    "deadline": (500.0, 1, "milliseconds after which the answer to a request is its input order, marked"),
     "hang": (30.0, 0.1, "seconds without an answer after which the engine is killed and started again"),
-    "opening": (600.0, 1, "seconds in which an engine must open"),
-    "history": (20, 1, "a user's latest items that are looked at, as in `gr2 slates`"),
-    "max_bytes": (1_048_576, 1, "bytes of a request's body"),
-    "max_candidates": (1000, 1, "candidates of a request, and items of its history"),
-    "max_text": (4096, 1, "characters of a text"),
-    "max_tokens": (256, 1, "language model: longest answer"),
-    "temperature": (0.0, 0, "language model: 0 takes the likeliest"),
+    "opening": (600.0, 1, "seconds that an engine may take to open"),
+    "history": (20, 1, "how many of a user's latest items are used, as in `gr2 slates`"),
+    "max_bytes": (1_048_576, 1, "most bytes in a request's body"),
+    "max_candidates": (1000, 1, "most candidates in a request, and most items in its history"),
+    "max_text": (4096, 1, "most characters in a text"),
+    "max_tokens": (256, 1, "language model: longest answer, in tokens"),
+    "temperature": (0.0, 0, "language model: 0 always takes the likeliest"),
 }
 LARGEST = 1e9
 TEXTS = {
-    "host": ("127.0.0.1", "another one needs GR2_TOKEN"),
-    "encoder": (None, "as in `gr2 embed`: ranks items that the catalogue lacks by their text"),
-    "prompt": ("student", "language model: the one of its training"),
+    "host": ("127.0.0.1", "an address other than loopback needs GR2_TOKEN"),
+    "encoder": (None, "text encoder of `gr2 embed`: ranks items that the catalogue lacks by their text"),
+    "prompt": ("student", "language model: the prompt that it was trained with"),
     "base_url": (None, "engine openai: URL of the server, ending in /v1; key in OPENAI_API_KEY"),
 }
 ENGINES = ("transformers", "vllm", "openai")
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("gr2 serve", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("reranker", help="a folder, or a rule (see above)")
-    parser.add_argument("--run", metavar="FOLDER", help="a run, in which the next four are found")
+    parser.add_argument("--run", metavar="FOLDER", help="a run's folder, in which gr2 finds the next four files")
     for name in FILES:
         parser.add_argument(f"--{name}", metavar="FILE", help="as `gr2 rerank` reads it")
     for name, (default, _, what) in NUMBERS.items():
@@ -86,12 +86,14 @@ def parser() -> argparse.ArgumentParser:
     for name, (text, what) in TEXTS.items():
         shown = f"{what} (default {text})" if text else what
         parser.add_argument(f"--{name}", default=text, metavar=name.upper(), help=shown)
-    parser.add_argument("--engine", choices=ENGINES, default="transformers", help="language model: what samples")
+    parser.add_argument("--engine", choices=ENGINES, default="transformers", help="language model: what runs it")
     order = "language model: as in `gr2 rerank` (default first; engine openai: choices)"
     parser.add_argument("--order", choices=ORDERS, help=order)
     shortened = "language model: leave out the oldest items until a prompt has N tokens or fewer"
     parser.add_argument("--max_prompt_tokens", type=int, metavar="N", help=shortened)
-    parser.add_argument("--threads", type=int, metavar="N", help="of the engine (default 1; language model: all)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads of the engine (default 1; language model: all)"
+    )
     return parser
 
 
