@@ -1,9 +1,9 @@
 """`gr2 update RECIPE`: runs a recipe once for every new day of data, in order. docs/updates.md describes it.
 
-The recipe has the variables `data`, a folder of days (`2026-11-29/`, ...), `runs`, where each day gets a folder of its
-name, and `day`, `yesterday` and `old`, which are set here: the day, the folder of the last day on which something was
-decided, and the reranker that serves. A day whose data or training is refused is written down in the log, and is tried
-again until a later one is decided; what serves stays. The same command goes on after a kill.
+The recipe has five variables. `data` is a folder of days (`2026-11-29/`, ...). `runs` is the folder in which each day
+gets a folder of its name. This command sets the other three: `day` is the day, `yesterday` the folder of the last day
+that was decided, and `old` the reranker that serves. If a day's data or training is refused, the log says so, and what
+serves stays; the day is tried again until a later one is decided. After a kill, run the same command: it continues.
 """
 
 import argparse
@@ -32,23 +32,23 @@ def main(words: list[str]) -> None:
     with locked(days):
         new = find_new_days(data, days)
         if not new:
-            print(f"gr2 update: no folder of a new day in {data}")
+            print(f"gr2 update: no folder for a new day in {data}")
         refused = [day for day in new if not run_day(options.recipe, day, days, changes)]
     if refused:
-        raise InputError(f"{', '.join(refused)} refused; what served before serves on")
+        raise InputError(f"{', '.join(refused)} refused; the reranker that served before still serves")
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("gr2 update", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("recipe", help="daily, or a file; further words (--ID.OPTION VALUE) are those of gr2 run")
+    parser.add_argument("recipe", help="daily, or a recipe's file; further words (--ID.OPTION VALUE) are as in gr2 run")
     return parser
 
 
 def find_new_days(data: Path, days: Path) -> list[str]:
     """The names of the folders of `data` that are dates later than the last decided one, in order."""
     if not data.is_dir():
-        raise InputError(f"{data}: expected a folder with one folder for each day, as 2026-11-29")
+        raise InputError(f"{data}: expected a folder with one folder for each day, such as 2026-11-29")
     names = sorted(folder.name for folder in data.iterdir() if folder.is_dir() and is_date(folder.name))
     last = latest_decided(days)
     return [name for name in names if last is None or name > last["day"]]

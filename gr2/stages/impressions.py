@@ -1,9 +1,10 @@
 """gr2 impressions: a log of what was shown and clicked + interactions -> slates.parquet.
 
-A request becomes a slate: its items in the order in which they were shown, labelled by the clicks, with their positions
-and, where the log has them, propensities and scores; the history is what the user did before it. The latest requests
-are test, those before them valid, all others train. `fit blend` and `fit lambdamart` learn with the positions and rank
-without them; with propensities `gr2 evaluate` has IPS and SNIPS estimates beside the plain metrics.
+A request becomes a slate. It holds the request's items in the order in which they were shown, labelled by the clicks,
+with their positions and, if the log has them, propensities and scores. The history is what the user did before the
+request. The latest requests are test, those before them valid, all others train. `fit blend` and `fit lambdamart` learn
+with the positions and rank without them. With propensities, `gr2 evaluate` adds IPS and SNIPS estimates to the plain
+metrics.
 """
 
 from dataclasses import dataclass
@@ -27,17 +28,18 @@ WRITES = ("slates.parquet", "slates_report.json")
 class Config(Itemised):
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`, with times", path="interactions.parquet")
     impressions: str = arg(
-        help=f"the log, a row an item of a request: {', '.join(REQUIRED)}, optional {', '.join(OPTIONAL)}",
+        help=f"the log, one row for each item of a request: {', '.join(REQUIRED)}, optional {', '.join(OPTIONAL)}",
         path="impressions.parquet",
     )
     output_dir: str = arg(help="folder for slates.parquet and slates_report.json")
-    columns: list[str] = arg([], "NAME=COLUMN where the log's column has another name, e.g. request_id=session click=y")
+    columns: list[str] = arg([], "NAME=COLUMN for columns with other names in the log, e.g. request_id=session click=y")
     history: int = arg(20, "a slate keeps the user's latest HISTORY items before the request", least=1)
     positions: bool = arg(
-        True, "keep positions: they explain clicks and rank nothing; false: the shown rank is a feature like any other"
+        True,
+        "keep positions: rerankers learn with them, rank without; false: the shown rank is a feature like any other",
     )
     valid_share: float = arg(0.1, "share of the requests for validation, before the test requests", least=0, below=1)
-    test_share: float = arg(0.2, "share of the requests for tests, the latest", least=0, below=1)
+    test_share: float = arg(0.2, "share of the requests for tests: the latest", least=0, below=1)
 
     def __post_init__(self) -> None:
         for name in column_names(self.columns):
@@ -76,7 +78,7 @@ def run(config: Config) -> None:
     write_json(output / "slates_report.json", report)
     for name, counts in splits.items():
         print(f"{name}: {counts['slates']} slates, {counts['unclicked']} of them without a click; left out: "
-              f"{counts['cold']} of users without a history, {counts['short']} with fewer than two items")  # fmt: skip
+              f"{counts['cold']} requests without a history, {counts['short']} with fewer than two items")  # fmt: skip
     for warning in list_warnings(found, earlier):
         print(warning)
 
@@ -100,7 +102,7 @@ def list_warnings(found: dict[str, int], earlier: float) -> list[str]:
     if found["unknown_items"]:
         clicks = f"{found['clicks_on_unknown_items']} of {found['clicks']} clicks"
         kinds = f"{found['unknown_items']} of {found['impressions']} impressions, with {clicks}"
-        warnings.append(f"warning: {kinds}, are of items that the items file lacks; they are left out")
+        warnings.append(f"warning: {kinds}, are of items that the items file lacks; gr2 leaves them out")
     if found["clicks_without_position"]:
         warnings.append(f"warning: {found['clicks_without_position']} clicks have no position; they are left out")
     if found["gaps"]:
@@ -110,6 +112,6 @@ def list_warnings(found: dict[str, int], earlier: float) -> list[str]:
     if earlier:
         warnings.append(
             f"warning: {100 * earlier:.1f} % of the slates are not later than the last pretrain event: features know "
-            "what came after them; `gr2 prepare --split time` with larger shares avoids it"
+            "what came after these slates; `gr2 prepare --split time` with larger shares avoids it"
         )
     return warnings

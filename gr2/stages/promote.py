@@ -1,8 +1,9 @@
 """gr2 promote: today's reranker and the one that serves, on the same held-out slates -> the one that serves next.
 
-Today's takes over unless it may be worse: where the lower end of the paired 95 % interval of the difference in NDCG@5
-is above -margin. OUTPUT_DIR lies in the folder of a day, beside the folders of other days; there the log
-`decisions.jsonl` gets a line and the link `current` points at the day. docs/updates.md says more.
+Today's reranker takes over unless it may be worse. It does so if the lower end of the paired 95 % interval of the
+difference in NDCG@5, new minus old, is above -margin. OUTPUT_DIR lies in the folder of a day, beside the folders of the
+other days. In the folder of the days, the log `decisions.jsonl` gets a line, and the link `current` points at the day.
+docs/updates.md says more.
 """
 
 import os
@@ -31,13 +32,15 @@ RERANKER = "reranker"  # the folder of the one that serves
 @dataclass(kw_only=True)
 class Config(Measured):
     output_dir: str = arg(help="DAYS/DAY/promote: the reranker that serves, and decision.json")
-    slates: str = arg(help="slates.parquet; neither reranker has learned its slates of --split", path="slates.parquet")
-    new: str = arg(help="today's reranker, a folder", path=True)
+    slates: str = arg(
+        help="slates.parquet; neither reranker was trained on its slates of --split", path="slates.parquet"
+    )
+    new: str = arg(help="today's reranker: a folder", path=True)
     new_rankings: str = arg(help="its rankings of these slates", path="rankings.parquet", named=True)
-    old: str = arg(help="the reranker that serves, a folder or a rule, as input_order", path=True)
+    old: str = arg(help="the reranker that serves: a folder, or a rule such as input_order", path=True)
     old_rankings: str = arg(help="its rankings of these slates", path="rankings.parquet", named=True)
     margin: float = arg(
-        0.01, "loss of NDCG@5 that must be ruled out; 0: today's must be better beyond chance", least=0, most=1
+        0.01, "loss of NDCG@5 that must be ruled out; 0: today's reranker must be better beyond chance", least=0, most=1
     )
 
 
@@ -93,8 +96,8 @@ def decide(low: float | None, margin: float) -> tuple[str, str]:
     if low is None:
         return "kept", "the slates of one user say nothing about others"
     if low > -margin:
-        return "promoted", f"a loss of more than {margin:g} is ruled out: the interval begins at {low:+.4f}"
-    return "kept", f"a loss of more than {margin:g} is not ruled out: the interval begins at {low:+.4f}"
+        return "promoted", f"a loss of more than {margin:g} is ruled out: the interval's lower end is {low:+.4f}"
+    return "kept", f"a loss of more than {margin:g} is not ruled out: the interval's lower end is {low:+.4f}"
 
 
 def copy_whole(source: Path, target: Path) -> None:

@@ -1,10 +1,10 @@
 """gr2 simulate-clicks: lists shown to a synthetic world's users -> impressions.parquet, a log whose truth is known.
 
-Position k is looked at with probability 1 / k^eta, and an item that is looked at is clicked with the probability in
-`relevance`: the position-based model, as in Joachims, Swaminathan and Schnabel 2017. `relevance` runs from `noise` to
-`liked`, for the best item of the list, with the probability by which the world draws the user's next item.
-`gr2 impressions --columns click=relevance propensity=certain`, which is 1, makes the same slates with the truth as
-labels.
+The clicks follow the position-based model, as in Joachims, Swaminathan and Schnabel 2017: a user looks at position k
+with probability 1 / k^eta, and clicks an item there with the probability in the column `relevance`. It rises with the
+probability by which the world draws the item as the user's next one, from `noise` to `liked` for the list's best item.
+The column `certain` is 1, so `gr2 impressions --columns click=relevance propensity=certain` makes the same slates with
+the truth as labels.
 """
 
 from dataclasses import dataclass
@@ -32,10 +32,10 @@ class Config(Itemised):
     world: str = arg(help="the folder of `gr2 prepare --source synthetic`", path=True)
     top_k: str = arg(help="the lists to show: top_k.parquet of `gr2 slates --depth`", path="top_k.parquet")
     output_dir: str = arg(help="folder for impressions.parquet")
-    shown: int = arg(10, "items of a list that are shown", least=2)
-    eta: float = arg(1.0, "position k is looked at with probability 1 / k^ETA; 0: always", least=0, most=10)
-    liked: float = arg(0.6, "probability of a click on the best item of a list, where it is looked at", above=0, most=1)
-    noise: float = arg(0.05, "the same of an item that the user does not care for", least=0, most=1)
+    shown: int = arg(10, "how many items of a list are shown", least=2)
+    eta: float = arg(1.0, "users look at position k with probability 1 / k^ETA; 0: always", least=0, most=10)
+    liked: float = arg(0.6, "probability of a click on a list's best item, if the user looks at it", above=0, most=1)
+    noise: float = arg(0.05, "the same for an item that the user does not care about", least=0, most=1)
     seed: int = arg(0, "random seed of the clicks", least=0, most=2**32 - 1)
 
     def __post_init__(self) -> None:

@@ -94,7 +94,7 @@ def test_neither_reranker_has_learned_what_it_is_judged_by(second):
 
 def test_the_same_command_again_does_nothing(second):
     before = decisions(second)
-    assert "no folder of a new day" in gr2("update", "shop.yaml", cwd=second).stdout
+    assert "no folder for a new day" in gr2("update", "shop.yaml", cwd=second).stdout
     assert decisions(second) == before
 
 
@@ -106,7 +106,7 @@ def test_a_broken_day_is_refused_until_it_is_whole_and_what_serves_stays(second,
     events = (day / "events.csv").read_text()
     (day / "events.csv").write_text(events + "user01,no such film,1772500000\n")
     refused = gr2("update", "shop.yaml", cwd=shop, expect=2)
-    assert f"{DAYS[2]} refused; what served before serves on" in refused.stderr
+    assert f"{DAYS[2]} refused; the reranker that served before still serves" in refused.stderr
     line = decisions(shop)[-1]
     assert line["decision"] == "refused" and "events.csv: row 10, column 'item_id'" in line["reason"]
     assert os.readlink(shop / "runs/current") == DAYS[1]

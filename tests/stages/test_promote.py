@@ -54,7 +54,7 @@ def test_a_better_one_serves_and_a_worse_one_does_not(judge):
     assert (days / decision["serving"] / "model.txt").read_text() == "new"
     decision, days = judge([0, 4], [0])
     assert decision["decision"] == "kept" and (days / decision["serving"] / "model.txt").read_text() == "old"
-    assert "is not ruled out: the interval begins at -" in decision["reason"]
+    assert "is not ruled out: the interval's lower end is -" in decision["reason"]
 
 
 def test_two_that_answer_alike_are_the_margins_question(judge):
