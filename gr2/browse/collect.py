@@ -38,8 +38,8 @@ def collect(files: Files, split: str, most: int) -> dict:
     systems = [collect_system(name, file, slates) for name, file in files.rankings.items()]
     notes = []
     if len(slates) < len(table):
-        first = f", first the {len(explained):,} that a teacher explained, then" if explained else ","
-        notes.append(f"{len(slates):,} of {len(table):,} {split} slates{first} drawn at random: --max_slates.")
+        first = f"first the {len(explained):,} that a teacher explained, then others" if explained else "drawn"
+        notes.append(f"{len(slates):,} of {len(table):,} {split} slates: {first} at random (--max_slates).")
     return {
         "split": split,
         "notes": notes,

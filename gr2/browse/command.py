@@ -1,8 +1,8 @@
-"""`gr2 browse RUN`: writes one HTML page over the slates, rankings and traces of a run's folder, for a browser.
+"""`gr2 browse RUN`: writes one HTML page that shows the slates, rankings and traces of a run's folder in a browser.
 
-The page needs no server and loads nothing. It has a system for every rankings.parquet of the run that ranks slates of
---split, under the name that `gr2 evaluate` gave it (of several seeds the first), else under its folder's; and the
-traces that a teacher wrote for these slates.
+The page needs no server and loads nothing. It has one system for every rankings.parquet of the run that ranks slates of
+--split. The system has the name that `gr2 evaluate` gave it, or else its folder's; of several seeds, the page shows the
+first. The page also has the traces that a teacher wrote for these slates.
 
   gr2 browse runs/demo                          writes runs/demo/browse.html
   gr2 browse runs/demo --split train            the slates that the teachers explained
@@ -46,10 +46,10 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("gr2 browse", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("run", metavar="RUN", help="a run's folder, with a folder for each stage")
-    parser.add_argument("--split", choices=SLATE_SPLITS, default="test", help="which slates (default test)")
-    most = "at most this many slates, those that a teacher explained first, others drawn at random (default 5000)"
+    parser.add_argument("--split", choices=SLATE_SPLITS, default="test", help="which slates to show (default test)")
+    most = "show at most N slates: first those that a teacher explained, then others at random (default 5000)"
     parser.add_argument("--max_slates", type=int, default=MOST, metavar="N", help=most)
-    named = "these rankings instead of all that are found, each NAME=FILE"
+    named = "show these rankings, each NAME=FILE, instead of all that gr2 finds"
     parser.add_argument("--rankings", nargs="+", default=[], metavar="NAME=FILE", help=named)
-    parser.add_argument("--output", metavar="FILE", help="the page (default RUN/browse.html)")
+    parser.add_argument("--output", metavar="FILE", help="where to write the page (default RUN/browse.html)")
     return parser

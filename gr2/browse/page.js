@@ -58,7 +58,7 @@ function draw() {
   const neighbours = at < 0 ? [] : [found.slates[at - 1], found.slates[at + 1]];
   const main = document.getElementById("slate");
   if (slate >= 0) drawSlate(current, slate, found.hits, neighbours);
-  else main.replaceChildren(view.slate === null ? "No slate fits." : `No slate is called ${view.slate}.`);
+  else main.replaceChildren(view.slate === null ? "No slate matches." : `No slate is called ${view.slate}.`);
   if (current.slate !== before) main.scrollTop = 0;
 }
 

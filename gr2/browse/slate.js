@@ -28,7 +28,7 @@ function slateHead(view, slate, neighbours) {
     "header",
     {},
     element("a", { class: "back", href: addressOf({ ...view, slate: null }) }, "‹ list"),
-    element("nav", { class: "steps" }, ["‹ before", "next ›"].map((name, at) => neighbours[at] === undefined ? null
+    element("nav", { class: "steps" }, ["‹ previous", "next ›"].map((name, at) => neighbours[at] === undefined ? null
       : element("a", { href: addressOf({ ...view, slate: id[neighbours[at]] }) }, name))),
     element("h2", {}, `Slate ${id[slate]}`),
     element("p", { class: "soft" }, "user ", element("a", { href: ofUser }, user[slate]), `, ${counts}`),
@@ -150,7 +150,7 @@ function citedText(slate, text) {
     const item = data.items.bySid.get(match[0]), place = candidates[slate].indexOf(item);
     const kind = place >= 0 ? "candidate" : history[slate].includes(item) ? "history" : "stranger";
     const named = item === undefined ? match[0] : `${place >= 0 ? `${place + 1} ` : ""}${titleOf(item)}`;
-    const told = { candidate: "candidate", history: "of the history", stranger: "no item of this slate" }[kind];
+    const told = { candidate: "candidate", history: "in the history", stranger: "not in this slate" }[kind];
     const look = { class: `cited ${kind}`, title: `${told}: ${match[0]}`, "data-item": item ?? null };
     parts.push(text.slice(end, match.index), element("span", look, named));
     end = match.index + match[0].length;

@@ -49,8 +49,8 @@ def test_a_large_run_is_drawn_from_and_says_so(run):
     files = find_files(run, "train", [])
     content = collect(files, "train", 2)
     assert "t1" in content["slates"]["id"] and len(content["slates"]["id"]) == 2  # it has a teacher's trace
-    assert content["notes"] == ["2 of 4 train slates, first the 1 that a teacher explained, then drawn at random: "
-                                "--max_slates."]  # fmt: skip
+    assert content["notes"] == ["2 of 4 train slates: first the 1 that a teacher explained, then others at random "
+                                "(--max_slates)."]  # fmt: skip
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.sets(st.integers(0, 29)))

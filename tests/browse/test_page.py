@@ -83,7 +83,7 @@ def test_search_finds_titles_items_users_and_slates(browser):
         search(browser, query)
         assert count(browser) == number, query
     search(browser, "item:i7 nothing")
-    assert texts(browser, "#slate") == ["No slate fits."]
+    assert texts(browser, "#slate") == ["No slate matches."]
     search(browser, "")
     assert count(browser) == SLATES
 
