@@ -1,11 +1,11 @@
 """`gr2 card MODEL`: writes README.md, the model's card, or adds the figures of a report to it.
 
-MODEL is the folder of a finished `gr2 midtrain`, `sft`, `rl`, `distil` or `fit one_pass`, which has a card already.
+MODEL is the folder of a finished `gr2 midtrain`, `sft`, `rl`, `distil` or `fit one_pass`. It already has a card.
 
   gr2 card runs/demo/rl --metrics runs/demo/evaluate/metrics.json
 
-Which of the report's systems the model is, is told by its weights; --system names it where the rankings are gone. What
-you have written into README.md stays, but for the section Evaluation. docs/hub.md has more.
+The model's weights tell which of the report's systems it is; if the rankings are gone, name it with --system. Whatever
+you have written into README.md stays, except in the section Evaluation. docs/hub.md has more.
 """
 
 import argparse

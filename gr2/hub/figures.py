@@ -20,7 +20,7 @@ def find_system(metrics: Path, manifest: dict, given: str | None) -> str:
     if given is None and len(of_model) != 1:
         found = ", ".join(of_model) or "none"
         expected = "expected one system with this model's weights"
-        raise InputError(f"--metrics {metrics}: {expected}, found {found}; --system names one")
+        raise InputError(f"--metrics {metrics}: {expected}, found {found}; name one with --system")
     name = given or of_model[0]
     if name not in systems:
         raise InputError(f"--system {name}: expected one of {', '.join(systems)}")
@@ -79,7 +79,7 @@ def describe_figures(metrics: dict, system: str) -> str:
         lines.append(f"| {shown(name)} | {' | '.join(cells)} |")
     seeds = len(next(iter(metrics.get("seeds", {}).get(system, {"": [None]}).values())))
     about = f"{metrics['slates']:,} {metrics['split']} slates of {metrics['users']:,} users, by `gr2 evaluate`"
-    mean = f" The model's figures are means over {seeds} seeds, of which it is one." if seeds > 1 else ""
+    mean = f" The model's figures are means over {seeds} seeds, and this model is one of them." if seeds > 1 else ""
     return "\n".join([*lines, "", f"{about}; in brackets 95 % intervals over users.{mean}"])
 
 

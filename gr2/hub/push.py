@@ -1,13 +1,13 @@
 """`gr2 push MODEL REPOSITORY`: uploads a finished model's folder to the hub, as one commit.
 
-MODEL is the folder of a finished `gr2 midtrain`, `sft`, `rl`, `distil` or `fit one_pass`; `--push_to_hub true` of these
-trainings does the same when they are done. The token is the one of `hf auth login`, or HF_TOKEN.
+MODEL is the folder of a finished `gr2 midtrain`, `sft`, `rl`, `distil` or `fit one_pass`. With `--push_to_hub true`,
+the first four of these do the same when they are done. The token is that of `hf auth login`, or HF_TOKEN.
 
   gr2 push runs/demo/rl me/model
   gr2 push runs/demo/rl me/model --also runs/demo/sids/semantic_ids.parquet runs/demo/prepare/items.parquet
 
-What goes up are the files that the manifest lists, and so no checkpoints; the manifest itself stays here: it tells the
-machine's paths. docs/hub.md has more.
+It uploads the files that the manifest lists, and so no checkpoints. The manifest itself stays here, because it holds
+the machine's paths. docs/hub.md has more.
 """
 
 import argparse
@@ -77,10 +77,10 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("gr2 push", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", help="the model's folder")
-    parser.add_argument("repository", help="me/model, or a name alone: under the user of the token")
-    also = "files that others need beside the model, as its semantic_ids.parquet"
+    parser.add_argument("repository", help="me/model, or a name alone, for the user of the token")
+    also = "files that others need beside the model, such as its semantic_ids.parquet"
     parser.add_argument("--also", nargs="+", default=[], metavar="FILE", help=also)
-    private = "make a new repository private (default: as your organization has it, else public)"
+    private = "make a new repository private (default: your organization's setting, or else public)"
     parser.add_argument("--private", action="store_const", const=True, help=private)
     parser.add_argument("--revision", metavar="BRANCH", help="push to this branch")
     return parser

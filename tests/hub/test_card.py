@@ -136,7 +136,7 @@ def test_another_models_figures_are_refused(evaluated, model):
     manifest = manifest_of(model)
     manifest["outputs"]["model.safetensors"] = "0" * 64
     (model / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="system with this model's weights, found none; --system names one"):
+    with pytest.raises(InputError, match="system with this model's weights, found none; name one with --system"):
         card([str(model), "--metrics", metrics_of(evaluated)])
     card([str(model), "--metrics", metrics_of(evaluated), "--system", "mine"])  # said by whom must know
     with pytest.raises(InputError, match="--system other: expected one of input_order, mine"):
