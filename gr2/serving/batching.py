@@ -34,14 +34,15 @@ class Batcher:
         self.supervisor, self.pace, self.metrics = supervisor, pace, metrics
         self.queue: deque[Waiting] = deque()
         self.grown = asyncio.Event()
-        self.seconds_each = 0.0  # that the engine takes for a request, by its latest batches
+        self.batch_seconds = 0.0  # that the engine took for the latest batches
 
     @property
     def full(self) -> bool:
         """Whether a further request would find no place, or be answered too late; one may always wait."""
         waiting = len(self.queue)
-        seconds = (waiting + self.pace.size) * self.seconds_each  # a whole batch may be at work
-        return waiting >= self.pace.room or (waiting > 0 and seconds > IN_TIME * self.pace.deadline)
+        batches = 2 + waiting // self.pace.size  # the one at work, those that wait, the request's own
+        late = batches * self.batch_seconds > IN_TIME * self.pace.deadline
+        return waiting >= self.pace.room or (waiting > 0 and late)
 
     async def answer(self, ask: Ask) -> Answer:
         """Within the deadline. FullQueueError where there is no room."""
@@ -95,7 +96,7 @@ class Batcher:
             sentence = "The engine failed, and is being started again."
             answers = [fall_back(len(waiting.ask.candidates), "engine_down", sentence) for waiting in batch]
         else:
-            self.seconds_each = (self.seconds_each + (time.monotonic() - started) / len(batch)) / 2
+            self.batch_seconds = (self.batch_seconds + time.monotonic() - started) / 2
         self.metrics.batch_seconds.observe(time.monotonic() - started)
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.answer.done():
