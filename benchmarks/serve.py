@@ -121,7 +121,10 @@ async def ask_again(port: int, requests: list[Request], end: float, most: int, t
     client, rng = Client(port), random.Random(tally.outcomes.total() + id(tally))
     while time.monotonic() < end and tally.outcomes.total() < most:
         started = time.monotonic()
-        tally.count(await client.ask(rng.choice(requests)), time.monotonic() - started)
+        outcome = await client.ask(rng.choice(requests))
+        tally.count(outcome, time.monotonic() - started)
+        if outcome == "429":
+            await asyncio.sleep(0.1)
 
 
 async def ask_at_rate(port: int, requests: list[Request], rate: float, seconds: float) -> Tally:

@@ -15,9 +15,11 @@ from gr2.serving.settings import Pace
 from gr2.serving.supervisor import Supervisor
 from gr2.serving.worker import BrokenEngineError
 
+IN_TIME = 0.8  # of the deadline: who would wait longer is sent away at once
+
 
 class FullQueueError(Exception):
-    """As many requests wait as may."""
+    """As many requests wait as may, or can be answered in time."""
 
 
 @dataclass(eq=False)
@@ -32,10 +34,15 @@ class Batcher:
         self.supervisor, self.pace, self.metrics = supervisor, pace, metrics
         self.queue: deque[Waiting] = deque()
         self.grown = asyncio.Event()
+        self.batch_seconds = 0.0  # that the engine took for the latest batches
 
     @property
     def full(self) -> bool:
-        return len(self.queue) >= self.pace.room
+        """Whether a further request would find no place, or be answered too late; one may always wait."""
+        waiting = len(self.queue)
+        batches = 2 + waiting // self.pace.size  # the one at work, those that wait, the request's own
+        late = batches * self.batch_seconds > IN_TIME * self.pace.deadline
+        return waiting >= self.pace.room or (waiting > 0 and late)
 
     async def answer(self, ask: Ask) -> Answer:
         """Within the deadline. FullQueueError where there is no room."""
@@ -88,6 +95,8 @@ class Batcher:
             self.queue.clear()
             sentence = "The engine failed and is being started again."
             answers = [fall_back(len(waiting.ask.candidates), "engine_down", sentence) for waiting in batch]
+        else:
+            self.batch_seconds = (self.batch_seconds + time.monotonic() - started) / 2
         self.metrics.batch_seconds.observe(time.monotonic() - started)
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.answer.done():

@@ -151,6 +151,7 @@ def test_models_are_exchanged_under_load_and_each_answers_as_gr2_rerank(
                     assert scores == pytest.approx(row["scores"], abs=1e-4)
                 else:
                     assert set(scores) == {None}
+    answers = [answer for answer in answers if answer.status_code != 429]
     assert {reason(answer) for answer in answers} <= {None, *LATE}
     assert sum(reason(answer) is None for answer in answers) > 20
     assert len({answer.json()["model"] for answer in answers}) >= 3
@@ -174,8 +175,9 @@ def ask_in_time(running: Running, request: dict) -> dict:
     """The answer; on a busy machine the first ones may come after the deadline."""
     for _ in range(20):
         answer = running.post("/v1/slates", request)
-        if reason(answer) not in LATE:
+        if answer.status_code != 429 and reason(answer) not in LATE:
             break
+        time.sleep(0.5)
     return answer.json()
 
 
