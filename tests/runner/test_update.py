@@ -136,8 +136,8 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_decision(first, seco
 
 
 def kill(shop: Path, stage: str, delay: float) -> bool:
-    """Whether `gr2 update` was killed, with all that it had started, `delay` seconds after it began a stage of the second
-    day, or itself where that stage was over.
+    """Whether `gr2 update` was killed, with all that it had started, `delay` seconds after it began a stage of day two,
+    or itself where that stage was over.
     """
     words = [sys.executable, "-m", "gr2", "update", "shop.yaml"]
     nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
