@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -25,6 +26,7 @@ from tests.days import DAYS, NEW, language_model_recipe, make_shop, start_of, wr
 from tests.helpers import gr2, once
 
 KILLS = 10
+STAGES = ("prepare", "embed", "sids", "slates", "candidate", "rerank_new", "rerank_old", "promote")
 
 
 @pytest.fixture(scope="module")
@@ -120,28 +122,34 @@ def test_a_broken_day_is_refused_until_it_is_whole_and_what_serves_stays(second,
 
 @pytest.mark.slow
 def test_killed_at_ten_random_moments_it_ends_with_the_same_decision(first, second, tmp_path):
-    shop, began = tmp_path / "shop", second / "days" / DAYS[1] / "events.csv"
+    shop, rng = tmp_path / "shop", random.Random(0)
     shutil.copytree(first, shop, symlinks=True)
     write_day(shop, 1)
-    took = (second / "runs" / DAYS[1] / "promote/manifest.json").stat().st_mtime - began.stat().st_mtime
-    rng, killed = random.Random(0), 0
-    for _ in range(KILLS):
-        words = [sys.executable, "-m", "gr2", "update", "shop.yaml"]
-        process = subprocess.Popen(
-            words, cwd=shop, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        try:
-            process.wait(rng.uniform(0, took / 4))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            killed += 1
-        process.wait()
-    assert killed >= 5
+    stages = sorted([*STAGES, *rng.choices(STAGES, k=KILLS - len(STAGES))], key=STAGES.index)
+    killed = [kill(shop, stage, rng.uniform(0, 1)) for stage in stages]
+    assert sum(killed) >= KILLS - 2  # the last stage may end before its moment comes
     gr2("update", "shop.yaml", cwd=shop)
     assert (shop / "runs/decisions.jsonl").read_text() == (second / "runs/decisions.jsonl").read_text()
     assert os.readlink(shop / "runs/current") == DAYS[1]
     served = [folder / "runs/current/promote/reranker/model.txt" for folder in (shop, second)]
     assert served[0].read_bytes() == served[1].read_bytes()
+
+
+def kill(shop: Path, stage: str, delay: float) -> bool:
+    """Whether `gr2 update` was killed, with all that it had started, `delay` seconds after it began a stage of day two,
+    or itself where that stage was over.
+    """
+    words = [sys.executable, "-m", "gr2", "update", "shop.yaml"]
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(words, cwd=shop, start_new_session=True, **nowhere)
+    begun = [shop / "runs" / DAYS[1] / stage / name for name in ("stage.json", "manifest.json")]
+    while process.poll() is None and not any(file.exists() for file in begun):
+        time.sleep(0.01)
+    try:
+        process.wait(delay)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
 
 
 @pytest.mark.slow
