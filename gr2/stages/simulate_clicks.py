@@ -30,7 +30,7 @@ WRITES = ("impressions.parquet",)
 class Config(Itemised):
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`", path="interactions.parquet")
     world: str = arg(help="the folder of `gr2 prepare --source synthetic`", path=True)
-    top_k: str = arg(help="the lists to show: top_k.parquet of `gr2 slates --depth`", path="top_k.parquet")
+    lists: str = arg(help="the lists to show: top_k.parquet of `gr2 slates --depth`", path="top_k.parquet")
     output_dir: str = arg(help="folder for impressions.parquet")
     shown: int = arg(10, "how many items of a list are shown", least=2)
     eta: float = arg(1.0, "users look at position k with probability 1 / k^ETA; 0: always", least=0, most=10)
@@ -49,7 +49,7 @@ def run(config: Config) -> None:
     log = read_events(config.items, config.interactions)
     require_columns(log.events, config.interactions, ("timestamp",))
     positions = select_positions(log.events, list(SLATE_SPLITS), None)
-    (top, _), _ = read_lists(config.top_k, positions.frame, log.item_ids, config.shown)
+    (top, _), _ = read_lists(config.lists, positions.frame, log.item_ids, config.shown)
     latent = Latent(config.world)
     times = log.events.select("user_id", "position", "timestamp")
     requests = positions.frame.join(times, on=["user_id", "position"], maintain_order="left").with_columns(

@@ -10,7 +10,7 @@ from gr2.runner.plan import read_plan
 from gr2.runner.recipe import shipped_recipes
 from tests.helpers import gr2
 
-WITHOUT = ("beauty_ids", "daily", "lists", "lists_beauty", "lists_ml100k", "lists_short", "lists_shown")
+WITHOUT = ("beauty_ids", "daily", "impressions", "lists", "lists_beauty", "lists_ml100k", "lists_short", "lists_shown")
 
 
 @pytest.fixture(autouse=True)

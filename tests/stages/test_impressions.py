@@ -76,13 +76,20 @@ def test_positions_can_be_left_out(world, log, tmp_path):
     (["--columns", *COLUMNS, "score=points"], "--columns score=points: expected a column of"),
     (["--columns", *COLUMNS, "rank=place"], "--columns rank=...: expected one of the names request_id, user_id,"),
     (["--columns", *COLUMNS[1:]], "column 'request_id' is missing; it has"),
-    (["--columns", *COLUMNS, "item_id=session"], "expected requests of users with an earlier event in"),
     (["--columns", *COLUMNS, "position=seen"], "; --columns reads 'position' from 'seen'"),
     (["--columns", *COLUMNS, "--valid_share", "0.6", "--test_share", "0.4"], "--valid_share 0.6: expected a sum below"),
 ])  # fmt: skip
 def test_bad_options_and_logs_are_refused_and_nothing_is_written(world, log, tmp_path, changed, message):
     assert message in refused("impressions", *words(world, log, tmp_path / "out", *changed))
     assert not any(tmp_path.iterdir())
+
+
+def test_a_log_of_another_catalogue_is_refused(world, log, tmp_path):
+    raw = pl.read_csv(log)
+    raw.with_columns(item_id="dvd" + pl.col("item_id")).write_csv(tmp_path / "log.csv")
+    said = refused("impressions", *words(world, str(tmp_path / "log.csv"), tmp_path / "out", "--columns", *COLUMNS))
+    assert "expected requests of users with an earlier event in" in said
+    assert "of 440 requests 0 have no earlier event, and 4400 of 4400 impressions are of other items" in said
 
 
 def test_interactions_without_times_are_refused(world, log, tmp_path):
@@ -149,7 +156,7 @@ def synthetic(tmp_path_factory):
     tables = {name: str(root / f"world/{name}.parquet") for name in ("items", "interactions")}
     lists = {"pre_ranker": ["item_knn"], "depth": 6, "candidates": 6, "output_dir": str(root / "lists")}
     slates_stage.run(slates_stage.Config(**tables, **lists))
-    given = {"world": str(root / "world"), "top_k": str(root / "lists/top_k.parquet"), "shown": 5}
+    given = {"world": str(root / "world"), "lists": str(root / "lists/top_k.parquet"), "shown": 5}
     simulate_clicks.run(simulate_clicks.Config(output_dir=str(root / "log"), eta=0.7, **given, **tables))
     return root, tables
 
@@ -193,5 +200,5 @@ def test_snips_of_the_log_agrees_with_the_truth_of_the_world(synthetic, tmp_path
 def test_more_noise_than_liking_is_refused(synthetic, tmp_path):
     root, tables = synthetic
     words = [word for name, value in tables.items() for word in (f"--{name}", value)]
-    words += ["--world", root / "world", "--top_k", root / "lists/top_k.parquet", "--output_dir", tmp_path / "out"]
+    words += ["--world", root / "world", "--lists", root / "lists/top_k.parquet", "--output_dir", tmp_path / "out"]
     assert "--noise 0.7: expected at most --liked, 0.6" in refused("simulate-clicks", *words, "--noise", "0.7")

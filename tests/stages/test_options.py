@@ -65,8 +65,8 @@ def test_every_input_reaches_the_manifest_and_the_help(stage, tmp_path):
     own = own_options(CONFIGS[stage])
     for field in filter(is_input, dataclasses.fields(CONFIGS[stage])):
         if field in own:
-            (line,) = [line for line in help.splitlines() if line.startswith(f"  --{field.name} ")]
-            assert "(input; " in line
+            (text,) = [text for text in help.split("\n  --") if text.startswith(f"{field.name} ")]
+            assert "(input; " in " ".join(text.split())
         else:
             assert field.name in help.rpartition("Inputs among them:")[2]
         file = tmp_path / f"{field.name}=1" / "file"
