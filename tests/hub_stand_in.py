@@ -31,6 +31,10 @@ class Repository:
     def files(self) -> dict[str, bytes]:
         return self.branches["main"]
 
+    def at(self, revision: str) -> dict[str, bytes]:
+        """Of a branch; of a commit what is on main: what was before it is forgotten."""
+        return self.branches.get(revision, self.files)
+
     @property
     def sha(self) -> str:
         return hashlib.sha1(repr((self.commits, sorted(self.branches))).encode()).hexdigest()
@@ -59,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             self.known(found[1]) and self.allowed() and self.answer({})
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)(/.*)?", path):
             if repository := self.known(found[1]):
-                files = {} if found[3] else repository.branches[found[2]]
+                files = {} if found[3] else repository.at(found[2])
                 self.answer([{"type": "file", "path": name, "size": len(files[name]), "oid": "0"} for name in files])
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/.*)?", path):
             if repository := self.known(found[1]):
@@ -67,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer({"id": found[1], "sha": repository.sha, "siblings": siblings, "tags": []})
         elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             if repository := self.known(found[1]):
-                self.send_file(repository, repository.branches.get(found[2], repository.files), found[3])
+                self.send_file(repository, repository.at(found[2]), found[3])
         else:
             self.answer({"error": f"the stand-in does not know GET {path}"}, 404)
 
