@@ -20,6 +20,9 @@ from gr2.runner.code_version import code_version
 print(json.dumps({stage: code_version(module_of(stage)) for stage in STAGES}))
 """
 
+# What runs a stage and writes its manifest and card, and is no part of what the stage itself writes.
+AROUND = {"cli", "runner", "hub", "options", "stages", "processes", "packaged", "files"}
+
 
 def versions(folder):
     """{stage: its code version} of a copy of the package, in a process of its own."""
@@ -74,10 +77,8 @@ print(json.dumps([name for name in sys.modules if name.split(".")[0] == "gr2"]))
     modules = set(json.loads(done.stdout.splitlines()[-1])) - {"gr2", "gr2.stages"}
     imported = {name.removeprefix("gr2.").replace(".", "/") for name in modules}
     covered, runner = code_version("gr2.stages.evaluate"), code_version("gr2.cli")
-    missing = [
-        file for file in imported if not {f"{file}.py", f"{file}/__init__.py"} & (covered.keys() | runner.keys())
-    ]
-    assert missing == []
-    assert not any(file.startswith("evaluation") for file in runner)
+    beyond = {file for file in imported if not {f"{file}.py", f"{file}/__init__.py"} & covered.keys()}
+    assert {file for file in beyond if not {f"{file}.py", f"{file}/__init__.py"} & runner.keys()} == set()
+    assert {file.partition("/")[0] for file in beyond} <= AROUND
     assert "reports/reranking.html.j2" in covered
     assert json.loads((tmp_path / "out/manifest.json").read_text())["code"] == covered
