@@ -165,17 +165,18 @@ def check_slates(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | No
 
 
 def check_logged(frame: pl.DataFrame, path: str | Path) -> None:
-    """Frames may lack both: for each candidate a position from 1, none twice; a propensity above 0 and of at most 1."""
+    """Where there are any: for each candidate a position from 1, none twice; a propensity above 0 and of at most 1."""
     sizes = frame["candidates"].list.len()
     for name, number, good, expected in (
         ("positions", "position", pl.element() >= 1, "whole numbers of at least 1"),
         ("propensities", "propensity", (pl.element() > 0) & (pl.element() <= 1), PROBABILITY),
     ):
         if name in frame.columns:
-            refuse_rows(frame[name].list.len() != sizes, path, name, f"one {number} per candidate", frame[name])
+            wrong = (frame[name].list.len() != sizes) & (frame[name].list.len() != 0)
+            refuse_rows(wrong, path, name, f"one {number} per candidate, or none", frame[name])
             refuse_elements(frame[name], good, path, expected)
     if "positions" in frame.columns:
-        twice = frame["positions"].list.n_unique() != sizes
+        twice = frame["positions"].list.n_unique() != frame["positions"].list.len()
         refuse_rows(twice, path, "positions", "no position twice", frame["positions"])
 
 

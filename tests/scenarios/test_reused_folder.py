@@ -87,8 +87,17 @@ CHEAP = (
     "evaluate-retrieval",
 )
 TRAINED = ("midtrain", "sasrec", "sft", "rl", "distil")
-# They need packages that may be missing, a teacher, or minutes.
-ELSEWHERE = ("embed", "sids-ablate", "embed-shards", "assign-shards", "traces")
+# They need packages that may be missing, a teacher, minutes, or files of several stages.
+ELSEWHERE = (
+    "embed",
+    "sids-ablate",
+    "embed-shards",
+    "assign-shards",
+    "traces",
+    "impressions",
+    "simulate-clicks",
+    "promote",
+)
 
 
 def test_no_stage_is_forgotten():
