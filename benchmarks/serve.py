@@ -207,8 +207,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=50)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("serve", nargs="*", help="after --: options of `gr2 serve`")
-    options = parser.parse_args()
+    parser.epilog = "What is not listed here is an option of `gr2 serve`, e.g. --wait 0."
+    options, serve = parser.parse_known_args()
+    options.serve = serve
     requests = make_requests(options)
     server, engine, port = start(options)
     try:
