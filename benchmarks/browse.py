@@ -4,7 +4,7 @@
     python -m benchmarks.browse --page runs/beauty/browse.html
 
 From the start of the navigation to the first drawing of list and slate, by the performance API; the median of --rounds
-loads, each of which reads the file, inflates and parses it anew. Beside it the main thread's own time, which another
+loads, each of which reads, inflates and parses the file again. Beside it the main thread's own time, which another
 load on the machine does not lengthen, the page's size, and the heap after it. Exit code 1 where 3,000 slates with 6
 systems take 2 s or longer. docs/browse.md has what it printed.
 """

@@ -33,11 +33,8 @@ class Placed:
 
     @property
     def slate(self) -> Slate:
-        own = {
-            name: [values[at] for at in self.kept]
-            for name in ("scores", "facts", "sources")
-            if (values := getattr(self.ask, name))
-        }
+        given = {"scores": self.ask.scores, "facts": self.ask.facts, "sources": self.ask.sources}
+        own = {name: [values[at] for at in self.kept] for name, values in given.items() if values}
         return Slate(self.ask.number, self.past, self.ids, **own)
 
     def refuse(self) -> Answer | None:

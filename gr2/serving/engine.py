@@ -15,7 +15,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from gr2.errors import InputError
-from gr2.files.artifacts import MANIFEST, files_below, sha256
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
 from gr2.masking import mask
@@ -23,6 +22,7 @@ from gr2.rerankers.language_model import LanguageModel
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.prm.reranker import PRMReranker
 from gr2.rerankers.protocol import FeatureScorer, Reranker
+from gr2.rerankers.record import version_of
 from gr2.rerankers.rules import NAMES
 from gr2.serving import logs
 from gr2.serving.asks import Answer, Ask, Opened, Refused, fall_back
@@ -100,7 +100,7 @@ class Engine:
 def fail(ask: Ask, error: Exception) -> Answer:
     """The input order, with what a client may know of an error."""
     count = len(ask.candidates)
-    if isinstance(error, InputError):  # of what the reranker reads: sources, facts, at most so many candidates
+    if isinstance(error, InputError):  # it lacks sources or facts that it reads, or is given too many candidates
         return fall_back(count, "refused", f"The reranker refused: {without_paths(str(error))}")
     logs.write("engine_error", "error", error=logs.describe(error))
     return fall_back(count, "engine_failed", "The reranker failed on this request.")
@@ -125,17 +125,6 @@ def open_encoder(name: str) -> Callable:
 
     model = SentenceTransformer(resolve(name))
     return lambda texts: model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
-
-
-def version_of(reranker: str) -> str:
-    """The first 12 digits of the sha256 of the folder's manifest; of its files where it has none; a rule's name."""
-    if reranker in NAMES:
-        return reranker
-    manifest = Path(reranker) / MANIFEST
-    if manifest.exists():
-        return sha256(manifest)[:12]
-    digests = [f"{file.relative_to(reranker)} {sha256(file)}" for file in files_below(reranker)]
-    return logs.digest("\n".join(digests))
 
 
 def main() -> None:

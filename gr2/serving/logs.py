@@ -1,6 +1,5 @@
 """One JSON object a line on stderr. Of a request it says how many and how long, never who or what."""
 
-import hashlib
 import json
 import logging
 import sys
@@ -22,10 +21,6 @@ def describe(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename.rpartition('/gr2/')[2]}:{frame.lineno}" for frame in frames[-4:]]
     return f"{type(error).__name__} at {' < '.join(reversed(places))}"
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class Lines(logging.Handler):

@@ -55,7 +55,7 @@ class Supervisor:
             await asyncio.to_thread(old.end)
 
     async def reload(self) -> str:
-        """The version of the engine that is opened anew from the same folder. InputError, BrokenEngineError: the old
+        """The version of the engine that is opened again from the same folder. InputError, BrokenEngineError: the old
         one stays.
         """
         async with self.opening:

@@ -7,7 +7,7 @@ import pytest
 from gr2.errors import InputError
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.serving.asks import Ask
-from gr2.serving.engine import Engine, version_of, without_paths
+from gr2.serving.engine import Engine, without_paths
 from gr2.serving.settings import Settings
 from tests.serving.conftest import known
 
@@ -60,16 +60,6 @@ def test_a_batch_is_answered_in_its_order(world, fitted, asked):
     batch = [ask(asked[0], "a"), nobody, ask(asked[1], "b")]
     together, alone = engine.answer(batch), [engine.answer([one])[0] for one in batch]
     assert together == alone and [answer.fallback for answer in together] == [None, "unknown_user", None]
-
-
-def test_the_version_is_that_of_the_manifest(fitted, tmp_path):
-    assert version_of("popularity") == "popularity"
-    versions = {version_of(str(fitted / kind)) for kind in ("blend", "prm", "pointer")}
-    assert len(versions) == 3 and all(len(version) == 12 for version in versions)
-    (tmp_path / "blend.json").write_text("{}")
-    without = version_of(str(tmp_path))
-    (tmp_path / "blend.json").write_text("[]")
-    assert len(without) == 12 and version_of(str(tmp_path)) != without
 
 
 def test_no_path_leaves_the_server():
