@@ -16,41 +16,23 @@ python scripts/results.py render                 # writes the tables between the
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import results_lists
+import results_rankings
 import results_retrieval
 import results_sids
 
-from gr2.reports.render import fixed
-
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs/results/results.jsonl"
-METRICS = ("recall@1", "recall@3", "recall@5", "ndcg@5", "identity_rate", "kendall_tau", "invalid_rate")
 
 
 def record(options: argparse.Namespace) -> None:
-    """One row per system and metric, and one per comparison with the input order or the blend."""
+    """One row per system and metric or cost, and one per comparison with the input order or another baseline."""
     folder = Path(options.run)
-    metrics = json.loads((folder / "metrics.json").read_text())
+    rows, metrics = results_rankings.measured(folder)
     common = {"split": metrics["split"], **provenance(options, folder, metrics["slates"], options.seeds)}
-    rows = []
-    for system, values in metrics["systems"].items():
-        for metric in METRICS:
-            low, high = metrics["intervals"][system].get(metric, (None, None))
-            rows.append(
-                {
-                    "system": system,
-                    "metric": metric,
-                    "value": values[metric],
-                    "ci_low": low,
-                    "ci_high": high,
-                    "baseline": None,
-                }
-            )
-    for entry in metrics["comparisons"]:
-        found = {name: entry[name] for name in ("system", "metric", "ci_low", "ci_high", "baseline")}
-        rows.append(found | {"value": entry["delta"], "p_value": entry["p_value"]})
     replace(options, [row | common for row in rows])
 
 
@@ -122,8 +104,8 @@ def read() -> list[dict]:
     return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
 
 
-def table(rows: list[dict]) -> str:
-    """An experiment's rows as Markdown: systems x metrics, and the paired difference to the input order on NDCG@5."""
+def table(rows: list[dict], costs: bool) -> str:
+    """An experiment's rows as Markdown, by their kind."""
     if not rows:
         return "Not measured yet."
     if any(row["metric"] == "uniqueness" for row in rows):
@@ -132,43 +114,23 @@ def table(rows: list[dict]) -> str:
         return results_retrieval.table(rows)
     if any(row["metric"].startswith("precision@") for row in rows):
         return results_lists.table(rows)
-    value = {(row["system"], row["metric"], row["baseline"]): row for row in rows}
-    systems = list(dict.fromkeys(row["system"] for row in rows))
-    lines = [
-        "| system | R@1 | R@3 | R@5 | N@5 [95 % interval] | N@5 against the input order | copied | invalid |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for system in systems:
-        cells = [f"{value[system, metric, None]['value']:.3f}" for metric in METRICS[:3]]
-        ndcg = value[system, "ndcg@5", None]
-        cells.append(f"{ndcg['value']:.3f} [{ndcg['ci_low']:.3f}, {ndcg['ci_high']:.3f}]")
-        gain = value.get((system, "ndcg@5", "input_order"))
-        cells.append(f"{gain['value']:+.3f} [{gain['ci_low']:+.3f}, {gain['ci_high']:+.3f}]" if gain else "")
-        cells += [fixed(value[system, metric, None]["value"], 2) for metric in ("identity_rate", "invalid_rate")]
-        lines.append(f"| {system} | " + " | ".join(cells) + " |")
-    first = rows[0]
-    lines += [
-        "",
-        f"{first['dataset']}, {first['n']} {first.get('split', 'test')} slates, seeds {first['seeds']}; "
-        f"`{first['command']}` at {str(first['commit'])[:12]} on {first['hardware']}, {first['date']}.",
-    ]
-    return "\n".join(lines)
+    return results_rankings.cost_table(rows) if costs else results_rankings.table(rows)
 
 
 def render(options: argparse.Namespace) -> None:
-    """Replaces what stands between `<!-- results: EXPERIMENT -->`, or `<!-- results: EXPERIMENT: SYSTEM SYSTEM ... -->`
-    for some of its systems, and `<!-- end -->`.
+    """Replaces what stands between a marker and `<!-- end -->`. Markers are `<!-- results: EXPERIMENT -->`,
+    `<!-- results: EXPERIMENT: SYSTEM SYSTEM ... -->` for some of its systems, `<!-- costs: ... -->` for their costs.
     """
+    marked = re.compile(r"<!-- (results|costs): (.*?) -->.*?<!-- end -->", re.DOTALL)
     for file in (ROOT / "README.md", *sorted(RESULTS.parent.glob("*.md"))):
-        before, *rest = file.read_text().split("<!-- results: ")
-        parts = [before]
-        for part in rest:
-            marker, after = part.split(" -->", 1)[0], part.split("<!-- end -->", 1)[1]
-            experiment, _, systems = marker.partition(": ")
-            rows = [row for row in read() if row["experiment"] == experiment]
-            rows = [row for row in rows if not systems or row["system"] in systems.split()]
-            parts.append(f"<!-- results: {marker} -->\n{table(rows)}\n<!-- end -->{after}")
-        file.write_text("".join(parts))
+        file.write_text(marked.sub(lambda found: fill(*found.groups()), file.read_text()))
+
+
+def fill(kind: str, marker: str) -> str:
+    experiment, _, systems = marker.partition(": ")
+    rows = [row for row in read() if row["experiment"] == experiment]
+    rows = [row for row in rows if not systems or row["system"] in systems.split()]
+    return f"<!-- {kind}: {marker} -->\n{table(rows, kind == 'costs')}\n<!-- end -->"
 
 
 def main() -> None:
