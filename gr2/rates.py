@@ -85,8 +85,8 @@ class Meter(TrainerCallback):
         None where nothing can be said: no step was made, the device's peak is not known, or the model is a mixture of
         experts, whose tokens do not use all parameters.
         """
-        own = self.counts.to(accelerator.device)
-        tokens, padded_tokens, pairs = accelerator.reduce(own, reduction="sum").tolist()
+        counts = self.counts.to(accelerator.device)
+        tokens, padded_tokens, pairs = accelerator.reduce(counts, reduction="sum").tolist()
         device, devices = device_name(accelerator.device), accelerator.num_processes
         train_seconds = self.seconds - self.rollout_seconds
         rates = {

@@ -94,7 +94,7 @@ def provenance(options: argparse.Namespace, folder: Path, n: int, seeds: list[in
 
 
 def replace(options: argparse.Namespace, rows: list[dict]) -> None:
-    """Puts an experiment's rows in the place of its earlier ones."""
+    """Replaces an experiment's earlier rows."""
     kept = [row for row in read() if row["experiment"] != options.experiment]
     new = [{"experiment": options.experiment, "dataset": options.dataset, **row} for row in rows]
     RESULTS.write_text("".join(json.dumps(row) + "\n" for row in kept + new))

@@ -24,7 +24,7 @@ RECIPE = {
     },
 }  # fmt: skip
 
-LEARNED = {  # the stages of a language model that is taught by a small reranker, in the place of `candidate`
+LEARNED = {  # the stages of a language model that is taught by a small reranker, instead of `candidate`
     "small": {"stage": "fit blend"},
     "teacher": {"stage": "rerank", "reranker": "small", "split": "train"},
     "candidate": {"stage": "sft", "model_name_or_path": "{old}", "teacher": "teacher", "max_steps": 3, "bf16": False},

@@ -75,13 +75,13 @@ AttentionInterface.register(GROUPED, attend_grouped)
 @contextmanager
 def grouped_attention(model: PreTrainedModel) -> Iterator[None]:
     """Within it sdpa on a CPU is `attend_grouped`; on a GPU torch has no fast kernel for it with a mask."""
-    config, own = model.config, model.config._attn_implementation
-    if own == "sdpa" and model.device.type == "cpu":
+    config, before = model.config, model.config._attn_implementation
+    if before == "sdpa" and model.device.type == "cpu":
         config._attn_implementation = GROUPED
     try:
         yield
     finally:
-        config._attn_implementation = own
+        config._attn_implementation = before
 
 
 class RoomyCache(DynamicCache):

@@ -99,8 +99,8 @@ class ListWriter:
             ways = node.ways()
             if not ways:
                 scores[node.candidate] = total
-            own = of[node] if len(ways) > 1 else [0.0] * len(ways)
-            nodes += [(way, total + value) for way, value in zip(ways, own, strict=True)]
+            values = of[node] if len(ways) > 1 else [0.0] * len(ways)
+            nodes += [(way, total + value) for way, value in zip(ways, values, strict=True)]
         return scores
 
     def choose(self, log_probs: Sequence[Sequence[float]]) -> list[int]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import ceil
 
 from gr2.estimate import formulas as cost
-from gr2.estimate.data import Data, flag, number, own
+from gr2.estimate.data import Data, flag, number, option_of
 from gr2.estimate.formulas import WIDE, Memory
 from gr2.estimate.loads import Answers, Batch, Cluster, Load, ask, train
 from gr2.estimate.models import find_model, find_rankers, model_of
@@ -17,7 +17,7 @@ ROWS = 1026  # tokens of semantic IDs with GR2's four levels of 256 codes
 
 def count_trained(stage: Stage, shape: Shape) -> int:
     """Parameters that get gradients."""
-    match own(stage, "trainable", "all"):
+    match option_of(stage, "trainable", "all"):
         case "lora":
             return cost.count_lora(shape, int(number(stage, "lora_rank", 32)), ROWS)
         case "rows":
@@ -46,7 +46,7 @@ def midtrain(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     texts, shape = data.texts(stage), model_of(data, stage)
     length = number(stage, "block_length", 256)
     if exercises := number(stage, "exercises", 0):
-        prompt = own(stage, "prompt", "student")
+        prompt = option_of(stage, "prompt", "student")
         blocks, length = exercises, texts.prompt(prompt) + texts.answer(prompt)
     else:
         entries = [entry.split("=") for entry in stage.options.get("mixture", ["sequential=0.75", "captions=0.25"])]
@@ -59,7 +59,7 @@ def midtrain(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
 
 
 def sft(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
-    texts, shape, prompt = data.texts(stage), model_of(data, stage), own(stage, "prompt", "student")
+    texts, shape, prompt = data.texts(stage), model_of(data, stage), option_of(stage, "prompt", "student")
     taught, traces = "teacher" in stage.options, "traces" in stage.options
     examples = data.count_slates(stage, "train", labelled=traces)
     if traces:
@@ -74,7 +74,7 @@ def sft(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
 
 def rl(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     """Rollouts, validation among them, and training. With `structured`, answers to a slate share their prompt."""
-    texts, shape, prompt = data.texts(stage), model_of(data, stage), own(stage, "prompt", "student")
+    texts, shape, prompt = data.texts(stage), model_of(data, stage), option_of(stage, "prompt", "student")
     structured, group = flag(stage, "structured", False), number(stage, "num_generations", 8)
     rows, asked = number(stage, "per_device_train_batch_size", 8), texts.prompt(prompt)
     answer = min(texts.answer(prompt), number(stage, "max_completion_length", 512))
@@ -90,7 +90,7 @@ def rl(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     batches = steps * (cluster.devices + number(stage, "eval_slates", 0) / every / at_once)
     if flag(stage, "dynamic_sampling", False):
         data.note("assumed: groups without spread are not sampled again (dynamic_sampling asks for it)")
-    if by_vllm and own(stage, "vllm_mode", "colocate") == "server":
+    if by_vllm and option_of(stage, "vllm_mode", "colocate") == "server":
         data.note(f"{stage.id}: a server of one device answers")
         yield ask(f"{stage.id}: rollouts", shape, cluster, answers, batches)
     else:
@@ -102,18 +102,18 @@ def rl(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
 
 
 def traces(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
-    engine = own(stage, "engine", "vllm")
+    engine = option_of(stage, "engine", "vllm")
     if engine == "openai":
         data.note(f"{stage.id}: a server answers, which is not counted")
         return
-    texts, shape, prompt = data.texts(stage), find_model(data, stage), own(stage, "prompt", "rejection")
-    slates = data.count_slates(stage, own(stage, "split", "train"), labelled=True)
+    texts, shape, prompt = data.texts(stage), find_model(data, stage), option_of(stage, "prompt", "rejection")
+    slates = data.count_slates(stage, option_of(stage, "split", "train"), labelled=True)
     slates = min(slates, number(stage, "max_slates", slates)) * number(stage, "tries", 1)
     if number(stage, "tries", 1) > 1:
         data.note("assumed: traces are asked for as often as `tries` allows")
     rows = min(slates, number(stage, "batch_size", 256))
     answer = min(texts.answer(prompt), number(stage, "max_tokens", 512))
-    launched = own(stage, "ray_engine", "vllm") == "transformers" if engine == "ray" else engine == "transformers"
+    launched = option_of(stage, "ray_engine", "vllm") == "transformers" if engine == "ray" else engine == "transformers"
     answers = Answers(rows, texts.prompt(prompt), answer, answer, launched=launched)
     workers = int(number(stage, "workers", 1)) if engine == "ray" else 1
     yield ask(stage.id, shape, cluster, answers, ceil(slates / rows), workers)
@@ -142,15 +142,15 @@ def rerank(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     """The slates, and a sample of them in other orders; a fusion asks each of its members."""
     rankers = find_rankers(data, stage)
     for ranker in rankers:
-        texts, shape, prompt = data.texts(stage), model_of(data, ranker), own(stage, "prompt", "student")
-        slates = data.count_slates(stage, own(stage, "split", "test"))
+        texts, shape, prompt = data.texts(stage), model_of(data, ranker), option_of(stage, "prompt", "student")
+        slates = data.count_slates(stage, option_of(stage, "split", "test"))
         slates = min(slates, number(stage, "max_slates", slates))
         slates += number(stage, "shuffles", 0) * min(slates, number(stage, "shuffled_slates", 100))
-        rows, order = min(slates, number(stage, "batch_size", 128)), own(stage, "order", "written")
+        rows, order = min(slates, number(stage, "batch_size", 128)), option_of(stage, "order", "written")
         order = "choices" if order == "written" and flag(stage, "structured", False) else order
         answer = min(texts.answer(prompt), number(stage, "max_tokens", 256))
         passes = {"written": answer, "choices": texts.candidates, "first": 2}[order]
-        launched = own(stage, "engine", "transformers") == "transformers"
+        launched = option_of(stage, "engine", "transformers") == "transformers"
         answers = Answers(rows, texts.prompt(prompt), answer, passes, launched=launched)
         if ranker.command == "fit one_pass":
             answers = Answers(rows, count_one_pass(data, ranker), 1, 1)
@@ -160,7 +160,7 @@ def rerank(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
 
 def one_pass(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     """In float32 on one device: the teacher's epochs over all train slates, then the labels' epochs."""
-    if own(stage, "readout", "states") == "none":
+    if option_of(stage, "readout", "states") == "none":
         return
     shape, length = model_of(data, stage), count_one_pass(data, stage)
     labelled, epochs = data.count_slates(stage, "train", labelled=True), number(stage, "epochs", 20)
@@ -175,7 +175,7 @@ def one_pass(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
 
 def count_one_pass(data: Data, stage: Stage) -> float:
     """Tokens of a slate as `gr2 fit one_pass` writes it."""
-    texts, show = data.texts(stage), own(stage, "show", "title")
+    texts, show = data.texts(stage), option_of(stage, "show", "title")
     title = min(texts.title, number(stage, "title_tokens", 12)) + 1
     item = {"title": title, "id": texts.sid, "both": texts.sid + title}[show]
     return 3 + item * (texts.candidates + min(texts.history, number(stage, "history", 10)))

@@ -106,17 +106,17 @@ def existing(path: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def own(stage: Stage, name: str, default: object) -> str:
+def option_of(stage: Stage, name: str, default: object) -> str:
     """The value of an option that is no list."""
     return " ".join(stage.options.get(name, [str(default)]))
 
 
 def number(stage: Stage, name: str, default: float) -> float:
-    return float(own(stage, name, default))
+    return float(option_of(stage, name, default))
 
 
 def flag(stage: Stage, name: str, default: bool) -> bool:
-    return own(stage, name, default).lower() == "true"
+    return option_of(stage, name, default).lower() == "true"
 
 
 @cache

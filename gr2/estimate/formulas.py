@@ -49,8 +49,8 @@ def linear_weights(shape: Shape) -> int:
 
 
 def count_layer(shape: Shape) -> int:
-    own = {"qwen3": 2 * shape.head, "qwen2": shape.queries + 2 * shape.keys}  # norms of heads; biases
-    return linear_weights(shape) + 2 * shape.hidden + own.get(shape.kind, 0)
+    extra = {"qwen3": 2 * shape.head, "qwen2": shape.queries + 2 * shape.keys}  # norms of heads; biases
+    return linear_weights(shape) + 2 * shape.hidden + extra.get(shape.kind, 0)
 
 
 def count_embeddings(shape: Shape) -> int:
@@ -135,12 +135,12 @@ def layer_bytes(shape: Shape, mixed: bool, masked: int) -> float:
 
 def keep_activations(shape: Shape, tokens: float, mixed: bool, masked: int, checkpointing: bool) -> float:
     """Bytes that `tokens` read at once keep, and what a layer's backward pass needs beside them."""
-    own = layer_bytes(shape, mixed, masked)
+    layer = layer_bytes(shape, mixed, masked)
     working = (NARROW if mixed else WIDE) * (3 * shape.inner + 2 * shape.hidden)  # gradients within the layer
     if checkpointing:  # the inputs of all layers, and the last layer again
-        return tokens * (shape.layers * WIDE * shape.hidden + own + working)
+        return tokens * (shape.layers * WIDE * shape.hidden + layer + working)
     ends = 4 * WIDE * shape.hidden  # the embeddings' output, the last norm, the output layer's input
-    return tokens * (shape.layers * own + working + ends)
+    return tokens * (shape.layers * layer + working + ends)
 
 
 def keep_logits(shape: Shape, places: float, how: str, mixed: bool) -> float:

@@ -1,6 +1,6 @@
 """The shape of a stage's model: as it was written, else as the stages before it will make it."""
 
-from gr2.estimate.data import Data, number, own
+from gr2.estimate.data import Data, number, option_of
 from gr2.estimate.shapes import Shape, find_shape, read_shape, scratch_shape
 from gr2.runner.plan import Stage
 
@@ -9,7 +9,7 @@ TRAINS = ("midtrain", "sft", "rl", "distil")  # a language model that ranks by i
 
 def find_model(data: Data, stage: Stage, option: str = "model_name_or_path") -> Shape:
     """Of the model that an option names: an earlier stage's, or a folder or name from outside the recipe."""
-    name = own(stage, option, "")
+    name = option_of(stage, option, "")
     source = data.stage(stage.sources.get(name, ""))
     return model_of(data, source) if source else find_shape(name)
 
@@ -24,13 +24,13 @@ def model_of(data: Data, stage: Stage) -> Shape:
     hidden, layers = int(number(stage, "hidden_size", 128)), int(number(stage, "layers", 3))
     heads, vocabulary = int(number(stage, "heads", 4)), int(number(stage, "vocab_size", 2000))
     shape = scratch_shape(hidden, layers, heads, vocabulary)
-    shows_ids = stage.command == "midtrain" or own(stage, "show", "title") != "title"
+    shows_ids = stage.command == "midtrain" or option_of(stage, "show", "title") != "title"
     return add_ids(data, shape) if shows_ids else shape
 
 
 def needs_ids(data: Data, stage: Stage) -> bool:
     """Whether mid-training adds the IDs' tokens: to a model that no earlier stage gave them."""
-    return stage.command == "midtrain" and own(stage, "model_name_or_path", "") not in stage.sources
+    return stage.command == "midtrain" and option_of(stage, "model_name_or_path", "") not in stage.sources
 
 
 def add_ids(data: Data, shape: Shape) -> Shape:
@@ -44,6 +44,8 @@ def find_rankers(data: Data, stage: Stage, option: str = "reranker") -> list[Sta
     for source in filter(None, (data.stage(stage.sources.get(word, "")) for word in stage.options.get(option, []))):
         if source.command == "fit fusion":
             found += find_rankers(data, source, "members")
-        elif source.command in TRAINS or (source.command == "fit one_pass" and own(source, "readout", "") != "none"):
+        elif source.command in TRAINS or (
+            source.command == "fit one_pass" and option_of(source, "readout", "") != "none"
+        ):
             found.append(source)
     return found

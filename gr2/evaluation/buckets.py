@@ -26,11 +26,11 @@ def measure_buckets(
         inside = (smallest <= sizes) & (sizes <= largest)
         if not inside.any():
             continue
-        part = {name: {metric: own[metric][inside] for metric in metrics} for name, own in values.items()}
+        part = {name: {metric: by_metric[metric][inside] for metric in metrics} for name, by_metric in values.items()}
         interval = intervals(part, metrics, resampling._replace(users=resampling.users[inside]))
         systems = {
-            name: {m: {"value": number(own[m].mean()), "interval": interval[name][m]} for m in metrics}
-            for name, own in part.items()
+            name: {m: {"value": number(by_metric[m].mean()), "interval": interval[name][m]} for m in metrics}
+            for name, by_metric in part.items()
         }
         buckets[bucket] = {"count": int(inside.sum()), "systems": systems}
     return buckets

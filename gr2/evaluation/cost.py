@@ -65,17 +65,17 @@ def measure_cost(path: Path, frame: pl.DataFrame) -> dict:
     reranker = manifest["config"]["reranker"] if manifest.get("stage") == "rerank" else None
     training = Training()
     if reranker in rules.NAMES:
-        parameters = own = total = 0
+        parameters = last = total = 0
     elif reranker is None:
-        parameters = own = total = None
+        parameters = last = total = None
     else:
         parameters = count_parameters(reranker)
         training.follow({file: sha for file, sha in manifest["inputs"].items() if Path(file).is_relative_to(reranker)})
-        own = training.stages.get(str(Path(reranker)))
-        total = sum(training.stages.values()) if own is not None else None
+        last = training.stages.get(str(Path(reranker)))
+        total = sum(training.stages.values()) if last is not None else None
     return {
         "parameters": parameters,
-        "own_seconds": own,
+        "own_seconds": last,
         "training_seconds": total,
         **read_times(path, frame),
         "prompt_tokens": column_mean(frame, "prompt_tokens"),

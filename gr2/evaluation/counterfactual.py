@@ -43,11 +43,11 @@ def estimate(
     propensities = pad_lists(slates["propensities"], np.nan)
     weights = {"plain": np.nan_to_num(labels), "ips": np.nan_to_num(labels / np.maximum(propensities, least))}
     worth = {
-        kind: np.stack([top_worth(own, several, k) for several in orders.values()], 1) for kind, own in weights.items()
+        kind: np.stack([top_worth(w, several, k) for several in orders.values()], 1) for kind, w in weights.items()
     }
     users = pl.concat([slates["user_id"], unclicked["user_id"]]).rank("dense").to_numpy()
     requests, none = len(users), np.zeros((len(unclicked), *worth["ips"].shape[1:]))
-    sums = {kind: own.sum(1) for kind, own in weights.items()}
+    sums = {kind: weight.sum(1) for kind, weight in weights.items()}
     parts = {
         "plain": (worth["plain"], sums["plain"], resampling.users),
         "ips": (np.concatenate([worth["ips"], none]), np.ones(requests), users),
@@ -66,7 +66,7 @@ def estimate(
         "clipped": clipped,
         "effective_clicks": number(effective),
         "warning": warn(effective, len(clicked)),
-        "systems": {name: {kind: own[at] for kind, own in found.items()} for at, name in enumerate(orders)},
+        "systems": {name: {kind: figures[at] for kind, figures in found.items()} for at, name in enumerate(orders)},
     }
 
 
@@ -79,8 +79,8 @@ def top_worth(weights: np.ndarray, orders: list[np.ndarray], k: int) -> np.ndarr
     seeds = []
     for order in orders:
         top = order[:, :k]
-        own = np.where(top < 0, 0.0, np.take_along_axis(weights, np.maximum(top, 0), axis=1))
-        seeds.append(np.stack([own @ discounts[: own.shape[1]], own.sum(1)], 1))
+        gained = np.where(top < 0, 0.0, np.take_along_axis(weights, np.maximum(top, 0), axis=1))
+        seeds.append(np.stack([gained @ discounts[: gained.shape[1]], gained.sum(1)], 1))
     return np.mean(seeds, axis=0)
 
 

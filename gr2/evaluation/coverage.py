@@ -48,7 +48,7 @@ def catalogue_coverage(
     are candidates at all, and the size of the catalogue where it is known. orders: int [n, K] (see `metrics`).
     """
     systems = {
-        name: number(np.mean([count_shown(candidates, order, k) for order in own])) for name, own in orders.items()
+        name: number(np.mean([count_shown(candidates, order, k) for order in seeds])) for name, seeds in orders.items()
     }
     return {
         "k": k,

@@ -39,13 +39,13 @@ def evaluate(log: EventLog, split: str, lists: dict[str, str], resamples: int, s
         "history": (positions.queries.at - positions.queries.start, HISTORY),
     }
     resampling = Resampling(positions.frame["user_id"].to_numpy(), resamples, seed)
-    buckets = {kind: measure_buckets(*own, values, COMPARED, resampling) for kind, own in sizes.items()}
+    buckets = {kind: measure_buckets(*sized, values, COMPARED, resampling) for kind, sized in sizes.items()}
     results = {
         "split": split,
         "positions": len(positions.frame),
         "users": positions.frame["user_id"].n_unique(),
         "items": len(log.item_ids),
-        "systems": {name: {metric: number(own[metric].mean()) for metric in METRICS} for name, own in values.items()},
+        "systems": {name: {metric: number(of[metric].mean()) for metric in METRICS} for name, of in values.items()},
         "intervals": intervals(values, METRICS, resampling),
         "comparisons": comparisons(values, COMPARED, [next(iter(values))], resampling),
         "buckets": {

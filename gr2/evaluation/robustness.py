@@ -30,18 +30,18 @@ def measure_robustness(
 
 
 def pair_answers(shuffled: pl.DataFrame, frame: pl.DataFrame, slates: pl.DataFrame) -> pl.DataFrame:
-    """slate_id, user_id, ranking (of a shuffle) and own (of the slate itself); of slates that are judged."""
-    own = frame.filter("valid").select("slate_id", own="ranking")
+    """slate_id, user_id, ranking (of a shuffle) and first (of the slate itself); of slates that are judged."""
+    first = frame.filter("valid").select("slate_id", first="ranking")
     users = slates.select("slate_id", "user_id")
     valid = shuffled.filter("valid").select("slate_id", "shuffle", "ranking")
-    pairs = valid.join(own, on="slate_id", how="inner", maintain_order="left")
+    pairs = valid.join(first, on="slate_id", how="inner", maintain_order="left")
     return pairs.join(users, on="slate_id", how="inner", maintain_order="left")
 
 
 def compare_answers(pairs: pl.DataFrame, resampling: Resampling) -> dict:
     orders = []
-    for ranking, own in pairs.select("ranking", "own").iter_rows():
-        rank = {item: index for index, item in enumerate(own)}
+    for ranking, first in pairs.select("ranking", "first").iter_rows():
+        rank = {item: index for index, item in enumerate(first)}
         orders.append([rank[item] for item in ranking])
     order = pad(orders, -1)
     values = np.column_stack([metrics.kendall_tau(order), order[:, 0] == 0])

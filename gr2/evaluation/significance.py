@@ -140,8 +140,8 @@ def sign_flip_p_value(difference: np.ndarray, users: np.ndarray, resamples: int,
         below += (means <= observed + slack).sum(0)
         above += (means >= observed - slack).sum(0)
         flips += len(signs)
-    own = 0 if flips == 2 ** len(sizes) else 1  # what was observed is a flip too, of drawn ones one more
-    return np.minimum(2 * (np.minimum(below, above) + own) / (flips + own), 1).reshape(difference.shape[1:])
+    observed = 0 if flips == 2 ** len(sizes) else 1  # what was observed is a flip too, of drawn ones one more
+    return np.minimum(2 * (np.minimum(below, above) + observed) / (flips + observed), 1).reshape(difference.shape[1:])
 
 
 def draw_signs(users: int, flips: int, batch: int, seed: int) -> Iterator[np.ndarray]:
@@ -164,7 +164,7 @@ def number(value: float) -> float | None:
 
 def _table(values: dict[str, Values], metrics: Sequence[str]) -> np.ndarray:
     """[n, systems, metrics]"""
-    return np.stack([[own[metric] for metric in metrics] for own in values.values()]).transpose(2, 0, 1)
+    return np.stack([[by_metric[metric] for metric in metrics] for by_metric in values.values()]).transpose(2, 0, 1)
 
 
 def _per_user(values: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -180,5 +180,5 @@ def _per_user(values: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _group(users: np.ndarray) -> np.ndarray:
     """The number of each row's user, or where these are many of the user's group: int [n]."""
-    known, own = np.unique(users, return_inverse=True)
-    return own if len(known) <= MOST else np.random.default_rng(0).permutation(len(known))[own] % MOST
+    known, unit = np.unique(users, return_inverse=True)
+    return unit if len(known) <= MOST else np.random.default_rng(0).permutation(len(known))[unit] % MOST

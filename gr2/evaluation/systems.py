@@ -99,8 +99,8 @@ def summarize_systems(seeds: dict[str, list[Values]], rankings: dict[str, list[p
         summaries = [summarize(*pair) for pair in zip(several, rankings.get(name, [None]), strict=True)]
         metrics = dict.fromkeys(metric for summary in summaries for metric in summary)
         by_seed[name] = {metric: [summary.get(metric) for summary in summaries] for metric in metrics}
-    means = {name: {metric: mean_of_known(row) for metric, row in own.items()} for name, own in by_seed.items()}
-    return {"systems": means, "seeds": {name: own for name, own in by_seed.items() if len(seeds[name]) > 1}}
+    means = {name: {metric: mean_of_known(row) for metric, row in row_of.items()} for name, row_of in by_seed.items()}
+    return {"systems": means, "seeds": {name: row_of for name, row_of in by_seed.items() if len(seeds[name]) > 1}}
 
 
 def mean_of_known(values: list[float | None]) -> float | None:

@@ -47,5 +47,5 @@ def count_ties(scores: pl.Series, order: np.ndarray, labels: np.ndarray, k: int)
         "tied": number(tied.sum() / scored.sum()) if scored.any() else None,
         "decisive": number(decisive.sum() / scored.sum()) if scored.any() else None,
         "input_order": number(kept[tied].mean()) if tied.any() else None,
-        **{name: number(metrics.ndcg(own, k).mean()) for name, own in sorted_labels.items()},
+        **{name: number(metrics.ndcg(labels, k).mean()) for name, labels in sorted_labels.items()},
     }

@@ -19,7 +19,7 @@ def read_decisions(days: Path) -> list[dict]:
 
 
 def write_decision(days: Path, decision: dict) -> None:
-    """Adds the line of a day, or puts it in the place of its earlier one."""
+    """Adds the line of a day, or replaces its earlier one."""
     others = [line for line in read_decisions(days) if line["day"] != decision["day"]]
     lines = sorted([*others, decision], key=lambda line: line["day"])
     write_text(days / LOG, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

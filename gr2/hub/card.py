@@ -107,7 +107,7 @@ def general_text(facts: Facts) -> str | None:
 
 
 def add_figures(card: ModelCard, metrics: dict, system: str) -> None:
-    """Puts a report's figures into the metadata and the section Evaluation, in the place of those there."""
+    """Replaces the figures in the metadata and in the section Evaluation by a report's."""
     card.data.model_name = card.data.model_name or "gr2"
     card.data.eval_results = eval_results(metrics, system, (card.data.datasets or ["own-data"])[0])
     figures = f"\n{describe_figures(metrics, system)}\n\n"

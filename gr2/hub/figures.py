@@ -33,12 +33,12 @@ def systems_by_weights(metrics: Path, manifest: dict) -> list[str]:
     """The systems of whose rankings a manifest says that files with this model's weights were read."""
     beside = metrics.parent / MANIFEST
     options = read_manifest(beside).get("options", {}) if beside.exists() else {}
-    own = {digest for name, digest in manifest["outputs"].items() if name.endswith(".safetensors")}
+    weights = {digest for name, digest in manifest["outputs"].items() if name.endswith(".safetensors")}
     found = []
     for name, files in ranking_files(options.get("rankings", [])).items():
         records = [Path(file).parent / MANIFEST for file in files]
         read = {sha for record in records if record.exists() for sha in read_manifest(record)["inputs"].values()}
-        found += [name] if own & read else []
+        found += [name] if weights & read else []
     return found
 
 

@@ -54,7 +54,7 @@ def weigh(book: np.ndarray, code: int, taught: np.ndarray) -> tuple[list[int], n
 def set_rows(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: dict[str, tuple[list[str], np.ndarray]]
 ) -> None:
-    """Puts the weighted mean of other tokens' rows in the place of a token's, in input and output embeddings."""
+    """Replaces a token's rows in input and output embeddings by the weighted mean of other tokens' rows."""
     tables = [layer.weight for layer in embedding_layers(model)] if rows else []
     with torch.no_grad(), gathered(tables):
         for table in tables:

@@ -41,15 +41,15 @@ def describe_examples(
 
 def choose_rows(changes: dict[str, np.ndarray], leader: str, seed: int = 0) -> Iterator[tuple[int, str]]:
     """Rows, each once, with the rule that chose them: COUNT, or all where they are fewer. Equal ones in file order."""
-    own, taken = changes[leader], set()
+    gains, taken = changes[leader], set()
     stacked = np.stack(list(changes.values()))
     spread = stacked.max(axis=0) - stacked.min(axis=0)
-    drawn = np.random.default_rng(seed).permutation(len(own))
+    drawn = np.random.default_rng(seed).permutation(len(gains))
     rules = (
-        ("best gain", (-own).argsort(kind="stable"), own > 0, GAINS),
-        ("worst loss", own.argsort(kind="stable"), own < 0, LOSSES),
+        ("best gain", (-gains).argsort(kind="stable"), gains > 0, GAINS),
+        ("worst loss", gains.argsort(kind="stable"), gains < 0, LOSSES),
         ("disagreement", (-spread).argsort(kind="stable"), spread > 0, DISAGREEMENTS),
-        ("random", drawn, np.ones(len(own), bool), COUNT),
+        ("random", drawn, np.ones(len(gains), bool), COUNT),
     )
     for rule, order, fits, most in rules:
         rows = [int(row) for row in order if fits[row] and row not in taken][: min(most, COUNT - len(taken))]

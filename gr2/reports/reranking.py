@@ -44,7 +44,7 @@ def render(
     only_models = {name: cost for name, cost in results["costs"].items() if results["kinds"][name] == "language model"}
     pictures = {
         "bars": figures.metric_bars(results["systems"], results["intervals"], main, results["kinds"]),
-        "changes": figures.rank_change_histograms({name: np.concatenate(own) for name, own in changes.items()}),
+        "changes": figures.rank_change_histograms({name: np.concatenate(seeds) for name, seeds in changes.items()}),
         "costs": cost_picture(results, yardstick.headline),
         "curves": figures.training_curves(background.training_logs),
     }

@@ -27,10 +27,10 @@ def print_counterfactual(found: dict) -> None:
     """IPS and SNIPS estimates beside the plain ones, and the warning; found: see `evaluation.counterfactual`."""
     metric = f"dcg@{found['k']}"
     rows = {}
-    for name, own in found["systems"].items():
-        gain = own["gain"][metric]
+    for name, figures in found["systems"].items():
+        gain = figures["gain"][metric]
         low, high = gain["interval"]
-        values = [fixed(own[kind][metric]["value"]) for kind in ("plain", "snips", "ips")]
+        values = [fixed(figures[kind][metric]["value"]) for kind in ("plain", "snips", "ips")]
         shown = f"{signed(gain['value'])} [{signed(low)}, {signed(high)}]"
         rows[name] = [*values, "" if name == "input_order" else shown]
     columns = [f"{metric} plain", "SNIPS", "IPS", "SNIPS gain [95 %]"]

@@ -130,12 +130,12 @@ def fill_by_popularity(lists: Top, queries: Queries, counts: np.ndarray, exclude
     popularity_rank = np.empty(len(counts), np.float32)
     popularity_rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
     for block in np.array_split(short, -(-len(short) * len(counts) // CELLS)) if len(short) else []:
-        own, count = top[block], top.shape[1]
-        others = np.repeat(-popularity_rank[None], len(own), 0)
-        row, column = np.nonzero(own >= 0)
-        others[row, own[row, column]] = -np.inf
+        listed, count = top[block], top.shape[1]
+        others = np.repeat(-popularity_rank[None], len(listed), 0)
+        row, column = np.nonzero(listed >= 0)
+        others[row, listed[row, column]] = -np.inf
         more, _ = best(others, queries.only(block), count, exclude_seen)
-        items = np.concatenate([own, more], 1)
+        items = np.concatenate([listed, more], 1)
         values = np.concatenate([scores[block], np.where(more < 0, -np.inf, 0).astype(np.float32)], 1)
         order = np.argsort(items < 0, axis=1, kind="stable")[:, :count]
         top[block], scores[block] = np.take_along_axis(items, order, 1), np.take_along_axis(values, order, 1)

@@ -81,9 +81,9 @@ def count_requests(requests: pl.DataFrame, warm: np.ndarray, kept: np.ndarray) -
     clicked = (requests["labels"].list.max() > 0).to_numpy()
     report = {}
     for name in SLATE_SPLITS:
-        own = (requests["split"] == name).to_numpy()
-        counts = {"positions": own & warm, "short": own & warm & ~kept, "slates": own & kept}
-        counts |= {"cold": own & ~warm, "unclicked": own & kept & ~clicked}
+        inside = (requests["split"] == name).to_numpy()
+        counts = {"positions": inside & warm, "short": inside & warm & ~kept, "slates": inside & kept}
+        counts |= {"cold": inside & ~warm, "unclicked": inside & kept & ~clicked}
         report[name] = {"missed": 0} | {key: int(rows.sum()) for key, rows in counts.items()}
     return report
 

@@ -12,7 +12,7 @@ def find_sources(top: np.ndarray, lists: dict[str, Top]) -> pl.Series:
     """
     query, column = np.nonzero(top >= 0)
     frame = pl.DataFrame({"query": query}).select(
-        "query", pl.struct(**{name: found(query, top[query, column], own) for name, own in lists.items()})
+        "query", pl.struct(**{name: found(query, top[query, column], lists_of) for name, lists_of in lists.items()})
     )
     frame.columns = ["query", "sources"]
     grouped = frame.group_by("query", maintain_order=True).agg("sources")
@@ -20,15 +20,15 @@ def find_sources(top: np.ndarray, lists: dict[str, Top]) -> pl.Series:
     return every["sources"].fill_null([])
 
 
-def found(query: np.ndarray, items: np.ndarray, own: Top) -> pl.Series:
-    """A struct per (query, item): rank and score in the query's list of `own`, or null."""
-    row, column = np.nonzero(own[0] >= 0)
+def found(query: np.ndarray, items: np.ndarray, lists: Top) -> pl.Series:
+    """A struct per (query, item): rank and score in the query's list of `lists`, or null."""
+    row, column = np.nonzero(lists[0] >= 0)
     table = pl.DataFrame(
         {
             "query": row,
-            "item": own[0][row, column],
+            "item": lists[0][row, column],
             "rank": (column + 1).astype(np.int64),
-            "score": own[1][row, column].astype(np.float64),
+            "score": lists[1][row, column].astype(np.float64),
         }
     )
     asked = pl.DataFrame({"query": query, "item": items})

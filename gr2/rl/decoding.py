@@ -33,11 +33,11 @@ class RecipeDecoding:
 @contextmanager
 def without_own_settings(model: PreTrainedModel) -> Iterator[None]:
     """Puts the model's own generation config aside."""
-    own, model.generation_config = model.generation_config, GenerationConfig()
+    before, model.generation_config = model.generation_config, GenerationConfig()
     try:
         yield
     finally:
-        model.generation_config = own
+        model.generation_config = before
 
 
 def unknown_tokens(trainer: Trainer) -> list[int] | None:

@@ -86,7 +86,7 @@ def pack(prompts: Tensor, real: Tensor, answers: Tensor) -> Packed:
     """prompts [rows, time], padded on the left where not `real`; answers [rows, length]."""
     distinct: dict[tuple[int, ...], int] = {}
     row = [distinct.setdefault(tuple(ids), len(distinct)) for ids in prompts.masked_fill(~real, -1).tolist()]
-    block = [row[:index].count(own) for index, own in enumerate(row)]  # an answer's number behind its prompt
+    block = [row[:index].count(prompt) for index, prompt in enumerate(row)]  # an answer's number behind its prompt
     most, device, (time, length) = max(block) + 1, prompts.device, (prompts.shape[1], answers.shape[1])
     row, block = torch.tensor(row, device=device), torch.tensor(block, device=device)
     behind = answers.new_zeros(len(distinct), most, length)

@@ -131,7 +131,7 @@ def move(paths: Iterable[Path], source: Path, target: Path) -> None:
 
 
 def refuse_inputs(folder: Path, paths: list[Path], plan: dict) -> None:
-    """InputError where what is to be moved away is what the stage is to read."""
+    """InputError where the stage reads from a folder that would be moved away."""
     moved = [path.resolve() for path in paths]
     for name in plan["inputs"]:
         if any(Path(name).resolve().is_relative_to(path) for path in moved):

@@ -106,7 +106,7 @@ def command_of(stage_id: str, given: str | None) -> str:
 
 
 def resolve(word: str, name: str, declared: Command, own: str, ids: list[str], stages: list[Stage]) -> list[str]:
-    """An input's word with the path in the place of a stage's id, or the paths in the place of a glob over ids."""
+    """An input's word, with a stage's id replaced by its path, and a glob over ids by their paths."""
     option = declared.options.get(name, Option(path=declared.trains and name in INPUTS))
     label, equals, id_or_glob = word.rpartition("=")
     if not option.path:

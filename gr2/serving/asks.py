@@ -20,7 +20,7 @@ class Ask(NamedTuple):
     by_text: bool = False
     texts: Sequence[str | None] = ()  # of items that the catalogue may not know
     scores: Sequence[float] = ()  # the retriever's
-    features: Sequence[dict[str, float] | None] = ()  # in the place of what gr2 computes
+    features: Sequence[dict[str, float] | None] = ()  # instead of what gr2 computes
     facts: Sequence[dict[str, int]] = ()
     sources: Sequence[dict[str, Any]] = ()
 

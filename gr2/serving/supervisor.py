@@ -78,7 +78,7 @@ class Supervisor:
             self.began = None
 
     def give_up(self, worker: Worker, why: str) -> None:
-        """Another engine is started in the place of a broken one."""
+        """Another engine is started instead of a broken one."""
         if self.worker is worker:
             logs.write("engine_broken", "error", why=why, pid=worker.process.pid)
             self.worker = None

@@ -18,7 +18,7 @@ class ToldFeatures(Features):
     """The features of one slate's items, cut out of all items', with new ones that nobody has chosen yet.
 
     titles: of each new item, its text. A new item has no events; its vector is its text's by `encode`, the encoder that
-    made the others, or 0 without one, so that its similarities are 0. given: item -> features in the place of these.
+    made the others, or 0 without one, so that its similarities are 0. given: item -> features instead of these.
     """
 
     def __init__(

@@ -53,10 +53,10 @@ class ChoiceTrainer(WeightedSFTTrainer):
         tokens = torch.nn.functional.cross_entropy(told.float(), inputs["labels"][learned], reduction="none")
         losses = choice_losses(chosen, inputs["among"], inputs["shares"])
         total = (tokens * inputs["weights"][learned]).sum() + (losses * inputs["weight"]).sum()
-        own = inputs["weights"][learned].sum() + inputs["weight"].sum()
+        weight = inputs["weights"][learned].sum() + inputs["weight"].sum()
         self.log_agreement(chosen, inputs)
         processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
-        return total / own if num_items_in_batch is None else total / num_items_in_batch * processes
+        return total / weight if num_items_in_batch is None else total / num_items_in_batch * processes
 
     @torch.no_grad()
     def log_agreement(self, logits: Tensor, inputs: dict) -> None:

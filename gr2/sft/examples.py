@@ -75,13 +75,13 @@ def read_lessons(slates_file: str, item_ids: pl.Series, teacher: str, *mixture: 
     slates = read_train_slates(slates_file, item_ids)
     taught = read_shares(teacher, slates, *mixture)
     print(f"{len(taught)} slates in the order of {teacher}", flush=True)
-    return [Example(slate, None, sorted(own, key=own.get, reverse=True), own) for slate, own in taught]
+    return [Example(slate, None, sorted(shares, key=shares.get, reverse=True), shares) for slate, shares in taught]
 
 
 def add_shares(examples: list[Example], teacher: str, *mixture: float) -> list[Example]:
     """The examples, of traces, with their teacher's shares; without those that it teaches nothing."""
     taught = read_shares(teacher, [example.slate for example in examples], *mixture)
-    shares = {slate.slate_id: own for slate, own in taught}
+    shares = {slate.slate_id: of_slate for slate, of_slate in taught}
     known = [example for example in examples if example.slate.slate_id in shares]
     if len(known) < len(examples):
         print(f"left out: {len(examples) - len(known)} examples that {teacher} teaches nothing", flush=True)

@@ -44,7 +44,7 @@ def choose(browser, choice, value):
 
 
 def search(browser, text):
-    """Types a text in the place of the one that is there."""
+    """Replaces the text that is there."""
     browser.run("document.getElementById('q').select(); document.execCommand('delete')")
     browser.type(text)
 

@@ -138,7 +138,7 @@ def test_another_models_figures_are_refused(evaluated, model):
     (model / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="system with this model's weights, found none; name one with --system"):
         card([str(model), "--metrics", metrics_of(evaluated)])
-    card([str(model), "--metrics", metrics_of(evaluated), "--system", "mine"])  # said by whom must know
+    card([str(model), "--metrics", metrics_of(evaluated), "--system", "mine"])  # the report does not know it
     with pytest.raises(InputError, match="--system other: expected one of input_order, mine"):
         card([str(model), "--metrics", metrics_of(evaluated), "--system", "other"])
 

@@ -1,4 +1,4 @@
-"""A tiny log: users u and v, whom the interactions know, and w, whom they do not."""
+"""A tiny log: users u and v, who are in the interactions file, and w, who is not."""
 
 import polars as pl
 import pytest

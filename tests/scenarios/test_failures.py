@@ -85,8 +85,8 @@ def test_ctrl_c_is_one_sentence_and_130(world, tmp_path):
     assert [path.name for path in out.iterdir()] == ["stage.json"]
 
 
-@pytest.mark.parametrize("whom", ["both", "gr2 run alone"])
-def test_ctrl_c_in_a_recipe_is_one_sentence_and_130(world, tmp_path, whom):
+@pytest.mark.parametrize("interrupted", ["both", "gr2 run alone"])
+def test_ctrl_c_in_a_recipe_is_one_sentence_and_130(world, tmp_path, interrupted):
     """A terminal sends the signal to both processes; another program may send it to `gr2 run` alone."""
     out = tmp_path / "run/out"
     options = {"stage": "prepare", "users": 200_000, "synthetic_items": 5000, "source": "synthetic"}  # some minutes
@@ -100,7 +100,7 @@ def test_ctrl_c_in_a_recipe_is_one_sentence_and_130(world, tmp_path, whom):
     )
     while not (out / "stage.json").exists() and process.poll() is None:
         time.sleep(0.01)
-    if whom == "both":
+    if interrupted == "both":
         os.killpg(process.pid, signal.SIGINT)
     else:
         process.send_signal(signal.SIGINT)

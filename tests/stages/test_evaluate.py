@@ -605,7 +605,7 @@ def test_the_best_small_reranker_is_a_baseline_also_without_a_language_model(fol
     page = unescape((folder / "out" / "report.html").read_text())
     assert "prm beats the input order by" in page and "Against prm, the strongest small reranker" in page
     assert "What a language model adds" not in page
-    only = results(folder, rankings=[f"mine={folder}/copy.parquet"])  # with whom would it be compared?
+    only = results(folder, rankings=[f"mine={folder}/copy.parquet"])  # there is nothing to compare it with
     assert only["strongest_reranker"] is None
 
 

@@ -93,7 +93,7 @@ def test_every_number_has_a_range(stage):
 
 
 def given(stage, field, value):
-    """The options of a stage with one number in the place of its value, and any text for what is required."""
+    """The options of a stage with one number instead of its value, and any text for what is required."""
     options = {other.name: ["x"] for other in dataclasses.fields(CONFIGS[stage]) if other.init and is_required(other)}
     options["output_dir"] = ["out"]
     return options | {field.name: [value]}

@@ -1,0 +1,41 @@
+"""Phrases that a native reader stumbles over do not come back."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PHRASES = [
+    r"(at most|by|among its first|under) so many",
+    r"so many (items|events|positions|slates|users|steps|ranks|times|tokens|near)",
+    r"\bto be had\b",
+    r"\bof no account\b",
+    r"\bgoes on behind\b",
+    r"\banew\b",
+    r"\bas it stands\b",
+    r"\bwhom it\b",
+    r"\bwhom\b",
+    r"\b(thereof|wherein|whereby|herein|hence|shall|upon)\b",
+    r"\bin the place of\b",
+    r"\bof before\b",
+    r"\bnobody was shown\b",
+    r"\bwhat is to be\b",
+]
+FILES = [ROOT / "README.md", ROOT / "CHANGELOG.md"] + [
+    file
+    for folder in ("gr2", "docs", "prompts", "recipes", "scripts", "benchmarks", "tests")
+    for file in sorted((ROOT / folder).rglob("*"))
+    if file.suffix in (".py", ".md", ".yaml", ".j2") and file != Path(__file__)
+]
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_no_phrase_that_readers_stumble_over(phrase):
+    found = [
+        f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
+        for file in FILES
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if re.search(phrase, line, re.IGNORECASE)
+    ]
+    assert found == []
