@@ -52,7 +52,7 @@ class OwnFile:
             self.raw = replace(self.raw, frame=self.raw.frame.with_columns(titles))
             empty = int((titles.str.strip_chars() == "").sum())
             if empty:
-                print(f"{self.path}: {empty} of {len(titles)} items have no title")
+                print(f"{self.path}: items without a title: {empty} of {len(titles)}")
 
     def keep_types(self, wanted: list[str]) -> int:
         """Keeps the events of these types, or all where none is named; returns how many are left out."""

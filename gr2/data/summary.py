@@ -63,12 +63,11 @@ def describe(summary: dict) -> str:
 def describe_left_out(counts: dict) -> list[str]:
     """What was left out, and what to do about it."""
     core, lines = counts["k_core"], []
-    wrong = {"items": counts["wrong_items"], "events": counts["wrong_events"]}
-    listed = {f"wrong rows of {name}": count for name, count in wrong.items()}
-    listed |= {"repeated events": counts["repeated_events"]}
-    others = {"events of other types": counts["events_of_other_types"]}
-    others |= {f"{name} below the k-core": count for name, count in core.items()}
-    others |= {"items without events": counts["items_without_events"]}
+    listed = {"wrong row{s} of items": counts["wrong_items"], "wrong row{s} of events": counts["wrong_events"]}
+    listed |= {"repeated event{s}": counts["repeated_events"]}
+    others = {"event{s} of other types": counts["events_of_other_types"]}
+    others |= {f"{name[:-1]}{{s}} below the k-core": count for name, count in core.items()}
+    others |= {"item{s} without events": counts["items_without_events"]}
     if words := join_counts(listed):
         lines.append(f"left out: {words}; {DROPPED} has each with its reason")
     if words := join_counts(others):
@@ -79,5 +78,5 @@ def describe_left_out(counts: dict) -> list[str]:
 
 
 def join_counts(counts: dict[str, int | None]) -> str:
-    """{"a": 3, "b": 0} -> `3 a`."""
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    """{"item{s}": 3, "row{s}": 0} -> `3 items`."""
+    return ", ".join(f"{count:,} {what.format(s='s' * (count != 1))}" for what, count in counts.items() if count)

@@ -53,7 +53,7 @@ def decode(content: bytes, path: str | Path) -> tuple[str, str | None, str | Non
     wrong = len(NOT_UTF8.findall(text))
     if wrong and 2 * wrong >= len(text) - len(text.encode("ascii", "ignore")):
         text = decode_windows(content[len(mark) :], path)
-        example = re.search(r"\S*[^\x00-\x7f]\S*", text)[0][:40]
+        example = re.search(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", text)[0][:40]
         note = guess = f"read as Windows-1252 (latin-1), because it is not UTF-8; one of its words is {example!r}"
     if "\0" in text:
         raise InputError(f"{path}: not a readable text file (it holds zero bytes; expected UTF-8)")
@@ -147,7 +147,7 @@ def split_rows(text: str, separator: str) -> Iterator[tuple[int, list[str] | str
 def find_fault(fields: list[str] | str, width: int, damaged: bool) -> tuple[str, str] | None:
     """What was expected of a row, and what was found, if it is broken. damaged: some of the rows are not UTF-8."""
     if isinstance(fields, str):
-        return "quotes closed, doubled within fields, and fields of at most 131,072 characters", "another line"
+        return "quotes that are closed, and doubled within a field", repr(fields[:40])
     if len(fields) != width:
         return f"{width} fields, as in the header", str(len(fields))
     if damaged and any(NOT_UTF8.search(field) for field in fields):

@@ -77,7 +77,9 @@ def read_json_lines(content: bytes, path: str | Path) -> Lines:
     try:
         frame = pl.read_ndjson(text.encode(), infer_schema_length=None)
     except (UnicodeEncodeError, pl.exceptions.PolarsError):
-        broken = [Broken(number, "a JSON object", line[:40], line[:500]) for number, line in lines if not is_row(line)]
+        broken = [
+            Broken(number, "a JSON object", repr(line[:40]), line[:500]) for number, line in lines if not is_row(line)
+        ]
         wrong = {row.line for row in broken}
         lines = [(number, line) for number, line in lines if number not in wrong]
         if not lines:
