@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
+from gr2.errors import InputError
+from gr2.files.names import name_columns
 from gr2.files.top_k import read_top_k
 from gr2.retrieval.positions import EventLog
 from gr2.retrieval.queries import Queries, Ranker, Top, collect
@@ -37,7 +39,10 @@ def read_lists(
     """The lists of the user's own ranker at the positions, and their `sources` where the file has them; prints how many
     are for other positions. names: see `read_top_k`.
     """
-    table = read_top_k(file, log.item_ids, positions, log.events, names)
+    try:
+        table = read_top_k(file, log.item_ids, positions, log.events, names)
+    except InputError as error:
+        raise InputError(f"{error}{name_columns(str(error), names or {})}") from None
     unused = len(table.join(positions, on=["user_id", "position"], how="anti"))
     if unused:
         print(f"{file}: {unused} of {len(table)} lists are for users or positions that were not asked for")

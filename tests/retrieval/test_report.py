@@ -46,7 +46,7 @@ def test_the_recall_of_random_lists_is_the_chance(asked, exclude_seen):
 def test_lists_at_chance_are_called_that(world, asked, tmp_path, capsys):
     log, positions = asked
     ids = log.item_ids.to_list()
-    lists = [[ids[row] for row in own] for own in random_lists(asked, 10, 0, False)]
+    lists = [[ids[row] for row in own] for own in random_lists(asked, 10, 1, False)]
     table = positions.frame.select("user_id", "position").with_columns(candidates=pl.Series(lists))
     table.write_parquet(tmp_path / "random.parquet")
     options = {"items": world.items, "interactions": world.interactions, "output_dir": str(tmp_path / "out")}
@@ -55,9 +55,8 @@ def test_lists_at_chance_are_called_that(world, asked, tmp_path, capsys):
     assert "by chance 0.208: no better than chance (p = " in said["test"]
     assert "chance" not in said["train"]  # it has no lists
     assert read_json(tmp_path / "out/slates_report.json")["splits"]["test"]["p_chance"] > 0.05
-    slates.run(
-        slates.Config(**options | {"output_dir": str(tmp_path / "knn")}, pre_ranker=["item_knn"], exclude_seen=False)
-    )
+    options |= {"output_dir": str(tmp_path / "knn"), "exclude_seen": False}
+    slates.run(slates.Config(**options, pre_ranker=["item_knn"]))
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("test")]
     assert "by chance 0.208" in line and "no better" not in line
 

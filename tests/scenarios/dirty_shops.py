@@ -78,9 +78,9 @@ def newcomers_shop(folder: Path) -> Shop:
 
 
 def second_shop(folder: Path) -> Shop:
-    """Items: JSON lines with ids as numbers and as text, missing titles, a line that is cut, blank lines. Events: TSV in
-    UTF-16 with day/month/year, types, ratings of which some are text, a quote that is never closed, users of two
-    events, and dates of the far future.
+    """Items: JSON lines with ids as numbers and as text, a missing title, a line that is cut, blank lines. Events: TSV
+    in UTF-16 with day/month/year, types, ratings of which some are text, quotes that are never closed, users of one
+    event, and dates of the far future.
     """
     rng = np.random.default_rng(1)
     options = ["--event_types", "cart", "buy"]

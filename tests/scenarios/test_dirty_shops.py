@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from gr2.files.artifacts import read_json, read_lines
-from tests.helpers import gr2
+from gr2.runner.stage import run_stage
+from tests.helpers import gr2, refused
 from tests.scenarios.dirty_shops import ITEMS, START, newcomers_shop, second_shop
 
 ENCODINGS = {"items.csv": "utf-8-sig", "events.csv": "latin-1", "items.jsonl": "utf-8", "events.tsv": "utf-16"}
@@ -19,9 +20,20 @@ def shop(request, tmp_path):
     return request.param(tmp_path)
 
 
-def prepare(shop, *words, expect=0):
-    own = ["--items", shop.items, "--interactions", shop.events, "--columns", *shop.columns, *shop.options]
-    return gr2("prepare", *own, "--output_dir", shop.items.parent / "out", *words, expect=expect)
+@pytest.fixture
+def prepared(capsys):
+    """What `gr2 prepare --on_bad_row drop` prints, in this process."""
+
+    def run(shop, *words):
+        run_stage("prepare", [*options(shop), "--on_bad_row", "drop", *words])
+        return capsys.readouterr().out
+
+    return run
+
+
+def options(shop):
+    words = ["--items", shop.items, "--interactions", shop.events, "--columns", *shop.columns, *shop.options]
+    return [str(word) for word in [*words, "--output_dir", shop.items.parent / "out"]]
 
 
 def wrong_lines(shop, file):
@@ -29,7 +41,7 @@ def wrong_lines(shop, file):
 
 
 def test_one_run_lists_every_kind_with_its_count_and_with_lines_as_an_editor_shows_them(shop):
-    said = prepare(shop, expect=2).stderr
+    said = gr2("prepare", *options(shop), expect=2).stderr
     assert not (shop.items.parent / "out").exists() and "Traceback" not in said
     head, *complaints, advice = said.splitlines()
     rows = sum(len(wrong_lines(shop, file)) for file in (shop.items, shop.events))
@@ -44,8 +56,8 @@ def test_one_run_lists_every_kind_with_its_count_and_with_lines_as_an_editor_sho
             assert found.split("\\t")[0] in in_editor[int(line) - 1]
 
 
-def test_the_other_run_leaves_them_out_and_counts_all_that_is_missing(shop):
-    said = prepare(shop, "--on_bad_row", "drop").stdout
+def test_the_other_run_leaves_them_out_and_counts_all_that_is_missing(shop, prepared):
+    said = prepared(shop)
     out = shop.items.parent / "out"
     summary, rows = (
         read_json(out / "summary.json"),
@@ -76,9 +88,9 @@ def test_the_other_run_leaves_them_out_and_counts_all_that_is_missing(shop):
     assert f"items without a title: {shop.counts['untitled']} of" in said
 
 
-def test_what_is_left_of_the_newcomers_shop_is_exact(tmp_path):
+def test_what_is_left_of_the_newcomers_shop_is_exact(tmp_path, prepared):
     shop = newcomers_shop(tmp_path)
-    said = prepare(shop, "--on_bad_row", "drop", "--min_item_events", "0").stdout
+    said = prepared(shop, "--min_item_events", "0")
     items = pl.read_parquet(tmp_path / "out/items.parquet")
     assert items["item_id"].to_list() == [str(900_719_925_474_099_400 + item) for item in range(ITEMS)]
     assert items["title"].to_list()[:2] == ["", "Lamp & Co 🧩 1"] and items["description"][1] == '7" wide'
@@ -91,16 +103,16 @@ def test_what_is_left_of_the_newcomers_shop_is_exact(tmp_path):
     assert events.select("user_id", "item_id").is_unique().all()  # as it was made, without what was repeated
 
 
-def test_what_is_left_of_the_second_shop_is_exact(tmp_path):
+def test_what_is_left_of_the_second_shop_is_exact(tmp_path, prepared):
     shop = second_shop(tmp_path)
-    said = prepare(shop, "--on_bad_row", "drop").stdout
+    said = prepared(shop)
     items, events = (pl.read_parquet(tmp_path / f"out/{name}.parquet") for name in ("items", "interactions"))
     assert items["title"].to_list()[4:7] == ["Drill no. 4", "", "Lamp no. 6"]
     assert f"{shop.events}: times are dates as day/month/year, from 2024-01-01 to 2024-02-08" in said
     assert set(events["event"]) == {"cart", "buy"} and events["rating"].unique().to_list() == [4.5]
     assert events["timestamp"].min() == START
     shop.options.clear()
-    assert "all types of events count alike (buy " in prepare(shop, "--on_bad_row", "drop").stdout
+    assert "all types of events count alike (buy " in prepared(shop)
     shop.options = ["--event_types", "buy", "gift"]
-    complaint = prepare(shop, "--on_bad_row", "drop", expect=2).stderr
+    complaint = refused("prepare", *options(shop), "--on_bad_row", "drop")
     assert "--event_types gift: expected types of " in complaint and ", which has buy " in complaint
