@@ -31,7 +31,7 @@ def evaluate(log: EventLog, split: str, lists: dict[str, str], resamples: int, s
     positions = select_positions(log.events, [split], None)
     if positions.frame.is_empty():
         raise InputError(f"{log.path}: column 'split': expected positions of '{split}' with a past, found none")
-    ranks = {name: target_ranks(file, positions, log.item_ids) for name, file in lists.items()}
+    ranks = {name: target_ranks(file, positions, log) for name, file in lists.items()}
     values = {name: measure(rank) for name, rank in ranks.items()}
     counts = np.bincount(log.events.filter(pl.col("split") == "pretrain")["row"], minlength=len(log.item_ids))
     sizes = {
@@ -57,10 +57,10 @@ def evaluate(log: EventLog, split: str, lists: dict[str, str], resamples: int, s
     return results, {name: np.array([(rank < k).mean() for k in depths]) for name, rank in ranks.items()}
 
 
-def target_ranks(file: str, positions: Positions, item_ids: pl.Series) -> np.ndarray:
+def target_ranks(file: str, positions: Positions, log: EventLog) -> np.ndarray:
     """Rank of the target, counted from 0, in each position's list: float [n], infinite where the list lacks it."""
-    table = read_top_k(file, item_ids, positions.frame)
-    top, _ = as_arrays(table, positions.frame, item_ids, max(KS))
+    table = read_top_k(file, log.item_ids, positions.frame, log.events)
+    top, _ = as_arrays(table, positions.frame, log.item_ids, max(KS))
     if (top < 0).all():
         raise InputError(f"{file}: expected lists for positions of the split, found none of them")
     is_target = top == positions.frame["row"].to_numpy()[:, None]

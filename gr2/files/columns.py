@@ -1,80 +1,26 @@
 """Reads and writes files with rows and columns. InputErrors name file, row (counted from 0), column and expectation."""
 
-import functools
-import gzip
-import io
-import os
-import re
-import zlib
 from pathlib import Path
 
 import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.artifacts import write_whole
-from gr2.files.remote import fetch, is_url
+from gr2.files.raw import read_raw
 
-TABLES = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv")  # endings of files with rows and columns
 NAMES = {pl.String(): "text", pl.Int64(): "whole numbers", pl.Float64(): "numbers", pl.Boolean(): "true or false"}
 ONE = {pl.Int64(): "a whole number", pl.Boolean(): "true or false"}
-CSV_TEXTS = ("user_id", "item_id", "slate_id", "title", "description", "categories")  # else `007` would be read as 7
 
 
 def read_table(path: str | Path, names: dict[str, str] | None = None) -> pl.DataFrame:
-    """Reads parquet, JSON lines, CSV or TSV by the file's ending, `.gz` too, from disk or by URL (gr2/files/remote.py);
-    InputError where it cannot be read.
-
-    names: our name -> the file's own; its columns are renamed, and replace a column that already has our name.
-    """
-    names, local = names or {}, Path(path)
-    whole = {"infer_schema_length": None}  # types are inferred from all rows
-    ndjson = functools.partial(pl.read_ndjson, **whole)
-    texts = dict.fromkeys((names.get(name, name) for name in CSV_TEXTS), pl.String)
-    csv = functools.partial(pl.read_csv, schema_overrides=texts, **whole)
-    tsv = functools.partial(csv, separator="\t")
-    readers = dict(zip(TABLES, (pl.read_parquet, ndjson, ndjson, csv, tsv), strict=True))
-    ending, zipped = table_ending(path), local.suffix == ".gz"
-    if not is_table(path) or (zipped and ending == ".parquet"):
-        raise InputError(f"{path}: expected a file ending in {', '.join(TABLES)}")
-    if not is_url(path) and not local.is_file():
-        raise InputError(f"{path}: no such file")
-    source = fetch(path) if is_url(path) else local
-    try:
-        if zipped:
-            source = gzip.decompress(source if is_url(path) else local.read_bytes())
-        frame = readers[ending](source)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: not a readable {ending[1:]} file ({reason})") from None
-    if ending in (".csv", ".tsv"):
-        refuse_odd_csv(frame, path, source, b"," if ending == ".csv" else b"\t")
-    present = {ours: theirs for ours, theirs in names.items() if theirs in frame.columns}
-    others = [name for name in frame.columns if name not in {*present.keys(), *present.values()}]
-    return frame.select(*(pl.col(theirs).alias(ours) for ours, theirs in present.items()), *others)
-
-
-def refuse_odd_csv(frame: pl.DataFrame, path: str | Path, source: Path | bytes, separator: bytes) -> None:
-    """Refuses what polars lets pass: a column that is there twice, and a last line without its last fields."""
-    twice = next((name for name in frame.columns if re.search(r"_duplicated_\d+$", name)), None)
-    if twice:
-        raise InputError(f"{path}: column '{twice.rpartition('_duplicated_')[0]}': expected it once, found it twice")
-    if frame.is_empty() or frame.width == 1:
-        return
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
-        file.seek(-1, os.SEEK_END)
-        last = file.read()
-    if frame[-1, -1] is None and last not in (b"\n", b"\r", separator):
-        row, width = len(frame) - 1, frame.width
-        raise InputError(f"{path}: row {row}: expected {width} fields, but the file ends before the last one")
-
-
-def is_table(path: str | Path) -> bool:
-    return table_ending(path) in TABLES
-
-
-def table_ending(path: str | Path) -> str:
-    path = Path(path)
-    return Path(path.stem if path.suffix == ".gz" else path).suffix
+    """`raw.read_raw`, of a file that must not have broken lines and whose encoding must be known."""
+    raw = read_raw(path, names or {})
+    for row in raw.broken[:1]:
+        more = f" (and {len(raw.broken) - 1} more lines)" if len(raw.broken) > 1 else ""
+        raise InputError(f"{path}: line {row.line}: expected {row.expected}, found {row.found}{more}")
+    if raw.guess:
+        raise InputError(f"{path}: expected UTF-8, found other bytes; `iconv -f ENCODING -t UTF-8` converts it")
+    return raw.frame
 
 
 def write_parquet(frame: pl.DataFrame, path: str | Path, metadata: dict[str, str] | None = None) -> None:
@@ -88,13 +34,21 @@ def require_columns(frame: pl.DataFrame, path: str | Path, names: tuple[str, ...
             raise InputError(f"{path}: column '{name}' is missing; it has {', '.join(frame.columns)}")
 
 
-def refuse_rows(bad: pl.Series, path: str | Path, column: str, expectation: str, values: pl.Series) -> None:
-    """Raises InputError naming the first row where `bad` is true."""
-    rows = bad.fill_null(True).arg_true()
-    if len(rows):
+class BadRows(InputError):
+    """Rows with a wrong value. rows: their indices in the table that was checked. values: that column of it."""
+
+    def __init__(self, path: str | Path, column: str, expected: str, rows: pl.Series, values: pl.Series):
+        self.column, self.expected, self.rows, self.values = column, expected, rows, values
         more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
         found = abbreviate(values[rows[0]])
-        raise InputError(f"{path}: row {rows[0]}, column '{column}': expected {expectation}, found {found}{more}")
+        super().__init__(f"{path}: row {rows[0]}, column '{column}': expected {expected}, found {found}{more}")
+
+
+def refuse_rows(bad: pl.Series, path: str | Path, column: str, expectation: str, values: pl.Series) -> None:
+    """Raises BadRows, which names the first row, where `bad` is true or null."""
+    rows = bad.fill_null(True).arg_true()
+    if len(rows):
+        raise BadRows(path, column, expectation, rows, values)
 
 
 def cast_exactly(values: pl.Series, path: str | Path, wanted: pl.DataType) -> pl.Series:

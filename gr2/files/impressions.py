@@ -12,25 +12,30 @@ from gr2.errors import InputError
 from gr2.files.columns import cast_exactly, cast_ids, cast_whole, read_table, refuse_rows, require_columns
 from gr2.files.schema import NUMBER
 from gr2.files.slates import LARGEST_LABEL, LARGEST_SCORE
-from gr2.files.times import with_times
+from gr2.files.times import FINE, with_times
 
-REQUIRED = ("request_id", "user_id", "item_id", "position", "click", "timestamp")
-OPTIONAL = ("propensity", "score")
+REQUIRED = ("user_id", "item_id", "position", "click", "timestamp")
+OPTIONAL = ("request_id", "propensity", "score")
 
 
 def read_impressions(path: str | Path, names: dict[str, str] | None = None) -> tuple[pl.DataFrame, int]:
     """The log's rows in their types, `position` from 1 and `click` a number; and how many clicks have no position,
     which are left out. names: see `read_table`.
 
-    InputError names the first bad row: also where a request has two users, a position twice or an item twice.
+    Without `request_id`, what a user was shown at one time is a request. InputError names the first bad row: also where
+    a request has two users, a position twice or an item twice.
     """
     frame = read_table(path, names)
     require_columns(frame, path, REQUIRED)
     frame = frame.select(*REQUIRED, *(name for name in OPTIONAL if name in frame.columns))
     if frame.is_empty():
         raise InputError(f"{path}: expected a row for each item that was shown, found none")
-    ids = [cast_ids(frame, path, name) for name in ("request_id", "user_id", "item_id")]
+    named = [name for name in ("request_id", "user_id", "item_id") if name in frame.columns]
+    ids = [cast_ids(frame, path, name) for name in named]
     frame = with_times(frame.with_columns(*ids, cast_clicks(frame["click"], path)), path)
+    if "request_id" not in frame.columns:  # what a user was shown at one time
+        time = FINE if FINE in frame.columns else "timestamp"
+        frame = frame.with_columns(pl.format("{}@{}", "user_id", time).alias("request_id"))
     check_numbers(frame, path)
     lost = frame["position"].is_null() & (frame["click"] > 0)
     frame = frame.with_columns(frame["position"].set(lost, 1).alias("position"))

@@ -1,16 +1,18 @@
 """interactions.parquet: a row an event, of a user with an item, at a time or at a position among the user's events."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.columns import cast_exactly, cast_ids, cast_whole, read_table, refuse_rows, require_columns
-from gr2.files.schema import NUMBER, TEXT, WHOLE, Types, cast_columns
+from gr2.files.schema import NUMBER, TEXT
 from gr2.files.times import with_times
 
 SPLITS = ("pretrain", "train", "valid", "test")
-EVENTS: Types = {"user_id": TEXT, "item_id": TEXT, "position": WHOLE, "rating": NUMBER}  # `timestamp`: files.times
+Check = Callable[[pl.DataFrame], pl.DataFrame]  # a table, and the same with some columns in their types
 
 
 def read_interactions(path: str | Path, item_ids: pl.Series | None = None) -> pl.DataFrame:
@@ -27,20 +29,58 @@ def check_events(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | No
     """Events in their types: `user_id`, `item_id`, `timestamp` (int, seconds) or `position` (int), optional `rating`,
     and the other columns. InputError names the first bad row of `path`, with `item_ids` also for unknown items.
     """
-    require_columns(frame, path, ("user_id", "item_id"))
+    for check in event_checks(path, item_ids):
+        frame = check(frame)
+    return frame
+
+
+def event_checks(path: str | Path, item_ids: pl.Series | None) -> list[Check]:
+    """What `check_events` checks, one column after the other."""
+    columns = (check_users, partial(check_items, item_ids=item_ids), check_times, check_positions, check_ratings)
+    return [partial(check, path=path) for check in columns]
+
+
+def check_users(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
+    require_columns(frame, path, ("user_id",))
+    return frame.with_columns(cast_ids(frame, path, "user_id"))
+
+
+def check_items(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | None) -> pl.DataFrame:
+    require_columns(frame, path, ("item_id",))
+    ids = cast_ids(frame, path, "item_id")
+    if item_ids is not None:
+        refuse_rows(~ids.is_in(item_ids.implode()), path, "item_id", "an item of the items file", ids)
+    return frame.with_columns(ids)
+
+
+def check_times(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
     if not {"timestamp", "position"} & set(frame.columns):
         columns = ", ".join(frame.columns)
         raise InputError(f"{path}: expected a column 'timestamp' (seconds) or 'position'; it has {columns}")
-    frame = frame.with_columns(cast_ids(frame, path, "user_id"), cast_ids(frame, path, "item_id"))
-    frame = cast_columns(frame, path, EVENTS)
-    if "timestamp" in frame.columns:
-        frame = with_times(frame, path)
-    if "position" in frame.columns:
-        frame = frame.with_columns(cast_whole(frame, path, "position"))
-    if "rating" in frame.columns:
-        finite = frame["rating"].is_finite() | frame["rating"].is_null()
-        refuse_rows(~finite, path, "rating", "a finite number, or none", frame["rating"])
-    if item_ids is not None:
-        unknown = ~frame["item_id"].is_in(item_ids.implode())
-        refuse_rows(unknown, path, "item_id", "an item of the items file", frame["item_id"])
-    return frame
+    return with_times(frame, path) if "timestamp" in frame.columns else frame
+
+
+def check_positions(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
+    if "position" not in frame.columns:
+        return frame
+    frame = with_numbers(frame, path, "position")
+    return frame.with_columns(cast_whole(frame, path, "position"))
+
+
+def check_ratings(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
+    if "rating" not in frame.columns:
+        return frame
+    frame = with_numbers(frame, path, "rating")
+    ratings = cast_exactly(frame["rating"], path, NUMBER)
+    refuse_rows(~(ratings.is_finite() | ratings.is_null()), path, "rating", "a finite number, or none", frame["rating"])
+    return frame.with_columns(ratings)
+
+
+def with_numbers(frame: pl.DataFrame, path: str | Path, column: str) -> pl.DataFrame:
+    """A column of numbers that is text because of some values that are no numbers: those are refused."""
+    texts = frame[column]
+    numbers = texts.cast(pl.Float64, strict=False) if texts.dtype == pl.String else texts
+    if texts.dtype != pl.String or numbers.null_count() == len(numbers):
+        return frame
+    refuse_rows(numbers.is_null() & texts.is_not_null(), path, column, "a number", texts)
+    return frame.with_columns(numbers)

@@ -1,11 +1,14 @@
 """Timestamps of any kind -> whole seconds since 1970, and nanoseconds where the file is finer than seconds."""
 
+import functools
+import operator
 from pathlib import Path
 
 import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.columns import cast_whole, refuse_rows
+from gr2.files.dates import parse_dates
 
 LIMIT = 4_102_444_800  # seconds: all times lie before 2100, and after 1840
 # A whole number too large for seconds is milli-, micro- or nanoseconds if it then lies between 1973 and 2100. These
@@ -13,52 +16,64 @@ LIMIT = 4_102_444_800  # seconds: all times lie before 2100, and after 1840
 SINCE_1973 = 100_000_000  # seconds
 UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 FINE = "timestamp_ns"  # the column's name
+UNCLEAR = "a date like 2024-01-31, because nothing shows whether days or months come first"
+INSIDE = "a time between 1840 and 2100"
 EXPECTED = "seconds since 1970, or a date and time like 2024-01-31 12:00:00"
 
 
 def with_times(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
-    """The frame with `timestamp` as int64 seconds and, where those would lose an order within a second, `timestamp_ns`.
-
-    `timestamp`: dates, times, or numbers, all of them as text too. Numbers have the unit of the largest of them.
-    InputError for a time that is missing, of another unit or not between 1840 and 2100, and for floats of 32 bits.
+    """The frame with `timestamp` as int64 seconds and, where those would lose an order within a second, `timestamp_ns`;
+    `timestamp` as for `read_times`.
     """
-    times = frame["timestamp"]
+    nanoseconds, _ = read_times(frame["timestamp"], path)
+    return with_fine(frame, nanoseconds // 10**9, nanoseconds)
+
+
+def read_times(times: pl.Series, path: str | Path) -> tuple[pl.Series, str]:
+    """int64 nanoseconds since 1970, and the form that the times have.
+
+    times: dates, times, or numbers, all of them as text too. The form of most of them counts (`dates.parse_dates`), and
+    the unit of most numbers. InputError for a time that is missing, of another form or unit, or not between 1840 and
+    2100, for days and months that cannot be told apart, and for floats of 32 bits.
+    """
     if times.dtype in (pl.Float32, pl.Float16):
         found = f"{times.dtype}, which rounds seconds to minutes"
         raise InputError(f"{path}: column 'timestamp': expected whole numbers or dates, found {found}")
-    written = parse_times(times, path) if times.dtype == pl.String else times
-    if written.dtype in (pl.Date, pl.Datetime):
-        seconds = written.dt.epoch("s")
-        refuse_rows(~seconds.is_between(-LIMIT, LIMIT), path, "timestamp", "a time between 1840 and 2100", times)
-        fine = times.str.to_datetime(time_unit="ns") if times.dtype == pl.String else written.cast(pl.Datetime("ns"))
-        return with_fine(frame, seconds, fine.to_physical())
-    whole = cast_whole(pl.DataFrame([written]), path, "timestamp")
+    if times.dtype in (pl.Date, pl.Datetime):
+        seconds = times.dt.epoch("s")
+        refuse_rows(~seconds.is_between(-LIMIT, LIMIT), path, "timestamp", INSIDE, times)
+        return times.cast(pl.Datetime("ns")).to_physical(), "times"
+    whole = times
+    if times.dtype == pl.String:
+        whole = times.str.strip_chars().str.replace(r"\.0+$", "").cast(pl.Int64, strict=False)
+        form, dates = parse_dates(times)
+        if form is None:
+            unclear = times.str.contains(r"^\s*\d\d?[-/.]\d\d?[-/.]\d{4}").fill_null(False)
+            refuse_rows(unclear, path, "timestamp", UNCLEAR, times)
+        elif len(dates) - dates.null_count() > len(whole) - whole.null_count():
+            refuse_rows(dates.is_null(), path, "timestamp", f"dates as {form}, as most are", times)
+            refuse_rows(~dates.is_between(-LIMIT * 10**9, LIMIT * 10**9), path, "timestamp", INSIDE, times)
+            return dates, f"dates as {form}"
+        refuse_rows(whole.is_null(), path, "timestamp", EXPECTED, times)
+    whole = cast_whole(pl.DataFrame([whole]), path, "timestamp")
     if times.dtype.is_float():
         refuse_rows(whole.abs() > 2**53, path, "timestamp", "a whole number below 2^53 in a column of floats", times)
-    return with_unit(frame.with_columns(whole), path, find_unit(whole, path))
-
-
-def parse_times(times: pl.Series, path: str | Path) -> pl.Series:
-    """Int64 or Datetime; all texts must have one form."""
-    parsed = times.cast(pl.Int64, strict=False)
-    if parsed.is_null().all():
-        try:
-            parsed = times.str.to_datetime(strict=False)
-        except pl.exceptions.PolarsError:  # of no form that it knows
-            parsed = pl.Series("timestamp", [None] * len(times), dtype=pl.Datetime)
-    good = parsed.is_not_null() & times.str.contains(r"^(\d{4}\D|-?\d+$)")  # 02/01/2024 is two dates
-    refuse_rows(~good, path, "timestamp", EXPECTED, times)
-    return parsed
+    unit = find_unit(whole, path)
+    return in_nanoseconds(whole, path, unit), f"{unit} since 1970"
 
 
 def find_unit(times: pl.Series, path: str | Path) -> str:
-    """The unit of whole numbers: that of the largest, which all others must share."""
-    largest = times.max() or 0
-    unit = next((unit for unit in UNITS if smallest_of(unit) <= largest < LIMIT * UNITS[unit]), None)
-    if unit is None:
-        refuse_rows(times == largest, path, "timestamp", EXPECTED, times)
-    others = f", as {largest} is" if unit != "seconds" else ", between 1840 and 2100"
-    refuse_rows(times < smallest_of(unit), path, "timestamp", f"{unit} since 1970{others}", times)
+    """The unit of whole numbers: that of their median, which all others must share."""
+    ranges = {unit: times.is_between(smallest_of(unit), LIMIT * size - 1) for unit, size in UNITS.items()}
+    known = functools.reduce(operator.or_, ranges.values())
+    refuse_rows(~known, path, "timestamp", EXPECTED, times)
+    dates = times.is_between(19_000_101, 20_991_231)
+    dates &= times.cast(pl.String).str.to_date("%Y%m%d", strict=False).is_not_null()
+    if 2 * dates.sum() > len(times):  # 20240131
+        refuse_rows(dates, path, "timestamp", "a date like 2024-01-31, or seconds since 1970", times)
+    usual = times.sort()[len(times) // 2] if len(times) else 0
+    unit = next(unit for unit in UNITS if smallest_of(unit) <= usual < LIMIT * UNITS[unit])
+    refuse_rows(~ranges[unit], path, "timestamp", f"{unit} since 1970, as {usual} is", times)
     return unit
 
 
@@ -69,10 +84,15 @@ def smallest_of(unit: str) -> int:
 
 def with_unit(frame: pl.DataFrame, path: str | Path, unit: str) -> pl.DataFrame:
     """`with_times` of a column of int64 whose unit, one of UNITS, is known."""
-    times, size = frame["timestamp"], UNITS[unit]
+    nanoseconds = in_nanoseconds(frame["timestamp"], path, unit)
+    return with_fine(frame, nanoseconds // 10**9, nanoseconds)
+
+
+def in_nanoseconds(times: pl.Series, path: str | Path, unit: str) -> pl.Series:
+    size = UNITS[unit]
     inside = times.is_between(-LIMIT * size, LIMIT * size)
     refuse_rows(~inside, path, "timestamp", f"{unit} since 1970, between 1840 and 2100", times)
-    return with_fine(frame, times // size, times * (10**9 // size))
+    return times * (10**9 // size)
 
 
 def with_fine(frame: pl.DataFrame, seconds: pl.Series, nanoseconds: pl.Series) -> pl.DataFrame:

@@ -5,23 +5,38 @@ from pathlib import Path
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.columns import cast_ids, cast_whole, is_table, read_table, refuse_rows, require_columns
+from gr2.files.columns import cast_ids, cast_whole, read_table, refuse_rows, require_columns
+from gr2.files.raw import is_table, table_ending
 from gr2.files.schema import NUMBERS, TEXT, TEXTS, WHOLE, Types, cast_columns
 from gr2.files.sources import check_sources
+from gr2.files.times import FINE, with_times
 
 TOP_K: Types = {"user_id": TEXT, "position": WHOLE, "candidates": TEXTS, "scores": NUMBERS}
 
 
-def read_top_k(path: str, item_ids: pl.Series, positions: pl.DataFrame) -> pl.DataFrame:
+def read_top_k(
+    path: str,
+    item_ids: pl.Series,
+    positions: pl.DataFrame,
+    events: pl.DataFrame | None = None,
+    names: dict[str, str] | None = None,
+) -> pl.DataFrame:
     """`user_id`, `position`, `candidates` (best first), `scores` that do not rise, and `sources` as in slates.parquet
     where the file has them; InputError names the first bad row.
 
-    Without scores in the file they are minus the rank, counted from 0. A file with another ending than a table's is
-    LLMRank's: `user<TAB>item item item`, for each user's last one of the `positions` (`user_id`, `position`).
+    Without scores in the file they are minus the rank, counted from 0. With a `timestamp` in place of `position`, see
+    `look_up_positions`; events: `user_id`, `position`, `timestamp`. names: see `raw.read_raw`. A file with another
+    ending than a table's is LLMRank's: `user<TAB>item item item`, for each user's last one of the `positions`
+    (`user_id`, `position`).
     """
-    table = read_table(path) if is_table(path) else read_llmrank(path, positions)
-    require_columns(table, path, ("user_id", "position", "candidates"))
-    table = table.with_columns(cast_ids(table, path, "user_id"), cast_whole(table, path, "position"))
+    table = read_own_lists(path, names or {}) if is_table(path) else read_llmrank(path, positions)
+    require_columns(table, path, ("user_id", "candidates"))
+    table = table.with_columns(cast_ids(table, path, "user_id"))
+    if "position" not in table.columns and "timestamp" in table.columns and events is not None:
+        require_columns(events, "interactions", ("timestamp",))
+        table = look_up_positions(table, path, events)
+    require_columns(table, path, ("position",))
+    table = table.with_columns(cast_whole(table, path, "position"))
     table = cast_columns(table, path, TOP_K)
     twice = ~table.select(pl.struct("user_id", "position").is_first_distinct()).to_series()
     refuse_rows(twice, path, "position", "one list per user and position", table["position"])
@@ -39,6 +54,33 @@ def read_top_k(path: str, item_ids: pl.Series, positions: pl.DataFrame) -> pl.Da
     refuse_rows(rises, path, "scores", "scores that do not rise: the best candidate comes first", table["scores"])
     check_sources(table, path)
     return table.select(name for name in (*TOP_K, "sources") if name in table.columns)
+
+
+def read_own_lists(path: str, names: dict[str, str]) -> pl.DataFrame:
+    """CSV and TSV, which have no lists, have `item|item` and `score|score`."""
+    table = read_table(path, names)
+    if table_ending(path) not in (".csv", ".tsv"):
+        return table
+    split = [name for name in ("candidates", "scores") if table.schema.get(name) == pl.String]
+    table = table.with_columns(pl.col(split).str.split("|"))
+    return table.with_columns(pl.col(set(split) & {"scores"}).cast(pl.List(pl.Float64), strict=False))
+
+
+def look_up_positions(table: pl.DataFrame, path: str, events: pl.DataFrame) -> pl.DataFrame:
+    """The lists with the position of the first event of their user at their `timestamp` or later, in whole seconds.
+
+    Of several lists for an event the latest counts: the last that the user was shown before it. Lists without a later
+    event are left out, too. Prints how many these are.
+    """
+    timed = with_times(table, path).with_row_index("row").sort("timestamp", "row")
+    known = events.select("user_id", "timestamp", "position").sort("timestamp", "position")
+    found = timed.join_asof(known, on="timestamp", by="user_id", strategy="forward", check_sortedness=False)
+    later = found.filter(pl.col("position").is_not_null())
+    lists = later.unique(["user_id", "position"], keep="last", maintain_order=True).sort("row")
+    if len(lists) < len(table):
+        print(f"{path}: lists without a later event of their user: {len(table) - len(later)}; followed by another list "
+              f"before the event: {len(later) - len(lists)}; {len(lists)} count")  # fmt: skip
+    return lists.drop("row", "timestamp", FINE, strict=False)
 
 
 def read_llmrank(path: str, positions: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,10 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
+from gr2.errors import InputError
+from gr2.files.names import name_columns
 from gr2.files.top_k import read_top_k
+from gr2.retrieval.positions import EventLog
 from gr2.retrieval.queries import Queries, Ranker, Top, collect
 
 CELLS = 50_000_000  # scores held at a time, 200 MB
@@ -30,15 +33,20 @@ def block_size(n_items: int) -> int:
     return int(np.clip(CELLS // n_items, 64, 4096))
 
 
-def read_lists(file: str, positions: pl.DataFrame, item_ids: pl.Series, count: int) -> tuple[Top, pl.Series | None]:
+def read_lists(
+    file: str, positions: pl.DataFrame, log: EventLog, count: int, names: dict[str, str] | None = None
+) -> tuple[Top, pl.Series | None]:
     """The lists of the user's own ranker at the positions, and their `sources` where the file has them; prints how many
-    are for other positions.
+    are for other positions. names: see `read_top_k`.
     """
-    table = read_top_k(file, item_ids, positions)
+    try:
+        table = read_top_k(file, log.item_ids, positions, log.events, names)
+    except InputError as error:
+        raise InputError(f"{error}{name_columns(str(error), names or {})}") from None
     unused = len(table.join(positions, on=["user_id", "position"], how="anti"))
     if unused:
         print(f"{file}: {unused} of {len(table)} lists are for users or positions that were not asked for")
-    lists = as_arrays(table, positions, item_ids, count)
+    lists = as_arrays(table, positions, log.item_ids, count)
     if "sources" not in table.columns:
         return lists, None
     keys = positions.select("user_id", "position")

@@ -10,11 +10,11 @@ metrics.
 from dataclasses import dataclass
 from pathlib import Path
 
-from gr2.data.sources.files import column_names, name_columns
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.columns import write_parquet
 from gr2.files.impressions import OPTIONAL, REQUIRED, read_impressions
+from gr2.files.names import column_names, name_columns
 from gr2.files.slates import check_slates
 from gr2.options.declare import arg
 from gr2.retrieval.logged import describe_log, logged_slates, measure_earlier_share

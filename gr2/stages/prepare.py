@@ -5,62 +5,31 @@ Cleans item text, keeps the k-core, orders each user's events and divides them i
 and the new events alone.
 """
 
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from gr2.data.earlier import GONE, add_earlier, read_earlier, refuse_shrunk
+from gr2.data.earlier import GONE, Earlier, add_earlier, read_earlier, refuse_shrunk
 from gr2.data.items import clean_items
-from gr2.data.sources import files
+from gr2.data.sources.files import read_files
 from gr2.data.sources.source import Source
 from gr2.data.splits import k_core, order_events, split_by_time, split_by_user, split_leave_one_out
-from gr2.data.summary import describe, summarize
+from gr2.data.summary import DROPPED, describe, summarize
 from gr2.errors import InputError
-from gr2.files.artifacts import write_json, write_whole
+from gr2.files.artifacts import write_json, write_text, write_whole
 from gr2.files.columns import write_parquet
+from gr2.files.names import column_names
 from gr2.files.times import FINE
 from gr2.options.declare import arg
+from gr2.stages.prepare_options import NEEDED, Divided, OwnFiles, Synthetic
 
 WRITES = ("items.parquet", "interactions.parquet")
-# What each source reads, and what to say where it is missing.
-NEEDED = {
-    "files": {"items": "FILE, your items", "interactions": "FILE, your events"},
-    "amazon": {"interactions": "FILE, the reviews file", "items": "FILE, the metadata file"},
-    "movielens": {"folder": "FOLDER, an unpacked release of MovieLens"},
-    "recbole": {"folder": "FOLDER with one .inter and one .item file"},
-}
 
 
 @dataclass(kw_only=True)
-class Synthetic:
-    """Of the synthetic source."""
-
-    users: int = arg(1000, "synthetic: users", least=1, most=10**8)
-    synthetic_items: int = arg(500, "synthetic: items", least=20, most=10**8)
-    events: int = arg(30, "synthetic: events a user, of which repeated items are dropped", least=1, most=10**5)
-
-
-@dataclass(kw_only=True)
-class Divided:
-    """How events are divided into pretrain, train, valid and test."""
-
-    split: Literal["user", "time"] = arg(
-        "user", "user: the shares are of each user's events; time: of all events, with the same times for all users"
-    )
-    train_share: float = arg(
-        0.2, "share of events that become train positions: slates for SFT, RL and rerankers", least=0, below=1
-    )
-    valid_share: float = arg(0.05, "share for validation slates, after the training positions", least=0, below=1)
-    test_share: float = arg(0.15, "share for test slates, the latest positions", least=0, below=1)
-    test_from: str | None = arg(
-        None, "split time: events from this date on are test; the other shares are then of the events before it"
-    )
-    leave_one_out: bool = arg(False, "the last event is test, the one before valid, the rest pretrain; no train slates")
-
-
-@dataclass(kw_only=True)
-class Config(Divided, Synthetic):
+class Config(OwnFiles, Divided, Synthetic):
     output_dir: str = arg(help="folder for items.parquet, interactions.parquet and summary.json")
     source: Literal["files", "amazon", "movielens", "recbole", "movielens-latest-small", "synthetic"] = arg(
         "files", "own files (.parquet .jsonl .csv .tsv), a publisher's, data inside a package, or a synthetic world"
@@ -71,12 +40,7 @@ class Config(Divided, Synthetic):
     interactions: str | None = arg(
         None, "own events: user_id, item_id, timestamp (a number or date) or position; amazon: the reviews", path=True
     )
-    columns: list[str] = arg([], "own files: NAME=COLUMN where a column has another name, e.g. item_id=sku title=name")
     folder: str | None = arg(None, "movielens: an unpacked release; recbole: .inter and .item files", path=True)
-    earlier: str | None = arg(None, "files: an earlier output folder, to which the events are added", path=True)
-    most_gone: float = arg(
-        0.2, "earlier: refuse a catalogue that lacks a larger share of the earlier items", least=0, most=1
-    )
     min_user_events: int = arg(5, "k-core: drop users with fewer events", least=0, most=10**9)
     min_item_events: int = arg(
         5, "k-core: drop items with fewer events; 0 also keeps items without events", least=0, most=10**9
@@ -88,7 +52,7 @@ class Config(Divided, Synthetic):
             if not vars(self)[name]:
                 raise InputError(f"--source {self.source}: expected --{name} {what}")
         if self.source == "files":
-            files.column_names(self.columns)
+            column_names(self.columns)
         if self.source == "synthetic" and self.users * self.events > 10**9:
             expected = "expected at most 1,000,000,000 events in all"
             raise InputError(f"--users {self.users}: {expected}, found {self.events} a user")
@@ -96,8 +60,11 @@ class Config(Divided, Synthetic):
         if not shares < 1:
             expected = "expected a sum below 1 with --valid_share and --test_share"
             raise InputError(f"--train_share {self.train_share}: {expected}, found {shares:g}")
-        if self.earlier and self.source != "files":
-            raise InputError(f"--earlier {self.earlier}: expected --source files")
+        dropping = "drop" if self.on_bad_row == "drop" else None
+        own = {"earlier": self.earlier, "event_types": " ".join(self.event_types), "on_bad_row": dropping}
+        for name, value in own.items():
+            if value and self.source != "files":
+                raise InputError(f"--{name} {value}: expected --source files")
         if self.test_from is not None and (self.split != "time" or parse_date(self.test_from) is None):
             raise InputError(f"--test_from {self.test_from}: expected a date, as 2026-01-31, and --split time")
         if self.leave_one_out and self.split == "time":
@@ -106,8 +73,9 @@ class Config(Divided, Synthetic):
 
 def run(config: Config) -> None:
     """Reads the source. Writes items.parquet, interactions.parquet and summary.json, of a synthetic world
-    latent.safetensors, and with `earlier` the events of items that have left, gone_interactions.parquet. Prints counts,
-    and how many pretrain events are later than the test events.
+    latent.safetensors, with `earlier` the events of items that have left, gone_interactions.parquet, and of own files
+    the rows that were left out, dropped.jsonl. Prints counts, and how many pretrain events are later than the test
+    events.
     """
     # read
     source = read_update(config) if config.earlier else open_source(config)
@@ -142,7 +110,10 @@ def run(config: Config) -> None:
 
         with write_whole(output / "latent.safetensors") as aside:
             save_file(source.latent, aside)
-    summary = summarize(len(source.interactions), items, events)
+    if source.left_out.rows:
+        lines = [json.dumps(row, ensure_ascii=False, default=str) for row in source.left_out.rows]
+        write_text(output / DROPPED, "\n".join(lines) + "\n")
+    summary = summarize(source, items, events)
     write_json(output / "summary.json", summary)
     print(describe(summary))
 
@@ -150,12 +121,17 @@ def run(config: Config) -> None:
 def read_update(config: Config) -> Source:
     """The catalogue of today with the earlier events and today's."""
     earlier = read_earlier(config.earlier)
-    source = files.read_files(config.items, config.interactions, config.columns, earlier)
+    source = read_own(config, earlier)
     catalogue = source.items(earlier.catalogue, every=True)["item_id"]
     refuse_shrunk(catalogue, config.items, earlier, config.most_gone)
     events = add_earlier(source.interactions, config.interactions, earlier, config.seed)
     here = events["item_id"].is_in(catalogue.implode())
     return replace(source, interactions=events.filter(here), gone=None if here.all() else events.filter(~here))
+
+
+def read_own(config: Config, earlier: Earlier | None = None) -> Source:
+    drop = config.on_bad_row == "drop"
+    return read_files(config.items, config.interactions, config.columns, earlier, config.event_types, drop)
 
 
 def parse_date(text: str) -> int | None:
@@ -183,4 +159,4 @@ def open_source(config: Config) -> Source:
         case "synthetic":
             return synthetic.synthetic(config.users, config.synthetic_items, config.events, config.seed)
         case "files":
-            return files.read_files(config.items, config.interactions, config.columns)
+            return read_own(config)

@@ -49,7 +49,7 @@ def run(config: Config) -> None:
     log = read_events(config.items, config.interactions)
     require_columns(log.events, config.interactions, ("timestamp",))
     positions = select_positions(log.events, list(SLATE_SPLITS), None)
-    (top, _), _ = read_lists(config.lists, positions.frame, log.item_ids, config.shown)
+    (top, _), _ = read_lists(config.lists, positions.frame, log, config.shown)
     latent = Latent(config.world)
     times = log.events.select("user_id", "position", "timestamp")
     requests = positions.frame.join(times, on=["user_id", "position"], maintain_order="left").with_columns(

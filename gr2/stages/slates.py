@@ -21,6 +21,7 @@ from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.columns import write_parquet
 from gr2.files.items import read_items
+from gr2.files.names import column_names
 from gr2.files.slates import SLATE_SPLITS, check_slates
 from gr2.options.declare import arg
 from gr2.retrieval import classic, on_ray
@@ -29,6 +30,7 @@ from gr2.retrieval.next_item import find_wanted, next_item_slates, top_k_table
 from gr2.retrieval.positions import EventLog, read_events, select_positions
 from gr2.retrieval.protocols import impression_slates, later_slates
 from gr2.retrieval.queries import Queries, Ranker, Top
+from gr2.retrieval.report import describe_counts, refuse_none, with_recall
 from gr2.retrieval.sources import find_sources
 from gr2.stages.shared import Workers
 from gr2.stages.slates_options import PreRanked, Protocol
@@ -85,19 +87,22 @@ def run(config: Config) -> None:
     log = read_events(config.items, config.interactions)
     # slates
     frame, report, top_k = next_slates(config, log) if config.protocol == "next" else protocol_slates(config, log)
-    refuse_none(config, report)
+    refuse_none(report, " + ".join(config.pre_ranker), config.candidates)
     output = Path(config.output_dir)
     check_slates(frame, output / "slates.parquet", log.item_ids)
     # write
     if top_k is not None:
         write_parquet(top_k, output / "top_k.parquet")
     write_parquet(frame, output / "slates.parquet")
-    exclude_seen = None if "file" in config.pre_ranker else config.exclude_seen  # a file's maker decided
     made = {"pre_ranker": " + ".join(config.pre_ranker), "candidates": config.candidates}
-    write_json(output / "slates_report.json", made | {"exclude_seen": exclude_seen, "splits": report})
+    write_json(output / "slates_report.json", made | {"exclude_seen": excludes_seen(config), "splits": report})
     for name, counts in report.items():
-        left_out = ", ".join(f"{count} {kind}" for kind, count in counts.items() if kind not in ("positions", "slates"))
-        print(f"{name}: {counts['slates']} slates of {counts['positions']} positions; {left_out}")
+        print(describe_counts(name, counts, config.candidates))
+
+
+def excludes_seen(config: Config) -> bool | None:
+    """None for lists of a file, where their maker decided."""
+    return None if "file" in config.pre_ranker else config.exclude_seen
 
 
 def next_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, pl.DataFrame | None]:
@@ -107,13 +112,14 @@ def next_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, pl.D
         raise InputError(f"{log.path}: expected positions of {', '.join(config.splits)} with a past, found none")
     count = max(config.candidates, config.depth or 0)
     if "file" in config.pre_ranker:
-        (top, scores), sources = read_lists(config.top_k, positions.frame, log.item_ids, count)
+        (top, scores), sources = read_lists(config.top_k, positions.frame, log, count, column_names(config.columns))
     else:
         (top, scores), sources = pre_rank(config, log, positions.queries, count)
     wanted = find_wanted(log.events, positions.frame, config.train_horizon)
     candidates = top[:, : config.candidates], scores[:, : config.candidates]
     kept = config.history, config.keep_missed
     frame, report = next_item_slates(positions, candidates, sources, log.item_ids, wanted, *kept)
+    report = with_recall(report, log, positions, candidates[0], excludes_seen(config), config.train_horizon)
     if not config.depth:
         return frame, report, None
     lists = top[:, : config.depth], scores[:, : config.depth]
@@ -185,15 +191,3 @@ def open_ranker(name: str, config: Config, log: EventLog, count: int) -> Ranker:
     catalogue = read_catalogue(log.items, config.semantic_ids)
     sizes |= {"count": count, "beams": max(config.beams, count)}
     return beam.ranker(catalogue, config.model_name_or_path, exclude_seen=exclude_seen, **sizes)
-
-
-def refuse_none(config: Config, report: dict) -> None:
-    """InputError where no position makes a slate, with the counts."""
-    if any(counts["slates"] for counts in report.values()):
-        return
-    total = {name: sum(counts[name] for counts in report.values()) for name in ("positions", "missed", "short")}
-    raise InputError(
-        f"the pre-ranker {' + '.join(config.pre_ranker)} made no slate of {total['positions']} positions: it missed "
-        f"the target at {total['missed']} and had fewer than --candidates {config.candidates} items at {total['short']}"
-        ". If it misses targets, train it longer or raise --candidates; if its lists are short, lower --candidates"
-    )

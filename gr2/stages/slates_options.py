@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gr2.errors import InputError
+from gr2.files.names import column_names
 from gr2.options.declare import arg
 
 PRE_RANKERS = ("beam", "sasrec", "popularity", "item_knn", "bm25", "file")
+LISTED = ("user_id", "position", "timestamp", "candidates", "scores", "sources")  # columns of lists
 
 
 @dataclass(kw_only=True)
@@ -18,8 +20,11 @@ class PreRanked:
     exclude_seen: bool = arg(True, "list no item of the user's whole past; turn off where users come back to items")
     sasrec: str | None = arg(None, "sasrec: the folder of `gr2 sasrec`", path=True)
     top_k: str | None = arg(
-        None, "file: your own ranker's lists, a table with user_id, position, candidates, optional scores", path=True
+        None,
+        "file: your own lists: user_id, candidates, position or timestamp (of the list), optional scores",
+        path=True,
     )
+    columns: list[str] = arg([], "file: NAME=COLUMN where a column of --top_k has another name, e.g. candidates=skus")
     semantic_ids: str | None = arg(None, "beam: semantic_ids.parquet", path="semantic_ids.parquet")
     model_name_or_path: str | None = arg(None, "beam: the mid-trained model", path=True)
     beams: int = arg(20, "beam: width of the search; raised to --candidates or --depth if they are larger", least=1)
@@ -31,8 +36,11 @@ class PreRanked:
         option = f"--pre_ranker {' '.join(names)}"
         if not names or set(names) - set(PRE_RANKERS) or len(set(names)) < len(names):
             raise InputError(f"{option}: expected one or more of {', '.join(PRE_RANKERS)}, each once")
+        for name in column_names(self.columns):
+            if name not in LISTED or "file" not in names:
+                raise InputError(f"--columns {name}=...: expected --pre_ranker file and one of {', '.join(LISTED)}")
         if "file" in names and (not self.top_k or len(names) > 1):
-            columns = "user_id, position, candidates"
+            columns = "user_id, candidates, and position or timestamp"
             raise InputError(f"{option}: expected --top_k FILE with {columns}, and no other pre-ranker")
         if self.top_k and "file" not in names:
             raise InputError(f"--top_k {self.top_k}: expected --pre_ranker file, which alone reads it")

@@ -112,7 +112,7 @@ def test_a_catalogue_that_was_cut_short_is_refused(day):
 
 def test_an_event_of_an_item_that_no_day_knows_is_refused(day):
     day("one", "abcd", BASE, test_from="1970-01-01T00:00:09")
-    with pytest.raises(InputError, match="row 1, column 'item_id': expected an item of the items file, found 'x'"):
+    with pytest.raises(InputError, match="line 3, column 'item_id': expected an item of the items file, found 'x'"):
         day("two", "abcd", [("u0", "a", 20), ("u0", "x", 21)], "one", test_from="1970-01-01T00:00:20")
 
 

@@ -33,7 +33,7 @@ def test_broken_files_are_named(tmp_path, ending):
         read_table(tmp_path / f"absent{ending}")
     for content in (b"", b"\x00\xff{\n[1,2,\n3\xff4,\n"):
         (tmp_path / f"broken{ending}").write_bytes(content)
-        with pytest.raises(InputError, match=rf"broken\{ending}: not a readable {ending[1:]} file"):
+        with pytest.raises(InputError, match=rf"broken\{ending}: not a readable (text|{ending[1:]}) file"):
             read_table(tmp_path / f"broken{ending}")
 
 
@@ -65,14 +65,14 @@ def test_a_file_cut_or_flipped_anywhere_is_read_or_refused_with_a_sentence(tmp_p
 
 def test_a_csv_file_that_ends_within_its_last_row_is_refused(tmp_path):
     path = tmp_path / "items.csv"
-    for content, row in (
-        (b"item_id,title\na,A\nb", 1),
-        (b"item_id,title,description\na,A,x\nb,B", 1),
-        (b"item_id\ttitle\na\tA\nb", 1),
+    for content in (
+        b"item_id,title\na,A\nb",
+        b"item_id,title,description\na,A,x\nb,B",
+        b"item_id\ttitle\na\tA\nb",
     ):
         path = path.with_suffix(".tsv" if b"\t" in content else ".csv")
         path.write_bytes(content)
-        with pytest.raises(InputError, match=rf"row {row}: expected \d fields, but the file ends before the last one"):
+        with pytest.raises(InputError, match=r"line 3: expected \d fields, as in the header, found \d"):
             read_items(path)
     for whole in (
         b"item_id,title\na,A\nb,",

@@ -88,10 +88,21 @@ def test_a_bad_row_is_named(tmp_path, changed, row, column, expectation):
 
 
 def test_missing_columns_and_empty_logs_are_refused(tmp_path):
-    for name in ("request_id", "user_id", "item_id", "position", "click", "timestamp"):
+    for name in ("user_id", "item_id", "position", "click", "timestamp"):
         with pytest.raises(InputError, match=rf"column '{name}' is missing"):
             read_impressions(write_table(tmp_path, {key: own for key, own in LOG.items() if key != name}))
     path = tmp_path / "empty.parquet"
     pl.DataFrame(LOG).clear().write_parquet(path)
     with pytest.raises(InputError, match="expected a row for each item that was shown, found none"):
         read_impressions(path)
+
+
+def test_what_a_user_was_shown_at_one_time_is_a_request_where_requests_have_no_ids(tmp_path):
+    log = {key: own for key, own in LOG.items() if key != "request_id"}
+    frame, _ = read_impressions(write_table(tmp_path, log))
+    assert frame["request_id"].to_list() == ["u@100", "u@100", "v@200", "v@200"]
+    fine = log | {"timestamp": [1_700_000_000_001, 1_700_000_000_001, 1_700_000_000_002, 1_700_000_000_002]}
+    frame, _ = read_impressions(write_table(tmp_path, fine | {"user_id": ["u"] * 4}))  # two requests in a second
+    assert frame["request_id"].n_unique() == 2
+    with pytest.raises(InputError, match="column 'position': expected no position twice in a request"):
+        read_impressions(write_table(tmp_path, log | {"user_id": ["u"] * 4, "timestamp": [1] * 4}))

@@ -45,7 +45,9 @@ def missing_title(world, folder):
 
 
 def duplicate_item(world, folder):
-    return prepare(world, items=changed(world.raw_items, folder / "films.csv", 7, "item_id", "film03"))
+    text = Path(world.raw_items).read_text()
+    (folder / "films.csv").write_text(text + text.splitlines()[4] + "\n")
+    return prepare(world, items=folder / "films.csv")
 
 
 def unknown_item(world, folder):
@@ -104,10 +106,10 @@ def corrupted_manifest_hash(world, folder):
 CASES = [
     (missing_column, "events.csv: expected a column 'timestamp' (seconds) or 'position'; it has user_id, item_id"),
     (missing_title, "films.parquet: column 'title' is missing; it has item_id, categories"),
-    (duplicate_item, "films.csv: row 7, column 'item_id': expected unique item ids, found 'film03'"),
-    (unknown_item, "events.csv: row 11, column 'item_id': expected an item of the items file, found 'film99'"),
+    (duplicate_item, "films.csv: line 50, column 'item_id': expected unique item ids, found 'film03'"),
+    (unknown_item, "events.csv: line 13, column 'item_id': expected an item of the items file, found 'film99'"),
     (nan_timestamp, "events.parquet: row 5, column 'timestamp': expected a whole number, found nan"),
-    (nan_timestamp_csv, "events.csv: row 5, column 'timestamp': expected a whole number, found nan"),
+    (nan_timestamp_csv, "events.csv: line 7, column 'timestamp': expected a whole number, found nan"),
     (empty_history, "slates.parquet: row 2, column 'history': expected at least one item, found []"),
     (
         duplicate_candidate,

@@ -74,8 +74,8 @@ def test_positions_can_be_left_out(world, log, tmp_path):
 
 @pytest.mark.parametrize(("changed", "message"), [
     (["--columns", *COLUMNS, "score=points"], "--columns score=points: expected a column of"),
-    (["--columns", *COLUMNS, "rank=place"], "--columns rank=...: expected one of the names request_id, user_id,"),
-    (["--columns", *COLUMNS[1:]], "column 'request_id' is missing; it has"),
+    (["--columns", *COLUMNS, "rank=place"], "--columns rank=...: expected one of the names user_id, item_id,"),
+    (["--columns", *COLUMNS[:1], *COLUMNS[2:]], "column 'click' is missing; it has"),
     (["--columns", *COLUMNS, "position=seen"], "; --columns reads 'position' from 'seen'"),
     (["--columns", *COLUMNS, "--valid_share", "0.6", "--test_share", "0.4"], "--valid_share 0.6: expected a sum below"),
 ])  # fmt: skip

@@ -29,6 +29,10 @@ def test_own_files_come_out_clean_and_in_order(world, tmp_path):
     assert read_json(tmp_path / "out" / "summary.json") == {
         "events_read": 960, "users": 40, "items": 48, "events": 960,
         "splits": {"pretrain": 560, "train": 200, "valid": 40, "test": 160}, "items_without_events": 0,
+        "left_out": {
+            "wrong_items": 0, "wrong_events": 0, "reasons": {}, "events_of_other_types": 0, "repeated_events": 0,
+            "k_core": {"users": 0, "items": 0, "events": 0}, "items_without_events": 0,
+        },
         "pretrain_later_than_first_test": 0.0, "pretrain_later_than_median_test": 0.0,
     }  # fmt: skip
 

@@ -1,49 +1,108 @@
 """The user's own two files, in parquet, JSON lines, CSV or TSV, with any column names."""
 
+from datetime import UTC, datetime
+
 import polars as pl
 
 from gr2.data.earlier import Earlier
-from gr2.data.sources.source import Source, select_from
+from gr2.data.own_file import OwnFile
+from gr2.data.problems import Problem, refuse, whole_file
+from gr2.data.sources.source import LeftOut, Source, select_from
 from gr2.errors import InputError
-from gr2.files.columns import read_table
-from gr2.files.interactions import check_events
-from gr2.files.items import read_items
+from gr2.files.interactions import event_checks
+from gr2.files.items import drop_empty_categories, item_checks
+from gr2.files.names import column_names
+from gr2.files.times import FINE, read_times
+
+REPEATED = "the user, item and time of an earlier row"
 
 
-def read_files(items: str, interactions: str, columns: list[str], earlier: Earlier | None = None) -> Source:
-    """columns: see `column_names`. InputError names a wrong row by both names of its column.
+def read_files(
+    items: str,
+    interactions: str,
+    columns: list[str],
+    earlier: Earlier | None = None,
+    event_types: list[str] | None = None,
+    drop: bool = False,
+) -> Source:
+    """columns: see `column_names`. event_types: those that count, all if none is named. An event of the same user, item
+    and time as an earlier row is left out.
 
-    With `earlier` an event may be of an item that is there alone: one that has left the catalogue.
+    InputError lists all that is wrong with both files; with `drop`, wrong rows are left out, and what is wrong with a
+    file as a whole is refused. With `earlier` an event may be of an item that is there alone: one that has left the
+    catalogue.
     """
     names = column_names(columns)
-    try:
-        frame = read_items(items, names)
-        known = [frame["item_id"], *([earlier.item_ids] if earlier else [])]
-        events = check_events(read_table(interactions, names), interactions, pl.concat(known))
-    except InputError as error:
-        raise InputError(f"{error}{name_columns(str(error), names)}") from None
-    unused = next((ours for ours in names if ours not in frame.columns + events.columns), None)
-    if unused:
-        found = f"{', '.join(frame.columns)} and {', '.join(events.columns)}"
-        expected = f"expected a column of {items} or {interactions}, found {found}"
-        raise InputError(f"--columns {unused}={names[unused]}: {expected}")
-    return Source(events, select_from(frame))
+    catalogue, events = OwnFile(items, names), OwnFile(interactions, names)
+    catalogue.fill_titles()
+    if catalogue.raw:
+        catalogue.check(item_checks(items))
+    other_types = events.keep_types(event_types or [])
+    if events.raw:
+        events.check(event_checks(interactions, known_ids(catalogue, earlier)))
+    events.problems += find_unused(names, catalogue, events)
+    refuse_wrong([catalogue, events], drop)
+    frame, _ = catalogue.good()
+    kept, rows = events.good()
+    describe_times(events, rows)
+    again = find_repeated(kept)
+    repeated = Problem(REPEATED, rows.filter(again).to_list(), [], [])
+    left_out = LeftOut(
+        items_read=catalogue.rows_read,
+        events_read=events.rows_read,
+        wrong_items=catalogue.count_wrong(),
+        wrong_events=events.count_wrong(),
+        reasons={file.path: file.count_reasons() for file in (catalogue, events) if file.problems},
+        other_types=other_types,
+        repeated_events=int(again.sum()),
+        rows=[*catalogue.list_rows([]), *events.list_rows([repeated])],
+    )
+    return Source(kept.filter(~again), select_from(drop_empty_categories(frame)), left_out=left_out)
 
 
-def column_names(columns: list[str]) -> dict[str, str]:
-    """[NAME=COLUMN, ...], e.g. `item_id=sku`, as a mapping from our name to the files'."""
-    names = {}
-    for entry in columns:
-        ours, equals, theirs = entry.partition("=")
-        if not (ours and equals and theirs):
-            raise InputError(f"--columns {entry}: expected NAME=COLUMN, e.g. item_id=sku")
-        if ours in names:
-            raise InputError(f"--columns {entry}: expected each NAME once, found also {ours}={names[ours]}")
-        names[ours] = theirs
-    return names
+def known_ids(catalogue: OwnFile, earlier: Earlier | None) -> pl.Series | None:
+    """Ids that an event may have; None where the catalogue has none to compare with."""
+    if "item_id" not in catalogue.columns():
+        return None
+    ids = catalogue.raw.frame["item_id"].cast(pl.String, strict=False)
+    return pl.concat([ids, earlier.item_ids]) if earlier else ids
 
 
-def name_columns(message: str, names: dict[str, str]) -> str:
-    """The end of a complaint about columns of ours: the file's columns that they were read from."""
-    renamed = {ours: theirs for ours, theirs in names.items() if f"'{ours}'" in message}
-    return "".join(f"; --columns reads '{ours}' from '{theirs}'" for ours, theirs in renamed.items())
+def find_unused(names: dict[str, str], *files: OwnFile) -> list[Problem]:
+    """A problem for each name of `--columns` that no file has, unless a file was not read."""
+    if any(file.raw is None for file in files):
+        return []
+    paths, found = (" or ".join(file.path for file in files), " and ".join(", ".join(file.columns()) for file in files))
+    unused = [name for name in names if not any(name in file.columns() for file in files)]
+    required = ("item_id", "title", "user_id", "timestamp")  # whose absence is a problem of its own
+    return [
+        whole_file(InputError(f"--columns {name}={names[name]}: expected a column of {paths}, found {found}"))
+        for name in unused
+        if name not in required
+    ]
+
+
+def refuse_wrong(files: list[OwnFile], drop: bool) -> None:
+    """InputError with all problems, unless there is none, or all are rows that may be dropped."""
+    problems = [problem for file in files for problem in file.problems]
+    droppable = all(problem.numbers for problem in problems)
+    if problems and not (drop and droppable):
+        sentences = [sentence for file in files for sentence in file.sentences()]
+        refuse(sentences, sum(file.count_wrong() for file in files), droppable)
+    for file in files:
+        if file.count_wrong() == len(file.raw.frame) + len(file.raw.broken):
+            raise InputError(f"{file.path}: all rows are wrong: {'; '.join(file.count_reasons())}")
+
+
+def find_repeated(events: pl.DataFrame) -> pl.Series:
+    """Whether an earlier row has the same user, item and time, or position."""
+    key = [name for name in ("user_id", "item_id", "position", FINE, "timestamp") if name in events.columns]
+    return ~events.select(pl.struct(key).is_first_distinct()).to_series()
+
+
+def describe_times(events: OwnFile, rows: pl.Series) -> None:
+    """Prints how the times were read, so that a wrong unit shows."""
+    if "timestamp" in events.columns():
+        times, form = read_times(events.raw.frame["timestamp"].gather(rows), events.path)
+        first, last = (datetime.fromtimestamp(time // 10**9, UTC).date() for time in (times.min(), times.max()))
+        print(f"{events.path}: times are {form}, from {first} to {last}")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.data.sources.source import Source, select_from
+from gr2.data.sources.source import Source, refuse_odd_csv, select_from
 from gr2.errors import InputError
-from gr2.files.columns import cast_ids, refuse_odd_csv, refuse_rows, require_columns
+from gr2.files.columns import cast_ids, refuse_rows, require_columns
 from gr2.files.times import with_unit
 
 COLUMNS = ("user_id", "item_id", "rating", "timestamp")  # in every release's order
@@ -53,7 +53,7 @@ def read_dat(ratings: Path, films: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def read_csv(ratings: Path, films: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     frame, items = read_as_text(ratings), read_as_text(films)
-    refuse_odd_csv(items, films, films, b",")
+    refuse_odd_csv(items, films, b",")
     require_columns(frame, ratings, ("userId", "movieId", "rating", "timestamp"))
     require_columns(items, films, ("movieId", "title", "genres"))
     rows = items.select(cast_ids(items, films, "movieId"), pl.col("title", "genres").fill_null("")).iter_rows()

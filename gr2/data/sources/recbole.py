@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.data.sources.source import Source, select_from
+from gr2.data.sources.source import Source, refuse_odd_csv, select_from
 from gr2.errors import InputError
-from gr2.files.columns import cast_ids, refuse_odd_csv, refuse_rows, require_columns
+from gr2.files.columns import cast_ids, refuse_rows, require_columns
 from gr2.files.interactions import check_events
 
 TITLES = ("title", "movie_title", "name", "item_name")
@@ -43,7 +43,7 @@ def read_atomic(path: Path) -> pl.DataFrame:
         frame = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path}: not a readable tab-separated file ({str(error).splitlines()[0]})") from None
-    refuse_odd_csv(frame, path, path, b"\t")
+    refuse_odd_csv(frame, path, b"\t")
     columns = []
     for text in frame:
         name, _, kind = text.name.partition(":")

@@ -1,6 +1,8 @@
 """What a source of data gives, and what several of them need."""
 
 import gzip
+import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +15,24 @@ from tqdm import tqdm
 from gr2.errors import InputError
 
 BLOCK = 64 * 2**20  # bytes of a file held at a time
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What the user's own files have and the source has not. items_read, events_read: rows of the files, None for
+    other sources. wrong_items, wrong_events: rows with a problem; reasons: how many of each kind, by file. other_types:
+    events of other types than those asked for. rows: a mapping for each wrong row and each repeated event
+    (`problems.list_rows`).
+    """
+
+    items_read: int | None = None
+    events_read: int | None = None
+    wrong_items: int = 0
+    wrong_events: int = 0
+    reasons: dict[str, dict[str, int]] = field(default_factory=dict)
+    other_types: int = 0
+    repeated_events: int = 0
+    rows: list[dict] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -29,6 +49,7 @@ class Source:
     items: Callable[..., pl.DataFrame]
     latent: dict[str, np.ndarray] = field(default_factory=dict)
     gone: pl.DataFrame | None = None
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def select_from(catalogue: pl.DataFrame) -> Callable[..., pl.DataFrame]:
@@ -57,3 +78,18 @@ def read_blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
                 first += len(lines)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: after row {first}: not a readable gzip file ({error})") from None
+
+
+def refuse_odd_csv(frame: pl.DataFrame, path: Path, separator: bytes) -> None:
+    """Refuses what polars lets pass: a column that is there twice, and a last line without its last fields."""
+    twice = next((name for name in frame.columns if re.search(r"_duplicated_\d+$", name)), None)
+    if twice:
+        raise InputError(f"{path}: column '{twice.rpartition('_duplicated_')[0]}': expected it once, found it twice")
+    if frame.is_empty() or frame.width == 1:
+        return
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read()
+    if frame[-1, -1] is None and last not in (b"\n", b"\r", separator):
+        row, width = len(frame) - 1, frame.width
+        raise InputError(f"{path}: row {row}: expected {width} fields, but the file ends before the last one")

@@ -109,21 +109,30 @@ def test_parquets_own_dates_and_times_become_seconds(tmp_path, values, expected,
     assert events_read["timestamp"].to_list() == [expected]
 
 
-@pytest.mark.parametrize(("values", "row", "shown"), [
-    (["2024-01-31", "yesterday", "2024-02-01"], 1, "'yesterday'"),
-    (["2024-01-31", "2024-02-01", "2024-02-30"], 2, "'2024-02-30'"),
-    (["2024-01-31", None, "2024-02-01"], 1, "None"),
-    (["1706702400", "5", "soon"], 2, "'soon'"),
-    (["02/01/2024", "03/01/2024", "04/01/2024"], 0, "'02/01/2024' (and 2 more rows)"),  # of January, or the 1st?
-    (["soon", "later", "never"], 0, "'soon' (and 2 more rows)"),
+DAYS = "dates as year-month-day, as most are"
+NUMBERS = "seconds since 1970, or a date and time like 2024-01-31 12:00:00"
+UNCLEAR = "a date like 2024-01-31, because nothing shows whether days or months come first"
+
+
+@pytest.mark.parametrize(("values", "row", "expected", "shown"), [
+    (["2024-01-31", "yesterday", "2024-02-01"], 1, DAYS, "'yesterday'"),
+    (["yesterday", "2024-01-31", "2024-02-01"], 0, DAYS, "'yesterday'"),
+    (["2024-01-31", "2024-02-01", "2024-02-30"], 2, DAYS, "'2024-02-30'"),
+    (["2024-01-31", None, "2024-02-01"], 1, DAYS, "None"),
+    (["1706702400", "5", "soon"], 2, NUMBERS, "'soon'"),
+    (["02/01/2024", "03/01/2024", "04/01/2024"], 0, UNCLEAR, "'02/01/2024' (and 2 more {}s: {} {} '03/01/2024', "
+     "{} {} '04/01/2024')"),  # of January, or the 1st?
+    (["soon", "later", "never"], 0, NUMBERS, "'soon' (and 2 more {}s: {} {} 'later', {} {} 'never')"),
 ])  # fmt: skip
-@pytest.mark.parametrize("ending", [".parquet", ".csv"])
-def test_a_bad_date_is_named(tmp_path, values, row, shown, ending):
+@pytest.mark.parametrize(("ending", "unit", "first"), [(".parquet", "row", 0), (".csv", "line", 2)])
+def test_a_bad_date_is_named(tmp_path, values, row, expected, shown, ending, unit, first):
     with pytest.raises(InputError) as refusal:
         read(tmp_path, events=EVENTS | {"at": values}, ending=ending)
+    shown = shown.format(unit, unit, first + 1, unit, first + 2)
     assert str(refusal.value) == (
-        f"{tmp_path}/events{ending}: row {row}, column 'timestamp': expected seconds since 1970, or a date and time "
-        f"like 2024-01-31 12:00:00, found {shown}; --columns reads 'timestamp' from 'at'"
+        f"{tmp_path}/events{ending}: {unit} {first + row}, column 'timestamp': expected {expected}, found {shown}; "
+        "--columns reads 'timestamp' from 'at'; "
+        "`--on_bad_row drop` leaves such rows out and lists them in dropped.jsonl"
     )
 
 

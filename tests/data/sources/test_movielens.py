@@ -101,6 +101,10 @@ def test_a_release_goes_through_prepare(tmp_path):
     assert read_json(tmp_path / "out" / "summary.json") == {
         "events_read": 6, "users": 2, "items": 3, "events": 6,
         "splits": {"pretrain": 2, "train": 0, "valid": 2, "test": 2}, "items_without_events": 0,
+        "left_out": {
+            "wrong_items": 0, "wrong_events": 0, "reasons": {}, "events_of_other_types": 0, "repeated_events": 0,
+            "k_core": {"users": 0, "items": 0, "events": 0}, "items_without_events": None,
+        },
         "pretrain_later_than_first_test": 0.0, "pretrain_later_than_median_test": 0.0,
     }  # fmt: skip
     assert pl.read_parquet(tmp_path / "out" / "items.parquet").rows() == ROWS_100K

@@ -1,0 +1,114 @@
+"""A table as a file has it: parquet, JSON lines, CSV or TSV, `.gz` too, from disk or by URL, each row with its line."""
+
+import gzip
+import json
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from gr2.errors import InputError
+from gr2.files.delimited import Broken, Lines, decode, read_delimited
+from gr2.files.remote import fetch, is_url
+
+TABLES = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv")  # endings of files with rows and columns
+TEXT_COLUMNS = ("user_id", "item_id", "slate_id", "request_id", "title", "description", "categories", "candidates")
+
+
+@dataclass(frozen=True)
+class Raw(Lines):
+    """unit: what `numbers` count, `line`, from 1, or in parquet `row`, from 0."""
+
+    unit: str = "line"
+
+
+def is_table(path: str | Path) -> bool:
+    return table_ending(path) in TABLES
+
+
+def table_ending(path: str | Path) -> str:
+    path = Path(path)
+    return Path(path.stem if path.suffix == ".gz" else path).suffix
+
+
+def read_raw(path: str | Path, names: dict[str, str]) -> Raw:
+    """The rows of a file, those of a text file without its broken lines; InputError where it cannot be read.
+
+    names: our name -> the file's own; its columns are renamed, and replace a column that already has our name. Columns
+    of CSV and TSV get the type that all their values have; TEXT_COLUMNS stay text: `007` is not 7.
+    """
+    ending, zipped = table_ending(path), Path(path).suffix == ".gz"
+    if ending not in TABLES or (zipped and ending == ".parquet"):
+        raise InputError(f"{path}: expected a file ending in {', '.join(TABLES)}")
+    if not is_url(path) and not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        if ending == ".parquet":
+            frame = pl.read_parquet(fetch(path) if is_url(path) else path)
+            raw = Raw(frame, pl.int_range(len(frame), eager=True), [], [], unit="row")
+        else:
+            content = fetch(path) if is_url(path) else Path(path).read_bytes()
+            content = gzip.decompress(content) if zipped else content
+            parse = read_json_lines if ending in (".jsonl", ".ndjson") else read_csv
+            raw = Raw(**vars(parse(content, path)))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not a readable {ending[1:]} file ({reason})") from None
+    frame = rename(raw.frame, names)
+    return replace(raw, frame=infer_types(frame) if ending in (".csv", ".tsv") else frame)
+
+
+def rename(frame: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
+    present = {ours: theirs for ours, theirs in names.items() if theirs in frame.columns}
+    others = [name for name in frame.columns if name not in {*present.keys(), *present.values()}]
+    return frame.select(*(pl.col(theirs).alias(ours) for ours, theirs in present.items()), *others)
+
+
+def read_csv(content: bytes, path: str | Path) -> Lines:
+    return read_delimited(content, path, "\t" if table_ending(path) == ".tsv" else ",")
+
+
+def read_json_lines(content: bytes, path: str | Path) -> Lines:
+    """A row an object; blank lines are left out."""
+    text, note, guess = decode(content, path)
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    broken = []
+    try:
+        frame = pl.read_ndjson(text.encode(), infer_schema_length=None)
+    except (UnicodeEncodeError, pl.exceptions.PolarsError):
+        broken = [
+            Broken(number, "a JSON object", repr(line[:40]), line[:500]) for number, line in lines if not is_row(line)
+        ]
+        wrong = {row.line for row in broken}
+        lines = [(number, line) for number, line in lines if number not in wrong]
+        if not lines:
+            raise InputError(f"{path}: not a readable jsonl file (none of its lines is a JSON object)") from None
+        frame = pl.read_ndjson("\n".join(line for _, line in lines).encode(), infer_schema_length=None)
+    numbers = pl.Series([number for number, _ in lines], dtype=pl.Int64)
+    return Lines(frame, numbers, broken, [note] if note else [], guess)
+
+
+def is_row(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict) and bool(line.encode())
+    except ValueError:  # JSON's, or a byte that is not UTF-8
+        return False
+
+
+def infer_types(frame: pl.DataFrame) -> pl.DataFrame:
+    """Columns of text -> whole numbers, numbers, or true and false, where all their values are such."""
+    return frame.with_columns(infer(frame[name]) for name in frame.columns if name not in TEXT_COLUMNS)
+
+
+def infer(values: pl.Series) -> pl.Series:
+    known = len(values) - values.null_count()
+    texts = values.str.strip_chars()
+    if known and texts.drop_nulls().is_in(["true", "false"]).all():
+        return texts == "true"
+    kinds = [pl.Int64] if texts.str.contains(r"^[+-]?\d{16,}$").any() else [pl.Int64, pl.Float64]  # floats would round
+    for kind in kinds:
+        numbers = texts.cast(kind, strict=False)
+        if known and len(numbers) - numbers.null_count() == known:
+            return numbers
+    return values
