@@ -73,6 +73,8 @@ def programs(line: Line) -> list[list[str]]:
 
 def gr2_words(program: list[str]) -> list[str] | None:
     """What follows `gr2`, or an image of that name in `docker run`; None if the program does not run gr2."""
+    if program[:1] == ["cd"]:
+        return None
     if program[:2] == ["docker", "run"]:
         image = next((at for at, word in enumerate(program) if re.fullmatch(r"gr2:\w+", word)), None)
         return None if image is None else program[image + 1 :]

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gr2 import __version__
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
 
@@ -36,7 +38,7 @@ def test_the_citation_names_the_version_and_the_licence_of_the_package():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (cited["cff-version"], cited["type"]) == ("1.2.0", "software")
-    assert (str(cited["version"]), cited["license"]) == (project["version"], project["license"])
+    assert str(cited["version"]) == project["version"] == __version__ and cited["license"] == project["license"]
     assert cited["message"] and cited["title"] and cited["authors"]
     (paper,) = cited["references"]
     assert paper["url"].endswith("2602.07774") and all(author["family-names"] for author in paper["authors"])
