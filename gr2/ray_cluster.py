@@ -23,7 +23,7 @@ def start() -> None:
         import ray
         import ray.data
     except ImportError:
-        raise InputError("Ray is not installed: pip install gr2[ray]") from None
+        raise InputError("Ray is not installed: pip install 'gr2[ray]'") from None
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS", "local")
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)

@@ -1,12 +1,16 @@
-"""Links of the README and of the pages lead somewhere."""
+"""Links of the README and of the pages lead somewhere, and CITATION.cff is of this version."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+
+from gr2 import __version__
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
 
 
 def anchors(page: Path) -> set[str]:
@@ -28,3 +32,13 @@ def test_links_lead_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors(target)):
             lost.append(link)
     assert lost == []
+
+
+def test_the_citation_names_the_version_and_the_licence_of_the_package():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (cited["cff-version"], cited["type"]) == ("1.2.0", "software")
+    assert str(cited["version"]) == project["version"] == __version__ and cited["license"] == project["license"]
+    assert cited["message"] and cited["title"] and cited["authors"]
+    (paper,) = cited["references"]
+    assert paper["url"].endswith("2602.07774") and all(author["family-names"] for author in paper["authors"])

