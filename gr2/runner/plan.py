@@ -88,6 +88,8 @@ def plan_stage(stage_id: str, system: str, own: dict, recipe: dict, ids: list[st
     given |= find_inputs(declared, given, stages)
     options = {"output_dir": [str(Path(recipe["folder"]) / stage_id)]}
     for name, words in mapping_options(given).items():
+        if name not in declared.options or declared.options[name].path:
+            refuse_left_out(name, words, recipe["left_out"])
         options[name] = [path for word in words for path in resolve(word, name, declared, stage_id, ids, stages)]
     system = system.removeprefix(re.sub("[- ]", "_", command) + "_")
     return Stage(stage_id, command, options, find_sources(options, declared, stages), system)
@@ -126,6 +128,13 @@ def resolve(word: str, name: str, declared: Command, own: str, ids: list[str], s
     paths = [(stage.system, str(stage.folder / file)) for stage in fitting]
     named = equals or (option.many and name in LISTS)
     return [f"{label or system}={path}" if named else path for system, path in paths]
+
+
+def refuse_left_out(name: str, words: list[str], left_out: list[str]) -> None:
+    """InputError for a word that names a stage of the base which the recipe leaves out."""
+    for word in words:
+        if any(fnmatch.fnmatchcase(word.rpartition("=")[2], re.sub(r"{\w+}", "*", stage_id)) for stage_id in left_out):
+            raise InputError(f"--{name} {word}: expected another value: the recipe leaves this stage out (`null`)")
 
 
 def writes(stage: Stage, option: Option) -> bool:

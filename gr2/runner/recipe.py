@@ -26,12 +26,14 @@ def find_recipe(name: str, folder: Path = Path()) -> Path:
 
 
 def read_recipe(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """`folder`, `variables`, `defaults`, `training` and `stages` of a recipe; `above`: the recipes it is a base of."""
+    """`folder`, `variables`, `defaults`, `training` and `stages` of a recipe, and `left_out`, ids of its base's stages
+    that it has not. above: the recipes it is a base of.
+    """
     if path.resolve() in above:
         raise InputError(f"{path}: expected a base that is not, by way of its own base, this recipe itself")
     recipe = resolve_beside(read_yaml(path), path.parent)
     check_form(recipe, path)
-    recipe = {"variables": {}, "defaults": {}, "training": {}, "stages": {}} | recipe
+    recipe = {"variables": {}, "defaults": {}, "training": {}, "stages": {}, "left_out": []} | recipe
     if "base" in recipe:
         base = read_recipe(find_recipe(recipe["base"], path.parent), (*above, path.resolve()))
         stages = {key: own and base["stages"].get(key, {}) | own for key, own in recipe["stages"].items()}
@@ -39,6 +41,10 @@ def read_recipe(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         recipe = base | recipe | {name: without_null(base[name] | recipe[name]) for name in ("defaults", "training")}
         recipe["variables"] = variables
         recipe["stages"] = {key: own for key, own in (base["stages"] | stages).items() if own is not None}
+        gone = [key for key, own in stages.items() if own is None]
+        for key in (key for key in gone if key not in base["stages"]):
+            raise InputError(f"{path}: stage {key}: expected a stage of the base, one of {', '.join(base['stages'])}")
+        recipe["left_out"] = [key for key in base["left_out"] + gone if key not in recipe["stages"]]
     if not recipe.get("folder") or not recipe["stages"]:
         raise InputError(f"{path}: expected `folder:`, the folder to write to, and `stages:`, each with its options")
     return recipe

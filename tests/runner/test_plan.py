@@ -148,3 +148,21 @@ def test_a_stage_of_a_recipe_on_a_command_line(tmp_path):
                   ["--recipe", name, "--stage", "prepare", "--config", "x"]):  # fmt: skip
         with pytest.raises(InputError, match="expected a stage of the command prepare, one of prepare"):
             stage_options("prepare", words)
+
+
+@pytest.mark.parametrize(("gone", "complaint"), [
+    ({"midtrain": None}, "stage slates: --model_name_or_path midtrain: expected another value: the recipe leaves this"),
+    ({"traces_targeted": None}, "stage template: --skip_accepted traces_targeted: expected another value"),
+    ({"rerank_{model}": None, "evaluate": {"rankings": ["rerank_sft"]}}, "stage evaluate: --rankings rerank_sft: exp"),
+])  # fmt: skip
+def test_a_stage_that_needs_one_which_the_recipe_leaves_out_is_named(tmp_path, gone, complaint):
+    with pytest.raises(InputError, match=complaint):
+        planned(tmp_path, gone, base="demo")
+
+
+def test_a_recipe_can_leave_stages_out_that_nothing_else_needs(tmp_path):
+    gone = dict.fromkeys(["traces_targeted", "sft_trace", "rerank_sft_trace"])
+    changes = {"template": {"skip_accepted": None}, "evaluate": {"traces": ["template"]}}
+    plan = planned(tmp_path, gone | changes, base="demo")
+    assert not gone.keys() & plan.keys() and "rerank_sft" in plan
+    assert "sft_trace" not in " ".join(plan["evaluate"].options["rankings"])

@@ -38,6 +38,7 @@ def test_a_recipe_can_be_another_one_with_changes(tmp_path):
         "variables": {},
         "stages": {"prepare": {"source": "files", "items": f"{tmp_path}/bases/items.csv"},
                    "sids": {"levels": None, "codes": 16}, "slates": {"history": 3}},
+        "left_out": ["embed"],
     }  # fmt: skip
     assert list(recipe["stages"]) == ["prepare", "sids", "slates"]
     assert read_recipe(written(tmp_path, "same.yaml", {"base": str(base)}))["folder"] == "runs/base"
@@ -55,6 +56,7 @@ def test_a_recipe_can_be_another_one_with_changes(tmp_path):
     ({"folder": "a", "stages": {"prepare": [1]}},
      r"stage prepare: expected a mapping of options, \{\} for none, found"),
     ({"folder": "a", "stages": {"prepare": None}}, "stage prepare: expected a mapping of options"),
+    ({"base": "demo", "stages": {"trces": None}}, "stage trces: expected a stage of the base, one of prepare, embed,"),
     ("folder: a\nstages:\n  prepare: {}\n  prepare: {}\n", "the key 'prepare' stands twice in one mapping"),
     ("folder: a\nstages: &x\n  prepare: {for: *x}\n", "none inside of itself"),
     ("folder: a\nstages:\n  prepare: {seed: 2024-05-01}\n", "the value of 'seed'.*found the date 2024-05-01"),
