@@ -4,6 +4,9 @@ Each slate gives copies of its relevant items, as many as it needs others, and t
 gave. So every item is among the others in proportion to how often it is relevant: which item it is tells nothing. What
 is taken is as popular as what was given for it, and comes from slates of the same period while any copy of it is left:
 within a slate, popularity and age tell nothing. Ours; nothing of the kind is published for lists.
+
+The pre-ranker has no part in the draw. If it preferred some of the others, what one can learn from its ranks would be
+more than what they say of the user.
 """
 
 import numpy as np
@@ -18,27 +21,26 @@ ANOTHER_PERIOD, NO_COPY = 1e-6, 1e-12  # weights of a copy of another period, an
 
 
 def match_others(log: EventLog, windows: pl.DataFrame, extra: int, seed: int) -> list[np.ndarray]:
-    """For each window `extra` different items, int64 rows, that its user has no event of up to the end of its split;
-    empty where an item of the window is of the user's past, or too few others are as popular as its items.
+    """For each window `extra` different items, int64 rows, that its user has no event of up to the end of its split.
+    None for a window with an item of the user's past, or with too few such items as popular as its own.
 
-    windows: of one size, with `rows`, the relevant items, all different; `split`; `start`, `at` and `end`, the rows of
-    the user's first event, of the window's, and of the first after its split. Nothing later matters: a train slate that
-    avoided what its user takes in the test split would give it away.
+    windows: all of the same number of events, with `rows`, their items; `split`; `start`, `at` and `end`, the rows of
+    the user's first event, of the window's first, and after the last of the split. Nothing later matters: a train slate
+    that avoided what its user takes in the test split would give that away.
     """
     items, bins = log.events["row"].to_numpy(), popularity_bins(log.counts())
+    new = log.events.select(pl.struct("user_id", "row").is_first_distinct()).to_series().to_numpy()
     times = log.events["timestamp"].to_numpy() if "timestamp" in log.events.columns else np.zeros(len(items))
     others = [np.empty(0, np.int64)] * len(windows)
     for (split,), own in windows.with_row_index().group_by("split", maintain_order=True):
         rng = np.random.default_rng([seed, SPLITS.index(split)])
         relevant, (start, at, end) = np.stack(own["rows"].to_numpy()), own.select("start", "at", "end").to_numpy().T
         copies = share_out(extra, relevant.shape, rng)
-        known = [items[first:last] for first, last in zip(start, end, strict=True)]
-        past = [items[first:last] for first, last in zip(start, at, strict=True)]
-        kept = np.array([can_fill(*window, bins) for window in zip(relevant, copies, known, past, strict=True)])
-        order = np.flatnonzero(kept)
-        taken = take_copies(
-            relevant[kept], copies[kept], [known[index] for index in order], bins, periods(times[at[kept]]), rng
-        )
+        known = [np.unique(items[first:last]) for first, last in zip(start, end, strict=True)]
+        enough = [can_fill(*slate, bins) for slate in zip(relevant, copies, known, strict=True)]
+        kept = np.flatnonzero(new[at[:, None] + np.arange(relevant.shape[1])].all(1) & enough)
+        known = [known[index] for index in kept]
+        taken = take_copies(relevant[kept], copies[kept], known, bins, periods(times[at[kept]]), rng)
         for index, rows in zip(own["index"].to_numpy()[kept], taken, strict=True):
             others[index] = rows
     return others
@@ -50,22 +52,21 @@ def popularity_bins(counts: np.ndarray) -> np.ndarray:
 
 
 def share_out(extra: int, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """How many copies each relevant item gives, int64 of the shape [windows, relevant]: as equal as can be, `extra` in
-    each row.
-    """
-    return rng.permuted(np.broadcast_to(extra // shape[1] + (np.arange(shape[1]) < extra % shape[1]), shape), axis=1)
+    """How many copies each relevant item gives, int64 [windows, relevant]: as equal as can be, `extra` in each row."""
+    each = extra // shape[1] + (np.arange(shape[1]) < extra % shape[1])
+    return rng.permuted(np.broadcast_to(each, shape), axis=1)
 
 
 def periods(times: np.ndarray) -> np.ndarray:
-    """The period of each time, from 0; equal times are in the order in which they stand."""
-    return np.argsort(np.argsort(times, kind="stable"), kind="stable") * PERIODS // max(1, len(times))
+    """The period of each time, from 0; equal times in the order in which they stand."""
+    return times.argsort(kind="stable").argsort(kind="stable") * PERIODS // max(1, len(times))
 
 
-def can_fill(relevant: np.ndarray, copies: np.ndarray, known: np.ndarray, past: np.ndarray, bins: np.ndarray) -> bool:
-    """Whether no relevant item is of the past, and enough items that are not known have their popularity."""
-    free = np.bincount(bins) - np.bincount(bins[np.unique(known)], minlength=bins.max() + 1)
-    needed = np.bincount(bins[relevant], copies, bins.max() + 1)
-    return not np.isin(relevant, past).any() and bool((needed <= free).all())
+def can_fill(relevant: np.ndarray, copies: np.ndarray, known: np.ndarray, bins: np.ndarray) -> bool:
+    """Whether enough items that are not `known` are as popular as the relevant ones."""
+    size = bins.max() + 1
+    free = np.bincount(bins, minlength=size) - np.bincount(bins[known], minlength=size)
+    return bool((np.bincount(bins[relevant], copies, size) <= free).all())
 
 
 def take_copies(
@@ -76,24 +77,24 @@ def take_copies(
     period: np.ndarray,
     rng: np.random.Generator,
 ) -> list[np.ndarray]:
-    """The others of each slate. relevant, copies: int64 [slates, relevant]; known: items that a slate must not have;
-    bins: int64 [items]; period: int64 [slates].
+    """The others of each slate. relevant, copies: int64 [slates, relevant]; known: the items that a slate's user has
+    events of; bins: int64 [items]; period: int64 [slates].
     """
-    left = np.zeros((PERIODS, len(bins)))  # copies given and not taken
+    left = np.zeros((PERIODS, len(bins)))  # copies that nobody has taken
     np.add.at(left, (period[:, None], relevant), copies)
     members = [np.flatnonzero(bins == number) for number in range(bins.max() + 1)]
     others = [np.empty(0, np.int64)] * len(relevant)
     for slate in rng.permutation(len(relevant)):
-        free = np.ones(len(bins), bool)
+        here, free = period[slate], np.ones(len(bins), bool)
         free[known[slate]] = False
-        needed = np.bincount(bins[relevant[slate]], copies[slate]).astype(int)
+        needed = np.bincount(bins[relevant[slate]], copies[slate]).astype(np.int64)
         for number in np.flatnonzero(needed):
             items = members[number][free[members[number]]]
-            weights = left[period[slate], items] + ANOTHER_PERIOD * left[:, items].sum(0) + NO_COPY
+            weights = left[here, items] + ANOTHER_PERIOD * left[:, items].sum(0) + NO_COPY
             taken = items[draw(weights, needed[number], rng)]
-            giver = np.where(left[period[slate], taken] > 0, period[slate], left[:, taken].argmax(0))
+            giver = np.where(left[here, taken] > 0, here, left[:, taken].argmax(0))
             left[giver, taken] = np.maximum(left[giver, taken] - 1, 0)
-            others[slate] = np.concatenate([others[slate], taken])
+            others[slate] = np.append(others[slate], taken)
     return others
 
 
