@@ -48,6 +48,11 @@ def later_slates(
         if matched is None:
             return rank_windows(rank, queries, windows["rows"].to_list(), extra, len(log.item_ids))
         others = match_others(log, windows, extra, matched)
+        if not any(map(len, others)):
+            found = (
+                f"--others matched: none of {len(others)} lists of --relevant {relevant} new items has {extra} others"
+            )
+            raise InputError(f"{found} as popular as they are; lower --candidates")
         pairs = zip(windows["rows"], others, strict=True)
         lists = [np.concatenate([own, taken]) if len(taken) else taken for own, taken in pairs]
         return order_lists(rank, queries, lists, len(log.item_ids), matched)

@@ -141,6 +141,8 @@ def test_a_window_without_a_score_is_left_out_and_others_are_the_best(n_items, e
     ({"protocol": "impressions"}, "column 'rating'"),
     ({"relevant": 11, "splits": ["valid"]},
      "no user of the splits valid has 11 events in one of them, all of different items"),
+    ({"others": "matched", "candidates": 40},
+     "--others matched: none of 160 lists of --relevant 2 new items has 38 others as popular as they are; lower"),
 ])  # fmt: skip
 def test_wrong_input_is_named_and_nothing_is_written(world, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
