@@ -2,7 +2,7 @@
 
     python benchmarks/gradient_variance.py --items runs/movielens/prepare/items.parquet \
         --semantic_ids runs/movielens/sids/semantic_ids.parquet --slates runs/lists/slates/slates.parquet \
-        --networks global=runs/lists/global-shuffled_0 place=runs/lists/place-shuffled_0
+        --networks global=runs/lists/global_0 place=runs/lists/place_0
 
 For each trained network, over `--requests` train slates in `--orders` random orders of their candidates:
 

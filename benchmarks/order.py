@@ -2,7 +2,7 @@
 
     python benchmarks/order.py --items runs/lists/prepare/items.parquet --slates runs/lists/slates/slates.parquet \\
         --semantic_ids runs/lists/sids/semantic_ids.parquet --list_size 6 \\
-        --rerankers global=runs/lists/global-shuffled_0 pointer=runs/lists/pointer-shuffled_0
+        --rerankers global=runs/lists/global_0 pointer=runs/lists/pointer_0
 
 Any reranker of `gr2 rerank`; language models answer greedily with the prompt `student`. Prints one JSON line for each:
 of how many slates the first `list_size` items are the same, item by item, and the mean Kendall tau of the two whole

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
-from gr2.retrieval.protocols import make_windows, rank_windows
+from gr2.files.interactions import SPLITS
+from gr2.retrieval.protocols import make_windows, next_windows, order_lists, rank_windows
 from gr2.retrieval.queries import Queries
-from gr2.stages import slates
+from gr2.stages import prepare, slates
 
 
 def made(world, folder, **changed) -> pl.DataFrame:
@@ -140,6 +141,8 @@ def test_a_window_without_a_score_is_left_out_and_others_are_the_best(n_items, e
     ({"protocol": "impressions"}, "column 'rating'"),
     ({"relevant": 11, "splits": ["valid"]},
      "no user of the splits valid has 11 events in one of them, all of different items"),
+    ({"others": "matched", "candidates": 40},
+     "--others matched: none of 160 lists of --relevant 2 new items has 38 others as popular as they are; lower"),
 ])  # fmt: skip
 def test_wrong_input_is_named_and_nothing_is_written(world, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
@@ -159,6 +162,60 @@ def test_events_without_a_past_start_no_window(world):
     )
     found = make_windows(events, ["test"], size=2, shortest=2)
     assert found["rows"].to_list() == [[3, 4]] and found["at"].to_list() == [3] and found["start"].to_list() == [2]
+
+
+def test_train_windows_begin_at_every_so_manieth_position_and_stay_in_their_split():
+    splits = ["pretrain"] * 2 + ["train"] * 5 + ["test"] * 5
+    events = pl.concat(
+        pl.DataFrame({"user_id": user, "position": range(12), "row": range(first, first + 12), "split": splits})
+        for user, first in (("a", 0), ("b", 20))
+    )
+    for stride, starts in ((1, [2, 3, 4]), (2, [2, 4]), (3, [2])):
+        found = next_windows(events, ["train", "test"], 3, stride)
+        for number, user in enumerate(("a", "b")):
+            own = found.filter(pl.col("user_id") == user)
+            assert own["position"].to_list() == [*starts, 7]  # those of the test split do not overlap
+            expected = [[at + 20 * number + ahead for ahead in range(3)] for at in own["position"]]
+            assert own["rows"].to_list() == expected and own["labels"].to_list() == [[1.0] * 3] * len(own)
+            assert own["at"].to_list() == [12 * number + at for at in own["position"]]
+            assert own["end"].to_list() == [12 * number + 7] * len(starts) + [12 * number + 12]
+
+
+def test_what_the_pre_ranker_has_no_score_for_comes_last_in_random_order():
+    queries = Queries(np.zeros(40, np.int32), np.arange(0, 40, 2), np.arange(1, 41, 2))
+    top, scores = np.full((20, 9), -1, np.int32), np.full((20, 9), -np.inf, np.float32)
+    top[:, :4], scores[:, :4] = [5, 3, 1, 7], [4, 3, 2, 1]
+    lists = [np.array([8, 1, 2, 5, 6]) for _ in range(19)] + [np.empty(0, np.int64)]
+    found = list(order_lists(lambda _: (top, scores), queries, lists, 9, 0))
+    ends = set()
+    for rows, values in found[:-1]:
+        assert rows[:2].tolist() == [5, 1] and values.tolist() == [4.0, 2.0, 0.0, 0.0, 0.0]
+        ends.add(tuple(rows[2:].tolist()))
+    assert len(ends) > 3 and all(set(end) == {2, 6, 8} for end in ends)
+    assert len(found[-1][0]) == len(found[-1][1]) == 0
+
+
+def test_matched_slates_hold_the_next_items_and_nothing_else_that_the_user_has(world, tmp_path):
+    """In a world of 300 items: where there are 48, too few are as popular as a user's."""
+    sizes = {"users": 150, "synthetic_items": 300, "events": 40}
+    prepare.run(prepare.Config(source="synthetic", output_dir=str(tmp_path), **sizes))
+    options = {"items": str(tmp_path / "items.parquet"), "interactions": str(tmp_path / "interactions.parquet")}
+    options |= {"others": "matched", "exclude_seen": True, "candidates": 8}
+    frame = made(world, tmp_path / "out", train_stride=1, **options)
+    events = pl.read_parquet(tmp_path / "interactions.parquet").sort("position")
+    users = {user: own for (user,), own in events.group_by("user_id", maintain_order=True)}
+    for row in frame.iter_rows(named=True):
+        at, own = int(row["slate_id"].rpartition("-")[2]), users[row["user_id"]]
+        relevant = {item for item, label in zip(row["candidates"], row["labels"], strict=True) if label}
+        assert relevant == set(own.filter(pl.col("position") >= at)["item_id"][:2])
+        until = own.filter(pl.col("split").is_in(SPLITS[: SPLITS.index(row["split"]) + 1]))["item_id"]
+        assert len(set(row["candidates"])) == 8 and set(row["candidates"]) & set(until) == relevant
+        assert row["scores"] == sorted(row["scores"], reverse=True)
+    count = dict(frame["split"].value_counts().iter_rows())
+    assert count["train"] > 500 and count["test"] > 100
+    fewer = made(world, tmp_path / "fewer", **options)
+    assert (fewer["split"] == "train").sum() < 0.6 * count["train"]
+    assert fewer.filter(pl.col("split") == "test").equals(frame.filter(pl.col("split") == "test"))
 
 
 def test_windows_are_counted_apart_by_why_they_are_no_slates(world, tmp_path):

@@ -208,11 +208,13 @@ LATER = {"protocol": "later", "relevant": 2}
     (LATER | {"max_positions": 2}, "--max_positions 2: expected --protocol next"),
     (LATER | {"train_horizon": 2}, "--train_horizon 2: expected --protocol next"),
     (LATER | {"relevant": 10}, "--relevant 10: expected fewer than --candidates, 10"),
+    ({"others": "matched"}, "--others matched: expected --protocol later, which alone has it"),
+    ({"protocol": "impressions", "train_stride": 2}, "--train_stride 2: expected --protocol later, which alone has it"),
     (LATER | {"pre_ranker": "file", "top_k": "x"}, "--pre_ranker file: expected others than file and beam"),
     ({"liked": "nan"}, "--liked nan: expected a number"),
     *(({name: 0}, f"--{name} 0: expected a number of at least 1") for name in
       ("candidates", "history", "depth", "beams", "window", "batch_size", "relevant", "train_horizon",
-       "max_positions")),
+       "max_positions", "train_stride")),
 ])  # fmt: skip
 def test_bad_options_are_refused_and_nothing_is_written(world, tmp_path, changed, message):
     assert message in refused("slates", *words(world, tmp_path / "out", **changed))
