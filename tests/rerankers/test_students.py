@@ -7,8 +7,9 @@ import torch
 
 from gr2.errors import InputError
 from gr2.files.slates import read_slates
+from gr2.rerankers.degre.seen import Seen
 from gr2.rerankers.degre.train_generator import copy_lists
-from gr2.rerankers.list_writer.batch import NONE, Requests
+from gr2.rerankers.list_writer.batch import NONE
 from gr2.stages import rerank, slates
 from tests.helpers import fit
 
@@ -102,8 +103,8 @@ def test_without_a_valid_split_the_users_that_are_held_out_are_not_taught(known,
 
 def test_the_pointers_list_and_values_by_hand():
     labels = torch.tensor([[0.2, 0.7, 0.1], [0.4, 0.6, 0.0]])
-    candidates = torch.tensor([[[1], [2], [3]], [[1], [2], [NONE]]])
-    found = copy_lists(Requests(torch.zeros(2, 1, 1, dtype=torch.int64), candidates), labels, 4)
+    candidates = torch.tensor([[1, 2, 3], [1, 2, NONE]])
+    found = copy_lists(Seen(torch.zeros(2, 1, dtype=torch.int64), candidates, torch.zeros(2, 3, 0)), labels, 4)
     assert found.lists.tolist() == [[[1, 0, 2, NONE]], [[1, 0, NONE, NONE]]]
     assert found.scores.tolist() == [[0.0], [0.0]] and found.values.shape == (2, 1, 4, 3)
     left = found.values[0, 0, 1][[0, 2]].softmax(0)  # once the second candidate is chosen

@@ -3,6 +3,7 @@
 import os
 import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -14,6 +15,9 @@ from gr2.files.slates import Slate, Slates, read_slate_table, read_slates
 from gr2.options.declare import arg
 from gr2.rerankers.settings import Lists, Training
 from gr2.stages.shared import Identified, Slated
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from gr2.rerankers.degre.judge import Judge
 
 SHAPE = {"space": "global", "list_size": 6, "history": 50, "hidden_size": 64, "layers": 1, "dropout": 0.2}
 
@@ -75,10 +79,23 @@ class ListWriting(Network, Identified):
 
 
 @dataclass(kw_only=True)
-class Judged(ListWriting):
+class Informed(ListWriting):
+    """Of an evaluator, and of those who ask it: what it reads features from."""
+
+    interactions: str | None = arg(
+        None, "interactions.parquet, for an evaluator that reads features", path="interactions.parquet"
+    )
+    embeddings: str | None = arg(
+        None, "embeddings.safetensors, for an evaluator that reads features", path="embeddings.safetensors"
+    )
+
+
+@dataclass(kw_only=True)
+class Judged(Informed):
     """Of list writers that learn from an evaluator."""
 
     evaluator: str | None = arg(None, "a folder of `gr2 fit evaluator`; without it labels are the values", path=True)
+    label_weight: float = arg(0.0, "with an evaluator: the labels' share of a list's value", least=0, most=1)
 
 
 @dataclass(kw_only=True)
@@ -132,6 +149,16 @@ def read_lists(config: ListWriting) -> Lists:
         expected = f"expected at most {longest}, the candidates of the longest train slate of {config.slates}"
         raise InputError(f"--list_size {config.list_size}: {expected}")
     return Lists(train, valid, catalogue, config.list_size, config.history)
+
+
+def read_judge(config: Judged, lists: Lists) -> "Judge":
+    """What says what lists are worth."""
+    from gr2.rerankers.degre.judge import Judge, open_judge
+
+    if not config.evaluator:
+        return Judge()
+    files = config.items, config.interactions, config.embeddings
+    return open_judge(config.evaluator, lists.catalogue, files, config.label_weight)
 
 
 def hold_out_users(slates: list[Slate], seed: int) -> tuple[list[Slate], list[Slate]]:

@@ -10,6 +10,7 @@ from gr2.errors import InputError
 from gr2.files.slates import Slate, read_slate_table, slates_of
 from gr2.rerankers.degre.evaluator import Evaluator
 from gr2.rerankers.degre.lookahead import score_lists
+from gr2.rerankers.degre.seen import Known, Reader
 from gr2.rerankers.degre.train_evaluator import draw_lists, measure_quality
 from gr2.rerankers.degre.train_generator import dense_loss
 from gr2.rerankers.list_writer.batch import NONE, read_labels, read_requests, to_request
@@ -38,16 +39,16 @@ def test_the_evaluator_tells_good_lists_and_generators_learn_to_write_them(world
     assert max(entry["eval_likelihood"] for entry in evaluations) > evaluations[0]["eval_likelihood"]
     slates = [slate for slate in slates_of(read_slate_table(later)) if slate.split == "test"]
     catalogue, model = read_catalogue(world.items, world.semantic_ids), Evaluator.from_pretrained(evaluator).eval()
-    requests = read_requests(slates, catalogue, model.config.history)
-    labels = read_labels(slates, requests.candidates.shape[1])
+    requests, reader = read_requests(slates, catalogue, model.config.history), Reader(catalogue, model.config.history)
+    seen, labels = reader.read(reader.know(slates)), read_labels(slates, requests.candidates.shape[1])
     with torch.no_grad():
-        by = {"input": score_lists(model, requests, labels, torch.arange(2).expand(len(slates), 1, -1)).mean()}
+        by = {"input": score_lists(model, seen, labels, torch.arange(2).expand(len(slates), 1, -1)).mean()}
         for kind in ("degre", "goalrank"):
             gr2("fit", kind, "--output_dir", tmp_path / kind, *words(world, later, evaluator=evaluator))
             writer = ListWriter.from_pretrained(tmp_path / kind).eval()
             encoded = writer.encode(requests)
             lists = to_request(write_lists(writer, encoded, 2), encoded.order)
-            by[kind] = score_lists(model, requests, labels, lists[:, None]).mean()
+            by[kind] = score_lists(model, seen, labels, lists[:, None]).mean()
     assert by["degre"] > by["goalrank"] > by["input"] + 0.1
     gr2("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", later, "--reranker",
         tmp_path / "degre", "--output_dir", tmp_path / "answers")  # fmt: skip
@@ -96,12 +97,13 @@ def test_quality_by_hand():
 
 
 def test_lists_as_shown_are_random_orders_of_the_slate_that_its_seed_decides():
-    slate = Slate("s", [], list("abcdef"))
-    assert draw_lists(slate, 4, 3, 7) == draw_lists(slate, 4, 3, 7) != draw_lists(slate, 4, 3, 8)
-    rows = draw_lists(slate, 4, 600, 0).lists
+    known = Known(Slate("s", [], list("abcdef")), np.zeros((6, 0)))
+    same = [draw_lists(known, 4, 3, seed).lists for seed in (7, 7, 8)]
+    assert same[0] == same[1] != same[2]
+    rows = draw_lists(known, 4, 600, 0).lists
     assert all(len(row) == len(set(row)) == 4 and set(row) <= set(range(6)) for row in rows)
     assert all(60 < count < 140 for count in np.bincount([row[0] for row in rows], minlength=6))
-    assert len(draw_lists(slate, 9, 1, 0).lists[0]) == 6
+    assert len(draw_lists(known, 9, 1, 0).lists[0]) == 6
 
 
 @pytest.mark.slow
