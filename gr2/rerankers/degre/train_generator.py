@@ -1,11 +1,22 @@
 """Trains a pointer network to write, greedily, lists that the evaluator values.
 
-DeGRe (2605.25749): lists are mined by beam search, w_l = softmax(score / tau_w) over a request's lists, q_t =
-softmax(V / tau_q) over its remaining candidates, L = sum_l w_l sum_t [CE(y_t, p_t) + alpha KL(q_t || p_t)]. alpha 0
-leaves CE only, tau_w inf weighs all lists alike, and without an evaluator the labels are one that is always right.
-tau_q is ours (the paper: 1). With a teacher there is one list, its own, and V is the logarithm of its probabilities.
-GoalRank (2509.22046): a group of random lists, a reference policy that is the softmax of
-their standardised scores, and cross-entropy against it.
+DeGRe (2605.25749) mines lists l by beam search and learns, with y_t the item of a list at place t and p_t the
+network's distribution over the candidates v that remain there,
+
+    L = sum_l w_l sum_t [CE(y_t, p_t) + alpha KL(q_t || p_t)]
+    w_l = softmax(score(l) / tau_w) over a slate's lists    q_t(v) = softmax(V(l_<t, v) / tau_q) over the remaining v
+
+alpha 0 leaves CE only; tau_w inf weighs all lists alike. Two things are ours. tau_q is 1 in the paper. And labels, from
+which there only the evaluator learns, can share the value of a prefix:
+
+    V = (1 - label_weight) (the evaluator's V) + label_weight (the relevant items so far)
+
+in the search, in w_l and in q_t, so that q_t is in proportion to q_evaluator^(1 - label_weight) q_labels^label_weight.
+Without an evaluator the weight is 1. With a teacher there is one list, its own, and V is the logarithm of its
+probabilities, in which labels have their share.
+
+GoalRank (2509.22046): a group of random lists, a reference policy that is the softmax of their standardised scores, and
+cross-entropy against it.
 """
 
 from collections.abc import Callable

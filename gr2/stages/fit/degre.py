@@ -1,6 +1,7 @@
 """gr2 fit degre: a list writer learns the lists that an evaluator's beam search finds (DeGRe, 2605.25749).
 
-With --teacher it learns another reranker's lists, say a language model's, and its probabilities at every step.
+With --teacher it learns another reranker's lists, say a language model's, and its probabilities at every step. Without
+either it learns the labels, and with --label_weight both.
 """
 
 import math
@@ -44,7 +45,7 @@ def run(config: Config) -> None:
 
     # examples, trainer
     if config.teacher:
-        lists = replace(lists, train=read_taught_by(config, lists.valid))
+        lists = replace(lists, train=read_taught_by(config, lists.valid, weight=1 - config.label_weight))
         find = partial(copy_lists, size=config.list_size)
     else:
         find = partial(mine_lists, judge=judge, size=config.list_size, beams=config.beams)

@@ -95,7 +95,15 @@ class Judged(Informed):
     """Of list writers that learn from an evaluator."""
 
     evaluator: str | None = arg(None, "a folder of `gr2 fit evaluator`; without it labels are the values", path=True)
-    label_weight: float = arg(0.0, "with an evaluator: the labels' share of a list's value", least=0, most=1)
+    label_weight: float = arg(
+        0.0, "the labels' share of what a list is worth; the rest is the evaluator's or teacher's", least=0, most=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.label_weight and not (self.evaluator or vars(self).get("teacher")):
+            reason = "alone, labels have the whole weight"
+            raise InputError(f"--label_weight {self.label_weight}: expected an evaluator or a teacher: {reason}")
 
 
 @dataclass(kw_only=True)
