@@ -1,9 +1,12 @@
 """Students of another reranker: PRM and the pointer learn rankings of train slates."""
 
+import shutil
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gr2.errors import InputError
 from gr2.files.slates import read_slates
@@ -11,7 +14,7 @@ from gr2.rerankers.degre.seen import Seen
 from gr2.rerankers.degre.train_generator import copy_lists
 from gr2.rerankers.list_writer.batch import NONE
 from gr2.stages import rerank, slates
-from tests.helpers import fit
+from tests.helpers import fit, save_model
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +131,33 @@ def test_two_that_say_what_lists_are_worth_are_refused(known, teacher, tmp_path)
 def test_rankings_of_another_split_teach_nothing(known, teacher, tmp_path):
     with pytest.raises(InputError, match=r"expected usable rankings of train slates \(`--split train`\), found none"):
         fit("prm", tmp_path / "no", known, teacher=teacher["test"])
+
+
+@pytest.fixture(scope="module")
+def opinionated(beginner, tmp_path_factory) -> str:
+    """A language model that has learned nothing but is sure of what it likes: the beginner with larger rows."""
+    folder = tmp_path_factory.mktemp("opinionated")
+    tokenizer = AutoTokenizer.from_pretrained(beginner)
+    model = AutoModelForCausalLM.from_pretrained(beginner)
+    model.get_output_embeddings().weight.data *= 30
+    save_model(model, tokenizer, folder)
+    shutil.copy(beginner / "semantic_ids.json", folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("order", ["choices", "first"])
+def test_a_pointer_learns_a_language_models_choices(world, later, opinionated, tmp_path, order):
+    """On the slates that it was taught, its lists are the teacher's, which has never seen a label."""
+    known = {"items": world.items, "slates": later, "semantic_ids": world.semantic_ids}
+    asked = {"reranker": opinionated, "order": order, "prompt": "student_no_trace", "split": "train"}
+    rerank.run(rerank.Config(output_dir=str(tmp_path / "teacher"), alone=0, batch_size=16, **asked, **known))
+    given = str(tmp_path / "teacher/rankings.parquet")
+    assert pl.read_parquet(given)["valid"].all()
+    small = {"hidden_size": 32, "list_size": 3, "epochs": 12, "patience": 12, "learning_rate": 5e-3, "batch_size": 8}
+    shares = {}
+    for name, options in {"taught": {"teacher": given}, "labels": {}}.items():
+        fit("degre", tmp_path / name, known, **small, **options)
+        found = pl.read_parquet(answered(str(tmp_path / name), tmp_path / f"{name}_lists", known, "train"))
+        both = found.join(pl.read_parquet(given), on="slate_id").select("ranking", "ranking_right").iter_rows()
+        shares[name] = np.mean([len({*one[:3]} & {*other[:3]}) / 3 for one, other in both])
+    assert shares["taught"] > 0.6 > 0.4 > shares["labels"], shares

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
+from gr2.rerankers.degre.judge import Judge
 from gr2.rerankers.degre.lookahead import Labels, Lookahead, score_lists
 from gr2.rerankers.degre.mining import mine
 from gr2.rerankers.degre.seen import Seen
@@ -145,3 +146,24 @@ def test_by_the_labels_the_best_list_has_the_relevant_first(relevant, size, beam
         assert len(places) == len(set(places)) == min(size, len(relevant))
     again = score_lists(None, made([1]), labels, found.lists[:, :1]).item()
     assert again == pytest.approx(found.scores[0, 0].item(), abs=1e-5)
+
+
+def test_labels_share_a_lists_value_and_q_is_a_geometric_mixture():
+    model, seen = evaluator(), made([5, 5])
+    labels = torch.tensor([[0.0, 1, 0, 1, 0], [1.0, 0, 0, 0, 1]])
+    with torch.no_grad():
+        own, mixed = (
+            mine(Judge(model, None, weight).lookahead(seen, labels), seen.mask, SIZE, 60) for weight in (0, 0.25)
+        )
+        place = {tuple(places): beam for beam, places in enumerate(own.lists[0].tolist())}
+        for beam, places in enumerate(mixed.lists[0].tolist()):
+            for at in range(SIZE):
+                by_labels = labels[0, places[:at]].sum() + labels[0]
+                expected = 0.75 * own.values[0, place[tuple(places)], at] + 0.25 * by_labels
+                torch.testing.assert_close(mixed.values[0, beam, at], expected)
+        first, relevant = own.values[0, 0, 0], labels[0]
+        product = (first / 0.1).softmax(0) ** 0.75 * (relevant / 0.1).softmax(0) ** 0.25
+        torch.testing.assert_close((mixed.values[0, 0, 0] / 0.1).softmax(0), product / product.sum())
+        torch.testing.assert_close(Judge(model, None, 0.25).scores(seen, labels, mixed.lists), mixed.scores)
+        alone = mine(Judge(model, None, 1.0).lookahead(seen, labels), seen.mask, SIZE, 60)
+        torch.testing.assert_close(alone.values, mine(Judge().lookahead(seen, labels), seen.mask, SIZE, 60).values)
