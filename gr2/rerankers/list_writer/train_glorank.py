@@ -29,10 +29,14 @@ from gr2.rerankers.settings import Lists, Training
 from gr2.rerankers.train import Examples
 
 
-def clone(lists: Lists, training: Training, space: Space, shuffle: bool) -> None:
-    """Trains a new network. shuffle: show candidates in a new order every time."""
+def clone(
+    lists: Lists, training: Training, space: Space, shuffle: bool, known: Tensor | None = None, **switches: bool
+) -> None:
+    """Trains a new network. shuffle: show candidates in a new order every time; known: what is known of the codes, as
+    `read_known` has it; switches: `shared` and `look_ahead` of `ListWriterConfig`.
+    """
     set_seed(training.seed)
-    model = new_network(space, lists, training)
+    model = new_network(space, lists, training, known, **switches)
     train_writer(CloningTrainer, model, Shuffled(lists.train) if shuffle else Examples(lists.train), lists, training)
 
 

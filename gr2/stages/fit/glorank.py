@@ -22,11 +22,40 @@ class Config(ListWriting):
     space: Literal["global", "place", "pointer"] | None = arg(
         None, "an action is global: a code of an ID; pointer: a candidate; place: a place of the input. Default: global"
     )
+    shared: bool | None = arg(
+        None, "global: an output neuron's weights are the code's own vector, one table for input and output"
+    )
+    look_ahead: bool | None = arg(
+        None, "global: a code's logit also counts the candidates that it leads to, by products with their states"
+    )
+    codebooks: str | None = arg(
+        None, "start the codes' vectors from this folder of `gr2 sids`: its codebooks, projected to the width", path=True
+    )
+    midtrained: str | None = arg(
+        None, "start them from this mid-trained model's rows of the codes' tokens, projected; with codebooks: from both",
+        path=True,
+    )
+    demonstrations: str | None = arg(
+        None, "more slates to learn from, as `gr2 slates --splits pretrain` makes them", path="slates.parquet", named=True
+    )
     shuffle_candidates: bool = arg(True, "show each slate's candidates in a new order every time")
     model_name_or_path: str | None = arg(
         None, "go on from this folder of `gr2 fit glorank` with reinforcement; its shape is the folder's", path=True
     )
     group: int = arg(8, "reinforcement: lists drawn for each slate", least=2)
+    utility: Literal["ndcg", "precision"] = arg(
+        "ndcg", "reinforcement: what a list is rewarded for, and what decides on valid slates which epoch is best"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("shared", "look_ahead"):
+            if vars(self)[name] and self.space in ("place", "pointer"):
+                raise InputError(f"--{name} true: expected --space global, found {self.space}")
+        for name in ("codebooks", "midtrained"):
+            if vars(self)[name] and self.model_name_or_path:
+                reason = f"{self.model_name_or_path} has vectors already"
+                raise InputError(f"--{name} {vars(self)[name]}: expected no --model_name_or_path: {reason}")
 
 
 def run(config: Config) -> None:

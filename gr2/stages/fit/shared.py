@@ -15,7 +15,10 @@ from gr2.options.declare import arg
 from gr2.rerankers.settings import Lists, Training
 from gr2.stages.shared import Identified, Slated
 
-SHAPE = {"space": "global", "list_size": 6, "history": 50, "hidden_size": 64, "layers": 1, "dropout": 0.2}
+SHAPE = {
+    "space": "global", "shared": False, "look_ahead": False, "list_size": 6, "history": 50, "hidden_size": 64,
+    "layers": 1, "dropout": 0.2,
+}  # fmt: skip
 
 
 @dataclass(kw_only=True)
