@@ -58,6 +58,7 @@ class Config(PreRanked, Protocol, Workers):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_later(self.candidates)
         if not self.splits or set(self.splits) - set(SLATE_SPLITS):
             raise InputError(f"--splits {' '.join(self.splits)}: expected one or more of {', '.join(SLATE_SPLITS)}")
         if self.engine == "ray" and (self.protocol != "next" or "file" in self.pre_ranker):
@@ -73,8 +74,6 @@ class Config(PreRanked, Protocol, Workers):
         if {"file", "beam"} & set(self.pre_ranker):
             reason = f"protocol {self.protocol} needs a score of every item"
             raise InputError(f"--pre_ranker {' '.join(self.pre_ranker)}: expected others than file and beam: {reason}")
-        if self.protocol == "later" and self.relevant >= self.candidates:
-            raise InputError(f"--relevant {self.relevant}: expected fewer than --candidates, {self.candidates}")
 
 
 def run(config: Config) -> None:
@@ -147,11 +146,12 @@ def open_alone(name: str, config: Config, depth: int) -> tuple[Ranker, np.ndarra
 def protocol_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, None]:
     """As `next_slates`, without a top_k.parquet."""
     rank = make_ranker(config, log, len(log.item_ids))
-    shared = (log, rank, config.history, config.splits)
-    shuffle = config.seed if config.shuffle else None
-    if config.protocol == "later":
-        return *later_slates(*shared, config.relevant, config.candidates, shuffle), None
-    return *impression_slates(*shared, config.candidates, config.liked, shuffle), None
+    shared = (log, rank, config.history, config.splits, config.seed if config.shuffle else None)
+    if config.protocol == "impressions":
+        return *impression_slates(*shared, config.candidates, config.liked), None
+    matched = config.seed if config.others == "matched" else None
+    sizes = config.relevant, config.candidates, config.train_stride or config.relevant
+    return *later_slates(*shared, *sizes, matched), None
 
 
 def make_ranker(config: Config, log: EventLog, count: int) -> Ranker:

@@ -54,8 +54,28 @@ class Protocol:
         "next", "next: one relevant item, the next; later, impressions: several (gr2/retrieval/protocols.py)"
     )
     relevant: int = arg(6, "later: the user's next RELEVANT items are relevant, and always candidates", least=1)
+    others: Literal["retrieved", "matched"] = arg(
+        "retrieved",
+        "later: the other candidates are the pre-ranker's best, which gives the relevant away; matched: what others "
+        "take next, drawn so that only the history tells (gr2/retrieval/matched.py)",
+    )
+    train_stride: int | None = arg(
+        None,
+        "later: a train slate at every TRAIN_STRIDE-th position; default: RELEVANT, no event in two slates",
+        least=1,
+    )
     liked: float = arg(4.0, "impressions: items with this rating or a better one are relevant", least=-1e6, most=1e6)
     shuffle: bool = arg(
         False, "later, impressions: candidates in random order, without scores, which would give the relevant away"
     )
-    seed: int = arg(0, "random seed of that order", least=0, most=2**32 - 1)
+    seed: int = arg(0, "random seed of that order, and of matched others", least=0, most=2**32 - 1)
+
+    def check_later(self, candidates: int) -> None:
+        """InputError where `later` has too few candidates, or another protocol an option of `later`."""
+        if self.protocol == "later":
+            if self.relevant >= candidates:
+                raise InputError(f"--relevant {self.relevant}: expected fewer than --candidates, {candidates}")
+            return
+        for name, default in (("others", "retrieved"), ("train_stride", None)):
+            if vars(self)[name] != default:
+                raise InputError(f"--{name} {vars(self)[name]}: expected --protocol later, which alone has it")
