@@ -125,7 +125,8 @@ def write(model: ListWriter, world: World) -> list[list[str]]:
             encoded = model.encode(read_requests(batch, world.catalogue, HISTORY))
             indices = to_request(write_lists(model, encoded, SIZE), encoded.order).tolist()
         lists += [
-            [slate.candidates[index] for index in row if index != NONE] for slate, row in zip(batch, indices, strict=True)
+            [slate.candidates[index] for index in row if index != NONE]
+            for slate, row in zip(batch, indices, strict=True)
         ]
     return lists
 

@@ -2,11 +2,15 @@
 
 A bidirectional encoder reads history and candidates as sums of their codes' vectors; a causal decoder, started from a
 projection of the history, writes the list. In the `global` space an action is a code, an item takes one action per
-level, and an output neuron means the same code in every request; with `shared`, its weights are the code's own vector. In a local space an action is one of the request's
+level, and an output neuron means the same code in every request. In a local space an action is one of the request's
 candidates: by `place`, output neuron j stands for the request's j-th candidate, the setting that GloRank's paper
 argues against; by `pointer`, an action's logit is a product with the candidate's own state, as in Seq2Slate
 (1810.02019, whose network is an LSTM) and in DeGRe's Online Generator (2605.25749). All else is shared. Sizes are not
 published: ours.
+
+Two switches of the global space: with `shared` an output neuron's weights are the code's own vector, one table for
+input and output; with `look_ahead` (ours) a code's logit also counts the candidates that it leads to. Without it the
+first code is chosen by what the code means, not by which of its items is here.
 """
 
 from typing import Literal, get_args

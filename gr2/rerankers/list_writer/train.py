@@ -44,7 +44,7 @@ class ListTrainer(Trainer):
             return None, self.value(inputs, lists), inputs["labels"]
 
     def value(self, inputs: dict, lists: Tensor) -> Tensor:
-        return utility(inputs["labels"], lists)
+        return ndcg(inputs["labels"], lists)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """A checkpoint keeps what is known of the codes apart; the network that is written at the end does not."""
@@ -103,9 +103,15 @@ def reference_lists(labels: Tensor, mask: Tensor, size: int) -> Tensor:
     return order.masked_fill(~mask.gather(1, order), NONE)
 
 
-def utility(labels: Tensor, lists: Tensor) -> Tensor:
+def ndcg(labels: Tensor, lists: Tensor) -> Tensor:
     """NDCG of lists [n, m] of indices, against the best list of that length: float [n]."""
     gains = labels.gather(1, lists.clamp(min=0)).masked_fill(lists == NONE, 0.0)
     discounts = 1 / torch.arange(2, lists.shape[1] + 2, device=labels.device).log2()
     best = labels.sort(dim=1, descending=True).values[:, : lists.shape[1]]
     return (gains * discounts).sum(1) / (best * discounts[: best.shape[1]]).sum(1)
+
+
+def precision(labels: Tensor, lists: Tensor) -> Tensor:
+    """The share of relevant items in lists [n, m] of indices, of their m places: float [n]."""
+    relevant = (labels > 0).gather(1, lists.clamp(min=0)) & (lists != NONE)
+    return relevant.float().mean(1)
