@@ -30,7 +30,7 @@ from gr2.rerankers.degre.train_generator import collate as collate_examples
 from gr2.rerankers.list_writer.batch import canonical_order, to_request
 from gr2.rerankers.list_writer.decode import write_lists
 from gr2.rerankers.list_writer.network import SPACES
-from gr2.rerankers.list_writer.train import collate, new_network, reference_lists, requests_of, utility
+from gr2.rerankers.list_writer.train import collate, ndcg, new_network, reference_lists, requests_of
 from gr2.rerankers.list_writer.train_glorank import CloningTrainer, ReinforcementTrainer, group_advantages
 from gr2.rerankers.prm.network import PRM, PRMConfig, encode
 from gr2.rerankers.prm.train import collate as collate_prm
@@ -121,8 +121,8 @@ def test_rewards_and_references_are_counted_there(inputs):
 
     def found():
         references = reference_lists(labels, requests.mask, 3)
-        ndcg = utility(labels, references)
-        return canonical_order(requests.candidates), references, ndcg, group_advantages(ndcg, 2)
+        value = ndcg(labels, references)
+        return canonical_order(requests.candidates), references, value, group_advantages(value, 2)
 
     here = found()
     with torch.device("meta"):

@@ -19,7 +19,10 @@ from gr2.stages.shared import Identified, Slated
 if TYPE_CHECKING:  # torch takes seconds to import
     from gr2.rerankers.degre.judge import Judge
 
-SHAPE = {"space": "global", "list_size": 6, "history": 50, "hidden_size": 64, "layers": 1, "dropout": 0.2}
+SHAPE = {
+    "space": "global", "shared": False, "look_ahead": False, "list_size": 6, "history": 50, "hidden_size": 64,
+    "layers": 1, "dropout": 0.2,
+}  # fmt: skip
 
 
 @dataclass(kw_only=True)
