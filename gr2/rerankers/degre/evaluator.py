@@ -17,13 +17,15 @@ from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.rerankers.degre.seen import Seen
 from gr2.rerankers.list_writer.batch import NONE
+from gr2.rerankers.list_writer.codes import CodeVectors
 from gr2.rerankers.list_writer.layers import Attention, Cache, Decoder, Encoder
 from gr2.rerankers.record import check_ids, check_kind
 
 
 class EvaluatorConfig(PretrainedConfig):
-    """items, levels, codes: of the catalogue; vector_size: of the items' vectors, 0 without; features: the names of
-    those that it reads; list_size, history: the longest list and history that it reads.
+    """items, levels, codes: of the catalogue; known: how many numbers are known of each code while it trains;
+    vector_size: of the items' vectors, 0 without; features: the names of those that it reads; list_size, history: the
+    longest list and history that it reads.
     """
 
     model_type = "lookahead_evaluator"
@@ -31,6 +33,7 @@ class EvaluatorConfig(PretrainedConfig):
     items: int = 0
     levels: int = 2
     codes: int = 256
+    known: int = 0
     vector_size: int = 0
     features: tuple[str, ...] = ()
     list_size: int = 6
@@ -54,7 +57,7 @@ class Evaluator(PreTrainedModel):
         self.register_buffer("vectors", torch.zeros(config.items, config.vector_size))
         self.register_buffer("mean", torch.zeros(len(config.features)))
         self.register_buffer("scale", torch.ones(len(config.features)))
-        self.code = nn.Embedding(config.levels * config.codes, size)
+        self.code = CodeVectors(config.levels * config.codes, size, config.known)
         if config.vector_size:
             self.vector = nn.Linear(config.vector_size, size)
         if config.features:
@@ -73,6 +76,11 @@ class Evaluator(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
+
+    def fold(self) -> None:
+        """Makes the codes' vectors a plain table, once the network is trained."""
+        self.code.fold()
+        self.config.known = 0
 
     def items(self, rows: Tensor, features: Tensor | None = None) -> Tensor:
         """Rows int64 [n, items], and features of candidates -> float [n, items, size]; arbitrary for padding."""

@@ -17,7 +17,7 @@ from gr2.data.features import Features, find_names
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
 from gr2.rerankers.degre.seen import Known, Reader
 from gr2.rerankers.list_writer.batch import NONE, read_labels
-from gr2.rerankers.list_writer.train import shape_of
+from gr2.rerankers.list_writer.train import FoldingTrainer, shape_of
 from gr2.rerankers.settings import Lists, Training
 from gr2.rerankers.train import Examples, train_best
 
@@ -50,16 +50,21 @@ def draw_lists(known: Known, size: int, count: int, seed: int) -> Shown:
 
 
 def train_evaluator(
-    lists: Lists, training: Training, group: int, features: Features | None = None, vectors: Tensor | None = None
+    lists: Lists,
+    training: Training,
+    group: int,
+    features: Features | None = None,
+    vectors: Tensor | None = None,
+    codes: Tensor | None = None,
 ) -> None:
     """Keeps the epoch with the highest likelihood on lists of valid slates.
 
     group: lists drawn for each train slate; features: to read all that the slates have; vectors: float [items, size],
-    of the catalogue's items.
+    of the catalogue's items; codes: what is known of them, as `read_known` has it.
     """
     set_seed(training.seed)
     names = find_names(lists.train) if features else ()
-    model = new_evaluator(lists, training, names, vectors)
+    model = new_evaluator(lists, training, names, vectors, codes)
     reader, size = Reader(lists.catalogue, model.config.history, names, features), lists.list_size
     train = reader.know(lists.train)
     if names:
@@ -70,18 +75,27 @@ def train_evaluator(
     shown = Examples([draw_lists(known, size, VALID_LISTS, seed) for seed, known in valid])
     collator = partial(collate, reader=reader, size=size)
     others = {"label_names": ["outcomes"], "compute_metrics": compute_metrics, "data_collator": collator}
-    train_best(model, Exploring(train, size, group), shown, training, "likelihood", **others)
+    train_best(model, Exploring(train, size, group), shown, training, "likelihood", FoldingTrainer, **others)
 
 
-def new_evaluator(lists: Lists, training: Training, names: tuple[str, ...], vectors: Tensor | None) -> Evaluator:
+def new_evaluator(
+    lists: Lists,
+    training: Training,
+    names: tuple[str, ...] = (),
+    vectors: Tensor | None = None,
+    codes: Tensor | None = None,
+) -> Evaluator:
     """Untrained; knows the catalogue."""
     ids = torch.tensor([lists.catalogue.codes[item_id] for item_id in lists.catalogue.item_ids])
-    width = 0 if vectors is None else vectors.shape[1]
-    config = EvaluatorConfig(items=len(ids), vector_size=width, features=names, **shape_of(lists, training))
-    model = Evaluator(config)
+    widths = {
+        name: 0 if known is None else known.shape[1] for name, known in (("vector_size", vectors), ("known", codes))
+    }
+    model = Evaluator(EvaluatorConfig(items=len(ids), features=names, **widths, **shape_of(lists, training)))
     model.ids.copy_(ids)
     if vectors is not None:
         model.vectors.copy_(vectors / vectors.std())
+    if codes is not None:
+        model.code.start_from(codes)
     return model
 
 

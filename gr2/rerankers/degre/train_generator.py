@@ -62,11 +62,14 @@ def train_generator(
     lists: Lists,
     training: Training,
     judge: Judge,
+    known: Tensor | None = None,
     **others: Any,
 ) -> None:
-    """Learns the lists that `find` finds; keeps the epoch whose lists of valid slates have the highest scores."""
+    """Learns the lists that `find` finds; keeps the epoch whose lists of valid slates have the highest scores. known:
+    of the codes, as `read_known` has it.
+    """
     set_seed(training.seed)
-    model = writer.new_network("pointer", lists, training)
+    model = writer.new_network("pointer", lists, training, known)
     if judge.evaluator:
         check_shape(judge.evaluator, model)
     reader = judge.reader(lists.catalogue, model.config.history)

@@ -34,7 +34,16 @@ def requests_of(inputs: dict[str, Tensor]) -> Requests:
     return Requests(inputs["history"], inputs["candidates"])
 
 
-class ListTrainer(Trainer):
+class FoldingTrainer(Trainer):
+    """A checkpoint keeps what is known of the codes apart; the network that is written at the end does not."""
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if not _internal_call:
+            self.model.fold()
+        super().save_model(output_dir, _internal_call)
+
+
+class ListTrainer(FoldingTrainer):
     """Validation writes lists; its metric is the mean of `value`, here their NDCG by the labels."""
 
     def prediction_step(self, model, inputs: dict, *_, **__) -> tuple:
@@ -45,12 +54,6 @@ class ListTrainer(Trainer):
 
     def value(self, inputs: dict, lists: Tensor) -> Tensor:
         return ndcg(inputs["labels"], lists)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """A checkpoint keeps what is known of the codes apart; the network that is written at the end does not."""
-        if not _internal_call:
-            self.model.fold()
-        super().save_model(output_dir, _internal_call)
 
 
 def train_writer(

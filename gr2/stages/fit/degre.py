@@ -11,7 +11,8 @@ from functools import partial
 from gr2.errors import InputError
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import Judged, Taught, read_judge, read_lists, read_taught_by
+from gr2.stages.fit.list_writing import Judged, read_codes, read_judge, read_lists
+from gr2.stages.fit.shared import Taught, read_taught_by
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
@@ -41,7 +42,7 @@ def run(config: Config) -> None:
 
     # read
     lists = read_lists(config)
-    judge = read_judge(config, lists)
+    judge, known = read_judge(config, lists), read_codes(config, lists)
 
     # examples, trainer
     if config.teacher:
@@ -50,7 +51,7 @@ def run(config: Config) -> None:
     else:
         find = partial(mine_lists, judge=judge, size=config.list_size, beams=config.beams)
     loss = {name: vars(config)[name] for name in ("alpha", "tau_w", "tau_q")}
-    train_generator(DeGReTrainer, find, lists, config.training, judge, **loss)
+    train_generator(DeGReTrainer, find, lists, config.training, judge, known, **loss)
 
     # write
     write_record(config.output_dir, "degre", lists.catalogue)

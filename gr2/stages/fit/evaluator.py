@@ -9,7 +9,7 @@ from gr2.data.features import load_features
 from gr2.errors import InputError
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import Informed, read_lists
+from gr2.stages.fit.list_writing import Informed, read_codes, read_lists
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
@@ -37,7 +37,7 @@ def run(config: Config) -> None:
     vectors = read_vectors(config.vectors, lists.catalogue.item_ids) if config.vectors else None
 
     # trainer
-    train_evaluator(lists, config.training, config.group, features, vectors)
+    train_evaluator(lists, config.training, config.group, features, vectors, read_codes(config, lists))
 
     # write
     write_record(config.output_dir, "evaluator", lists.catalogue)

@@ -11,7 +11,8 @@ from gr2.files.slates import Slate, read_slates
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
 from gr2.rerankers.settings import Lists
-from gr2.stages.fit.shared import SHAPE, ListWriting, read_lists
+from gr2.stages.fit.list_writing import Coded, read_codes, read_lists
+from gr2.stages.fit.shared import SHAPE
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from gr2.rerankers.list_writer.network import ListWriterConfig
@@ -20,7 +21,7 @@ WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.js
 
 
 @dataclass(kw_only=True)
-class Config(ListWriting):
+class Config(Coded):
     space: Literal["global", "place", "pointer"] | None = arg(
         None, "an action is global: a code of an ID; pointer: a candidate; place: a place of the input. Default: global"
     )
@@ -29,16 +30,6 @@ class Config(ListWriting):
     )
     look_ahead: bool | None = arg(
         None, "global: a code's logit also counts the candidates that it leads to, by products with their states"
-    )
-    codebooks: str | None = arg(
-        None,
-        "start the codes' vectors from this folder of `gr2 sids`: its codebooks, projected to the width",
-        path=True,
-    )
-    midtrained: str | None = arg(
-        None,
-        "start them from this mid-trained model's rows of the codes' tokens, projected; with codebooks: from both",
-        path=True,
     )
     demonstrations: str | None = arg(
         None,
@@ -68,7 +59,6 @@ class Config(ListWriting):
 
 def run(config: Config) -> None:
     """Reads train and valid slates, and demonstrations; writes the network of the epoch whose lists are best."""
-    from gr2.rerankers.list_writer.codes import read_known
     from gr2.rerankers.list_writer.train_glorank import clone, open_cloned, reinforce
 
     # read
@@ -83,7 +73,7 @@ def run(config: Config) -> None:
         take_shape(config, model.config, max(len(slate.history) for slate in lists.slates))
         reinforce(model, lists, config.training, config.group, shuffle, config.utility)
     else:
-        known = read_known(lists.catalogue, config.semantic_ids, config.codebooks, config.midtrained)
+        known = read_codes(config, lists)
         switches = {"shared": config.shared, "look_ahead": config.look_ahead}
         clone(lists, config.training, config.space, shuffle, known, **switches)
 

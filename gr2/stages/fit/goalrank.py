@@ -5,7 +5,7 @@ from functools import partial
 
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import Judged, read_judge, read_lists
+from gr2.stages.fit.list_writing import Judged, read_codes, read_judge, read_lists
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
@@ -21,11 +21,11 @@ def run(config: Config) -> None:
 
     # read
     lists = read_lists(config)
-    judge = read_judge(config, lists)
+    judge, known = read_judge(config, lists), read_codes(config, lists)
 
     # examples, trainer
     find = partial(draw_group, judge=judge, size=config.list_size, group=config.group)
-    train_generator(GoalRankTrainer, find, lists, config.training, judge)
+    train_generator(GoalRankTrainer, find, lists, config.training, judge, known)
 
     # write
     write_record(config.output_dir, "goalrank", lists.catalogue)

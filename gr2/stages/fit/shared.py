@@ -3,21 +3,16 @@
 import os
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gr2.data.catalogue import read_catalogue
 from gr2.data.given import read_taught
 from gr2.errors import InputError
 from gr2.files.items import read_items
 from gr2.files.slates import Slate, Slates, read_slate_table, read_slates
 from gr2.options.declare import arg
-from gr2.rerankers.settings import Lists, Training
-from gr2.stages.shared import Identified, Slated
-
-if TYPE_CHECKING:  # torch takes seconds to import
-    from gr2.rerankers.degre.judge import Judge
+from gr2.rerankers.settings import Training
+from gr2.stages.shared import Slated
 
 SHAPE = {
     "space": "global", "shared": False, "look_ahead": False, "list_size": 6, "history": 50, "hidden_size": 64,
@@ -74,42 +69,6 @@ class Network(Fit):
 
 
 @dataclass(kw_only=True)
-class ListWriting(Network, Identified):
-    """Of list writers and of the evaluator of their lists."""
-
-    list_size: int | None = arg(None, "items of a list; 6 where not given", least=1)
-    history: int | None = arg(None, "read the latest N items of a user's history; 50 where not given", least=0)
-
-
-@dataclass(kw_only=True)
-class Informed(ListWriting):
-    """Of an evaluator, and of those who ask it: what it reads features from."""
-
-    interactions: str | None = arg(
-        None, "interactions.parquet, for an evaluator that reads features", path="interactions.parquet"
-    )
-    embeddings: str | None = arg(
-        None, "embeddings.safetensors, for an evaluator that reads features", path="embeddings.safetensors"
-    )
-
-
-@dataclass(kw_only=True)
-class Judged(Informed):
-    """Of list writers that learn from an evaluator."""
-
-    evaluator: str | None = arg(None, "a folder of `gr2 fit evaluator`; without it labels are the values", path=True)
-    label_weight: float = arg(
-        0.0, "the labels' share of what a list is worth; the rest is the evaluator's or teacher's", least=0, most=1
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.label_weight and not (self.evaluator or vars(self).get("teacher")):
-            reason = "alone, labels have the whole weight"
-            raise InputError(f"--label_weight {self.label_weight}: expected an evaluator or a teacher: {reason}")
-
-
-@dataclass(kw_only=True)
 class Taught(Fit):
     """Of kinds that can learn another reranker's rankings of train slates, with a target or without."""
 
@@ -149,27 +108,6 @@ def read_taught_by(config: Taught, valid: list[Slate], temperature: float = 1.0,
     taught = read_taught(config.teacher, [slate for slate in slates if slate.user_id not in held], temperature, weight)
     print(f"{len(taught)} train slates as {config.teacher} ranks them", flush=True)
     return taught
-
-
-def read_lists(config: ListWriting) -> Lists:
-    """Train and valid slates with the catalogue; InputError for lists that are longer than every train slate."""
-    train, valid = read_train_and_valid(config)
-    catalogue = read_catalogue(config.items, config.semantic_ids)
-    longest = max(len(slate.candidates) for slate in train)
-    if config.list_size and config.list_size > longest:
-        expected = f"expected at most {longest}, the candidates of the longest train slate of {config.slates}"
-        raise InputError(f"--list_size {config.list_size}: {expected}")
-    return Lists(train, valid, catalogue, config.list_size, config.history)
-
-
-def read_judge(config: Judged, lists: Lists) -> "Judge":
-    """What says what lists are worth."""
-    from gr2.rerankers.degre.judge import Judge, open_judge
-
-    if not config.evaluator:
-        return Judge()
-    files = config.items, config.interactions, config.embeddings
-    return open_judge(config.evaluator, lists.catalogue, files, config.label_weight)
 
 
 def hold_out_users(slates: list[Slate], seed: int) -> tuple[list[Slate], list[Slate]]:
