@@ -18,18 +18,22 @@ import torch
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
 from gr2.rerankers.degre.lookahead import Lookahead
 from gr2.rerankers.degre.mining import mine
+from gr2.rerankers.degre.seen import Seen
 from gr2.rerankers.list_writer.batch import Requests
 from gr2.rerankers.list_writer.decode import write_lists
 from gr2.rerankers.list_writer.network import SPACES, ListWriter, ListWriterConfig
 
-CANDIDATES, HISTORY, SIZE, LEVELS, CODES, BEAMS = 50, 50, 6, 2, 256, 8
+CANDIDATES, HISTORY, SIZE, LEVELS, CODES, BEAMS, FEATURES = 50, 50, 6, 2, 256, 8, 25
 
 
-def draw_requests(n: int, seed: int) -> Requests:
+def draw_slates(n: int, seed: int) -> tuple[Requests, Seen]:
+    """As a list writer reads them, and as the evaluator does."""
     rng = torch.Generator().manual_seed(seed)
     items = torch.stack([torch.randperm(CODES**LEVELS, generator=rng)[: CANDIDATES + HISTORY] for _ in range(n)])
     codes = torch.stack([items // CODES, items % CODES], -1)
-    return Requests(codes[:, CANDIDATES:], codes[:, :CANDIDATES])
+    history, candidates = items[:, CANDIDATES:], items[:, :CANDIDATES]
+    requests = Requests(codes[:, CANDIDATES:], codes[:, :CANDIDATES])
+    return requests, Seen(history, candidates, torch.randn(n, CANDIDATES, FEATURES, generator=rng))
 
 
 def main() -> None:
@@ -50,20 +54,21 @@ def main() -> None:
     writers = {
         space: ListWriter(ListWriterConfig(space=space, candidates=CANDIDATES, **sizes)).eval() for space in SPACES
     }
-    evaluator = Evaluator(EvaluatorConfig(**sizes)).eval()
+    known = {"items": CODES**LEVELS, "features": tuple(map(str, range(FEATURES)))}
+    evaluator = Evaluator(EvaluatorConfig(**known, **sizes)).eval()
     answers = {
-        space: lambda requests, model=model: write_lists(model, model.encode(requests), SIZE)
+        space: lambda requests, seen, model=model: write_lists(model, model.encode(requests), SIZE)
         for space, model in writers.items()
     }
-    answers["beam"] = lambda requests: mine(Lookahead(evaluator, requests), requests.mask, SIZE, BEAMS).lists[:, 0]
+    answers["beam"] = lambda requests, seen: mine(Lookahead(evaluator, seen), seen.mask, SIZE, BEAMS).lists[:, 0]
     seconds = {(name, batch): [] for name in answers for batch in (1, 64)}
     with torch.inference_mode():
         for number in range(config.rounds):
             for batch in (1, 64) if number % 10 == 0 else (1,):
-                requests = draw_requests(batch, number)
+                slates = draw_slates(batch, number)
                 for name, answer in answers.items():
                     start = time.perf_counter()
-                    lists = answer(requests)
+                    lists = answer(*slates)
                     seconds[name, batch].append((time.perf_counter() - start) / batch)
                     assert all(len(set(row)) == SIZE for row in lists.tolist())
     milliseconds = {key: 1000 * np.array(values[len(values) // 10 :]) for key, values in seconds.items()}

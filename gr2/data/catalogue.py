@@ -29,6 +29,11 @@ class Catalogue:
     def levels(self) -> int:
         return len(next(iter(self.codes.values())))
 
+    @property
+    def code_count(self) -> int:
+        """Codes a level, up to the largest that an item has."""
+        return 1 + max(map(max, self.codes.values()))
+
     def safe_for(self, tokenizer: "PreTrainedTokenizerBase", title_tokens: int | None = None) -> "Catalogue":
         """The same items, their text without any of the tokens that were added to this tokenizer's vocabulary.
 

@@ -78,12 +78,12 @@ def impression_slates(
 
 
 def next_windows(events: pl.DataFrame, splits: list[str], size: int, train_stride: int) -> pl.DataFrame:
-    """As `make_windows`, all of `size` events with label 1, and one at every `train_stride`-th train position; the
-    others do not overlap. `end`: the row after the last of the user's in the split.
+    """As `make_windows`, all of `size` events with label 1, and one at every `train_stride`-th train or pretrain
+    position; the others do not overlap. `end`: the row after the last of the user's in the split.
     """
     by = ("user_id", "split")
     following = pl.concat_list(pl.col("row").shift(-ahead).over(by) for ahead in range(size))
-    stride = pl.when(pl.col("split") == "train").then(train_stride).otherwise(size)
+    stride = pl.when(pl.col("split").is_in(["pretrain", "train"])).then(train_stride).otherwise(size)
     start = pl.int_range(pl.len()).over(by) % stride == 0
     windows = with_past(events, splits).with_columns(rows=following, end=pl.col("at").max().over(by) + 1)
     windows = windows.filter(start & (pl.col("at") + size <= pl.col("end")))

@@ -151,6 +151,11 @@ def load(folder: str | Path, item_ids: pl.Series) -> SASRec:
     return model
 
 
+def read_vectors(folder: str | Path, item_ids: pl.Series) -> torch.Tensor:
+    """The item vectors of a trained model, float [items, hidden_size]; InputError as for `load`."""
+    return load(folder, item_ids).item.weight[1:].detach()
+
+
 def ranker(model: SASRec, count: int, exclude_seen: bool) -> Ranker:
     """The trained model as a pre-ranker; it reads the last `length` items."""
     model.eval().to("cuda" if torch.cuda.is_available() else "cpu")

@@ -68,6 +68,11 @@ class Config(Measured):
         "with --list_size: a folder of `gr2 fit evaluator`; adds HR@1% and HR@10%, agreement with its best lists",
         path=True,
     )
+    embeddings: str | None = arg(
+        None,
+        "embeddings.safetensors, for an --evaluator that reads features, as --interactions",
+        path="embeddings.safetensors",
+    )
     slates_report: str | None = arg(
         None, "JSON report of `gr2 slates`, to show how many targets were missed", path="slates_report.json"
     )
@@ -125,9 +130,12 @@ def run(config: Config) -> None:
     agreement = {}
     if config.evaluator:
         from gr2.evaluation.agreement import better_shares
+        from gr2.rerankers.degre.judge import open_judge
 
-        evaluator = (config.evaluator, read_catalogue(config.items, config.semantic_ids), config.list_size)
-        shares, about = better_shares(slates_of(slates), list(chain(*orders.values())), *evaluator, config.seed)
+        known = read_catalogue(config.items, config.semantic_ids)
+        judge = open_judge(config.evaluator, known, (config.items, config.interactions, config.embeddings))
+        lists = list(chain(*orders.values()))
+        shares, about = better_shares(slates_of(slates), lists, judge, known, config.list_size, config.seed)
         systems.add_agreement(seeds, shares)
         yardstick = replace(yardstick, main=(*yardstick.main, "hr@1%"))
         agreement = {"agreement": {"evaluator": config.evaluator, **about}}

@@ -49,7 +49,10 @@ class Config(PreRanked, Protocol, Workers):
     depth: int | None = arg(
         None, "also write top_k.parquet, the first DEPTH items at every position, for `gr2 evaluate-retrieval`", least=1
     )
-    splits: list[str] = arg(list(SLATE_SPLITS), "make slates at positions of these splits")
+    splits: list[str] = arg(
+        list(SLATE_SPLITS),
+        "make slates at positions of these splits; pretrain alone: train slates for `gr2 fit glorank --demonstrations`",
+    )
     keep_missed: bool = arg(
         False, "also keep train slates that miss the target, all labels 0: a teacher knows an order"
     )
@@ -61,8 +64,11 @@ class Config(PreRanked, Protocol, Workers):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_later(self.candidates)
-        if not self.splits or set(self.splits) - set(SLATE_SPLITS):
+        if self.splits != ["pretrain"] and (not self.splits or set(self.splits) - set(SLATE_SPLITS)):
             raise InputError(f"--splits {' '.join(self.splits)}: expected one or more of {', '.join(SLATE_SPLITS)}")
+        if self.splits == ["pretrain"] and self.protocol == "next":
+            reason = "the pre-ranker has learned what comes next there"
+            raise InputError(f"--splits pretrain: expected --protocol later or impressions; with next, {reason}")
         if self.engine == "ray" and (self.protocol != "next" or "file" in self.pre_ranker):
             raise InputError("--engine ray: expected --protocol next and pre-rankers other than file")
         if self.protocol == "next":
@@ -87,7 +93,7 @@ def run(config: Config) -> None:
     # slates
     frame, report, top_k = next_slates(config, log) if config.protocol == "next" else protocol_slates(config, log)
     refuse_none(report, " + ".join(config.pre_ranker), config.candidates)
-    output = Path(config.output_dir)
+    output, frame = Path(config.output_dir), frame.with_columns(pl.col("split").replace("pretrain", "train"))
     check_slates(frame, output / "slates.parquet", log.item_ids)
     # write
     if top_k is not None:

@@ -12,8 +12,9 @@ from gr2.errors import InputError
 from gr2.evaluation import agreement
 from gr2.files.slates import Slate
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
+from gr2.rerankers.degre.judge import Judge, open_judge
 from gr2.rerankers.degre.lookahead import score_lists
-from gr2.rerankers.list_writer.batch import read_requests
+from gr2.rerankers.degre.seen import Reader
 from gr2.rerankers.record import write_record
 
 IDS = [f"i{number}" for number in range(9)]
@@ -35,21 +36,27 @@ SLATES = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> str:
     torch.manual_seed(0)
-    model = Evaluator(EvaluatorConfig(levels=2, codes=3, list_size=3, history=4, hidden_size=16, heads=2))
+    model = Evaluator(EvaluatorConfig(items=9, levels=2, codes=3, list_size=3, history=4, hidden_size=16, heads=2))
     for parameter in model.parameters():
         parameter.data.normal_(std=0.4)
+    model.ids.copy_(torch.tensor([*CATALOGUE.codes.values()]))
     folder = tmp_path_factory.mktemp("evaluator")
     model.save_pretrained(folder)
     write_record(folder, "evaluator", CATALOGUE)
     return str(folder)
 
 
+def judge(folder: str) -> Judge:
+    return open_judge(folder, CATALOGUE, ("items.parquet", None, None))
+
+
 def all_scores(folder: str, slate: Slate) -> dict[tuple[str, ...], float]:
     model, size = Evaluator.from_pretrained(folder).eval(), min(3, len(slate.candidates))
-    requests = read_requests([slate], CATALOGUE, model.config.history)
+    reader = Reader(CATALOGUE, model.config.history)
+    seen = reader.read(reader.know([slate]))
     orders = list(permutations(range(len(slate.candidates)), size))
     with torch.no_grad():
-        scores = score_lists(model, requests, torch.zeros(1, requests.mask.shape[1]), torch.tensor(orders)[None])[0]
+        scores = score_lists(model, seen, torch.zeros(1, seen.mask.shape[1]), torch.tensor(orders)[None])[0]
     return {
         tuple(slate.candidates[at] for at in order): value for order, value in zip(orders, scores.tolist(), strict=True)
     }
@@ -69,7 +76,7 @@ def test_the_share_of_better_lists_is_that_of_all_lists_one_by_one(folder):
     best, worst = ([list(pick(scores, key=scores.get)) for scores in every] for pick in (max, min))
     middle = [slate.candidates[::-1] for slate in SLATES]
     shares, about = agreement.better_shares(
-        SLATES, [orders(rows) for rows in (best, worst, middle)], folder, CATALOGUE, 3, 0
+        SLATES, [orders(rows) for rows in (best, worst, middle)], judge(folder), CATALOGUE, 3, 0
     )
     assert about["lists"] == 60 and about["method"] == "enumerated"
     assert shares[0].tolist() == [0, 0, 0]
@@ -84,9 +91,9 @@ def test_the_share_of_better_lists_is_that_of_all_lists_one_by_one(folder):
 
 def test_where_lists_are_too_many_random_ones_give_nearly_the_same(folder, monkeypatch):
     middle = [orders([slate.candidates[::-1] for slate in SLATES])]
-    exact, _ = agreement.better_shares(SLATES, middle, folder, CATALOGUE, 3, 0)
+    exact, _ = agreement.better_shares(SLATES, middle, judge(folder), CATALOGUE, 3, 0)
     monkeypatch.setattr(agreement, "ENUMERATED", 10)
-    drawn, about = agreement.better_shares(SLATES, middle, folder, CATALOGUE, 3, 0)
+    drawn, about = agreement.better_shares(SLATES, middle, judge(folder), CATALOGUE, 3, 0)
     assert about["method"] == "1000 random lists" and drawn == pytest.approx(exact, abs=0.05)
     assert not np.array_equal(drawn, exact)
 
@@ -95,9 +102,9 @@ def test_an_evaluator_of_other_semantic_ids_is_refused(folder):
     """Its embeddings are of codes: under other IDs it would judge other items."""
     swapped = dict(zip(CATALOGUE.codes, reversed(CATALOGUE.codes.values()), strict=True))
     with pytest.raises(InputError, match="it was fitted on other items or semantic IDs than the ones given"):
-        agreement.better_shares(SLATES, [], folder, replace(CATALOGUE, codes=swapped), 3, 0)
+        open_judge(folder, replace(CATALOGUE, codes=swapped), ("items.parquet", None, None))
 
 
 def test_lists_longer_than_the_evaluator_knows_are_refused(folder):
     with pytest.raises(InputError, match="fitted for lists of 3; expected --list_size up to that"):
-        agreement.better_shares(SLATES, [], folder, CATALOGUE, 4, 0)
+        agreement.better_shares(SLATES, [], judge(folder), CATALOGUE, 4, 0)

@@ -1,16 +1,20 @@
 """Students of another reranker: PRM and the pointer learn rankings of train slates."""
 
+import shutil
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gr2.errors import InputError
 from gr2.files.slates import read_slates
+from gr2.rerankers.degre.seen import Seen
 from gr2.rerankers.degre.train_generator import copy_lists
-from gr2.rerankers.list_writer.batch import NONE, Requests
+from gr2.rerankers.list_writer.batch import NONE
 from gr2.stages import rerank, slates
-from tests.helpers import fit
+from tests.helpers import fit, save_model
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +106,8 @@ def test_without_a_valid_split_the_users_that_are_held_out_are_not_taught(known,
 
 def test_the_pointers_list_and_values_by_hand():
     labels = torch.tensor([[0.2, 0.7, 0.1], [0.4, 0.6, 0.0]])
-    candidates = torch.tensor([[[1], [2], [3]], [[1], [2], [NONE]]])
-    found = copy_lists(Requests(torch.zeros(2, 1, 1, dtype=torch.int64), candidates), labels, 4)
+    candidates = torch.tensor([[1, 2, 3], [1, 2, NONE]])
+    found = copy_lists(Seen(torch.zeros(2, 1, dtype=torch.int64), candidates, torch.zeros(2, 3, 0)), labels, 4)
     assert found.lists.tolist() == [[[1, 0, 2, NONE]], [[1, 0, NONE, NONE]]]
     assert found.scores.tolist() == [[0.0], [0.0]] and found.values.shape == (2, 1, 4, 3)
     left = found.values[0, 0, 1][[0, 2]].softmax(0)  # once the second candidate is chosen
@@ -127,3 +131,33 @@ def test_two_that_say_what_lists_are_worth_are_refused(known, teacher, tmp_path)
 def test_rankings_of_another_split_teach_nothing(known, teacher, tmp_path):
     with pytest.raises(InputError, match=r"expected usable rankings of train slates \(`--split train`\), found none"):
         fit("prm", tmp_path / "no", known, teacher=teacher["test"])
+
+
+@pytest.fixture(scope="module")
+def opinionated(beginner, tmp_path_factory) -> str:
+    """A language model that has learned nothing but is sure of what it likes: the beginner with larger rows."""
+    folder = tmp_path_factory.mktemp("opinionated")
+    tokenizer = AutoTokenizer.from_pretrained(beginner)
+    model = AutoModelForCausalLM.from_pretrained(beginner)
+    model.get_output_embeddings().weight.data *= 30
+    save_model(model, tokenizer, folder)
+    shutil.copy(beginner / "semantic_ids.json", folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("order", ["choices", "first"])
+def test_a_pointer_learns_a_language_models_choices(world, later, opinionated, tmp_path, order):
+    """On the slates that it was taught, its lists are the teacher's, which has never seen a label."""
+    known = {"items": world.items, "slates": later, "semantic_ids": world.semantic_ids}
+    asked = {"reranker": opinionated, "order": order, "prompt": "student_no_trace", "split": "train"}
+    rerank.run(rerank.Config(output_dir=str(tmp_path / "teacher"), alone=0, batch_size=16, **asked, **known))
+    given = str(tmp_path / "teacher/rankings.parquet")
+    assert pl.read_parquet(given)["valid"].all()
+    small = {"hidden_size": 32, "list_size": 3, "epochs": 12, "patience": 12, "learning_rate": 5e-3, "batch_size": 8}
+    shares = {}
+    for name, options in {"taught": {"teacher": given}, "labels": {}}.items():
+        fit("degre", tmp_path / name, known, **small, **options)
+        found = pl.read_parquet(answered(str(tmp_path / name), tmp_path / f"{name}_lists", known, "train"))
+        both = found.join(pl.read_parquet(given), on="slate_id").select("ranking", "ranking_right").iter_rows()
+        shares[name] = np.mean([len({*one[:3]} & {*other[:3]}) / 3 for one, other in both])
+    assert shares["taught"] > 0.6 > 0.4 > shares["labels"], shares

@@ -13,13 +13,11 @@ import torch
 from torch.testing import assert_close
 
 from gr2.data.catalogue import read_catalogue
-from gr2.data.features import load_features
+from gr2.data.features import NAMES, load_features
 from gr2.files.slates import read_slate_table, slates_of
-from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
-from gr2.rerankers.degre.lookahead import Labels, Lookahead, score_lists
-from gr2.rerankers.degre.mining import mine
+from gr2.rerankers.degre.judge import Judge
 from gr2.rerankers.degre.train_evaluator import collate as collate_shown
-from gr2.rerankers.degre.train_evaluator import draw_lists
+from gr2.rerankers.degre.train_evaluator import draw_lists, new_evaluator
 from gr2.rerankers.degre.train_generator import (
     DeGReTrainer,
     GoalRankTrainer,
@@ -32,7 +30,7 @@ from gr2.rerankers.degre.train_generator import collate as collate_examples
 from gr2.rerankers.list_writer.batch import canonical_order, to_request
 from gr2.rerankers.list_writer.decode import write_lists
 from gr2.rerankers.list_writer.network import SPACES
-from gr2.rerankers.list_writer.train import collate, new_network, reference_lists, requests_of, shape_of, utility
+from gr2.rerankers.list_writer.train import collate, ndcg, new_network, reference_lists, requests_of
 from gr2.rerankers.list_writer.train_glorank import CloningTrainer, ReinforcementTrainer, group_advantages
 from gr2.rerankers.prm.network import PRM, PRMConfig, encode
 from gr2.rerankers.prm.train import collate as collate_prm
@@ -83,9 +81,19 @@ def inputs(slates, catalogue):
 
 
 @pytest.fixture
+def features(world):
+    return load_features(world.items, world.interactions, world.embeddings)
+
+
+@pytest.fixture
 def evaluator(lists, training):
     torch.manual_seed(0)
-    return Evaluator(EvaluatorConfig(**shape_of(lists, training))).eval()
+    return new_evaluator(lists, training, NAMES, torch.randn(len(lists.catalogue.item_ids), 3)).eval()
+
+
+@pytest.fixture
+def reader(evaluator, features, catalogue):
+    return Judge(evaluator, features).reader(catalogue, 4)
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -113,8 +121,8 @@ def test_rewards_and_references_are_counted_there(inputs):
 
     def found():
         references = reference_lists(labels, requests.mask, 3)
-        ndcg = utility(labels, references)
-        return canonical_order(requests.candidates), references, ndcg, group_advantages(ndcg, 2)
+        value = ndcg(labels, references)
+        return canonical_order(requests.candidates), references, value, group_advantages(value, 2)
 
     here = found()
     with torch.device("meta"):
@@ -122,22 +130,21 @@ def test_rewards_and_references_are_counted_there(inputs):
     assert_close(list(there), list(here))
 
 
-@pytest.mark.parametrize("by", ["evaluator", "labels"])
-def test_lists_are_mined_and_drawn_there(by, inputs, evaluator):
-    requests, labels = requests_of(inputs), inputs["labels"]
-    judge = evaluator if by == "evaluator" else None
+@pytest.mark.parametrize("by", ["evaluator", "labels", "both"])
+def test_lists_are_mined_and_drawn_there(by, slates, inputs, evaluator, reader):
+    seen, labels = reader.read(reader.know(slates)), inputs["labels"]
+    judge = Judge() if by == "labels" else Judge(evaluator, label_weight=0.5 if by == "both" else 0.0)
 
     def found():
         torch.manual_seed(0)
         with torch.no_grad():
-            lookahead = Lookahead(judge, requests) if judge else Labels(labels)
-            mined = mine(lookahead, requests.mask, 2, 3)
-            drawn = draw_group(requests, labels, judge, 2, 3)
+            mined = mine_lists(seen, labels, judge, 2, 3)
+            drawn = draw_group(seen, labels, judge, 2, 3)
             values = mined.values.flatten(0, 1)
-            left = requests.mask.repeat_interleave(3, 0)[:, None].expand_as(values)
+            left = seen.mask.repeat_interleave(3, 0)[:, None].expand_as(values)
             logp = torch.zeros_like(values).log_softmax(2)
             loss = dense_loss(logp, mined.lists.flatten(0, 1), values, left, 1.0, 0.1)
-            return *mined, *drawn, score_lists(judge, requests, labels, mined.lists), loss
+            return *mined, *drawn, judge.scores(seen, labels, mined.lists), loss
 
     here = found()
     with torch.device("meta"):
@@ -175,31 +182,32 @@ def test_a_step_of_glorank_runs_there(trainer, space, slates, lists, training, i
 
 
 @pytest.mark.parametrize("trainer", [DeGReTrainer, GoalRankTrainer])
-def test_a_step_of_degre_and_goalrank_runs_there(trainer, slates, catalogue, lists, training, evaluator):
+def test_a_step_of_degre_and_goalrank_runs_there(trainer, slates, lists, training, evaluator, reader):
+    judge = Judge(evaluator, reader.features, 0.5)
     if trainer is DeGReTrainer:
-        find, weights = partial(mine_lists, evaluator=evaluator, size=2, beams=3), WEIGHTS
+        find, weights = partial(mine_lists, judge=judge, size=2, beams=3), WEIGHTS
     else:
-        find, weights = partial(draw_group, evaluator=evaluator, size=2, group=3), {}
-    examples = add_lists(slates, find, catalogue, 4)
-    inputs = collate_examples(examples, catalogue, 4)
+        find, weights = partial(draw_group, judge=judge, size=2, group=3), {}
+    examples = add_lists(slates, find, reader)
+    write = partial(collate, catalogue=lists.catalogue, history=4)
+    train, valid = (collate_examples(some, write, reader) for some in (examples, reader.know(slates)))
     model, arguments = new_network("pointer", lists, training), make_arguments(training, "score", ["labels"])
     data = {"train_dataset": Examples(examples), "eval_dataset": Examples(slates)}
-    step_of(trainer(model, arguments, **data, evaluator=evaluator, **weights), inputs)
+    step_of(trainer(model, arguments, **data, judge=judge, **weights), train | valid)
 
 
-def test_a_step_of_the_evaluator_runs_there(slates, catalogue, evaluator):
-    shown = [draw_lists(slate, 2, 3, seed) for seed, slate in enumerate(slates)]
-    inputs = collate_shown(shown, catalogue, 4, 2)
+def test_a_step_of_the_evaluator_runs_there(slates, evaluator, reader):
+    shown = [draw_lists(known, 2, 3, seed) for seed, known in enumerate(reader.know(slates))]
+    inputs = collate_shown(shown, reader, 2)
     with torch.device("meta"):
         there = evaluator(**inputs)
     assert_close(there, evaluator(**inputs))
 
 
-@pytest.mark.parametrize("features", [False, True])
-def test_a_step_of_prm_runs_there(world, slates, features):
-    known = load_features(world.items, world.interactions, world.embeddings)
-    model = PRM(PRMConfig(vector_size=16, features=features, hidden_size=8)).eval()
-    inputs = collate_prm(encode(slates, known, model.config), known.vectors)
+@pytest.mark.parametrize("with_features", [False, True])
+def test_a_step_of_prm_runs_there(slates, features, with_features):
+    model = PRM(PRMConfig(vector_size=16, features=with_features, hidden_size=8)).eval()
+    inputs = collate_prm(encode(slates, features, model.config), features.vectors)
     with torch.device("meta"):
         there = model(**inputs)
     assert_close(there, model(**inputs))
@@ -211,7 +219,7 @@ def test_the_evaluator_goes_where_the_writer_trains(slates, lists, training, eva
     data = {"train_dataset": Examples(slates), "eval_dataset": Examples(slates)}
     evaluator.to("meta")
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):  # it is moved to the CPU, here
-        DeGReTrainer(model, arguments, **data, evaluator=evaluator, **WEIGHTS)
+        DeGReTrainer(model, arguments, **data, judge=Judge(evaluator), **WEIGHTS)
 
 
 @pytest.mark.gpu

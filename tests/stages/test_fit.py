@@ -59,8 +59,9 @@ OUT_OF_RANGE = {
     "fit fusion": {"max_prompt_tokens": (0,), "batch_size": (0,)},
     "fit glorank": LISTS | {"group": (0, 1)},
     "fit evaluator": LISTS | {"group": (0, 1)},
-    "fit degre": LISTS | {"beams": (0, -1), "alpha": (-0.1, math.inf), "tau_w": (0.0, -1.0), "tau_q": (0.0, math.inf)},
-    "fit goalrank": LISTS | {"group": (0, 1)},
+    "fit degre": LISTS | {"beams": (0, -1), "alpha": (-0.1, math.inf), "tau_w": (0.0, -1.0), "tau_q": (0.0, math.inf),
+                          "label_weight": (-0.1, 1.1)},
+    "fit goalrank": LISTS | {"group": (0, 1), "label_weight": (-0.1, 1.1)},
     "rerank": {"max_prompt_tokens": (0, -1), "batch_size": (0,), "max_tokens": (0, -1), "temperature": (-0.1, 11.0),
                "max_slates": (0, -1), "concurrency": (0,), "deadline": (0.0,), "shuffles": (-1,),
                "shuffled_slates": (0,), "alone": (-1,), "workers": (0,), "gpus_per_worker": (-1.0,)},
@@ -101,6 +102,7 @@ def test_every_kind_is_tested():
     ("fit degre", {"space": "pointer"}, "fit degre: unknown key 'space'"),
     ("fit glorank", {"hidden_size": 30}, "--hidden_size 30: expected a multiple of 4"),
     ("fit prm", {"hidden_size": 31}, "--hidden_size 31: expected a multiple of 2"),
+    ("fit degre", {"label_weight": 0.5}, "--label_weight 0.5: expected an evaluator or a teacher"),
     ("fit glorank", {"space": "local"}, "--space local: expected one of"),
 ])  # fmt: skip
 def test_wrong_options_are_refused_as_they_are_read(command, changes, complaint):

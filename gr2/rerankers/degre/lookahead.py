@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from gr2.rerankers.degre.evaluator import Evaluator
-from gr2.rerankers.list_writer.batch import NONE, Requests
+from gr2.rerankers.degre.seen import Seen
+from gr2.rerankers.list_writer.batch import NONE
 
 
 class Lookahead:
     """Prefixes of equal length, equally many for every request and adjacent; at first one empty one each."""
 
-    def __init__(self, evaluator: Evaluator, requests: Requests):
+    def __init__(self, evaluator: Evaluator, seen: Seen):
         self.evaluator = evaluator
-        self.memory, self.memory_mask = evaluator.encode(requests)
-        self.items = evaluator.items(requests.candidates)
+        self.items, self.memory, self.memory_mask = evaluator.encode(seen)
         self.past, self.alternatives, self.length = None, None, 0
 
     def values(self, rows: int) -> Tensor:
@@ -57,11 +57,25 @@ class Labels:
         self.total = self.appended[rows].gather(1, chosen[:, None]).squeeze(1)
 
 
-def score_lists(evaluator: Evaluator | None, requests: Requests, labels: Tensor, lists: Tensor) -> Tensor:
+class Mixed:
+    """Values by two, the second with this weight."""
+
+    def __init__(self, first: Lookahead, second: Labels, weight: float):
+        self.first, self.second, self.weight = first, second, weight
+
+    def values(self, rows: int) -> Tensor:
+        return torch.lerp(self.first.values(rows), self.second.values(rows), self.weight)
+
+    def keep(self, rows: Tensor, chosen: Tensor) -> None:
+        self.first.keep(rows, chosen)
+        self.second.keep(rows, chosen)
+
+
+def score_lists(evaluator: Evaluator | None, seen: Seen, labels: Tensor, lists: Tensor) -> Tensor:
     """Scores float [n, lists] of lists of indices int64 [n, lists, m], by the evaluator; without one, by the labels."""
     lengths = torch.arange(1, lists.shape[2] + 1, device=lists.device)
     if evaluator:
-        values = evaluator.probabilities(evaluator.prefix_logits(requests, lists), lengths).sum(-1)
+        values = evaluator.probabilities(evaluator.prefix_logits(seen, lists), lengths).sum(-1)
     else:
         relevant = (labels > 0).float()[:, None].expand(-1, lists.shape[1], -1)
         values = relevant.gather(2, lists.clamp(min=0)).cumsum(2)

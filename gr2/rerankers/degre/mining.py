@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gr2.rerankers.degre.lookahead import Labels, Lookahead
+from gr2.rerankers.degre.lookahead import Labels, Lookahead, Mixed
 from gr2.rerankers.list_writer.batch import NONE
 
 
@@ -19,7 +19,7 @@ class Mined(NamedTuple):
     values: Tensor  # float [n, B, m, K], V of each list's prefix with each candidate appended
 
 
-def mine(lookahead: Lookahead | Labels, mask: Tensor, size: int, beams: int) -> Mined:
+def mine(lookahead: Lookahead | Labels | Mixed, mask: Tensor, size: int, beams: int) -> Mined:
     """The search's `beams` best lists for each request, of `size` items or all its candidates; mask: bool [n, K]."""
     (n, count), device = mask.shape, mask.device
     lists = torch.full((n, 1, size), NONE, device=device)

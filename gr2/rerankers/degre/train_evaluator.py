@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from transformers import EvalPrediction, set_seed
 
-from gr2.data.catalogue import Catalogue
-from gr2.files.slates import Slate
+from gr2.data.features import Features, find_names
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
-from gr2.rerankers.list_writer.batch import NONE, read_labels, read_requests
-from gr2.rerankers.list_writer.train import shape_of
+from gr2.rerankers.degre.seen import Known, Reader
+from gr2.rerankers.list_writer.batch import NONE, read_labels
+from gr2.rerankers.list_writer.train import FoldingTrainer, shape_of
 from gr2.rerankers.settings import Lists, Training
 from gr2.rerankers.train import Examples, train_best
 
@@ -28,48 +28,87 @@ VALID_LISTS = 4
 class Shown:
     """A slate and lists of it, of indices of its candidates, all of one length."""
 
-    slate: Slate
+    known: Known
     lists: list[list[int]]
 
 
 class Exploring(Examples):
     """Slates with new lists each time; torch's seed decides."""
 
-    def __init__(self, slates: list[Slate], size: int, count: int):
-        super().__init__(slates)
+    def __init__(self, known: list[Known], size: int, count: int):
+        super().__init__(known)
         self.size, self.count = size, count
 
     def __getitem__(self, index: int) -> Shown:
         return draw_lists(self.examples[index], self.size, self.count, int(torch.randint(2**31, ())))
 
 
-def draw_lists(slate: Slate, size: int, count: int, seed: int) -> Shown:
+def draw_lists(known: Known, size: int, count: int, seed: int) -> Shown:
     """`count` lists of `size` items, or of all where there are fewer; the same for the same seed."""
-    rng, indices = random.Random(seed), range(len(slate.candidates))
-    return Shown(slate, [rng.sample(indices, min(size, len(indices))) for _ in range(count)])
+    rng, indices = random.Random(seed), range(len(known.slate.candidates))
+    return Shown(known, [rng.sample(indices, min(size, len(indices))) for _ in range(count)])
 
 
-def train_evaluator(lists: Lists, training: Training, group: int) -> None:
-    """Keeps the epoch with the highest likelihood on lists of valid slates. group: lists drawn for each train slate."""
+def train_evaluator(
+    lists: Lists,
+    training: Training,
+    group: int,
+    features: Features | None = None,
+    vectors: Tensor | None = None,
+    codes: Tensor | None = None,
+) -> None:
+    """Keeps the epoch with the highest likelihood on lists of valid slates.
+
+    group: lists drawn for each train slate; features: to read all that the slates have; vectors: float [items, size],
+    of the catalogue's items; codes: what is known of them, as `read_known` has it.
+    """
     set_seed(training.seed)
-    size = lists.list_size
-    model = Evaluator(EvaluatorConfig(**shape_of(lists, training)))
-    shown = Examples([draw_lists(slate, size, VALID_LISTS, seed) for seed, slate in enumerate(lists.valid)])
-    collator = partial(collate, catalogue=lists.catalogue, history=model.config.history, size=size)
+    names = find_names(lists.train) if features else ()
+    model = new_evaluator(lists, training, names, vectors, codes)
+    reader, size = Reader(lists.catalogue, model.config.history, names, features), lists.list_size
+    train = reader.know(lists.train)
+    if names:
+        table = torch.from_numpy(np.concatenate([known.features for known in train]))
+        model.mean.copy_(table.mean(0))
+        model.scale.copy_(table.std(0) + 1e-9)
+    valid = enumerate(reader.know(lists.valid))
+    shown = Examples([draw_lists(known, size, VALID_LISTS, seed) for seed, known in valid])
+    collator = partial(collate, reader=reader, size=size)
     others = {"label_names": ["outcomes"], "compute_metrics": compute_metrics, "data_collator": collator}
-    train_best(model, Exploring(lists.train, size, group), shown, training, "likelihood", **others)
+    train_best(model, Exploring(train, size, group), shown, training, "likelihood", FoldingTrainer, **others)
 
 
-def collate(examples: list[Shown], catalogue: Catalogue, history: int, size: int) -> dict[str, Tensor]:
+def new_evaluator(
+    lists: Lists,
+    training: Training,
+    names: tuple[str, ...] = (),
+    vectors: Tensor | None = None,
+    codes: Tensor | None = None,
+) -> Evaluator:
+    """Untrained; knows the catalogue."""
+    ids = torch.tensor([lists.catalogue.codes[item_id] for item_id in lists.catalogue.item_ids])
+    widths = {
+        name: 0 if known is None else known.shape[1] for name, known in (("vector_size", vectors), ("known", codes))
+    }
+    model = Evaluator(EvaluatorConfig(items=len(ids), features=names, **widths, **shape_of(lists, training)))
+    model.ids.copy_(ids)
+    if vectors is not None:
+        model.vectors.copy_(vectors / vectors.std())
+    if codes is not None:
+        model.code.start_from(codes)
+    return model
+
+
+def collate(examples: list[Shown], reader: Reader, size: int) -> dict[str, Tensor]:
     """What `Evaluator.forward` takes."""
-    slates = [example.slate for example in examples]
-    requests = read_requests(slates, catalogue, history)
-    lists = torch.full((len(slates), len(examples[0].lists), size), NONE)
+    seen = reader.read([example.known for example in examples])
+    lists = torch.full((len(examples), len(examples[0].lists), size), NONE)
     for rows, example in zip(lists, examples, strict=True):
         rows[:, : len(example.lists[0])] = torch.tensor(example.lists)
-    relevant = read_labels(slates, requests.candidates.shape[1])[:, None].expand(-1, lists.shape[1], -1) > 0
+    labels = read_labels([example.known.slate for example in examples], seen.candidates.shape[1])
+    relevant = labels[:, None].expand(-1, lists.shape[1], -1) > 0
     outcomes = (relevant.gather(2, lists.clamp(min=0)) & (lists != NONE)).cumsum(2)
-    return requests._asdict() | {"lists": lists, "outcomes": outcomes}
+    return seen._asdict() | {"lists": lists, "outcomes": outcomes}
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:

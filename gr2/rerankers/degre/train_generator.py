@@ -1,15 +1,27 @@
 """Trains a pointer network to write, greedily, lists that the evaluator values.
 
-DeGRe (2605.25749): lists are mined by beam search, w_l = softmax(score / tau_w) over a request's lists, q_t =
-softmax(V / tau_q) over its remaining candidates, L = sum_l w_l sum_t [CE(y_t, p_t) + alpha KL(q_t || p_t)]. alpha 0
-leaves CE only, tau_w inf weighs all lists alike, and without an evaluator the labels are one that is always right.
-tau_q is ours (the paper: 1). With a teacher there is one list, its own, and V is the logarithm of its probabilities.
-GoalRank (2509.22046): a group of random lists, a reference policy that is the softmax of
-their standardised scores, and cross-entropy against it.
+DeGRe (2605.25749) mines lists l by beam search and learns, with y_t the item of a list at place t and p_t the
+network's distribution over the candidates v that remain there,
+
+    L = sum_l w_l sum_t [CE(y_t, p_t) + alpha KL(q_t || p_t)]
+    w_l = softmax(score(l) / tau_w) over a slate's lists    q_t(v) = softmax(V(l_<t, v) / tau_q) over the remaining v
+
+alpha 0 leaves CE only; tau_w inf weighs all lists alike. Two things are ours. tau_q is 1 in the paper. And labels, from
+which there only the evaluator learns, can share the value of a prefix:
+
+    V = (1 - label_weight) (the evaluator's V) + label_weight (the relevant items so far)
+
+in the search, in w_l and in q_t, so that q_t is in proportion to q_evaluator^(1 - label_weight) q_labels^label_weight.
+Without an evaluator the weight is 1. With a teacher there is one list, its own, and V is the logarithm of its
+probabilities, in which labels have their share.
+
+GoalRank (2509.22046): a group of random lists, a reference policy that is the softmax of their standardised scores, and
+cross-entropy against it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,22 +30,22 @@ from torch.nn.functional import pad
 from tqdm import tqdm
 from transformers import set_seed
 
-from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.files.slates import Slate
 from gr2.rerankers.degre.evaluator import Evaluator
-from gr2.rerankers.degre.lookahead import Labels, Lookahead, score_lists
+from gr2.rerankers.degre.judge import Judge
 from gr2.rerankers.degre.mining import Mined, mine
+from gr2.rerankers.degre.seen import Known, Reader, Seen
 from gr2.rerankers.list_writer import train as writer
-from gr2.rerankers.list_writer.batch import NONE, Requests, from_request
+from gr2.rerankers.list_writer.batch import NONE, from_request, read_labels
 from gr2.rerankers.list_writer.network import ListWriter, remaining
-from gr2.rerankers.list_writer.train import ListTrainer, requests_of, train_writer
+from gr2.rerankers.list_writer.train import ListTrainer, requests_of
 from gr2.rerankers.settings import Lists, Training
-from gr2.rerankers.train import Examples
+from gr2.rerankers.train import Examples, train_best
 
 BLOCK = 32  # requests mined at a time
 
-Find = Callable[[Requests, Tensor], Mined]  # requests and labels [n, K] -> lists to learn
+Find = Callable[[Seen, Tensor], Mined]  # slates and their labels [n, K] -> lists to learn
 
 
 @dataclass(frozen=True)
@@ -49,19 +61,25 @@ def train_generator(
     find: Find,
     lists: Lists,
     training: Training,
-    evaluator: Evaluator | None,
+    judge: Judge,
+    known: Tensor | None = None,
     **others: Any,
 ) -> None:
-    """Learns the lists that `find` finds; keeps the epoch whose lists of valid slates have the highest scores."""
+    """Learns the lists that `find` finds; keeps the epoch whose lists of valid slates have the highest scores. known:
+    of the codes, as `read_known` has it.
+    """
     set_seed(training.seed)
-    model = writer.new_network("pointer", lists, training)
-    if evaluator:
-        check_shape(evaluator, model)
+    model = writer.new_network("pointer", lists, training, known)
+    if judge.evaluator:
+        check_shape(judge.evaluator, model)
+    reader = judge.reader(lists.catalogue, model.config.history)
     examples = []
     for start in tqdm(range(0, len(lists.train), BLOCK), "lists to learn", unit="block", disable=None):
-        examples += add_lists(lists.train[start : start + BLOCK], find, lists.catalogue, lists.history)
-    others |= {"evaluator": evaluator, "collator": collate, "metric": "score"}
-    train_writer(trainer_class, model, Examples(examples), lists, training, **others)
+        examples += add_lists(lists.train[start : start + BLOCK], find, reader)
+    valid = Examples(reader.know(lists.valid))
+    write = partial(writer.collate, catalogue=lists.catalogue, history=model.config.history)
+    others |= {"judge": judge, "data_collator": partial(collate, write=write, reader=reader)}
+    train_best(model, Examples(examples), valid, training, "score", trainer_class, ["labels"], **others)
 
 
 def check_shape(evaluator: Evaluator, model: ListWriter) -> None:
@@ -73,18 +91,20 @@ def check_shape(evaluator: Evaluator, model: ListWriter) -> None:
             raise InputError(f"{path}: its {name} is {found}; expected {expected}, by these slates and options")
 
 
-def add_lists(slates: list[Slate], find: Find, catalogue: Catalogue, history: int) -> list[Example]:
-    inputs = writer.collate(slates, catalogue, history)
+def add_lists(slates: list[Slate], find: Find, reader: Reader) -> list[Example]:
+    seen = reader.read(reader.know(slates))
     with torch.no_grad():
-        found = find(requests_of(inputs), inputs["labels"])
+        found = find(seen, read_labels(slates, seen.candidates.shape[1]))
     return [Example(slate, Mined(*(part[row] for part in found))) for row, slate in enumerate(slates)]
 
 
-def collate(examples: list[Slate] | list[Example], catalogue: Catalogue, history: int) -> dict[str, Tensor]:
-    """Valid slates, or train examples, which also have `lists`, `scores` and `values` as `Mined` has them."""
-    if isinstance(examples[0], Slate):
-        return writer.collate(examples, catalogue, history)
-    inputs = writer.collate([example.slate for example in examples], catalogue, history)
+def collate(examples: list[Known] | list[Example], write: Callable, reader: Reader) -> dict:
+    """Valid slates, with what a judge reads of them in `seen`, or train examples, which have `lists`, `scores` and
+    `values` as `Mined` has them.
+    """
+    inputs = write([example.slate for example in examples])
+    if isinstance(examples[0], Known):
+        return inputs | {"seen": reader.read(examples)._asdict()}
     width = inputs["labels"].shape[1]
     values = [example.mined.values[..., : len(example.slate.candidates)] for example in examples]
     return inputs | {
@@ -94,17 +114,16 @@ def collate(examples: list[Slate] | list[Example], catalogue: Catalogue, history
     }
 
 
-def mine_lists(requests: Requests, labels: Tensor, evaluator: Evaluator | None, size: int, beams: int) -> Mined:
-    lookahead = Lookahead(evaluator, requests) if evaluator else Labels(labels)
-    return mine(lookahead, requests.mask, size, beams)
+def mine_lists(seen: Seen, labels: Tensor, judge: Judge, size: int, beams: int) -> Mined:
+    return mine(judge.lookahead(seen, labels), seen.mask, size, beams)
 
 
-def copy_lists(requests: Requests, labels: Tensor, size: int) -> Mined:
+def copy_lists(seen: Seen, labels: Tensor, size: int) -> Mined:
     """A teacher's list of each request: labels are its probabilities of candidates to be first (`read_taught`).
 
     The values are their logarithms, so that q_t with tau_q 1 is how Plackett-Luce chooses among those that are left.
     """
-    lists = writer.reference_lists(labels, requests.mask, size)
+    lists = writer.reference_lists(labels, seen.mask, size)
     lists = pad(lists, (0, size - lists.shape[1]), value=NONE)
     values = labels.clamp(min=torch.finfo(labels.dtype).tiny).log()
     return Mined(
@@ -114,25 +133,27 @@ def copy_lists(requests: Requests, labels: Tensor, size: int) -> Mined:
     )
 
 
-def draw_group(requests: Requests, labels: Tensor, evaluator: Evaluator | None, size: int, group: int) -> Mined:
+def draw_group(seen: Seen, labels: Tensor, judge: Judge, size: int, group: int) -> Mined:
     """`group` random lists of each request; their values are 0."""
-    mask = requests.mask[:, None]
+    mask = seen.mask[:, None]
     noise = torch.rand(len(labels), group, labels.shape[1], device=labels.device).masked_fill(~mask, 2.0)
     lists = noise.argsort(2)[..., :size]
     lists = lists.masked_fill(~mask.expand_as(noise).gather(2, lists), NONE)
-    scores = score_lists(evaluator, requests, labels, lists)
+    scores = judge.scores(seen, labels, lists)
     return Mined(lists, scores, torch.zeros(*lists.shape, labels.shape[1], device=lists.device))
 
 
 class GeneratorTrainer(ListTrainer):
-    """The evaluator says what validation's lists are worth."""
+    """The judge says what validation's lists are worth."""
 
-    def __init__(self, *args: Any, evaluator: Evaluator | None, **others: Any):
+    def __init__(self, *args: Any, judge: Judge, **others: Any):
         super().__init__(*args, **others)
-        self.evaluator = evaluator and evaluator.to(self.args.device)
+        self.judge = judge
+        if judge.evaluator:
+            judge.evaluator.to(self.args.device)
 
     def value(self, inputs: dict, lists: Tensor) -> Tensor:
-        return score_lists(self.evaluator, requests_of(inputs), inputs["labels"], lists[:, None])[:, 0]
+        return self.judge.scores(Seen(**inputs["seen"]), inputs["labels"], lists[:, None])[:, 0]
 
     def list_losses(self, model, inputs: dict, alpha: float, tau_q: float) -> Tensor:
         """`dense_loss` of every list, float [n, B]."""

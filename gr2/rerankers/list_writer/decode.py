@@ -8,7 +8,8 @@ from torch import Tensor
 from gr2.errors import InputError
 from gr2.files.slates import Slate
 from gr2.rerankers.list_writer.batch import NONE, Encoded
-from gr2.rerankers.list_writer.network import ListWriter, admitted
+from gr2.rerankers.list_writer.network import ListWriter
+from gr2.rerankers.list_writer.trie import admitted
 
 
 def write_lists(model: ListWriter, encoded: Encoded, size: int, generator: torch.Generator | None = None) -> Tensor:
@@ -25,7 +26,7 @@ def write_lists(model: ListWriter, encoded: Encoded, size: int, generator: torch
         for action in range(model.config.actions):
             step = model.step.weight[position * model.config.actions + action]
             hidden, past = model.decoder(states + step, encoded.memory, encoded.memory_mask, past)
-            logits = model.logits(hidden, encoded, action).squeeze(1)
+            logits = model.logits(hidden, encoded, action, match[:, None]).squeeze(1)
             if model.config.space == "global":
                 codes = encoded.codes[..., action]
                 code = choose(logits, admitted(codes, match[:, None], model.config.codes)[:, 0], generator)

@@ -7,6 +7,10 @@ candidates: by `place`, output neuron j stands for the request's j-th candidate,
 argues against; by `pointer`, an action's logit is a product with the candidate's own state, as in Seq2Slate
 (1810.02019, whose network is an LSTM) and in DeGRe's Online Generator (2605.25749). All else is shared. Sizes are not
 published: ours.
+
+Two switches of the global space: with `shared` an output neuron's weights are the code's own vector, one table for
+input and output; with `look_ahead` (ours) a code's logit also counts the candidates that it leads to. Without it the
+first code is chosen by what the code means, not by which of its items is here.
 """
 
 from typing import Literal, get_args
@@ -16,14 +20,19 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from gr2.rerankers.list_writer.batch import NONE, Encoded, Requests, canonical_order, from_request
+from gr2.rerankers.list_writer.codes import CodeVectors
 from gr2.rerankers.list_writer.layers import Decoder, Encoder
+from gr2.rerankers.list_writer.trie import admitted, pool
 
 Space = Literal["global", "place", "pointer"]
 SPACES = get_args(Space)
 
 
 class ListWriterConfig(PretrainedConfig):
-    """levels, codes: of the semantic IDs; candidates, list_size, history: the most of each in a request."""
+    """levels, codes: of the semantic IDs; candidates, list_size, history: the most of each in a request; known: how
+    many numbers are known of each code while it trains. Of the space global: shared: output neurons are the codes'
+    vectors; look_ahead: a code's logit counts the candidates that it leads to.
+    """
 
     model_type = "list_writer"
 
@@ -33,6 +42,9 @@ class ListWriterConfig(PretrainedConfig):
     candidates: int = 50
     list_size: int = 6
     history: int = 50
+    known: int = 0
+    shared: bool = False
+    look_ahead: bool = False
     hidden_size: int = 64
     heads: int = 4
     encoder_layers: int = 2
@@ -51,7 +63,7 @@ class ListWriter(PreTrainedModel):
     def __init__(self, config: ListWriterConfig):
         super().__init__(config)
         size = config.hidden_size
-        self.code = nn.Embedding(config.levels * config.codes, size)
+        self.code = CodeVectors(config.levels * config.codes, size, config.known)
         self.recency = nn.Embedding(max(1, config.history), size)
         self.candidate = nn.Parameter(torch.zeros(size))
         self.user = nn.Linear(size, size)
@@ -61,13 +73,21 @@ class ListWriter(PreTrainedModel):
         self.dropout = nn.Dropout(config.dropout)
         self.encoder = Encoder(size, config.heads, config.encoder_layers, config.dropout)
         self.decoder = Decoder(size, config.heads, config.decoder_layers, config.dropout)
-        outputs = {"global": [config.codes] * config.levels, "place": [config.candidates], "pointer": [size]}
+        codes = size if config.shared else config.codes
+        outputs = {"global": [codes] * config.levels, "place": [config.candidates], "pointer": [size]}
         self.heads = nn.ModuleList(nn.Linear(size, width) for width in outputs[config.space])
+        if config.look_ahead:
+            self.ahead = nn.ModuleList(nn.Linear(size, size) for _ in range(config.levels))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
+
+    def fold(self) -> None:
+        """Makes the codes' vectors a plain table, once the network is trained."""
+        self.code.fold()
+        self.config.known = 0
 
     def items(self, codes: Tensor) -> Tensor:
         """Codes int64 [..., levels] -> float [..., size]; padding (code NONE) returns arbitrary values: mask them."""
@@ -94,13 +114,26 @@ class ListWriter(PreTrainedModel):
         memory = self.decoder.memory(states)
         return Encoded(codes, order, mask, vectors, states[:, :count], start, memory, memory_mask)
 
-    def logits(self, states: Tensor, encoded: Encoded, action: int) -> Tensor:
-        """Decoder states [n, t, size], all at an item's `action` (from 0) -> logits [n, t, codes or candidates]."""
-        if self.config.space == "global":
-            return self.heads[action](states)
+    def logits(self, states: Tensor, encoded: Encoded, action: int, left: Tensor) -> Tensor:
+        """Decoder states [n, t, size], all at an item's `action` (from 0) -> logits [n, t, codes or candidates].
+
+        left: bool [n, t, K], the candidates that the actions before this one leave.
+        """
         if self.config.space == "place":
             return self.heads[0](states)[..., : encoded.mask.shape[1]]
-        return self.heads[0](states) @ encoded.states.transpose(1, 2) / self.config.hidden_size**0.5
+        if self.config.space == "pointer":
+            return self.point(self.heads[0](states), encoded)
+        logits = self.heads[action](states)
+        if self.config.shared:
+            logits = logits @ self.code.table.unflatten(0, (self.config.levels, -1))[action].T
+        if self.config.look_ahead:
+            scores = self.point(self.ahead[action](states), encoded)
+            logits = logits + pool(scores, encoded.codes[..., action], left, self.config.codes)
+        return logits
+
+    def point(self, queries: Tensor, encoded: Encoded) -> Tensor:
+        """Queries [n, t, size] -> their products with the candidates' states, float [n, t, K]."""
+        return queries @ encoded.states.transpose(1, 2) / self.config.hidden_size**0.5
 
     def inputs(self, encoded: Encoded, lists: Tensor) -> Tensor:
         """The decoder's inputs [n, m * actions, size]: the start, then every action of lists [n, m] but the last."""
@@ -129,15 +162,16 @@ class ListWriter(PreTrainedModel):
 
     def distributions(self, encoded: Encoded, lists: Tensor) -> Tensor:
         """Local spaces: log P of every candidate at each position of lists [n, m], float [n, m, K], lowest if taken."""
-        logits = self.logits(self.states(encoded, lists)[:, :, 0], encoded, 0)
-        return logits.masked_fill(~remaining(encoded.mask, lists), torch.finfo(logits.dtype).min).log_softmax(-1)
+        left = remaining(encoded.mask, lists)
+        logits = self.logits(self.states(encoded, lists)[:, :, 0], encoded, 0, left)
+        return logits.masked_fill(~left, torch.finfo(logits.dtype).min).log_softmax(-1)
 
     def log_probs_of_codes(self, encoded: Encoded, lists: Tensor) -> Tensor:
         states, left = self.states(encoded, lists), remaining(encoded.mask, lists)
         targets = encoded.codes.gather(1, lists.clamp(min=0)[..., None].expand(-1, -1, self.config.levels))
         total = torch.zeros(lists.shape, device=states.device)
         for level in range(self.config.levels):
-            logits, target = self.logits(states[:, :, level], encoded, level), targets[..., level]
+            logits, target = self.logits(states[:, :, level], encoded, level, left), targets[..., level]
             allowed = admitted(encoded.codes[..., level], left, self.config.codes)
             left = left & (encoded.codes[:, None, :, level] == target[..., None])
             logps = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min).log_softmax(-1)
@@ -157,12 +191,3 @@ def remaining(mask: Tensor, lists: Tensor) -> Tensor:
     taken.scatter_(2, lists.clamp(min=0)[..., None], (lists != NONE).int()[..., None])
     before = taken.cumsum(1) - taken
     return mask[:, None] & (before == 0)
-
-
-def admitted(codes: Tensor, left: Tensor, width: int) -> Tensor:
-    """A level's codes of the candidates [n, K], and which are left at each position [n, m, K] -> bool [n, m, width]:
-    the codes that continue a path of the request's trie.
-    """
-    table = torch.zeros(*left.shape[:2], width, device=left.device)
-    index = codes.clamp(min=0)[:, None].expand_as(left)
-    return table.scatter_reduce_(2, index, left.float(), "amax").bool()

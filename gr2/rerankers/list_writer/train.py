@@ -34,7 +34,16 @@ def requests_of(inputs: dict[str, Tensor]) -> Requests:
     return Requests(inputs["history"], inputs["candidates"])
 
 
-class ListTrainer(Trainer):
+class FoldingTrainer(Trainer):
+    """A checkpoint keeps what is known of the codes apart; the network that is written at the end does not."""
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if not _internal_call:
+            self.model.fold()
+        super().save_model(output_dir, _internal_call)
+
+
+class ListTrainer(FoldingTrainer):
     """Validation writes lists; its metric is the mean of `value`, here their NDCG by the labels."""
 
     def prediction_step(self, model, inputs: dict, *_, **__) -> tuple:
@@ -44,7 +53,7 @@ class ListTrainer(Trainer):
             return None, self.value(inputs, lists), inputs["labels"]
 
     def value(self, inputs: dict, lists: Tensor) -> Tensor:
-        return utility(inputs["labels"], lists)
+        return ndcg(inputs["labels"], lists)
 
 
 def train_writer(
@@ -62,17 +71,23 @@ def train_writer(
     train_best(model, train_set, Examples(lists.valid), training, metric, trainer_class, ["labels"], **others)
 
 
-def new_network(space: Space, lists: Lists, training: Training) -> ListWriter:
-    """Untrained, with as many outputs as the slates and the catalogue need."""
-    candidates = max(len(slate.candidates) for slate in lists.slates)
-    return ListWriter(ListWriterConfig(space=space, candidates=candidates, **shape_of(lists, training)))
+def new_network(
+    space: Space, lists: Lists, training: Training, known: Tensor | None = None, **switches: bool
+) -> ListWriter:
+    """Untrained, with as many outputs as the slates and the catalogue need; known, switches: as in `clone`."""
+    candidates, width = max(len(slate.candidates) for slate in lists.slates), 0 if known is None else known.shape[1]
+    shape = {"space": space, "candidates": candidates, "known": width, **switches, **shape_of(lists, training)}
+    model = ListWriter(ListWriterConfig(**shape))
+    if known is not None:
+        model.code.start_from(known)
+    return model
 
 
 def shape_of(lists: Lists, training: Training) -> dict[str, int | float]:
     """What the configurations of a list writer and of the evaluator have in common."""
     return {
         "levels": lists.catalogue.levels,
-        "codes": 1 + max(max(codes) for codes in lists.catalogue.codes.values()),
+        "codes": lists.catalogue.code_count,
         "list_size": lists.list_size,
         "history": min(lists.history, max(len(slate.history) for slate in lists.slates)),
         "hidden_size": training.hidden_size,
@@ -91,9 +106,15 @@ def reference_lists(labels: Tensor, mask: Tensor, size: int) -> Tensor:
     return order.masked_fill(~mask.gather(1, order), NONE)
 
 
-def utility(labels: Tensor, lists: Tensor) -> Tensor:
+def ndcg(labels: Tensor, lists: Tensor) -> Tensor:
     """NDCG of lists [n, m] of indices, against the best list of that length: float [n]."""
     gains = labels.gather(1, lists.clamp(min=0)).masked_fill(lists == NONE, 0.0)
     discounts = 1 / torch.arange(2, lists.shape[1] + 2, device=labels.device).log2()
     best = labels.sort(dim=1, descending=True).values[:, : lists.shape[1]]
     return (gains * discounts).sum(1) / (best * discounts[: best.shape[1]]).sum(1)
+
+
+def precision(labels: Tensor, lists: Tensor) -> Tensor:
+    """The share of relevant items in lists [n, m] of indices, of their m places: float [n]."""
+    relevant = (labels > 0).gather(1, lists.clamp(min=0)) & (lists != NONE)
+    return relevant.float().mean(1)

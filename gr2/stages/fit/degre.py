@@ -1,6 +1,7 @@
 """gr2 fit degre: a list writer learns the lists that an evaluator's beam search finds (DeGRe, 2605.25749).
 
-With --teacher it learns another reranker's lists, say a language model's, and its probabilities at every step.
+With --teacher it learns another reranker's lists, say a language model's, and its probabilities at every step. Without
+either it learns the labels, and with --label_weight both.
 """
 
 import math
@@ -10,7 +11,8 @@ from functools import partial
 from gr2.errors import InputError
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import Judged, Taught, read_lists, read_taught_by
+from gr2.stages.fit.list_writing import Judged, read_codes, read_judge, read_lists
+from gr2.stages.fit.shared import Taught, read_taught_by
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
@@ -36,21 +38,20 @@ class Config(Judged, Taught):
 
 def run(config: Config) -> None:
     """Reads train and valid slates; writes the network of the epoch whose lists the evaluator scores highest."""
-    from gr2.rerankers.degre.evaluator import open_evaluator
     from gr2.rerankers.degre.train_generator import DeGReTrainer, copy_lists, mine_lists, train_generator
 
     # read
     lists = read_lists(config)
-    evaluator = open_evaluator(config.evaluator, lists.catalogue) if config.evaluator else None
+    judge, known = read_judge(config, lists), read_codes(config, lists)
 
     # examples, trainer
     if config.teacher:
-        lists = replace(lists, train=read_taught_by(config, lists.valid))
+        lists = replace(lists, train=read_taught_by(config, lists.valid, weight=1 - config.label_weight))
         find = partial(copy_lists, size=config.list_size)
     else:
-        find = partial(mine_lists, evaluator=evaluator, size=config.list_size, beams=config.beams)
+        find = partial(mine_lists, judge=judge, size=config.list_size, beams=config.beams)
     loss = {name: vars(config)[name] for name in ("alpha", "tau_w", "tau_q")}
-    train_generator(DeGReTrainer, find, lists, config.training, evaluator, **loss)
+    train_generator(DeGReTrainer, find, lists, config.training, judge, known, **loss)
 
     # write
     write_record(config.output_dir, "degre", lists.catalogue)

@@ -5,7 +5,7 @@ from functools import partial
 
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import Judged, read_lists
+from gr2.stages.fit.list_writing import Judged, read_codes, read_judge, read_lists
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
@@ -17,16 +17,15 @@ class Config(Judged):
 
 def run(config: Config) -> None:
     """Reads train and valid slates; writes the network of the epoch whose lists the evaluator scores highest."""
-    from gr2.rerankers.degre.evaluator import open_evaluator
     from gr2.rerankers.degre.train_generator import GoalRankTrainer, draw_group, train_generator
 
     # read
     lists = read_lists(config)
-    evaluator = open_evaluator(config.evaluator, lists.catalogue) if config.evaluator else None
+    judge, known = read_judge(config, lists), read_codes(config, lists)
 
     # examples, trainer
-    find = partial(draw_group, evaluator=evaluator, size=config.list_size, group=config.group)
-    train_generator(GoalRankTrainer, find, lists, config.training, evaluator)
+    find = partial(draw_group, judge=judge, size=config.list_size, group=config.group)
+    train_generator(GoalRankTrainer, find, lists, config.training, judge, known)
 
     # write
     write_record(config.output_dir, "goalrank", lists.catalogue)

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from gr2.data.catalogue import read_catalogue
 from gr2.data.given import read_taught
 from gr2.errors import InputError
 from gr2.files.items import read_items
 from gr2.files.slates import Slate, Slates, read_slate_table, read_slates
 from gr2.options.declare import arg
-from gr2.rerankers.settings import Lists, Training
-from gr2.stages.shared import Identified, Slated
+from gr2.rerankers.settings import Training
+from gr2.stages.shared import Slated
 
-SHAPE = {"space": "global", "list_size": 6, "history": 50, "hidden_size": 64, "layers": 1, "dropout": 0.2}
+SHAPE = {
+    "space": "global", "shared": False, "look_ahead": False, "list_size": 6, "history": 50, "hidden_size": 64,
+    "layers": 1, "dropout": 0.2,
+}  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -67,21 +69,6 @@ class Network(Fit):
 
 
 @dataclass(kw_only=True)
-class ListWriting(Network, Identified):
-    """Of list writers and of the evaluator of their lists."""
-
-    list_size: int | None = arg(None, "items of a list; 6 where not given", least=1)
-    history: int | None = arg(None, "read the latest N items of a user's history; 50 where not given", least=0)
-
-
-@dataclass(kw_only=True)
-class Judged(ListWriting):
-    """Of list writers that learn from an evaluator."""
-
-    evaluator: str | None = arg(None, "a folder of `gr2 fit evaluator`; without it labels are the values", path=True)
-
-
-@dataclass(kw_only=True)
 class Taught(Fit):
     """Of kinds that can learn another reranker's rankings of train slates, with a target or without."""
 
@@ -121,17 +108,6 @@ def read_taught_by(config: Taught, valid: list[Slate], temperature: float = 1.0,
     taught = read_taught(config.teacher, [slate for slate in slates if slate.user_id not in held], temperature, weight)
     print(f"{len(taught)} train slates as {config.teacher} ranks them", flush=True)
     return taught
-
-
-def read_lists(config: ListWriting) -> Lists:
-    """Train and valid slates with the catalogue; InputError for lists that are longer than every train slate."""
-    train, valid = read_train_and_valid(config)
-    catalogue = read_catalogue(config.items, config.semantic_ids)
-    longest = max(len(slate.candidates) for slate in train)
-    if config.list_size and config.list_size > longest:
-        expected = f"expected at most {longest}, the candidates of the longest train slate of {config.slates}"
-        raise InputError(f"--list_size {config.list_size}: {expected}")
-    return Lists(train, valid, catalogue, config.list_size, config.history)
 
 
 def hold_out_users(slates: list[Slate], seed: int) -> tuple[list[Slate], list[Slate]]:

@@ -10,7 +10,7 @@ from gr2.data.catalogue import Catalogue
 from gr2.files.slates import Slate
 from gr2.rerankers.list_writer.batch import NONE, read_requests
 from gr2.rerankers.list_writer.layers import Decoder
-from gr2.rerankers.list_writer.train import Shuffled, collate, reference_lists, utility
+from gr2.rerankers.list_writer.train import Shuffled, collate, ndcg, reference_lists
 
 IDS = [f"i{number}" for number in range(9)]
 CATALOGUE = Catalogue(
@@ -46,10 +46,10 @@ def test_references_by_hand():
 def test_the_utility_is_ndcg_and_the_reference_has_the_most(labels, size, data):
     own = torch.tensor([labels])
     best = reference_lists(own, torch.ones_like(own, dtype=torch.bool), size)
-    assert utility(own, best).item() == pytest.approx(1.0)
+    assert ndcg(own, best).item() == pytest.approx(1.0)
     order = data.draw(st.permutations(range(len(labels))))
     ranked = np.array([[labels[at] for at in order]])
-    assert utility(own, torch.tensor([order[:size]])).item() == pytest.approx(metrics.ndcg(ranked, size)[0], abs=1e-6)
+    assert ndcg(own, torch.tensor([order[:size]])).item() == pytest.approx(metrics.ndcg(ranked, size)[0], abs=1e-6)
 
 
 def test_a_shuffled_slate_keeps_its_labels():

@@ -5,26 +5,30 @@ from hypothesis import strategies as st
 
 from gr2.rerankers.list_writer.batch import NONE, Requests, canonical_order, from_request, to_request
 from gr2.rerankers.list_writer.decode import write_lists
-from gr2.rerankers.list_writer.network import SPACES, ListWriter, ListWriterConfig, admitted, remaining
+from gr2.rerankers.list_writer.network import SPACES, ListWriter, ListWriterConfig, remaining
+from gr2.rerankers.list_writer.trie import admitted, pool
 
 LEVELS, CODES = 2, 5
 ALL = torch.cartesian_prod(torch.arange(CODES), torch.arange(CODES))  # 25 items
+SWITCHES = {"shared": ["shared"], "look_ahead": ["look_ahead"], "both": ["shared", "look_ahead"]}
+KINDS = [*SPACES, *SWITCHES]  # the last three: of the global space
 
 
-def network(space: str, seed: int = 0) -> ListWriter:
+def network(kind: str, seed: int = 0) -> ListWriter:
     """Untrained, large weights, so that answers depend on everything that is read."""
     torch.manual_seed(seed)
     model = ListWriter(
         ListWriterConfig(
             levels=LEVELS,
             codes=CODES,
-            space=space,
+            space="global" if kind in SWITCHES else kind,
             candidates=9,
             list_size=6,
             history=4,
             hidden_size=16,
             heads=2,
             encoder_layers=1,
+            **dict.fromkeys(SWITCHES.get(kind, []), True),
         )
     )
     for parameter in model.parameters():
@@ -43,10 +47,10 @@ def made(sizes: list[int], seed: int = 0) -> Requests:
     return Requests(history, candidates)
 
 
-@given(st.sampled_from(SPACES), st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 6), st.booleans())
+@given(st.sampled_from(KINDS), st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 6), st.booleans())
 @settings(max_examples=40)
-def test_every_list_is_valid_and_as_long_as_it_can_be(space, sizes, length, sampled):
-    model, asked = network(space), made(sizes)
+def test_every_list_is_valid_and_as_long_as_it_can_be(kind, sizes, length, sampled):
+    model, asked = network(kind), made(sizes)
     with torch.no_grad():
         encoded = model.encode(asked)
         chosen = to_request(write_lists(model, encoded, length, torch.Generator() if sampled else None), encoded.order)
@@ -56,12 +60,12 @@ def test_every_list_is_valid_and_as_long_as_it_can_be(space, sizes, length, samp
         assert row == listed + [NONE] * (length - len(listed))
 
 
-@pytest.mark.parametrize("space", SPACES)
-def test_what_is_written_step_by_step_is_what_whole_lists_are_scored_as(space):
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_step_by_step_is_what_whole_lists_are_scored_as(kind):
     """Greedy lists have, item by item, the highest log-probability; sampled ones come as often as their probability
     says.
     """
-    model, asked = network(space), made([4, 4, 4])
+    model, asked = network(kind), made([4, 4, 4])
     with torch.no_grad():
         encoded = model.encode(asked)
         lists = torch.tensor([[a, b] for a in range(4) for b in range(4) if a != b])
@@ -74,14 +78,17 @@ def test_what_is_written_step_by_step_is_what_whole_lists_are_scored_as(space):
             torch.testing.assert_close(seen, probability[row], atol=0.03, rtol=0)
         greedy = write_lists(model, encoded, 2)
         single = torch.stack([model.log_probs(encoded, torch.full((3, 1), place))[:, 0] for place in range(4)], 1)
-        if space != "global":  # there the best first code may belong to several items that share its probability
+        if kind in (
+            "place",
+            "pointer",
+        ):  # elsewhere several items may share the best first code's probability
             assert greedy[:, 0].tolist() == single.argmax(1).tolist()
 
 
-@given(st.randoms(use_true_random=False), st.sampled_from(["global", "pointer"]))
+@given(st.randoms(use_true_random=False), st.sampled_from([kind for kind in KINDS if kind != "place"]))
 @settings(max_examples=30)
-def test_the_order_of_the_candidates_changes_nothing(rng, space):
-    model, asked = network(space), made([9, 7, 9])
+def test_the_order_of_the_candidates_changes_nothing(rng, kind):
+    model, asked = network(kind), made([9, 7, 9])
     order = [rng.sample(range(size), size) + list(range(size, 9)) for size in (9, 7, 9)]
     mixed = Requests(asked.history, asked.candidates.gather(1, torch.tensor(order)[..., None].expand(-1, -1, LEVELS)))
     with torch.no_grad():
@@ -104,9 +111,9 @@ def test_output_neurons_that_stand_for_places_do_depend_on_the_order():
     assert not lists[0].equal(lists[1])
 
 
-@pytest.mark.parametrize("space", SPACES)
-def test_other_requests_of_a_batch_and_padding_change_nothing(space):
-    model, asked = network(space), made([9, 3, 6])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_requests_of_a_batch_and_padding_change_nothing(kind):
+    model, asked = network(kind), made([9, 3, 6])
     with torch.no_grad():
         together = write_lists(model, model.encode(asked), 6)
         for row, size in enumerate((9, 3, 6)):
@@ -114,9 +121,9 @@ def test_other_requests_of_a_batch_and_padding_change_nothing(space):
             assert write_lists(model, model.encode(alone), 6)[0].tolist() == together[row].tolist()
 
 
-@pytest.mark.parametrize("space", SPACES)
-def test_the_loss_reaches_every_parameter(space):
-    model, asked = network(space).train(), made([9, 3, 6])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_reaches_every_parameter(kind):
+    model, asked = network(kind).train(), made([9, 3, 6])
     lists = torch.tensor([[0, 1, 2, 3, 4, 5], [2, 0, NONE, NONE, NONE, NONE], [5, 4, 3, 2, 1, NONE]])
     model(asked.history, asked.candidates, lists)["loss"].backward()
     for name, parameter in model.named_parameters():
@@ -160,3 +167,51 @@ def test_saved_and_read_again_it_writes_the_same(tmp_path):
     with torch.no_grad():
         assert write_lists(model, model.encode(asked), 6).equal(write_lists(again, again.encode(asked), 6))
     assert (tmp_path / "model.safetensors").exists()
+
+
+def test_a_shared_row_is_input_and_output():
+    """Two codes with the same vector have the same logit, until their output neurons' rows are their own."""
+    for kind, same in (("shared", True), ("global", False)):
+        model, asked = network(kind), made([9])
+        with torch.no_grad():
+            model.code.weight[1] = model.code.weight[0]
+            for head in model.heads:
+                head.bias.zero_()
+            encoded = model.encode(asked)
+            logits = model.logits(encoded.start, encoded, 0, encoded.mask[:, None])[0, 0]
+        assert logits[0].isclose(logits[1]).item() == same
+
+
+def test_candidates_under_a_code_by_hand():
+    scores, codes = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), torch.tensor([[0, 1, 0, 2]])
+    found = pool(scores, codes, torch.tensor([[[True, True, True, False]]]), 4)[0, 0]
+    assert found[:2].tolist() == pytest.approx([torch.tensor([1.0, 3.0]).logsumexp(0).item(), 2.0])
+    assert (found[2:] < -50).all(), "no candidate is left there"
+
+
+def test_looking_ahead_alone_is_a_softmax_over_candidates():
+    """Where the output neurons say nothing, and every action has the same state, the two codes of an item together have
+    the probability that a pointer's softmax would give it: nothing is lost by writing codes.
+    """
+    model, asked = network("look_ahead"), made([9, 5])
+    with torch.no_grad():
+        for head, ahead in zip(model.heads, model.ahead, strict=True):
+            head.weight.zero_(), head.bias.zero_()
+            ahead.load_state_dict(model.ahead[0].state_dict())
+        encoded = model.encode(asked)
+        query = encoded.start
+        scores = model.point(model.ahead[0](query), encoded)[:, 0].masked_fill(~encoded.mask, -1e9)
+        first = model.logits(query, encoded, 0, encoded.mask[:, None])[:, 0]
+        for item in range(5):
+            same = encoded.mask & (encoded.codes[..., 0] == encoded.codes[:, item, :1])
+            second = model.logits(query, encoded, 1, same[:, None])[:, 0]
+            rows = torch.arange(2)
+            together = first.log_softmax(-1)[rows, encoded.codes[:, item, 0]]
+            together = together + second.log_softmax(-1)[rows, encoded.codes[:, item, 1]]
+            torch.testing.assert_close(together, scores.log_softmax(-1)[:, item])
+
+
+def test_a_network_may_have_ten_million_parameters():
+    with torch.device("meta"):
+        config = ListWriterConfig(levels=2, codes=256, look_ahead=True, hidden_size=384, encoder_layers=4)
+        assert 9e6 < ListWriter(config).num_parameters() < 11e6
