@@ -56,7 +56,9 @@ class Block(nn.Module):
         if past is not None:
             key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
         states = states + self.dropout(self.own(normed, key, value, mask))
-        queries = self.norms[1](states).reshape(memory_mask.shape[0], -1, states.shape[2])  # all lists of a request at once
+        queries = self.norms[1](states).reshape(
+            memory_mask.shape[0], -1, states.shape[2]
+        )  # all lists of a request at once
         states = states + self.dropout(self.request(queries, *memory, memory_mask).view_as(states))
         return states + self.dropout(self.narrow(gelu(self.wide(self.norms[2](states))))), (key, value)
 
