@@ -31,6 +31,7 @@ def run(config: Config) -> None:
     import onnxruntime
 
     from gr2.rerankers.list_writer import standalone
+    from gr2.rerankers.list_writer.batch import read_codes
     from gr2.rerankers.list_writer.network import ListWriter
     from gr2.rerankers.list_writer.program import OPSET, Program, count_same, describe, export
 
@@ -42,7 +43,8 @@ def run(config: Config) -> None:
         raise InputError(f"--reranker {config.reranker}: expected --space global or pointer, found place")
 
     # program
-    output, program = Path(config.output_dir), Program(model, catalogue)
+    output = Path(config.output_dir)
+    program = Program(model, read_codes([catalogue.item_ids.to_list()], catalogue)[0])
     with write_whole(output / "program.onnx") as file:
         export(program, file)
         same = count_same(program, file, REQUESTS)
@@ -72,7 +74,7 @@ def run(config: Config) -> None:
 def check_packages() -> None:
     """InputError where a package is missing."""
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ModuleNotFoundError as error:
         raise InputError(f"gr2 export: expected the package {error.name}; pip install 'gr2[export]'") from None

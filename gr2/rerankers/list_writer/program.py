@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from gr2.data.catalogue import Catalogue
 from gr2.rerankers.list_writer.batch import NONE, Requests, to_request
 from gr2.rerankers.list_writer.decode import write_lists
 from gr2.rerankers.list_writer.network import ListWriter
@@ -28,12 +27,12 @@ README = Path(__file__).with_name("program.md.j2")
 class Program(nn.Module):
     """Rows of the catalogue -> lists."""
 
-    def __init__(self, model: ListWriter, catalogue: Catalogue):
+    def __init__(self, model: ListWriter, codes: Tensor):
+        """codes: int64 [items, levels], of the whole catalogue."""
         super().__init__()
         self.model = model
-        codes = [catalogue.codes[item_id] for item_id in catalogue.item_ids]
-        codes.append((NONE,) * catalogue.levels)  # of padding: row NONE, the last one
-        self.register_buffer("codes", torch.tensor(codes))
+        padding = torch.full_like(codes[:1], NONE)  # the last row, which index NONE reads
+        self.register_buffer("codes", torch.cat([codes, padding]))
 
     def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
         """history: int64 [n, H], rows, newest first; candidates: int64 [n, K], rows; NONE where they are padded.
