@@ -45,6 +45,7 @@ GROUPS = {
     "Rerankers": {
         **{f"fit {kind}": about for kind, about in FIT.items()},
         "rerank": "slates + any reranker -> rankings.parquet",
+        "export": "a writer of lists -> one ONNX program for a server, without gr2",
     },
     "Evaluation": {
         "promote": "today's reranker and the one that serves, compared -> which of them serves from now on",

@@ -75,7 +75,7 @@ def canonical_order(candidates: Tensor) -> Tensor:
     base = candidates.max() + 2
     for level in range(candidates.shape[2]):
         key = key * base + candidates[..., level]
-    return key.masked_fill(candidates[..., 0] == NONE, torch.iinfo(torch.int64).max).argsort(dim=1, stable=True)
+    return key.masked_fill(candidates[..., 0] == NONE, torch.iinfo(torch.int64).max).argsort(dim=1)
 
 
 def to_request(lists: Tensor, order: Tensor) -> Tensor:

@@ -17,9 +17,7 @@ def write_lists(model: ListWriter, encoded: Encoded, size: int, generator: torch
 
     Greedy, ties to the lowest code; with a generator drawn from the distribution that `log_probs` gives.
     """
-    left = encoded.mask.clone()
-    rows = torch.arange(len(left), device=left.device)
-    lists = torch.full((len(left), size), NONE, device=left.device)
+    left, items = encoded.mask, []
     states, past = encoded.start, None
     for position in range(size):
         match = left
@@ -34,15 +32,16 @@ def write_lists(model: ListWriter, encoded: Encoded, size: int, generator: torch
                 states, item = model.code(code + action * model.config.codes)[:, None], match.int().argmax(1)
             else:
                 item = choose(logits, left, generator)
-                states = encoded.vectors[rows, item][:, None]
-        lists[:, position] = item.masked_fill(~left.any(1), NONE)
-        left[rows, item] = False
-    return lists
+                states = encoded.vectors.gather(1, item[:, None, None].expand_as(states))
+        items.append(item)
+        left = left.scatter(1, item[:, None], False)
+    ended = torch.arange(size, device=left.device) >= encoded.mask.sum(1, keepdim=True)
+    return torch.stack(items, 1).masked_fill(ended, NONE)
 
 
 def choose(logits: Tensor, allowed: Tensor, generator: torch.Generator | None) -> Tensor:
     """An allowed action per row, int64 [n]; an arbitrary one where none is."""
-    logits = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min)
+    logits = torch.where(allowed, logits, torch.finfo(logits.dtype).min)
     if generator is None:
         return logits.argmax(-1)
     return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)

@@ -32,6 +32,8 @@ class Attention(nn.Module):
 
     def forward(self, states: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """states: [n, t, size]; mask: bool, broadcast to [n, heads, t, positions], true: attended to."""
+        if mask is not None:  # ONNX Runtime's attention does not repeat the row of all t itself
+            mask = mask.expand(*mask.shape[:-2], states.shape[1], -1)
         attended = scaled_dot_product_attention(self.split(self.query(states)), key, value, mask)
         return self.output(attended.transpose(1, 2).flatten(2))
 
@@ -54,7 +56,9 @@ class Block(nn.Module):
         if past is not None:
             key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
         states = states + self.dropout(self.own(normed, key, value, mask))
-        queries = self.norms[1](states).reshape(len(memory_mask), -1, states.shape[2])  # all lists of a request at once
+        queries = self.norms[1](states).reshape(
+            memory_mask.shape[0], -1, states.shape[2]
+        )  # all lists of a request at once
         states = states + self.dropout(self.request(queries, *memory, memory_mask).view_as(states))
         return states + self.dropout(self.narrow(gelu(self.wide(self.norms[2](states))))), (key, value)
 
