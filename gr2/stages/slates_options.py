@@ -64,8 +64,8 @@ class Protocol:
     relevant: int = arg(6, "later: the user's next RELEVANT items are relevant, and always candidates", least=1)
     others: Literal["retrieved", "matched"] = arg(
         "retrieved",
-        "later: the other candidates are the pre-ranker's best, which gives the relevant away; matched: what others "
-        "take next, drawn so that only the history tells (gr2/retrieval/matched.py)",
+        "later: the other candidates. retrieved: the pre-ranker's best, which gives the relevant away; matched: "
+        "what other users take next, drawn so that only the history tells (gr2/retrieval/matched.py)",
     )
     train_stride: int | None = arg(
         None,
