@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gr2.errors import InputError
+from gr2.files.paths import expect_file
 
 MANIFEST = "manifest.json"
 CARD = "README.md"  # what people read of a model; no stage does
@@ -69,11 +70,9 @@ def write_json(path: str | Path, value: object) -> None:
 
 def read_json(path: str | Path) -> dict:
     """Reads one JSON object; InputError where the file is missing or holds anything else."""
-    path = Path(path)
+    expect_file(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected a JSON file, but {error}") from None
     if not isinstance(value, dict):
@@ -103,9 +102,7 @@ def read_lines(path: str | Path, needed: tuple[str, ...]) -> list[dict]:
 
 def each_line(path: str | Path, needed: tuple[str, ...]) -> Iterator[dict]:
     """The objects of a finished JSON-lines file, which is only read; InputError names the row that lacks a key."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    expect_file(path)
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file):
             try:

@@ -12,9 +12,9 @@ import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.artifacts import write_whole
+from gr2.files.paths import TABLES, expect_file, is_table, table_ending
 from gr2.files.remote import fetch, is_url
 
-TABLES = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv")  # endings of files with rows and columns
 NAMES = {pl.String(): "text", pl.Int64(): "whole numbers", pl.Float64(): "numbers", pl.Boolean(): "true or false"}
 ONE = {pl.Int64(): "a whole number", pl.Boolean(): "true or false"}
 CSV_TEXTS = ("user_id", "item_id", "slate_id", "title", "description", "categories")  # else `007` would be read as 7
@@ -36,8 +36,8 @@ def read_table(path: str | Path, names: dict[str, str] | None = None) -> pl.Data
     ending, zipped = table_ending(path), local.suffix == ".gz"
     if not is_table(path) or (zipped and ending == ".parquet"):
         raise InputError(f"{path}: expected a file ending in {', '.join(TABLES)}")
-    if not is_url(path) and not local.is_file():
-        raise InputError(f"{path}: no such file")
+    if not is_url(path):
+        expect_file(local)
     source = fetch(path) if is_url(path) else local
     try:
         if zipped:
@@ -66,15 +66,6 @@ def refuse_odd_csv(frame: pl.DataFrame, path: str | Path, source: Path | bytes, 
     if frame[-1, -1] is None and last not in (b"\n", b"\r", separator):
         row, width = len(frame) - 1, frame.width
         raise InputError(f"{path}: row {row}: expected {width} fields, but the file ends before the last one")
-
-
-def is_table(path: str | Path) -> bool:
-    return table_ending(path) in TABLES
-
-
-def table_ending(path: str | Path) -> str:
-    path = Path(path)
-    return Path(path.stem if path.suffix == ".gz" else path).suffix
 
 
 def write_parquet(frame: pl.DataFrame, path: str | Path, metadata: dict[str, str] | None = None) -> None:

@@ -14,6 +14,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gr2.errors import InputError
@@ -21,6 +23,7 @@ from gr2.files.artifacts import MANIFEST
 from gr2.masking import mask
 from gr2.options.parse import parse
 from gr2.options.words import read_words
+from gr2.runner.checks import check_files, check_words
 from gr2.runner.current import why_run
 from gr2.runner.declarations import read_command
 from gr2.runner.plan import Stage, read_plan
@@ -52,6 +55,7 @@ def main(words: list[str]) -> None:
             print(f"{label}: unchanged, skipped", flush=True)
             continue
         if not checked:  # a typing error in the last stage shows before the first one runs for an hour
+            check_inputs(plan, chosen)
             check(plan)
             checked = True
         print(f"{label}: {reason}", flush=True)
@@ -137,12 +141,31 @@ def print_plan(plan: list[Stage], chosen: list[str]) -> None:
 
 
 def check(plan: list[Stage]) -> None:
-    """Parses every stage's options and checks their values; InputError on the first that is wrong."""
+    """InputError on the first option that is wrong, of any stage; first what can be said without importing stages."""
     for stage in plan:
-        try:
+        with naming(stage):
+            check_words(stage.command, stage.options)
+    for stage in plan:
+        with naming(stage):
             parse(stage.command, importlib.import_module(module_of(stage.command)).Config, stage.options)
-        except InputError as error:
-            raise InputError(f"{stage.id}: {str(error).removeprefix(f'{stage.command}: ')}") from None
+
+
+def check_inputs(plan: list[Stage], chosen: list[str]) -> None:
+    """InputError where a chosen stage is to read a file that is not there, and that no stage of the plan writes."""
+    folders = tuple(stage.folder for stage in plan)
+    for stage in plan:
+        with naming(stage):
+            if stage.id in chosen:
+                check_files(stage.command, stage.options, folders, recipe=True)
+
+
+@contextmanager
+def naming(stage: Stage) -> Iterator[None]:
+    """Puts the stage's id in the place of its command in an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{stage.id}: {str(error).removeprefix(f'{stage.command}: ')}") from None
 
 
 def stage_command(stage: Stage, recipe: str, changes: dict[str, dict], options: argparse.Namespace) -> list[str]:

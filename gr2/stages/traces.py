@@ -13,7 +13,6 @@ from gr2.errors import InputError
 from gr2.files.artifacts import files_below, sha256, write_json
 from gr2.files.partial import Partial
 from gr2.files.slates import sample_slates
-from gr2.language_model.loading import load_tokenizer
 from gr2.options.declare import arg, is_input
 from gr2.prompts.checks import check_room
 from gr2.prompts.history import fit_history
@@ -88,6 +87,8 @@ def run(config: Config) -> None:
     Writes traces.jsonl (every answer, in slate order), summary.json, and timing.json of this process; prints how many
     answers were accepted. An interrupted run resumes from traces.partial, without the model where all is answered.
     """
+    from gr2.language_model.loading import load_tokenizer
+
     # read
     prompt = load_prompt(config.prompt, config.domain, config.priming)
     if prompt.shows_target != (config.mode == "targeted"):
