@@ -50,7 +50,7 @@ def test_a_wrong_value_of_a_training_imports_no_library(tmp_path):
         ["sft", *needed, "--learning_rate", "-1"],
         ["sft", *needed[2:]],
         ["sft", *needed],
-        ["rl", *needed, "--slates", str(tmp_path), "--semantic_ids", __file__],
+        ["rl", *needed, "--slates", str(tmp_path), "--semantic_ids", __file__, "--items", __file__],
     ])  # fmt: skip
     assert imported == []
     assert complaints == [
