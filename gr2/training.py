@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerState
 
-from gr2.errors import InputError
+from gr2.errors import InputError, naming_disk_errors
 from gr2.files.artifacts import RATES, write_json, write_model_whole, write_text
 from gr2.rates import Metered, describe
 
@@ -60,10 +60,11 @@ def train(trainer: Trainer, check: Callable[[TrainerState], None] = lambda state
     from peft import PeftModel  # slow to import
 
     output_dir = Path(trainer.args.output_dir)
-    if checkpoint := find_last_checkpoint(output_dir):
-        resume(trainer, checkpoint)
-    else:
-        trainer.train()
+    with naming_disk_errors(output_dir):
+        if checkpoint := find_last_checkpoint(output_dir):
+            resume(trainer, checkpoint)
+        else:
+            trainer.train()
     if trainer.state.global_step == 0:
         raise InputError("nothing was trained: not one step was made; expected a whole batch of examples")
     check(trainer.state)

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "gr2"
 FLOORS = [
     "errors",
     "masking",
+    "launched",
     "devices",
     "processes",
     "ray_cluster",

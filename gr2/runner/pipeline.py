@@ -10,15 +10,13 @@ import argparse
 import fnmatch
 import importlib
 import shlex
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gr2.errors import InputError
+from gr2.errors import GOES_ON, InputError
 from gr2.files.artifacts import MANIFEST
 from gr2.masking import mask
 from gr2.options.parse import parse
@@ -28,9 +26,8 @@ from gr2.runner.current import why_run
 from gr2.runner.declarations import read_command
 from gr2.runner.plan import Stage, read_plan
 from gr2.runner.recipe import find_recipe
+from gr2.runner.start import INTERRUPTED, run_in_a_process, run_launched
 from gr2.stages import module_of
-
-INTERRUPTED = 130
 
 
 def main(words: list[str]) -> None:
@@ -59,11 +56,12 @@ def main(words: list[str]) -> None:
             check(plan)
             checked = True
         print(f"{label}: {reason}", flush=True)
-        status = run_in_a_process(stage_command(stage, name, changes, options))
+        start = run_launched if is_launched(stage, options) else run_in_a_process
+        status = start(stage_command(stage, name, changes, options))
         if status == INTERRUPTED:  # the stage has printed why
             sys.exit(status)
         if status:
-            print(f"gr2 run: stage {stage.id} ended with {status}; the same command goes on from here", file=sys.stderr)
+            print(f"gr2 run: stage {stage.id} ended with {status}; {GOES_ON}", file=sys.stderr)
             sys.exit(status if status > 0 else 1)
     print(f"gr2 run: {name} done in {time.monotonic() - started:.1f} s", flush=True)
 
@@ -168,26 +166,16 @@ def naming(stage: Stage) -> Iterator[None]:
         raise InputError(f"{stage.id}: {str(error).removeprefix(f'{stage.command}: ')}") from None
 
 
-def stage_command(stage: Stage, recipe: str, changes: dict[str, dict], options: argparse.Namespace) -> list[str]:
-    """The words that start a stage, which reads its options from the recipe: a secret there is in no list of processes.
+def is_launched(stage: Stage, options: argparse.Namespace) -> bool:
+    """Whether it is a stage for --launch: one that trains with transformers or TRL."""
+    return bool(options.launch) and read_command(stage.command).trains
 
-    --launch is for stages that train with transformers or TRL.
-    """
-    python = shlex.split(options.launch) if options.launch and read_command(stage.command).trains else [sys.executable]
+
+def stage_command(stage: Stage, recipe: str, changes: dict[str, dict], options: argparse.Namespace) -> list[str]:
+    """The words that start a stage. It reads the recipe's options itself: a secret there is in no list of processes."""
+    python = shlex.split(options.launch) if is_launched(stage, options) else [sys.executable]
     words = [*python, "-m", "gr2", *stage.command.split(), "--recipe", recipe, "--stage", stage.id]
     words += ["--set", *options.set] if options.set else []
     for name in changes.get(stage.id.replace("-", "_"), {}):
         words += [f"--{name}", *stage.options.get(name, ["null"])]
     return words
-
-
-def run_in_a_process(command: list[str]) -> int:
-    """Its exit code. Ctrl-C reaches both processes: this one waits until the other has come to its end."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # polars' own waits on, and then loses the exit code
-    with subprocess.Popen(command) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)  # where only this process was sent one
-            status = process.wait()
-            return INTERRUPTED if status == -signal.SIGINT else status

@@ -18,6 +18,7 @@ from gr2.files import artifacts
 from gr2.files.paths import exists
 from gr2.files.remote import refuse_url
 from gr2.hub.facts import TITLES
+from gr2.launched import is_follower
 from gr2.masking import MASK, is_secret, mask, mask_options
 from gr2.options.declare import is_input
 from gr2.options.help import describe_options
@@ -48,7 +49,7 @@ def run_stage(stage: str, words: list[str]) -> None:
     refuse_url("output_dir", config.output_dir)
     pushed = vars(config).get("push_to_hub")  # of a training
     own = without_push(config) if pushed else config
-    if int(os.environ.get("RANK", "0")) != 0:  # only the first process of several holds and describes the folder
+    if is_follower():  # only the first process of several holds and describes the folder
         wait_for_all_processes()
         module.run(own)
         return
