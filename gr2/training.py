@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerState
 from gr2.errors import InputError, naming_disk_errors
 from gr2.files.artifacts import RATES, write_json, write_model_whole, write_text
 from gr2.rates import Metered, describe
+from gr2.step_lines import print_step_lines
 
 LOG, STATE = "training_log.jsonl", "trainer_state.json"
 TOTALS = {"total_flos", "train_loss", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
@@ -60,6 +61,7 @@ def train(trainer: Trainer, check: Callable[[TrainerState], None] = lambda state
     from peft import PeftModel  # slow to import
 
     output_dir = Path(trainer.args.output_dir)
+    print_step_lines(trainer)
     with naming_disk_errors(output_dir):
         if checkpoint := find_last_checkpoint(output_dir):
             resume(trainer, checkpoint)

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from gr2.files.top_k import read_top_k
 from gr2.retrieval.queries import Queries, Ranker, Top, collect
+from gr2.terminal import watched
 
 CELLS = 50_000_000  # scores held at a time, 200 MB
 
@@ -19,10 +19,10 @@ def draw_lists(rank: Ranker, queries: Queries, n_items: int) -> Top:
 
 
 def rank_blocks(rank: Ranker, queries: Queries, n_items: int) -> Iterable[Top]:
-    """The lists of one block of queries after the other, with a progress bar."""
+    """The lists of one block of queries after the other."""
     size = block_size(n_items)
     blocks = -(-len(queries) // size)
-    return tqdm(map(rank, queries.blocks(size)), "pre-ranking", blocks, unit="block", disable=None)
+    return watched(map(rank, queries.blocks(size)), "pre-ranking", blocks, "blocks")
 
 
 def block_size(n_items: int) -> int:

@@ -28,11 +28,13 @@ from gr2.runner.plan import Stage, read_plan
 from gr2.runner.recipe import find_recipe
 from gr2.runner.start import INTERRUPTED, run_in_a_process, run_launched
 from gr2.stages import module_of
+from gr2.terminal import silence_libraries
 
 
 def main(words: list[str]) -> None:
     words, changes = split_changes(words)
     options = parser().parse_args(words)
+    silence_libraries()
     name = options.recipe or options.config
     if not name:
         raise InputError("gr2 run: expected a recipe: a name that `gr2 recipes` lists, or a file")

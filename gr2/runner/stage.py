@@ -30,6 +30,7 @@ from gr2.runner.code_version import code_version
 from gr2.runner.lock import locked
 from gr2.runner.plan import stage_options
 from gr2.stages import module_of
+from gr2.terminal import silence_libraries
 
 if TYPE_CHECKING:
     from gr2.hub.push import Repository
@@ -41,6 +42,7 @@ def run_stage(stage: str, words: list[str]) -> None:
         module = importlib.import_module(module_of(stage))
         print(describe_options(stage, module.Config, module.__doc__))
         return
+    silence_libraries()
     options, source = stage_options(stage, words), config_file(words)[0]
     check_words(stage, options, source)
     check_files(stage, options, recipe="--recipe" in words)

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from tqdm import tqdm
 from transformers import set_seed
 
 from gr2.data.catalogue import Catalogue
@@ -30,6 +29,7 @@ from gr2.rerankers.list_writer.network import ListWriter, remaining
 from gr2.rerankers.list_writer.train import ListTrainer, requests_of, train_writer
 from gr2.rerankers.settings import Lists, Training
 from gr2.rerankers.train import Examples
+from gr2.terminal import watched
 
 BLOCK = 32  # requests mined at a time
 
@@ -58,7 +58,8 @@ def train_generator(
     if evaluator:
         check_shape(evaluator, model)
     examples = []
-    for start in tqdm(range(0, len(lists.train), BLOCK), "lists to learn", unit="block", disable=None):
+    starts = range(0, len(lists.train), BLOCK)
+    for start in watched(starts, "lists to learn", len(starts), "blocks"):
         examples += add_lists(lists.train[start : start + BLOCK], find, lists.catalogue, lists.history)
     others |= {"evaluator": evaluator, "collator": collate, "metric": "score"}
     train_writer(trainer_class, model, Examples(examples), lists, training, **others)
