@@ -4,10 +4,11 @@ import importlib
 import signal
 import sys
 
-from gr2.errors import InputError
-from gr2.masking import mask
+from gr2.errors import GOES_ON, InputError, describe_failure
+from gr2.launched import fail, is_follower, may_speak
 from gr2.stages import FIT, GROUPS, STAGES
 
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes
 AROUND = {
     "run": ("gr2.runner.pipeline", "a recipe: its stages in order; finished ones are skipped, interrupted ones resume"),
     "update": ("gr2.runner.update", "a recipe, once for every new day of data; the better reranker serves"),
@@ -44,7 +45,15 @@ def describe(commands: dict[str, str]) -> list[str]:
 
 
 def main(words: list[str] | None = None) -> None:
-    words = sys.argv[1:] if words is None else words
+    """Runs a command. Ends with the exit codes that `usage` names; only a fault of gr2's own leaves as an exception."""
+    try:
+        run(sys.argv[1:] if words is None else words)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only interrupt the way out
+        sys.exit(INTERRUPTED if is_follower() else fail(f"interrupted; {GOES_ON}", INTERRUPTED))
+
+
+def run(words: list[str]) -> None:
     if not words or words[0] in ("-h", "--help"):
         print(usage())
         sys.exit(0 if words else 2)
@@ -59,7 +68,7 @@ def main(words: list[str] | None = None) -> None:
     length = 2 if words[0] == "fit" else 1
     command, words = " ".join(words[:length]), words[length:]
     if command not in STAGES | AROUND:
-        sys.exit(_fail(f"'{command}' is no command; one of: {', '.join(STAGES | AROUND)}"))
+        sys.exit(fail(f"'{command}' is no command; one of: {', '.join(STAGES | AROUND)}", REFUSED))
     try:
         if command in AROUND:
             importlib.import_module(AROUND[command][0]).main(words)
@@ -68,26 +77,11 @@ def main(words: list[str] | None = None) -> None:
 
             run_stage(command, words)
     except InputError as error:
-        sys.exit(_fail(str(error)))
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only interrupt the way out
-        sys.exit(_fail("interrupted; the same command goes on from here", 130))
+        sys.exit(fail(str(error), REFUSED))
     except Exception as error:
-        if not is_machine_failure(error):
-            raise
-        sys.exit(_fail(" ".join(str(error).split()) or type(error).__name__, 1))
-
-
-def is_machine_failure(error: Exception) -> bool:
-    """Whether the disk, the network or a damaged file failed; anything else is a fault of gr2: show its traceback."""
-    library = type(error).__module__.partition(".")[0]
-    return (
-        isinstance(error, OSError | MemoryError)
-        or type(error).__name__ == "SafetensorError"
-        or (library == "polars" and "io error" in str(error).lower())
-    )
-
-
-def _fail(sentence: str, code: int = 2) -> int:
-    print(f"gr2: {mask(sentence)}", file=sys.stderr)
-    return code
+        sentence = describe_failure(error)
+        if sentence is None:
+            if may_speak():
+                raise
+            sys.exit(FAILED)
+        sys.exit(fail(sentence, FAILED))

@@ -1,4 +1,21 @@
-"""Errors that the command line prints as one sentence: what the user can mend (exit 2), a failing service (exit 1)."""
+"""Errors that the command line prints as one sentence: what the user can mend (exit 2), a failing machine (exit 1)."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+GOES_ON = "the same command goes on from here"
+# What to do about errors of a disk.
+ADVICE = {
+    errno.ENOSPC: f"; make room, and {GOES_ON}",
+    errno.EDQUOT: f"; make room, and {GOES_ON}",
+    errno.EFBIG: f"; raise the limit on the size of files (ulimit -f), and {GOES_ON}",
+    errno.EIO: f"; mend the disk, and {GOES_ON}",
+    errno.EROFS: "; choose a folder that can be written to",
+}
 
 
 class InputError(ValueError):
@@ -7,3 +24,37 @@ class InputError(ValueError):
 
 class ServiceError(ConnectionError):
     """A server or a worker that gr2 asked failed. What was answered is kept: the same command goes on from there."""
+
+
+@contextmanager
+def naming_disk_errors(path: str | Path) -> Iterator[None]:
+    """Where the disk takes no more, raises an OSError that names `path`; the libraries' own errors name no file."""
+    try:
+        yield
+    except Exception as error:
+        number = disk_error(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def disk_error(error: Exception) -> int | None:
+    """The number of an error of the disk, as the libraries that write files report it."""
+    if isinstance(error, OSError):
+        return error.errno if error.errno in ADVICE else None
+    if "inline_container" in str(error) and "unexpected pos" in str(error):  # torch does not say why it stopped writing
+        return errno.ENOSPC
+    number = re.search(r"\(os error (\d+)\)", str(error))  # polars, safetensors
+    return int(number[1]) if number else None
+
+
+def describe_failure(error: Exception) -> str | None:
+    """A sentence where disk, network, memory or a damaged file failed; None for a fault of gr2: show its traceback."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}{ADVICE.get(error.errno, '')}"
+    if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", text):
+        return f"memory ran out; expected smaller batches, or a larger machine ({text:.200})"
+    library = type(error).__module__.partition(".")[0]
+    damaged = type(error).__name__ == "SafetensorError" or (library == "polars" and "io error" in text.lower())
+    return text if isinstance(error, OSError) or damaged or disk_error(error) else None

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tqdm import tqdm
+from gr2.terminal import watched
 
 CHUNK = 500  # items a process takes at a time
 _work: Callable[[Sequence], Any]
@@ -22,20 +22,12 @@ def map_chunks(work: Callable[[Sequence], Any], items: Sequence, description: st
     starts = range(0, len(items), CHUNK)
     processes = min(len(os.sched_getaffinity(0)), len(starts))
     chunks = (items[start : start + CHUNK] for start in starts)
-    with tqdm(total=len(items), desc=description, disable=None) as bar:
-        if processes < 2:
-            results = map(work, chunks)
-            yield from _counted(results, bar)
-            return
-        with multiprocessing.get_context("fork").Pool(processes) as pool:
-            yield from _counted(pool.imap(_call, chunks), bar)
+    if processes < 2:
+        yield from watched(map(work, chunks), description, len(starts), "chunks")
+        return
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        yield from watched(pool.imap(_call, chunks), description, len(starts), "chunks")
 
 
 def _call(chunk: Sequence) -> Any:
     return _work(chunk)
-
-
-def _counted(results: Iterator[Any], bar: tqdm) -> Iterator[Any]:
-    for result in results:
-        bar.update(min(CHUNK, bar.total - bar.n))
-        yield result

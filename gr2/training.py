@@ -11,9 +11,10 @@ from safetensors import SafetensorError, safe_open
 from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerState
 
-from gr2.errors import InputError
+from gr2.errors import InputError, naming_disk_errors
 from gr2.files.artifacts import RATES, write_json, write_model_whole, write_text
 from gr2.rates import Metered, describe
+from gr2.step_lines import print_step_lines
 
 LOG, STATE = "training_log.jsonl", "trainer_state.json"
 TOTALS = {"total_flos", "train_loss", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
@@ -60,10 +61,12 @@ def train(trainer: Trainer, check: Callable[[TrainerState], None] = lambda state
     from peft import PeftModel  # slow to import
 
     output_dir = Path(trainer.args.output_dir)
-    if checkpoint := find_last_checkpoint(output_dir):
-        resume(trainer, checkpoint)
-    else:
-        trainer.train()
+    print_step_lines(trainer)
+    with naming_disk_errors(output_dir):
+        if checkpoint := find_last_checkpoint(output_dir):
+            resume(trainer, checkpoint)
+        else:
+            trainer.train()
     if trainer.state.global_step == 0:
         raise InputError("nothing was trained: not one step was made; expected a whole batch of examples")
     check(trainer.state)

@@ -9,6 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "gr2"
 FLOORS = [
     "errors",
     "masking",
+    "launched",
+    "terminal",
     "devices",
     "processes",
     "ray_cluster",
@@ -24,6 +26,7 @@ FLOORS = [
     "samplers",
     "prompts",
     "rates",
+    "step_lines",
     "training",
     "retrieval",
     "traces",

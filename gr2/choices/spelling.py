@@ -4,12 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from gr2.errors import InputError
 from gr2.files.sid_tokens import BEGIN, END, TOKEN
 from gr2.language_model.chat import PROBE, encode_turn, turn_end_id
+
+if TYPE_CHECKING:  # slow to import
+    from transformers import PreTrainedTokenizerBase
 
 LIST = "recommendations"
 OPENING = f'"{LIST}": ['
@@ -35,7 +37,7 @@ class Spelling:
         return tokens + self.items[order[-1]] + self.closing
 
 
-def spell(tokenizer: PreTrainedTokenizerBase, sids: Sequence[str]) -> Spelling:
+def spell(tokenizer: "PreTrainedTokenizerBase", sids: Sequence[str]) -> Spelling:
     """The tokens of `{"recommendations": ["ID", ...]}` and of its turn's end, as training writes them after a prompt.
 
     IDs in tokens of their own are looked up: an added token is never joined with its neighbours. InputError where the
@@ -47,7 +49,7 @@ def spell(tokenizer: PreTrainedTokenizerBase, sids: Sequence[str]) -> Spelling:
 
 
 @lru_cache(maxsize=100_000)
-def spell_item(tokenizer: PreTrainedTokenizerBase, words: int, sid: str) -> list[int] | None:
+def spell_item(tokenizer: "PreTrainedTokenizerBase", words: int, sid: str) -> list[int] | None:
     """An ID in tokens of its own, of a tokenizer of `words` tokens; None where it has no such tokens."""
     tokens = TOKEN.findall(sid)
     if "".join(tokens) != sid or not spell_frame(tokenizer, words)[0].issuperset(tokens):
@@ -56,13 +58,13 @@ def spell_item(tokenizer: PreTrainedTokenizerBase, words: int, sid: str) -> list
 
 
 @lru_cache(maxsize=16)
-def spell_frame(tokenizer: PreTrainedTokenizerBase, words: int) -> tuple[frozenset[str], Spelling | None]:
+def spell_frame(tokenizer: "PreTrainedTokenizerBase", words: int) -> tuple[frozenset[str], Spelling | None]:
     """The tokens of IDs that a tokenizer of `words` tokens has, and the spelling of two IDs made of them."""
     vocabulary = frozenset(token for token in tokenizer.get_added_vocab() if TOKEN.fullmatch(token))
     return vocabulary, spell_text(tokenizer, [BEGIN + END] * 2) if {BEGIN, END} <= vocabulary else None
 
 
-def spell_text(tokenizer: PreTrainedTokenizerBase, sids: Sequence[str]) -> Spelling:
+def spell_text(tokenizer: "PreTrainedTokenizerBase", sids: Sequence[str]) -> Spelling:
     """As `spell`, of IDs of any kind."""
     texts = [json.dumps(sid, ensure_ascii=False)[1:-1] for sid in sids]
     answer = "{" + OPENING + ", ".join(f'"{text}"' for text in texts) + "]}"
@@ -88,7 +90,7 @@ def spell_text(tokenizer: PreTrainedTokenizerBase, sids: Sequence[str]) -> Spell
     return Spelling(opening, items, between[0] if between else [], ids[end:])
 
 
-def spell_after(tokenizer: PreTrainedTokenizerBase, text: str, sid: str) -> list[int]:
+def spell_after(tokenizer: "PreTrainedTokenizerBase", text: str, sid: str) -> list[int]:
     """The tokens of `text` where it follows something else: a start of a text has spaces of its own.
 
     sid: an ID of the catalogue, whose tokens nothing joins.

@@ -9,7 +9,6 @@ from math import perm
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
@@ -20,6 +19,7 @@ from gr2.rerankers.degre.lookahead import Lookahead, score_lists
 from gr2.rerankers.degre.mining import mine
 from gr2.rerankers.degre.seen import Known, Reader, Seen
 from gr2.rerankers.degre.train_evaluator import VALID_LISTS, collate, draw_lists, measure_quality
+from gr2.terminal import watched
 
 ENUMERATED, SAMPLED = 1_000_000, 1_000
 TIE = 1e-5  # closer scores are equal: of the same list, scored in another batch
@@ -41,7 +41,7 @@ def better_shares(
     longest = max(len(slate.candidates) for slate in slates)
     lists = perm(longest, min(size, longest))
     shares = np.empty((len(orders), len(slates)))
-    for row, slate in enumerate(tqdm(slates, "scoring all lists", unit="slate", disable=None)):
+    for row, slate in enumerate(watched(slates, "scoring all lists", len(slates), "slates")):
         seen = reader.read([known[row]])
         count = len(slate.candidates)
         given = torch.from_numpy(np.stack([order[row, : min(size, count)] for order in orders]))

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gr2.errors import InputError
+from gr2.errors import InputError, naming_disk_errors
+from gr2.files.paths import expect_file
 
 MANIFEST = "manifest.json"
 CARD = "README.md"  # what people read of a model; no stage does
@@ -28,11 +29,12 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        yield aside
-        aside.chmod(0o666 & ~UMASK)  # safetensors writes files that only their owner can read
-        _fsync(aside)
-        os.replace(aside, path)
-        _fsync(path.parent)
+        with naming_disk_errors(path):
+            yield aside
+            aside.chmod(0o666 & ~UMASK)  # safetensors writes files that only their owner can read
+            _fsync(aside)
+            os.replace(aside, path)
+            _fsync(path.parent)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -47,7 +49,8 @@ def write_model_whole(folder: str | Path) -> Iterator[Path]:
     aside = folder / ".model.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    yield aside
+    with naming_disk_errors(folder):
+        yield aside
     (folder / "config.json").unlink(missing_ok=True)
     for file in sorted(aside.iterdir(), key=lambda file: file.name == "config.json"):
         if file.is_file():
@@ -69,11 +72,9 @@ def write_json(path: str | Path, value: object) -> None:
 
 def read_json(path: str | Path) -> dict:
     """Reads one JSON object; InputError where the file is missing or holds anything else."""
-    path = Path(path)
+    expect_file(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected a JSON file, but {error}") from None
     if not isinstance(value, dict):
@@ -103,9 +104,7 @@ def read_lines(path: str | Path, needed: tuple[str, ...]) -> list[dict]:
 
 def each_line(path: str | Path, needed: tuple[str, ...]) -> Iterator[dict]:
     """The objects of a finished JSON-lines file, which is only read; InputError names the row that lacks a key."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    expect_file(path)
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file):
             try:
@@ -120,7 +119,7 @@ def each_line(path: str | Path, needed: tuple[str, ...]) -> Iterator[dict]:
 
 def append_lines(path: str | Path, lines: list[str]) -> None:
     """Appends lines and fsyncs. A kill may tear the last line."""
-    with open(path, "a", encoding="utf-8") as file:
+    with naming_disk_errors(path), open(path, "a", encoding="utf-8") as file:
         file.writelines(line + "\n" for line in lines)
         file.flush()
         os.fsync(file.fileno())

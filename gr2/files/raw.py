@@ -10,9 +10,9 @@ import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.delimited import Broken, Lines, decode, read_delimited
+from gr2.files.paths import TABLES, expect_file, table_ending
 from gr2.files.remote import fetch, is_url
 
-TABLES = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv")  # endings of files with rows and columns
 TEXT_COLUMNS = ("user_id", "item_id", "slate_id", "request_id", "title", "description", "categories", "candidates")
 
 
@@ -21,15 +21,6 @@ class Raw(Lines):
     """unit: what `numbers` count, `line`, from 1, or in parquet `row`, from 0."""
 
     unit: str = "line"
-
-
-def is_table(path: str | Path) -> bool:
-    return table_ending(path) in TABLES
-
-
-def table_ending(path: str | Path) -> str:
-    path = Path(path)
-    return Path(path.stem if path.suffix == ".gz" else path).suffix
 
 
 def read_raw(path: str | Path, names: dict[str, str]) -> Raw:
@@ -41,8 +32,8 @@ def read_raw(path: str | Path, names: dict[str, str]) -> Raw:
     ending, zipped = table_ending(path), Path(path).suffix == ".gz"
     if ending not in TABLES or (zipped and ending == ".parquet"):
         raise InputError(f"{path}: expected a file ending in {', '.join(TABLES)}")
-    if not is_url(path) and not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
+    if not is_url(path):
+        expect_file(path)
     try:
         if ending == ".parquet":
             frame = pl.read_parquet(fetch(path) if is_url(path) else path)

@@ -6,7 +6,7 @@ import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.columns import cast_ids, cast_whole, read_table, refuse_rows, require_columns
-from gr2.files.raw import is_table, table_ending
+from gr2.files.paths import is_table, table_ending
 from gr2.files.schema import NUMBERS, TEXT, TEXTS, WHOLE, Types, cast_columns
 from gr2.files.sources import check_sources
 from gr2.files.times import FINE, with_times

@@ -4,10 +4,14 @@ A training example is the inference prompt plus the answer plus the end of the t
 writes before an answer (Qwen3's empty block of thoughts) belongs to the prompt and is never learned.
 """
 
+from typing import TYPE_CHECKING
+
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
 
 from gr2.errors import InputError
+
+if TYPE_CHECKING:  # slow to import
+    from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # the label of a token that does not count in the loss
 PROBE = [{"role": "system", "content": "SYSTEM-WORDS"}, {"role": "user", "content": "USER-WORDS"}]
@@ -20,13 +24,13 @@ SYSTEM_IN_USER = (
 NO_THOUGHTS = "\n</think>\n\n"  # closes a block that the template opens
 
 
-def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:
+def prompt_text(tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]]) -> str:
     """The messages as text, up to where the assistant's answer begins."""
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
 def encode_turn(
-    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], answer: str
+    tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]], answer: str
 ) -> tuple[list[int], list[int], list[tuple[int, int]]]:
     """(the prompt's tokens, the tokens of answer and end of turn, and the start and end of each of these in `answer`).
 
@@ -43,18 +47,18 @@ def encode_turn(
     return prompt_ids, ids, [(first - start, last - start) for first, last in offsets]
 
 
-def turn_end(tokenizer: PreTrainedTokenizerBase) -> str:
+def turn_end(tokenizer: "PreTrainedTokenizerBase") -> str:
     """What the template writes after an answer, the token that ends the turn first."""
     text = tokenizer.apply_chat_template([*PROBE, ANSWER], tokenize=False)
     return text.rpartition(ANSWER["content"])[2].lstrip(" ") or tokenizer.eos_token
 
 
-def turn_end_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def turn_end_id(tokenizer: "PreTrainedTokenizerBase") -> int:
     """The token that ends an answer."""
     return tokenizer.encode(turn_end(tokenizer), add_special_tokens=False)[0]
 
 
-def answer_at_once(tokenizer: PreTrainedTokenizerBase) -> None:
+def answer_at_once(tokenizer: "PreTrainedTokenizerBase") -> None:
     """Changes the chat template, in place, so that trainers, engines and servers all render our prompt with it.
 
     Thinking is off: by the template's own switch, or by an empty block of thoughts at the end of the prompt. A template
@@ -82,7 +86,7 @@ def answer_at_once(tokenizer: PreTrainedTokenizerBase) -> None:
         raise InputError(f"{tokenizer.name_or_path}: its chat template cannot be told to answer without thinking")
 
 
-def _shows_messages(tokenizer: PreTrainedTokenizerBase) -> bool:
+def _shows_messages(tokenizer: "PreTrainedTokenizerBase") -> bool:
     try:
         text = prompt_text(tokenizer, PROBE)
     except TemplateError:
@@ -90,7 +94,7 @@ def _shows_messages(tokenizer: PreTrainedTokenizerBase) -> bool:
     return all(message["content"] in text for message in PROBE)
 
 
-def _missing(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
+def _missing(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str:
     """What the template's prompt lacks before an answer: the end of a block of thoughts, or a mark."""
     if prompt.rstrip().endswith("<think>"):
         return NO_THOUGHTS.removeprefix("\n" if prompt.endswith("\n\n") else "")

@@ -1,16 +1,25 @@
 """Words -> the dataclass of a command. Unknown options and values of a wrong type or range are errors."""
 
-import argparse
-import copy
 import dataclasses
 import difflib
-import re
+import typing
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gr2.errors import InputError
 from gr2.options.declare import check_range, is_required, limits_of
+from gr2.options.values import read_value
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What words are checked against: an option's type (None where it is not known yet) and its range."""
+
+    kind: Any = None
+    required: bool = False
+    limits: dict[str, float] = dataclasses.field(default_factory=dict)  # as `gr2.options.declare.limits_of`
 
 
 def parse(stage: str, config_class: type, options: dict[str, list[str]], source: Path | None = None) -> Any:
@@ -18,36 +27,40 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
 
     `source` is the file to name where a key is unknown.
     """
-    from transformers import HfArgumentParser  # 0.6 s
+    kinds = typing.get_type_hints(config_class)
+    fields = [field for field in dataclasses.fields(config_class) if field.init]
+    declared = {
+        field.name: Declared(kinds[field.name], is_required(field), limits_of(config_class, field)) for field in fields
+    }
+    values = read_values(stage, declared, options, source)
+    try:
+        return config_class(**values)
+    except InputError:
+        raise
+    except (ValueError, TypeError, ArithmeticError, ImportError, OSError) as error:  # of the libraries' own checks
+        raise InputError(f"{stage}: {' '.join(str(error).split())}") from None
 
-    class Parser(HfArgumentParser):
-        @staticmethod
-        def _parse_dataclass_field(parser: argparse.ArgumentParser, field: dataclasses.Field) -> None:
-            field = copy.copy(field)  # argparse would take our metadata for arguments of its own
-            field.metadata = {key: value for key, value in field.metadata.items() if key == "help"}
-            HfArgumentParser._parse_dataclass_field(parser, field)
 
-    names = [field.name for field in dataclasses.fields(config_class) if field.init]
-    refuse_unknown(stage, options, names, f" ({source} or command line)" if source else "")
-    required = {field.name for field in dataclasses.fields(config_class) if field.init and is_required(field)}
+def read_values(
+    stage: str, declared: dict[str, Declared], options: dict[str, list[str]], source: Path | None = None
+) -> dict[str, Any]:
+    """The values of the options, but of those whose type is not known; InputError as of `parse`."""
+    refuse_unknown(stage, options, declared, f" ({source} or command line)" if source else "")
+    required = {name for name, option in declared.items() if option.required}
     for key in sorted(required | {"output_dir"}):
         if key not in options:
             raise InputError(f"{stage}: --{key} is required")
-    parser = Parser(config_class, allow_abbrev=False, exit_on_error=False)
-    words = [word for key, values in options.items() for word in (f"--{key}", *values)]
-    try:
-        values = vars(parser.parse_known_args(words)[0])
-        for field in dataclasses.fields(config_class):
-            if field.init:
-                check_range(field.name, values[field.name], limits_of(config_class, field))
-        (config,) = parser.parse_args_into_dataclasses(words)
-    except InputError:
-        raise
-    except argparse.ArgumentError as error:
-        raise InputError(f"{stage}: {explain(error, options)}") from None
-    except (ValueError, TypeError, ArithmeticError, ImportError, OSError) as error:  # of the libraries' own checks
-        raise InputError(f"{stage}: {' '.join(str(error).split())}") from None
-    return config
+    values = {}
+    for name, words in options.items():
+        if declared[name].kind is None:
+            continue
+        try:
+            values[name] = read_value(words, declared[name].kind)
+        except ValueError as error:
+            found = f"--{name} {' '.join(words)}".rstrip()
+            raise InputError(f"{stage}: {found}: expected {error}") from None
+        check_range(name, values[name], declared[name].limits)
+    return values
 
 
 def refuse_unknown(stage: str, keys: Iterable[str], known: Collection[str], where: str = "") -> None:
@@ -55,21 +68,3 @@ def refuse_unknown(stage: str, keys: Iterable[str], known: Collection[str], wher
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             raise InputError(f"{stage}: unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "") + where)
-
-
-def explain(error: argparse.ArgumentError, options: dict[str, list[str]]) -> str:
-    """What argparse found wrong, as `--option value: expected ...`."""
-    name = (error.argument_name or "").split("/")[0].lstrip("-")
-    words = " ".join(options.get(name, []))
-    kind, choices = re.match(r"invalid (\w+) value", error.message), re.search(r"\(choose from (.*)\)", error.message)
-    if kind:
-        expected = {"int": "a whole number", "float": "a number"}.get(kind[1], f"a value of the type {kind[1]}")
-    elif choices:
-        expected = "one of " + choices[1].replace("'", "")
-    elif error.message.startswith("Truthy value expected"):
-        expected = "true or false"
-    elif error.message.startswith("expected"):
-        expected = error.message.removeprefix("expected ").replace("argument", "value")
-    else:
-        return str(error)
-    return f"--{name} {words}".rstrip() + f": expected {expected}"

@@ -5,13 +5,14 @@ An answer is one JSON object, `{"explanation": str, "recommendations": [semantic
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gr2.data.catalogue import Catalogue
 
 # Why an answer is unusable; `Answer.reason` is one of these, or None.
 REASONS = ("no_json", "truncated", "wrong_fields", "empty_explanation", "unknown_id", "duplicate_id", "wrong_length")
+CUT_OFF = 0.02  # share of answers from which on it is worth saying that they are cut off
 WITHHELD = "withheld"  # by the service, as `finish_reason` says: not the model's mistake, and none of REASONS
 WITHHELD_BY = ("content_filter", "refusal")
 ATTEMPTS = 32  # objects are looked for at the last 32 possible starts of a completion only: the time stays linear
@@ -95,3 +96,11 @@ def _last_object(text: str) -> tuple[dict | None, bool]:
             if isinstance(value, dict) and "recommendations" in value:
                 answer = value
     return answer, truncated or "{" in text[end:]
+
+
+def hint_at_limit(reasons: Mapping[str, int], answers: int, max_tokens: int) -> str:
+    """What to do where many answers end before their list does, on a line of its own; "" where few or none do."""
+    cut = reasons.get("truncated", 0)
+    if cut <= CUT_OFF * answers:
+        return ""
+    return f"\n{cut} answers were cut off: --max_tokens {max_tokens} is too small for them, or the model does not stop"

@@ -1,6 +1,6 @@
 """Checked before anything is trained or sampled: an answer fits a model's tokenizer, chat template and max_tokens."""
 
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from gr2.choices.spelling import spell
 from gr2.data.catalogue import Catalogue
@@ -14,11 +14,14 @@ from gr2.prompts.render import render
 from gr2.prompts.schema import answer_schema
 from gr2.samplers.base import stop_token_ids
 
+if TYPE_CHECKING:  # slow to import
+    from transformers import PreTrainedTokenizerBase
+
 CHUNK = 1000  # answers tokenised at once
 
 
 def check_answer(
-    name_or_path: str, tokenizer: PreTrainedTokenizerBase, prompt: Prompt, slate: Slate, catalogue: Catalogue
+    name_or_path: str, tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, slate: Slate, catalogue: Catalogue
 ) -> None:
     """InputError unless one slate's answer survives: as tokens and back, piece by piece, to its end, under the grammar.
 
@@ -47,7 +50,7 @@ def check_answer(
         check_explanation(tokenizer, answer_schema(prompt, slate, catalogue), [] if prompt.pattern else ids)
 
 
-def check_list(tokenizer: PreTrainedTokenizerBase, sids: list[str], ids: list[int]) -> None:
+def check_list(tokenizer: "PreTrainedTokenizerBase", sids: list[str], ids: list[int]) -> None:
     """InputError unless a list in another order has the same pieces; `ids`: an answer that ends with the list."""
     spelling = spell(tokenizer, sids)
     order = list(range(len(sids)))
@@ -60,7 +63,7 @@ def check_list(tokenizer: PreTrainedTokenizerBase, sids: list[str], ids: list[in
         )
 
 
-def check_explanation(tokenizer: PreTrainedTokenizerBase, schema: dict, ids: list[int]) -> None:
+def check_explanation(tokenizer: "PreTrainedTokenizerBase", schema: dict, ids: list[int]) -> None:
     """InputError if llguidance cannot read the tokenizer, or the explanation's grammar does not admit `ids`."""
     from gr2.samplers.explanations import Grammars
 
@@ -81,7 +84,7 @@ def check_room(
     slates: list[Slate],
     catalogue: Catalogue,
     prompt: Prompt,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     limit: int,
     option: str = "max_tokens",
 ) -> None:

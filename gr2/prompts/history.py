@@ -2,17 +2,19 @@
 
 import bisect
 from collections.abc import Callable
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from gr2.errors import InputError
 from gr2.files.slates import Slate
+
+if TYPE_CHECKING:  # slow to import
+    from transformers import PreTrainedTokenizerBase
 
 
 def fit_history(
     slates: list[Slate],
     messages: Callable[[Slate], list[dict[str, str]]],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     max_prompt_tokens: int,
 ) -> list[Slate]:
     """The slates, each with its longest latest history that its prompt has room for; prints how many were shortened.

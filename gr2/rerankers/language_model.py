@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 from functools import cached_property, partial
 from typing import Self
 
-from tqdm import tqdm
-
 from gr2.files.artifacts import files_below, sha256
 from gr2.files.partial import Partial
 from gr2.files.rankings import Ranking
@@ -23,6 +21,7 @@ from gr2.rerankers.on_ray import rank_batches
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.samplers.base import Sampler
 from gr2.samplers.open import open_sampler
+from gr2.terminal import watched
 
 PARTIAL = "answers.partial"
 
@@ -50,7 +49,7 @@ class LanguageModel:
         names = ("engine", "batch_size", "base_url", "concurrency", "deadline")
         options = {name: vars(self.sampling)[name] for name in names}
         whole_logits = self.sampling.order != "written"
-        return open_sampler(model_name_or_path=self.folder, whole_logits=whole_logits, progress=False, **options)
+        return open_sampler(model_name_or_path=self.folder, whole_logits=whole_logits, **options)
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
         """Keeps answers in `sampling.unfinished` after every batch: an interrupted run goes on from there."""
@@ -61,7 +60,7 @@ class LanguageModel:
         rankings = {row["slate_id"]: Ranking(**row) for row in kept.rows} if kept else {}
         left = [slate for slate in self.shorten(slates) if slate.slate_id not in rankings]
         batches = [left[start : start + how.batch_size] for start in range(0, len(left), how.batch_size)]
-        for answered in tqdm(self.answers(batches), "rerank", len(batches), unit="batch"):
+        for answered in watched(self.answers(batches), "rerank", len(batches), "batches"):
             if kept:
                 kept.append([asdict(ranking) for ranking in answered])
             rankings |= {ranking.slate_id: ranking for ranking in answered}

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from gr2.errors import InputError
 from gr2.files.names import name_columns
 from gr2.files.top_k import read_top_k
 from gr2.retrieval.positions import EventLog
 from gr2.retrieval.queries import Queries, Ranker, Top, collect
+from gr2.terminal import watched
 
 CELLS = 50_000_000  # scores held at a time, 200 MB
 
@@ -22,10 +22,10 @@ def draw_lists(rank: Ranker, queries: Queries, n_items: int) -> Top:
 
 
 def rank_blocks(rank: Ranker, queries: Queries, n_items: int) -> Iterable[Top]:
-    """The lists of one block of queries after the other, with a progress bar."""
+    """The lists of one block of queries after the other."""
     size = block_size(n_items)
     blocks = -(-len(queries) // size)
-    return tqdm(map(rank, queries.blocks(size)), "pre-ranking", blocks, unit="block", disable=None)
+    return watched(map(rank, queries.blocks(size)), "pre-ranking", blocks, "blocks")
 
 
 def block_size(n_items: int) -> int:

@@ -6,7 +6,6 @@ its group (2607.01170). For gr2_* the first of several relevant candidates in th
 ndcg are for slates with several, or with grades.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from gr2 import metrics
 from gr2.files.slates import Slate
 from gr2.prompts.answer import Answer
 from gr2.rl.diagnostics import diagnose
+from gr2.terminal import warn_once
 
 INVALID = -1.0
 ReadAnswer = Callable[[str, list[str]], Answer]  # a completion and its slate's candidates -> the answer
@@ -109,7 +109,7 @@ def reward_functions(
             log_metric(metric, value)
         if shares["valid"] == 0:
             advice = "nothing can be learned from it (more SFT, or structured: true)"
-            warnings.warn(f"a whole batch of unusable answers: {advice}", stacklevel=2)
+            warn_once(f"a whole batch of unusable answers: {advice}")
         return [REWARDS[name](answer.ranking, slate, alpha) for answer, slate in zip(answers, slates, strict=True)]
 
     if not overlong_cache:

@@ -16,7 +16,6 @@ create_model_card                   writes nothing (gr2/training.py)
 Besides, `_step` is read and `_metrics`, `_pending_metrics` and `_logs` are written.
 """
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from gr2.rl.groups import draw_rows, pair_rows, whole_groups, with_spread
 from gr2.rl.rewards import ReadAnswer
 from gr2.rl.scoring import score_answers
 from gr2.rl.validation import Validation
+from gr2.terminal import warn
 from gr2.training import WithoutCard
 
 DECISIONS = ("places", "masks")  # of `pad_decisions`, in what TRL hands on
@@ -167,7 +167,7 @@ class RerankingTrainer(RecipeDecoding, MeteredRollouts, WithoutCard, GRPOTrainer
         if self.max_resamples and not all(spread) and not self.warned and self.accelerator.is_main_process:
             self.warned = True
             flat = f"step {self.state.global_step + 1}: {spread.count(False)} of {len(spread)} groups have no spread"
-            warnings.warn(f"{flat} after {tries} resamples and stay (warned once; see `zero_spread`)", stacklevel=2)
+            warn(f"{flat} after {tries} resamples and stay (warned once; see `zero_spread`)")
         return tries
 
     def draw_others(self) -> Iterator[dict]:

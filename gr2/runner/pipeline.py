@@ -10,29 +10,31 @@ import argparse
 import fnmatch
 import importlib
 import shlex
-import signal
-import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from gr2.errors import InputError
+from gr2.errors import GOES_ON, InputError
 from gr2.files.artifacts import MANIFEST
 from gr2.masking import mask
 from gr2.options.parse import parse
 from gr2.options.words import read_words
+from gr2.runner.checks import check_files, check_words
 from gr2.runner.current import why_run
 from gr2.runner.declarations import read_command
 from gr2.runner.plan import Stage, read_plan
 from gr2.runner.recipe import find_recipe
+from gr2.runner.start import INTERRUPTED, run_in_a_process, run_launched
 from gr2.stages import module_of
-
-INTERRUPTED = 130
+from gr2.terminal import silence_libraries
 
 
 def main(words: list[str]) -> None:
     words, changes = split_changes(words)
     options = parser().parse_args(words)
+    silence_libraries()
     name = options.recipe or options.config
     if not name:
         raise InputError("gr2 run: expected a recipe: a name that `gr2 recipes` lists, or a file")
@@ -52,14 +54,16 @@ def main(words: list[str]) -> None:
             print(f"{label}: unchanged, skipped", flush=True)
             continue
         if not checked:  # a typing error in the last stage shows before the first one runs for an hour
+            check_inputs(plan, chosen)
             check(plan)
             checked = True
         print(f"{label}: {reason}", flush=True)
-        status = run_in_a_process(stage_command(stage, name, changes, options))
+        start = run_launched if is_launched(stage, options) else run_in_a_process
+        status = start(stage_command(stage, name, changes, options))
         if status == INTERRUPTED:  # the stage has printed why
             sys.exit(status)
         if status:
-            print(f"gr2 run: stage {stage.id} ended with {status}; the same command goes on from here", file=sys.stderr)
+            print(f"gr2 run: stage {stage.id} ended with {status}; {GOES_ON}", file=sys.stderr)
             sys.exit(status if status > 0 else 1)
     print(f"gr2 run: {name} done in {time.monotonic() - started:.1f} s", flush=True)
 
@@ -137,34 +141,43 @@ def print_plan(plan: list[Stage], chosen: list[str]) -> None:
 
 
 def check(plan: list[Stage]) -> None:
-    """Parses every stage's options and checks their values; InputError on the first that is wrong."""
+    """InputError on the first option that is wrong, of any stage; first what can be said without importing stages."""
     for stage in plan:
-        try:
+        with naming(stage):
+            check_words(stage.command, stage.options)
+    for stage in plan:
+        with naming(stage):
             parse(stage.command, importlib.import_module(module_of(stage.command)).Config, stage.options)
-        except InputError as error:
-            raise InputError(f"{stage.id}: {str(error).removeprefix(f'{stage.command}: ')}") from None
+
+
+def check_inputs(plan: list[Stage], chosen: list[str]) -> None:
+    """InputError where a chosen stage is to read a file that is not there, and that no stage of the plan writes."""
+    folders = tuple(stage.folder for stage in plan)
+    for stage in plan:
+        with naming(stage):
+            if stage.id in chosen:
+                check_files(stage.command, stage.options, folders, recipe=True)
+
+
+@contextmanager
+def naming(stage: Stage) -> Iterator[None]:
+    """Puts the stage's id in the place of its command in an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{stage.id}: {str(error).removeprefix(f'{stage.command}: ')}") from None
+
+
+def is_launched(stage: Stage, options: argparse.Namespace) -> bool:
+    """Whether it is a stage for --launch: one that trains with transformers or TRL."""
+    return bool(options.launch) and read_command(stage.command).trains
 
 
 def stage_command(stage: Stage, recipe: str, changes: dict[str, dict], options: argparse.Namespace) -> list[str]:
-    """The words that start a stage, which reads its options from the recipe: a secret there is in no list of processes.
-
-    --launch is for stages that train with transformers or TRL.
-    """
-    python = shlex.split(options.launch) if options.launch and read_command(stage.command).trains else [sys.executable]
+    """The words that start a stage. It reads the recipe's options itself: a secret there is in no list of processes."""
+    python = shlex.split(options.launch) if is_launched(stage, options) else [sys.executable]
     words = [*python, "-m", "gr2", *stage.command.split(), "--recipe", recipe, "--stage", stage.id]
     words += ["--set", *options.set] if options.set else []
     for name in changes.get(stage.id.replace("-", "_"), {}):
         words += [f"--{name}", *stage.options.get(name, ["null"])]
     return words
-
-
-def run_in_a_process(command: list[str]) -> int:
-    """Its exit code. Ctrl-C reaches both processes: this one waits until the other has come to its end."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # polars' own waits on, and then loses the exit code
-    with subprocess.Popen(command) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)  # where only this process was sent one
-            status = process.wait()
-            return INTERRUPTED if status == -signal.SIGINT else status

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gr2.errors import InputError
-from gr2.options.libraries import INPUTS
 from gr2.options.parse import refuse_unknown
 from gr2.options.words import mapping_options, read_options, read_words
 from gr2.runner.declarations import Command, Option, read_command
@@ -83,8 +82,7 @@ def plan_stage(stage_id: str, system: str, own: dict, recipe: dict, ids: list[st
     given |= (recipe["training"] if declared.trains else {}) | own
     if "output_dir" in given:
         raise InputError("output_dir: expected none; a stage writes to the recipe's folder and its own id")
-    if not declared.trains:  # the options of libraries are known once they are imported
-        refuse_unknown(command, given, declared.options)
+    refuse_unknown(command, given, declared.all_options)
     given |= find_inputs(declared, given, stages)
     options = {"output_dir": [str(Path(recipe["folder"]) / stage_id)]}
     for name, words in mapping_options(given).items():
@@ -109,7 +107,7 @@ def command_of(stage_id: str, given: str | None) -> str:
 
 def resolve(word: str, name: str, declared: Command, own: str, ids: list[str], stages: list[Stage]) -> list[str]:
     """An input's word, with a stage's id replaced by its path, and a glob over ids by their paths."""
-    option = declared.options.get(name, Option(path=declared.trains and name in INPUTS))
+    option = declared.all_options[name]
     label, equals, id_or_glob = word.rpartition("=")
     if not option.path:
         return [word]
@@ -157,7 +155,7 @@ def find_inputs(declared: Command, given: dict, stages: list[Stage]) -> dict[str
 
 def find_sources(options: dict[str, list[str]], declared: Command, stages: list[Stage]) -> dict[str, str]:
     """Which of the inputs earlier stages write."""
-    inputs = [name for name, option in declared.options.items() if option.path] + list(INPUTS)
+    inputs = [name for name, option in declared.all_options.items() if option.path]
     paths = [Path(word.rpartition("=")[2]) for name in inputs for word in options.get(name, [])]
     return {str(path): stage.id for path in paths for stage in stages if path.is_relative_to(stage.folder)}
 

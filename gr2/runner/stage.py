@@ -15,18 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 from gr2.errors import InputError
 from gr2.files import artifacts
+from gr2.files.paths import exists
 from gr2.files.remote import refuse_url
 from gr2.hub.facts import TITLES
+from gr2.launched import is_follower
 from gr2.masking import MASK, is_secret, mask, mask_options
 from gr2.options.declare import is_input
 from gr2.options.help import describe_options
 from gr2.options.parse import parse
 from gr2.options.words import config_file
 from gr2.runner import environment, output_folder
+from gr2.runner.checks import check_files, check_words
 from gr2.runner.code_version import code_version
 from gr2.runner.lock import locked
 from gr2.runner.plan import stage_options
 from gr2.stages import module_of
+from gr2.terminal import silence_libraries
 
 if TYPE_CHECKING:
     from gr2.hub.push import Repository
@@ -34,16 +38,20 @@ if TYPE_CHECKING:
 
 def run_stage(stage: str, words: list[str]) -> None:
     """Parses `words`, runs the stage, writes the manifest and prints one line with time and peak memory."""
-    module = importlib.import_module(module_of(stage))
     if "-h" in words or "--help" in words:
+        module = importlib.import_module(module_of(stage))
         print(describe_options(stage, module.Config, module.__doc__))
         return
-    options = stage_options(stage, words)
-    config = parse(stage, module.Config, options, config_file(words)[0])
+    silence_libraries()
+    options, source = stage_options(stage, words), config_file(words)[0]
+    check_words(stage, options, source)
+    check_files(stage, options, recipe="--recipe" in words)
+    module = importlib.import_module(module_of(stage))
+    config = parse(stage, module.Config, options, source)
     refuse_url("output_dir", config.output_dir)
     pushed = vars(config).get("push_to_hub")  # of a training
     own = without_push(config) if pushed else config
-    if int(os.environ.get("RANK", "0")) != 0:  # only the first process of several holds and describes the folder
+    if is_follower():  # only the first process of several holds and describes the folder
         wait_for_all_processes()
         module.run(own)
         return
@@ -118,13 +126,6 @@ def input_paths(config: Any, options: dict[str, list[str]]) -> list[str]:
             words = [prompt_file(word) for word in words]  # a name stands for a file of gr2's own
         paths += [word if exists(word) else word.partition("=")[2] or word for word in words if word]
     return paths
-
-
-def exists(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except OSError:  # too long for a name: an option's JSON
-        return False
 
 
 def hash_inputs(paths: list[str], output_dir: str | Path) -> dict[str, str]:

@@ -60,8 +60,6 @@ Answered = list[tuple[Request, Sample]]
 class Sampler(ABC):
     """What `open_sampler` returns; an engine defines `stream`."""
 
-    progress = False
-
     @abstractmethod
     def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
         """Yields answers as they come, one for each request, until nothing is in flight and `take` has no more.
@@ -74,17 +72,13 @@ class Sampler(ABC):
 
     def answer(self, requests: Sequence[Request], *, top_p: float, max_tokens: int) -> Answered:
         """Answers all of these requests; in the order in which the answers came."""
-        from tqdm import tqdm
-
         left, answered = list(reversed(requests)), []
 
         def take(room: int) -> list[Request]:
             return [left.pop() for _ in range(min(room, len(left)))]
 
-        with tqdm(total=len(left), desc="sampling", disable=not self.progress) as bar:
-            for some in self.stream(take, top_p=top_p, max_tokens=max_tokens):
-                answered += some
-                bar.update(len(some))
+        for some in self.stream(take, top_p=top_p, max_tokens=max_tokens):
+            answered += some
         return answered
 
     def sample(

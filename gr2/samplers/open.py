@@ -22,7 +22,6 @@ def open_sampler(
     workers: int = 1,
     gpus_per_worker: float = 0.0,
     whole_logits: bool = False,
-    progress: bool = True,
 ) -> Sampler:
     """Loads the model (`packaged:` names too), or connects to the server at `base_url`, which serves it.
 
@@ -43,7 +42,6 @@ def open_sampler(
     else:
         precise = {"whole_logits": whole_logits} if engine == "vllm" else {}
         sampler = local_sampler("engine", engine)(**model, **precise)
-    sampler.progress = progress
     return sampler
 
 

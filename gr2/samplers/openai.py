@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 
-from gr2.errors import InputError, ServiceError
+from gr2.errors import GOES_ON, InputError, ServiceError
 from gr2.masking import mask
 from gr2.samplers.base import Answered, Request, Sample, Sampler, Take
 from gr2.samplers.grammar import plain_json
@@ -73,7 +73,7 @@ class OpenaiSampler(Sampler):
             finally:
                 runner.run(close(server, list(tasks)))
         if failure:
-            raise ServiceError(f"the server failed: {failure}; the same command goes on from here")
+            raise ServiceError(f"the server failed: {failure}; {GOES_ON}")
 
     def connect(self):
         import openai

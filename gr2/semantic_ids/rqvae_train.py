@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from tqdm import tqdm
 
 from gr2.errors import InputError
 from gr2.files.artifacts import write_whole
 from gr2.semantic_ids.rqvae import RQVAE, info_nce, squared
 from gr2.semantic_ids.settings import RQVAESettings
+from gr2.terminal import Progress
 
 CHECKPOINTS = 10  # a run
 
@@ -38,8 +38,8 @@ def train(
     optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=settings.learning_rate)
     done = resume(model, optimizer, checkpoint) if checkpoint and checkpoint.exists() else 0
     every = max(1, settings.epochs // CHECKPOINTS)
-    bar = {"desc": "rqvae", "disable": None, "initial": done, "total": settings.epochs, "unit": "epoch"}
-    for epoch in tqdm(range(done, settings.epochs), **bar):
+    progress = Progress("rqvae", settings.epochs, "epochs", done)
+    for epoch in range(done, settings.epochs):
         if settings.kmeans_init and epoch == settings.warmup_epochs:
             model.start_codebooks(data, seed)
         batches = list(minibatches(len(data), settings.batch_size, seed, epoch))
@@ -65,6 +65,7 @@ def train(
             raise InputError(f"--learning_rate {settings.learning_rate}: expected a lower one, {became}")
         if checkpoint and (epoch + 1) % every == 0:
             save(model, optimizer, epoch + 1, checkpoint)
+        progress.advance()
     return model.cpu().eval()
 
 

@@ -15,8 +15,10 @@ from gr2.errors import InputError
 from gr2.files.embeddings import read_embeddings, refuse_broken, write_embeddings
 from gr2.files.items import read_items
 from gr2.options.declare import arg
+from gr2.terminal import watched
 
 WRITES = ("embeddings.safetensors",)
+BLOCK = 8192  # texts that are encoded between two reports of progress
 CHECKED = 8  # earlier texts that are encoded again, to see that the encoder is the same
 
 
@@ -39,7 +41,7 @@ class Config:
 
 
 def run(config: Config) -> None:
-    """Reads items.parquet and a text encoder. Writes embeddings.safetensors. Prints a progress bar."""
+    """Reads items.parquet and a text encoder. Writes embeddings.safetensors."""
     from sentence_transformers import SentenceTransformer
 
     from gr2.packaged import resolve
@@ -50,7 +52,13 @@ def run(config: Config) -> None:
 
     # model
     model = SentenceTransformer(resolve(config.model_name_or_path))
-    encode = partial(model.encode, batch_size=config.batch_size, normalize_embeddings=True, show_progress_bar=True)
+    encode_some = partial(model.encode, batch_size=config.batch_size, normalize_embeddings=True)
+
+    def encode(texts: list[str]) -> np.ndarray:
+        starts = range(0, len(texts), BLOCK)
+        blocks = watched((texts[start : start + BLOCK] for start in starts), "embedding", len(starts), "blocks")
+        return np.concatenate([encode_some(block) for block in blocks])
+
     vectors = encode_new(config, texts, encode) if config.earlier else encode(texts)
     refuse_broken(vectors, items["item_id"], config.model_name_or_path)
 

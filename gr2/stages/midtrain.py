@@ -17,6 +17,7 @@ from gr2.midtrain.mixture import read_weights
 from gr2.options.declare import arg
 from gr2.stages.scratch_options import FromScratch
 from gr2.stages.shared import Adapted, Identified, Itemised, OwnPrecision, Pushed, StudentPrompt, Tracked
+from gr2.terminal import watched
 
 WRITES = ()  # a model: later stages name its folder
 
@@ -63,7 +64,6 @@ def run(config: Config) -> None:
 
     Prints the number of parameters and examples.
     """
-    from tqdm import tqdm
     from transformers import set_seed
 
     from gr2.language_model.loading import load_model, load_tokenizer
@@ -108,8 +108,7 @@ def run(config: Config) -> None:
     else:
         weights, text = read_weights(config.mixture), config.general_text
         documents = mix_tasks(histories, catalogue, tokenizer, weights, text, window, config.passes, rng)
-        progress = tqdm(documents, "packing", unit="document", disable=config.disable_tqdm)
-        examples = list(pack(progress, config.block_length))
+        examples = list(pack(watched(documents, "packing", unit="documents"), config.block_length))
     if not examples:
         raise InputError(f"--block_length {config.block_length}: {len(histories)} histories do not fill one example")
     if tokenizer.chat_template is None:

@@ -21,6 +21,7 @@ from gr2.files.items import read_items
 from gr2.files.rankings import SHUFFLED_FILE, TIMING_FILE, Ranking, write_rankings, write_shuffled
 from gr2.files.slates import Slate, Slates, read_slate_table, sample_slates
 from gr2.options.declare import arg
+from gr2.prompts.answer import hint_at_limit
 from gr2.rerankers.ask import in_blocks, rank_blocks, time_alone
 from gr2.rerankers.fusion.reranker import Fusion
 from gr2.rerankers.language_model import PARTIAL, LanguageModel
@@ -67,11 +68,11 @@ class Config(Slated, Prompted, Probed, Served, SamplingWorkers):
     seed: int = arg(0, "random seed of shuffled orders, drawn slates and sampling", least=0, most=2**31 - 1)
 
     def __post_init__(self) -> None:
+        if self.engine == "openai" and not self.base_url:
+            raise InputError("--engine openai: expected --base_url, of the server that serves the model")
         super().__post_init__()
         if self.structured and self.order == "written":
             self.order = "choices"
-        if self.engine == "openai" and not self.base_url:
-            raise InputError("--engine openai: expected --base_url, of the server that serves the model")
         if self.engine == "openai" and self.order == "first":
             raise InputError("--order first: expected --engine transformers or vllm; a chat server gives no scores")
         if self.engine == "ray" and self.member_rankings:
@@ -118,7 +119,9 @@ def run(config: Config) -> None:
     })  # fmt: skip
     (output / PARTIAL).unlink(missing_ok=True)
     unusable = Counter(rankings.filter(~pl.col("valid"))["reason"])
-    print(f"{len(rankings)} slates, {unusable.total()} unusable answers {dict(unusable)}")
+    reasons = ", ".join(f"{reason} {count}" for reason, count in unusable.most_common())
+    hint = hint_at_limit(unusable, len(rankings), config.max_tokens)
+    print(f"{len(rankings)} slates, {unusable.total()} unusable answers" + (f" ({reasons})" if reasons else "") + hint)
     batches = f" in batches of {config.batch_size}" if len(latencies) else ""
     print(f"{milliseconds:.3g} ms a slate{batches}")
     if waits:

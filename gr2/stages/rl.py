@@ -5,7 +5,6 @@ switch. The reward is one of gr2/rl/rewards.py. With eval_slates the best checkp
 them the last. Every option of TRL's GRPOConfig is an option here, but for those that gr2/stages/trl_options.py refuses.
 """
 
-import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -19,6 +18,7 @@ from gr2.files.slates import Slate, read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
 from gr2.stages.shared import Identified, OwnPrecision, Prompted, Pushed, Slated, Tracked
 from gr2.stages.trl_options import BY_CHOICES, RL, VALIDATION, Dapo, OnPolicy, check_choices, refuse_changed
+from gr2.terminal import warn
 
 WRITES = ("training_log.jsonl",)
 LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
@@ -156,7 +156,6 @@ def foresee(config: Config, slates: list[Slate]) -> None:
     from gr2.rl.blind_orders import describe, find_hack, mean_rewards
     from gr2.rl.rewards import REWARDS
 
-    warn = partial(warnings.warn, stacklevel=3)
     means = mean_rewards(REWARDS[config.reward], slates, config.alpha)
     print(describe(means), flush=True)
     if blind := find_hack(means):

@@ -108,6 +108,10 @@ class Served:
         if not is_url or (self.base_url and self.engine != "openai"):
             expected = "a URL, http://... or https://..., and --engine openai"
             raise InputError(f"--base_url {mask(self.base_url)}: expected {expected}")
+        known = self.base_url or {"OPENAI_BASE_URL", "OPENAI_API_KEY"} & os.environ.keys()
+        if self.engine == "openai" and not known:
+            missing = "--base_url, your server's, and OPENAI_API_KEY, a key of OpenAI's own service, are both missing"
+            raise InputError(f"--engine openai: {missing}; expected one of them")
 
 
 @dataclass(kw_only=True)

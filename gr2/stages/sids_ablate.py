@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json, write_text
@@ -22,6 +21,7 @@ from gr2.files.partial import Partial
 from gr2.options.declare import arg
 from gr2.semantic_ids.settings import CHECKPOINT, LARGEST_SEED
 from gr2.stages.sids_options import Quantized, RQVAEOptions
+from gr2.terminal import watched
 
 WRITES = ("ablation.jsonl", "ablation.json")
 # What "without" means. `random_last` is not trained: the IDs take random unused last codes or keep their collisions.
@@ -70,7 +70,7 @@ def run(config: Config) -> None:
     trained = [name for name in config.switches if name in OFF]
     done = {(row["seed"], tuple(row[name] for name in trained)) for row in rows}
     plan = list(itertools.product(config.seeds, itertools.product([True, False], repeat=len(trained))))
-    for seed, states in tqdm(plan, "ablation", unit="training", disable=None):
+    for seed, states in watched(plan, "ablation", len(plan), "trainings"):
         if (seed, states) not in done:
             new = measure(config, items, vectors, seed, dict(zip(trained, states, strict=True)))
             partial.append(new)

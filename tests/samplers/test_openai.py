@@ -25,7 +25,7 @@ SCHEMA = {
 
 def open_impatient(server: FakeServer, concurrency=3):
     """A sampler that waits for hundredths of seconds where it would for minutes."""
-    sampler = open_sampler("openai", "fake-model", base_url=server.url, concurrency=concurrency, progress=False)
+    sampler = open_sampler("openai", "fake-model", base_url=server.url, concurrency=concurrency)
     sampler.deadline, sampler.pause, sampler.longest_wait = 0.6, 0.01, 2.5
     return sampler
 

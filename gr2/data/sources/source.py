@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from gr2.errors import InputError
+from gr2.terminal import Progress
 
 BLOCK = 64 * 2**20  # bytes of a file held at a time
 
@@ -70,10 +70,10 @@ def read_blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
         with (
             open(path, "rb") as raw,
             gzip.open(raw) if path.suffix == ".gz" else raw as file,
-            tqdm(desc=path.name, total=path.stat().st_size, unit="B", unit_scale=True, disable=None) as bar,
         ):
+            progress = Progress(f"reading {path.name}", path.stat().st_size >> 20, "MiB")
             while lines := file.readlines(BLOCK):
-                bar.update(raw.tell() - bar.n)
+                progress.advance((raw.tell() >> 20) - progress.done)
                 yield first, lines
                 first += len(lines)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -27,7 +27,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from tqdm import tqdm
 from transformers import set_seed
 
 from gr2.errors import InputError
@@ -42,6 +41,7 @@ from gr2.rerankers.list_writer.network import ListWriter, remaining
 from gr2.rerankers.list_writer.train import ListTrainer, requests_of
 from gr2.rerankers.settings import Lists, Training
 from gr2.rerankers.train import Examples, train_best
+from gr2.terminal import watched
 
 BLOCK = 32  # requests mined at a time
 
@@ -74,7 +74,8 @@ def train_generator(
         check_shape(judge.evaluator, model)
     reader = judge.reader(lists.catalogue, model.config.history)
     examples = []
-    for start in tqdm(range(0, len(lists.train), BLOCK), "lists to learn", unit="block", disable=None):
+    starts = range(0, len(lists.train), BLOCK)
+    for start in watched(starts, "lists to learn", len(starts), "blocks"):
         examples += add_lists(lists.train[start : start + BLOCK], find, reader)
     valid = Examples(reader.know(lists.valid))
     write = partial(writer.collate, catalogue=lists.catalogue, history=model.config.history)

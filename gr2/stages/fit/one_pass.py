@@ -24,7 +24,6 @@ from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.items import read_items
 from gr2.files.slates import read_slate_table, slates_of
-from gr2.language_model.taught_ids import FILE
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
 from gr2.rerankers.settings import Training
@@ -83,6 +82,7 @@ def run(config: Config) -> None:
     """
     from transformers import set_seed
 
+    from gr2.language_model.taught_ids import FILE
     from gr2.rerankers.one_pass.batch import make_examples
     from gr2.rerankers.one_pass.network import OnePassConfig, standardise
     from gr2.rerankers.one_pass.train import Lesson, adapt_lora, train_one_pass

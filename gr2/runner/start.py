@@ -1,0 +1,71 @@
+"""Starts a stage in a process of its own, or in several by way of a launcher, and waits for it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from gr2 import launched
+from gr2.errors import GOES_ON
+
+INTERRUPTED = 130
+LAUNCHER = re.compile(r"[WE]\d{4} .*torch/distributed/")  # what torchrun prints of a failure or a signal
+PATIENCE = 5.0  # seconds in which a launcher that was sent Ctrl-C, too, says so
+
+
+def run_in_a_process(command: list[str]) -> int:
+    """Its exit code. Ctrl-C reaches both processes: this one waits until the other has come to its end."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # polars' own waits on, and then loses the exit code
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)  # where only this process was sent one
+            status = process.wait()
+            return INTERRUPTED if status == -signal.SIGINT else status
+
+
+def run_launched(command: list[str]) -> int:
+    """The exit code of the process that failed; the launcher would end with 1 whatever that was.
+
+    Once a process has said why it failed, the launcher's account of it, a traceback and a table, is left out.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    held: list[str] = []
+    interrupted = False
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "failure.json"
+        told = os.environ | {launched.FILE: str(file)}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", env=told) as process:
+            try:
+                pass_on(process, held)
+            except KeyboardInterrupt:
+                interrupted = True  # a launcher that is sent a second signal leaves its processes alone
+                timer = threading.Timer(PATIENCE, lambda: held or process.send_signal(signal.SIGINT))
+                timer.start()
+                pass_on(process, held)
+                timer.cancel()
+        failure = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    if interrupted:
+        if not failure:
+            print(f"gr2: interrupted; {GOES_ON}", file=sys.stderr)
+        return INTERRUPTED
+    if failure:
+        return failure["code"]
+    print("".join(held), end="", file=sys.stderr, flush=True)
+    return process.returncode
+
+
+def pass_on(process: subprocess.Popen, held: list[str]) -> None:
+    """Prints what the processes say, to their end; `held` gets what is not gr2's, from the launcher's first line on."""
+    for line in process.stderr:
+        if "gr2: " not in line and (held or LAUNCHER.search(line)):
+            held.append(line)
+        else:
+            print(line, end="", file=sys.stderr, flush=True)
+    process.wait()
