@@ -15,6 +15,7 @@ import yaml
 from gr2.cli import main
 from tests.helpers import gr2, refused
 
+TOO_LARGE = "raise the limit on the size of files (ulimit -f), and the same command goes on from here"
 RERANK_WAITS = """
 import sys, time
 from gr2 import cli
@@ -45,7 +46,7 @@ def limited(*words, size):
 def test_a_disk_that_takes_no_more_is_one_sentence(world, tmp_path):
     done = limited("rerank", *words(world, tmp_path / "out"), size=1000)  # the claim does not fit
     assert done.returncode == 1, done.stderr
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("gr2: [Errno 27] File too large")
+    assert done.stderr == f"gr2: {tmp_path}/out/stage.json: file too large; {TOO_LARGE}\n"
 
 
 def test_a_parquet_file_that_does_not_fit_is_one_sentence(world, tmp_path):
@@ -54,7 +55,7 @@ def test_a_parquet_file_that_does_not_fit_is_one_sentence(world, tmp_path):
     command = [word for key, value in options.items() for word in (f"--{key}", value)]
     done = limited("prepare", *command, size=20_000)
     assert done.returncode == 1, done.stderr
-    assert len(done.stderr.splitlines()) == 1 and "File too large" in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and f"parquet: file too large; {TOO_LARGE}" in done.stderr
     assert not (tmp_path / "out/manifest.json").exists()
     main(["prepare", *command])
     assert (tmp_path / "out/manifest.json").exists()

@@ -89,6 +89,6 @@ def test_vectors_of_another_encoder_are_refused(later):
             embed.encode_new(later, ["C", "A"], other)
 
 
-def test_earlier_vectors_without_their_items_are_refused(tmp_path):
-    words = ["--items", "i", "--output_dir", tmp_path, "--earlier", "e"]
+def test_earlier_vectors_without_their_items_are_refused(world, tmp_path):
+    words = ["--items", world.items, "--output_dir", tmp_path, "--earlier", world.embeddings]
     assert "--earlier, --earlier_items: expected both or neither" in refused("embed", *words)

@@ -90,6 +90,7 @@ def test_nothing_to_learn_from_is_said_aloud(world, traced, midtrained, tmp_path
     options = shlex.split("--max_steps 1 --num_generations 4 --save_strategy no")
     done = gr2("rl", *inputs(world, traced, midtrained), "--output_dir", tmp_path / "rl", *SHORT, *options, expect=2)
     assert "unusable answers" in done.stderr and "num_generations 4" in done.stderr
+    assert all(line.startswith("gr2: ") for line in done.stderr.splitlines())  # the libraries are silent
     assert "nothing was learned" in done.stderr and not (tmp_path / "rl/model.safetensors").exists()
 
 

@@ -21,6 +21,7 @@ def tables(tmp_path_factory) -> dict[str, str]:
 @pytest.fixture
 def fake(monkeypatch) -> FakeSampler:
     sampler = FakeSampler()
+    monkeypatch.setenv("OPENAI_API_KEY", "a key of nothing")
     monkeypatch.setattr(traces, "open_sampler", lambda *_, **__: sampler)
     return sampler
 
@@ -109,6 +110,14 @@ OUT_OF_RANGE = (
 def test_wrong_input_is_named_and_nothing_is_written(tables, tmp_path, fake, changes, message):
     assert message in refused("traces", *words(tables, tmp_path / "out", **changes))
     assert not (tmp_path / "out").exists() and not fake.asked
+
+
+def test_a_server_that_is_not_named_is_said_before_anything_is_asked(tables, tmp_path, monkeypatch):
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    complaint = refused("traces", *words(tables, tmp_path / "out"))
+    assert "--engine openai: --base_url, your server's, and OPENAI_API_KEY" in complaint
+    assert complaint.endswith("are both missing; expected one of them")
 
 
 def words(tables: dict[str, str], folder: Path, **changes) -> list[str]:

@@ -12,5 +12,6 @@ def tables(tmp_path_factory) -> dict[str, str]:
 @pytest.fixture
 def fake(monkeypatch) -> FakeSampler:
     sampler = FakeSampler()
+    monkeypatch.setenv("OPENAI_API_KEY", "a key of nothing")
     monkeypatch.setattr(traces, "open_sampler", lambda *_, **__: sampler)
     return sampler
