@@ -161,7 +161,7 @@ def check_inputs(plan: list[Stage], chosen: list[str]) -> None:
 
 @contextmanager
 def naming(stage: Stage) -> Iterator[None]:
-    """Puts the stage's id in the place of its command in an InputError."""
+    """Replaces the command by the stage's id in an InputError."""
     try:
         yield
     except InputError as error:

