@@ -45,8 +45,9 @@ SYSTEMS = {
     "pointer, codebooks": {"space": "pointer", "codebooks": True},
     "global": {"space": "global"},
     "global, shared": {"space": "global", "shared": True},
-    "global, codebooks": {"space": "global", "codebooks": True},
     "global, codebooks, shared": {"space": "global", "codebooks": True, "shared": True},
+    "global, look_ahead": {"space": "global", "look_ahead": True},
+    "global, codebooks, look_ahead": {"space": "global", "codebooks": True, "look_ahead": True},
 }
 
 
@@ -110,10 +111,11 @@ def make_slates(users: list[tuple[str, list[str]]], pool: np.ndarray, seed: int)
 
 
 def train(world: World, slates: int, options: dict, seed: int, epochs: int, patience: int, hidden: int) -> ListWriter:
-    known = world.known() if options.get("codebooks") else None
+    switches = dict(options)
+    known = world.known() if switches.pop("codebooks", False) else None
     with tempfile.TemporaryDirectory() as folder:
         training = Training(folder, seed, hidden, 1, 0.1, 2e-3, 64, epochs, patience)
-        clone(world.lists(slates), training, options["space"], True, known, options.get("shared", False))
+        clone(world.lists(slates), training, shuffle=True, known=known, **switches)
         return ListWriter.from_pretrained(folder).eval()
 
 

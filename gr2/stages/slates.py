@@ -49,10 +49,7 @@ class Config(PreRanked, Protocol, Workers):
     depth: int | None = arg(
         None, "also write top_k.parquet, the first DEPTH items at every position, for `gr2 evaluate-retrieval`", least=1
     )
-    splits: list[str] = arg(
-        list(SLATE_SPLITS),
-        "make slates at positions of these splits; pretrain alone: train slates for `gr2 fit glorank --demonstrations`",
-    )
+    splits: list[str] = arg(list(SLATE_SPLITS), "splits whose positions get slates; or pretrain, for demonstrations")
     keep_missed: bool = arg(
         False, "also keep train slates that miss the target, all labels 0: a teacher knows an order"
     )
@@ -64,11 +61,7 @@ class Config(PreRanked, Protocol, Workers):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_later(self.candidates)
-        if self.splits != ["pretrain"] and (not self.splits or set(self.splits) - set(SLATE_SPLITS)):
-            raise InputError(f"--splits {' '.join(self.splits)}: expected one or more of {', '.join(SLATE_SPLITS)}")
-        if self.splits == ["pretrain"] and self.protocol == "next":
-            reason = "the pre-ranker has learned what comes next there"
-            raise InputError(f"--splits pretrain: expected --protocol later or impressions; with next, {reason}")
+        self.check_splits(self.splits)
         if self.engine == "ray" and (self.protocol != "next" or "file" in self.pre_ranker):
             raise InputError("--engine ray: expected --protocol next and pre-rankers other than file")
         if self.protocol == "next":

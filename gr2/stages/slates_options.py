@@ -5,6 +5,7 @@ from typing import Literal
 
 from gr2.errors import InputError
 from gr2.files.names import column_names
+from gr2.files.slates import SLATE_SPLITS
 from gr2.options.declare import arg
 
 PRE_RANKERS = ("beam", "sasrec", "popularity", "item_knn", "bm25", "file")
@@ -87,3 +88,11 @@ class Protocol:
         for name, default in (("others", "retrieved"), ("train_stride", None)):
             if vars(self)[name] != default:
                 raise InputError(f"--{name} {vars(self)[name]}: expected --protocol later, which alone has it")
+
+    def check_splits(self, splits: list[str]) -> None:
+        """InputError unless these are splits of slates, or pretrain alone, with a protocol that takes it."""
+        if splits != ["pretrain"] and (not splits or set(splits) - set(SLATE_SPLITS)):
+            raise InputError(f"--splits {' '.join(splits)}: expected one or more of {', '.join(SLATE_SPLITS)}")
+        if splits == ["pretrain"] and self.protocol == "next":
+            reason = "with next, the pre-ranker has learned what comes"
+            raise InputError(f"--splits pretrain: expected --protocol later or impressions; {reason}")

@@ -193,6 +193,7 @@ LATER = {"protocol": "later", "relevant": 2}
     ({"pre_ranker": "popular"}, "--pre_ranker popular: expected one or more of beam, "),
     ({"pre_ranker": ["bm25", "bm25"]}, "--pre_ranker bm25 bm25: expected one or more of beam, "),
     ({"splits": ["pretrain", "test"]}, "--splits pretrain test: expected one or more of train, valid, test"),
+    ({"splits": ["pretrain"]}, "--splits pretrain: expected --protocol later or impressions; with next, "),
     ({"pre_ranker": "sasrec"}, "expected --sasrec FOLDER"),
     ({"pre_ranker": "sasrec", "sasrec": "nowhere"}, "nowhere: expected a folder that `gr2 sasrec` wrote"),
     ({"pre_ranker": ["bm25", "beam"]}, "--pre_ranker beam: expected --model_name_or_path"),
