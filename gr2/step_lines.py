@@ -46,7 +46,7 @@ class StepLines(TrainerCallback):
 
 
 def print_step_lines(trainer: Trainer) -> None:
-    """In the place of transformers' progress bar and of the mapping that it prints for every logged step."""
+    """Replaces transformers' progress bar, and the mapping that it prints for every logged step."""
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(StepLines)

@@ -101,7 +101,10 @@ def test_scripts_are_the_same_stages(stage, monkeypatch, capsys):
 def test_a_script_takes_a_stage_of_a_recipe(monkeypatch, tmp_path, capsys):
     from gr2.stages import sft
 
-    files = {"items": "i", "semantic_ids": "s", "slates": "s", "traces": "t", "model_name_or_path": "m"}
+    inputs = ("items", "semantic_ids", "slates", "traces")
+    for name in inputs:
+        (tmp_path / name).touch()
+    files = {name: f"./{name}" for name in inputs} | {"model_name_or_path": "m"}
     recipe = {"folder": str(tmp_path / "run"), "training": {"max_steps": 3}, "stages": {"sft_a": files}}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     configs = []

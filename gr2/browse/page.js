@@ -35,7 +35,7 @@ function addressOf(view) {
   return `#${told}`;
 }
 
-/** Goes to a view in the place of the one before; links, in contrast, make an entry of the browser's history. */
+/** Replaces the view; links, in contrast, make an entry of the browser's history. */
 function go(view) {
   history.replaceState(null, "", addressOf(view));
   draw();
