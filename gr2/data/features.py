@@ -1,13 +1,12 @@
 """Features of a candidate beside its text, as a production reranker knows them; prompts show them in deciles."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from gr2.data.pairs import Pairs
-from gr2.data.text_matches import TextMatches, number, same
+from gr2.data.text_matches import TextMatches, number, read_texts
 from gr2.data.transitions import Transitions
 from gr2.errors import InputError
 from gr2.files.columns import require_columns
@@ -52,7 +51,6 @@ NAMES = tuple(DEFINITIONS)
 # Of slates of an impression log these two are the position, which a click hangs on whatever the user likes: left out.
 RANKED = ("rank", "top")
 RECENT = 5  # items that similarity_max looks at
-BLOCK = 256  # slates at a time
 
 
 def find_names(slates: Sequence[Slate]) -> tuple[str, ...]:
@@ -88,80 +86,70 @@ class Features:
         self.recency = joined["age"].rank().fill_null(0).to_numpy() / len(items)
         self.row = {item_id: row for row, item_id in enumerate(items["item_id"])}
         self.vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        self.texts = TextMatches(items)
+        self.texts = TextMatches(read_texts(items))
         sequence = events.sort("user_id", "position" if "position" in events.columns else order, maintain_order=True)
         rows = np.array([self.row[item_id] for item_id in sequence["item_id"]], dtype=np.int64)
-        self.transitions = Transitions(number(sequence["user_id"]), rows, len(items))
+        self.transitions = Transitions.count(number(sequence["user_id"]), rows, len(items))
 
     def compute(self, slates: Sequence[Slate], names: Sequence[str] = NAMES) -> list[np.ndarray]:
         """float64 [K, len(names)] of each slate's candidates. InputError where a slate lacks a source among `names`."""
-        return [own for sizes, table in self.blocks(slates, names) for own in np.split(table, sizes.cumsum()[:-1])]
+        return [self.compute_one(slate, names) for slate in slates]
 
     def table(self, slates: Sequence[Slate], names: Sequence[str] = NAMES) -> np.ndarray:
         """The same of all slates' candidates, one slate after the other: float64 [candidates, len(names)]."""
-        return np.concatenate([table for _, table in self.blocks(slates, names)])
+        return np.concatenate(self.compute(slates, names))
 
-    def blocks(self, slates: Sequence[Slate], names: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Block by block the numbers of candidates, int [slates], and their features."""
-        for start in range(0, len(slates), BLOCK):
-            yield self.compute_block(slates[start : start + BLOCK], names)
-
-    def compute_block(self, slates: Sequence[Slate], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        rows = [[self.row[item_id] for item_id in slate.candidates] for slate in slates]
-        pasts = [[self.row[item_id] for item_id in slate.history] for slate in slates]
-        pairs = Pairs(rows, pasts)
-        alike = [(self.vectors[own] @ self.vectors[past].T).ravel() for own, past in zip(rows, pasts, strict=True)]
-        rank = np.concatenate([np.arange(len(own)) for own in rows])
+    def compute_one(self, slate: Slate, names: Sequence[str]) -> np.ndarray:
+        rows, past = self.find(slate.candidates), self.find(slate.history)
+        alike = self.vectors[rows] @ self.vectors[past].T
+        rank = np.arange(len(rows))
         columns = {
-            "popularity": self.popularity[pairs.rows],
-            "recency": self.recency[pairs.rows],
-            "rank": rank / np.repeat(pairs.sizes, pairs.sizes),
+            "popularity": self.popularity[rows],
+            "recency": self.recency[rows],
+            "rank": rank / len(rows),
             "top": rank == 0,
-            "score": np.concatenate([standardise(slate.scores or [0.0] * len(slate.candidates)) for slate in slates]),
-            "history_length": pairs.lengths,
-            **similarities(pairs, np.concatenate(alike)),
-            **text_matches(pairs, self.texts, np.concatenate(alike)),
-            **counts(pairs, self.transitions),
+            "score": standardise(slate.scores or [0.0] * len(rows)),
+            "similarity_last": alike[:, -1],
+            "similarity_max": alike[:, -RECENT:].max(1),
+            "similarity_mean": alike.mean(1, dtype=float),
+            "history_length": len(past),
         }
-        for name in names:
-            if name not in columns:
-                columns[name] = np.concatenate([source_feature(slate, name) for slate in slates])
-        return pairs.sizes, np.column_stack([columns[name] for name in names]).astype(float)
+        if not columns.keys() >= set(names):
+            columns |= compare_texts(self.texts, rows, past, alike) | count(self.transitions, rows, past)
+        table = np.empty((len(rows), len(names)))
+        for at, name in enumerate(names):
+            table[:, at] = columns[name] if name in columns else source_feature(slate, name)
+        return table
+
+    def find(self, item_ids: Sequence[str]) -> np.ndarray:
+        """Rows of items, int [len(item_ids)]."""
+        return np.array([self.row[item_id] for item_id in item_ids])
 
 
-def similarities(pairs: Pairs, alike: np.ndarray) -> dict[str, np.ndarray]:
-    """alike: cosine of a pair's vectors, float [pairs]."""
+def compare_texts(texts: TextMatches, rows: np.ndarray, past: np.ndarray, alike: np.ndarray) -> dict[str, np.ndarray]:
+    """Of candidates `rows` [K] and a history `past` [H]; alike: cosine of their vectors, float [K, H]."""
+    same, words = texts.same(rows, past), texts.overlap(rows, past)
+    last, share = same[..., -1], same.mean(2)
+    nearest = alike == alike.max(1, keepdims=True)
     return {
-        "similarity_last": pairs.last(alike),
-        "similarity_max": pairs.largest(np.where(pairs.age < RECENT, alike, -np.inf)),
-        "similarity_mean": pairs.mean(alike),
+        "brand_last": last[0],
+        "brand_share": share[0],
+        "start_last": last[1],
+        "start_share": share[1],
+        "words_last": words[:, -1],
+        "words_max": words.max(1),
+        "words_nearest": np.where(nearest, words, 0.0).max(1),
+        "leaf_last": last[2],
+        "leaf_share": share[2],
     }
 
 
-def text_matches(pairs: Pairs, texts: TextMatches, alike: np.ndarray) -> dict[str, np.ndarray]:
-    brand, start, leaf = (
-        same(numbers, pairs.candidate, pairs.past) for numbers in (texts.first_word, texts.two_words, texts.leaf)
-    )
-    words = texts.overlap(pairs.candidate, pairs.past)
+def count(transitions: Transitions, rows: np.ndarray, past: np.ndarray) -> dict[str, np.ndarray]:
+    followed, together = transitions.look_up(past, rows)
     return {
-        "brand_last": pairs.last(brand),
-        "brand_share": pairs.mean(brand),
-        "start_last": pairs.last(start),
-        "start_share": pairs.mean(start),
-        "words_last": pairs.last(words),
-        "words_max": pairs.largest(words),
-        "words_nearest": pairs.where_largest(words, alike),
-        "leaf_last": pairs.last(leaf),
-        "leaf_share": pairs.mean(leaf),
-    }
-
-
-def counts(pairs: Pairs, transitions: Transitions) -> dict[str, np.ndarray]:
-    followed = transitions.followed(pairs.past, pairs.candidate)
-    return {
-        "followed": np.log1p(pairs.total(followed)),
-        "followed_last": np.log1p(pairs.last(followed)),
-        "together": pairs.total(transitions.together(pairs.past, pairs.candidate)),
+        "followed": np.log1p(followed.sum(1)),
+        "followed_last": np.log1p(followed[:, -1]),
+        "together": together.sum(1),
     }
 
 
@@ -182,9 +170,12 @@ def source_feature(slate: Slate, name: str) -> np.ndarray:
 
 def standardise(values: Sequence[float]) -> np.ndarray:
     """Less their mean, over their standard deviation; 0 where all are equal."""
-    centred = np.array(values, dtype=float)
-    centred = centred - centred.mean() if len(centred) else centred
-    return centred / (centred.std() + 1e-9) if len(centred) else centred
+    if not len(values):
+        return np.zeros(0)
+    moved = np.array(values, dtype=float)
+    moved -= moved[0]  # so that equal ones are 0, however large
+    moved -= moved.sum() / len(moved)
+    return moved / ((moved @ moved / len(moved)) ** 0.5 + 1e-9)
 
 
 def load_features(items: str, interactions: str, embeddings: str) -> Features:

@@ -1,5 +1,7 @@
 """What users chose together and one after the other, counted over events."""
 
+from typing import Self
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -7,15 +9,28 @@ REACH = 10  # events after an item that are said to follow it
 
 
 class Transitions:
-    """users, items: int [events], user by user, each user's oldest first; items are rows, of `n_items`."""
+    """Two numbers of pairs of items: how often users came to the second within the next ten events from the first, each
+    time counted as 1 / how many events later; and the cosine of the sets of users who chose them, 0 of an item with
+    itself.
+    """
 
-    def __init__(self, users: np.ndarray, items: np.ndarray, n_items: int):
+    def __init__(self, followed: sp.csr_array, together: sp.csr_array):
+        """Both float [items, items]."""
+        both = followed + 1j * together  # complex numbers, so that a pair is searched once for both
+        both.sort_indices()
+        self.starts, self.ends = both.indptr[:-1], both.indptr[1:]
+        self.items = np.append(both.indices, -1)  # of each item those with a number, by their rows
+        self.values = np.append(both.data, 0)
+
+    @classmethod
+    def count(cls, users: np.ndarray, items: np.ndarray, n_items: int) -> Self:
+        """users, items: int [events], user by user, each user's oldest first; items are rows, of `n_items`."""
         shape = n_items, n_items
-        self.next = sp.csr_array(shape)
+        followed = sp.csr_array(shape)
         for gap in range(1, REACH + 1):
             follows = users[gap:] == users[:-gap]
             before, after = items[:-gap][follows], items[gap:][follows]
-            self.next = self.next + sp.csr_array((np.full(len(before), 1 / gap), (before, after)), shape=shape)
+            followed = followed + sp.csr_array((np.full(len(before), 1 / gap), (before, after)), shape=shape)
         chosen = sp.csr_array((np.ones(len(users)), (users, items)), shape=(int(users.max(initial=0)) + 1, n_items))
         chosen.data[:] = 1.0  # a repeated event counts once
         together = (chosen.T @ chosen).tocoo()
@@ -23,19 +38,21 @@ class Transitions:
         apart = together.row != together.col
         row, column = together.row[apart], together.col[apart]
         cosine = together.data[apart] / (norms[row] * norms[column])
-        self.cosine = sp.csr_array((cosine, (row, column)), shape=shape)
+        return cls(followed, sp.csr_array((cosine, (row, column)), shape=shape))
 
-    def followed(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """How often users came to `after` within the next ten events from `before`, each time counted as 1 / how many
-        events later: float, of the broadcast shape.
+    def look_up(self, past: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both numbers from each item of `past` [H] to each of `rows` [K]: two float [K, H].
+
+        By bisection: scipy would read the whole matrix at every look-up.
         """
-        return look_up(self.next, before, after)
+        starts, ends = self.starts[past], self.ends[past]
+        found = [self.items[start:end].searchsorted(rows) for start, end in zip(starts, ends, strict=True)]
+        at = np.array(found).T + starts
+        known = (at < ends) & (self.items[at] == rows[:, None])
+        values = np.where(known, self.values[at], 0)
+        return values.real, values.imag
 
-    def together(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Cosine of the sets of users who chose the items; 0 of an item with itself."""
-        return look_up(self.cosine, first, second)
-
-
-def look_up(matrix: sp.csr_array, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    rows, columns = np.broadcast_arrays(rows, columns)
-    return np.asarray(matrix[rows.ravel(), columns.ravel()]).reshape(rows.shape)
+    def among(self, rows: np.ndarray, new: int) -> Self:
+        """The same numbers of these items alone, and of `new` ones behind them, which nobody has chosen yet."""
+        padded = (np.pad(part.T, (0, new)) for part in self.look_up(rows, rows))
+        return type(self)(*map(sp.csr_array, padded))

@@ -139,8 +139,6 @@ def make_app(server: Server) -> FastAPI:
         logs.write("stop", taken=server.taken, answered=server.answered)
 
     app = FastAPI(title="gr2 serve", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
-    for interface in INTERFACES:
-        add_route(app, server, interface)
 
     @app.get("/health")
     async def health() -> Response:
@@ -181,13 +179,18 @@ def make_app(server: Server) -> FastAPI:
         sentence = sentences.get(error.status_code, "The request cannot be answered.")
         return server.respond(error.status_code, {"message": sentence}, **(error.headers or {}))
 
+    for interface in INTERFACES:  # after FastAPI's own, which app.openapi() describes
+        add_route(app, server, interface)
     return app
 
 
 def add_route(app: FastAPI, server: Server, interface: Interface) -> None:
-    body = {"content": {"application/json": {"schema": interface.form.model_json_schema()}}, "required": True}
+    """A route of Starlette's: FastAPI would look for parameters and dependencies at every request."""
 
     async def route(request: Request) -> Response:
         return await server.rank(interface, request)
 
-    app.post(interface.path, name=interface.path, openapi_extra={"requestBody": body})(route)
+    app.add_route(interface.path, route, ["POST"])
+    body = {"content": {"application/json": {"schema": interface.form.model_json_schema()}}, "required": True}
+    described = {"requestBody": body, "responses": {"200": {"description": "The ranking"}}}
+    app.openapi()["paths"][interface.path] = {"post": described}

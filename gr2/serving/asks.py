@@ -1,8 +1,13 @@
-"""What the server and its engine say to each other: a request to rank candidates, and the answer."""
+"""What the server and its engine say to each other: a request to rank candidates, and the answer.
 
+Both send pickles; the server, which cannot wait for the rest of one, gets each after its length.
+"""
+
+import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+LENGTH = struct.Struct("!Q")  # bytes of the pickle behind it
 UNKNOWN, REPEATED = "unknown", "repeated"  # why a candidate was not ranked and stands at its place of the input
 
 

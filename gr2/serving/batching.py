@@ -1,7 +1,6 @@
 """Requests wait in a bounded queue and go to the engine in batches; each has a deadline.
 
-A batch goes out when it is full, or `wait` after its first request, or as soon as the engine is free if that is later:
-while the engine works, the next batch grows.
+An idle engine gets a request at once; while it works, the next batch grows.
 """
 
 import asyncio
@@ -26,7 +25,6 @@ class FullQueueError(Exception):
 class Waiting:
     ask: Ask
     answer: asyncio.Future
-    since: float
 
 
 class Batcher:
@@ -51,7 +49,7 @@ class Batcher:
             return fall_back(len(ask.candidates), *trouble)
         if self.full:
             raise FullQueueError
-        waiting = Waiting(ask, asyncio.get_running_loop().create_future(), time.monotonic())
+        waiting = Waiting(ask, asyncio.get_running_loop().create_future())
         self.queue.append(waiting)
         self.grown.set()
         try:
@@ -66,24 +64,10 @@ class Batcher:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            await self.collect()
-            batch = [self.queue.popleft() for _ in range(min(self.pace.size, len(self.queue)))]
-            if batch:
-                await self.send(batch)
-
-    async def collect(self) -> None:
-        """Returns when the batch is full, or its first request has waited."""
-        while not self.queue:
-            self.grown.clear()
-            await self.grown.wait()
-        end = self.queue[0].since + self.pace.wait
-        while self.queue and len(self.queue) < self.pace.size and (left := end - time.monotonic()) > 0:
-            self.grown.clear()
-            try:
-                async with asyncio.timeout(left):
-                    await self.grown.wait()
-            except TimeoutError:
-                return
+            while not self.queue:
+                self.grown.clear()
+                await self.grown.wait()
+            await self.send([self.queue.popleft() for _ in range(min(self.pace.size, len(self.queue)))])
 
     async def send(self, batch: list[Waiting]) -> None:
         self.metrics.batches.observe(len(batch))

@@ -74,7 +74,7 @@ def look_up(ask: Ask, directory: Directory, ranks_text: bool, ranks_features: bo
     ids, kept, marks, taken = [], [], {}, set()
     for at, word in enumerate(ask.candidates):
         text = ask.texts[at] if ask.texts else None
-        item_id = word if word in directory.ids else None
+        item_id = word if word in directory.texts else None
         if item_id is None and ask.by_text:
             item_id = directory.find(word, taken) or directory.find(text or "", taken)
         if item_id is None:

@@ -19,15 +19,13 @@ from gr2.errors import InputError
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.rerankers.record import kind_of
 from gr2.rerankers.rules import NAMES
-from gr2.serving.settings import Limits, Pace, Patience, Settings
+from gr2.serving.settings import FILES, Limits, Pace, Patience, Settings
 
 TOKEN = "GR2_TOKEN"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-FILES = ("items", "interactions", "embeddings", "semantic_ids")
 # Option -> default, least value, what it is.
 NUMBERS = {
     "port": (8000, 0, "0: any free port, which the log names"),
-    "wait": (2.0, 0, "milliseconds that the first request of a batch waits for others"),
     "batch_size": (16, 1, "most requests in a batch"),
     "queue": (64, 1, "requests that may wait; further ones get the status 429"),
     "deadline": (500.0, 1, "milliseconds after which the answer to a request is its input order, marked"),
@@ -64,7 +62,7 @@ def main(words: list[str]) -> None:
     )
     late = options.deadline / 1000
     patience = Patience(batch=max(options.hang, late), opening=options.opening, late=late)
-    pace = Pace(options.batch_size, options.wait / 1000, late, options.queue)
+    pace = Pace(options.batch_size, late, options.queue)
     limits = Limits(options.max_bytes, options.max_candidates, options.max_text)
     try:
         from gr2.serving.run import run

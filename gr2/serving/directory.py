@@ -5,19 +5,21 @@ import json
 import polars as pl
 
 from gr2.data.text import clean
+from gr2.data.text_matches import read_texts
 from gr2.files.interactions import read_interactions
 from gr2.files.items import read_items
 from gr2.serving.asks import Ask
 
 
 class Directory:
-    """items: `item_id`, `title`. events: of users, or None. history: the items of a user that are looked at."""
+    """items: `item_id`, `title`, optional `categories`. events: of users, or None. history: the items of a user that
+    are looked at.
+    """
 
     def __init__(self, items: pl.DataFrame, events: pl.DataFrame | None, history: int):
-        self.ids = frozenset(items["item_id"])
-        self.items = items
+        self.texts = dict(zip(items["item_id"], read_texts(items), strict=True))
         self.by_title: dict[str, list[str]] = {}
-        for item_id, title in items.select("item_id", "title").iter_rows():
+        for item_id, (title, _) in self.texts.items():
             self.by_title.setdefault(fold(title), []).append(item_id)
         self.by_title.pop("", None)
         self.history = history
@@ -25,7 +27,7 @@ class Directory:
 
     def find(self, word: str, taken: frozenset[str] | set[str] = frozenset()) -> str | None:
         """The item with this id; else one with this title, one that is not `taken` if there is one; else None."""
-        if word in self.ids:
+        if word in self.texts:
             return word
         named = self.by_title.get(fold(clean(word)), ())
         return next((item_id for item_id in named if item_id not in taken), named[0] if named else None)

@@ -7,12 +7,15 @@ It ends when the socket does.
 import copy
 import gc
 import os
+import pickle
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from gr2.errors import InputError
 from gr2.files.rankings import Ranking
@@ -25,7 +28,7 @@ from gr2.rerankers.protocol import FeatureScorer, Reranker
 from gr2.rerankers.record import version_of
 from gr2.rerankers.rules import NAMES
 from gr2.serving import logs
-from gr2.serving.asks import Answer, Ask, Opened, Refused, fall_back
+from gr2.serving.asks import LENGTH, Answer, Ask, Opened, Refused, fall_back
 from gr2.serving.candidates import Placed, look_up
 from gr2.serving.directory import read_directory
 from gr2.serving.settings import Settings
@@ -49,7 +52,7 @@ class Engine:
         """Loads what is loaded with the first slate. One that nobody asked for may lack what the reranker reads."""
         if isinstance(self.reranker, LanguageModel):
             _ = self.reranker.sampler
-        ids = self.directory.items["item_id"].head(5).to_list()
+        ids = list(islice(self.directory.texts, 5))
         with suppress(InputError):
             self.rank([Slate("the first", ids[:1], ids)])
 
@@ -93,7 +96,7 @@ class Engine:
         given = {item_id: features[at] or {} for item_id, at in zip(placed.ids, placed.kept, strict=True)}
         reranker = copy.copy(self.reranker)
         whole = self.reranker.features
-        reranker.features = ToldFeatures(whole, self.directory.items, slate, titles, given, self.encode)
+        reranker.features = ToldFeatures(whole, self.directory.texts, slate, titles, given, self.encode)
         return placed.arrange(reranker.rank([slate])[0])
 
 
@@ -127,11 +130,17 @@ def open_encoder(name: str) -> Callable:
     return lambda texts: model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
 
 
+def send(stream: BinaryIO, message: object) -> None:
+    data = pickle.dumps(message)
+    stream.write(LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when this process ends, after its last answer
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    connection = Connection(int(sys.argv[1]))
-    settings: Settings = connection.recv()
+    stream = socket.socket(fileno=int(sys.argv[1])).makefile("rwb")
+    settings: Settings = pickle.load(stream).follow_links()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what libraries print of slates is no business of the log's
     logs.take_over()
     if settings.threads:
@@ -139,17 +148,17 @@ def main() -> None:
 
         torch.set_num_threads(settings.threads)
     version = version_of(settings.reranker) if settings.reranker in NAMES or Path(settings.reranker).is_dir() else ""
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the server has ended
+    with suppress(EOFError, pickle.UnpicklingError, ConnectionError):  # the server has ended
         try:
             engine = Engine(settings)
         except (InputError, OSError) as error:
-            connection.send(Refused(str(error)))
+            send(stream, Refused(str(error)))
         else:
             gc.collect()
             gc.freeze()  # what is loaded is never looked at again by the collector
-            connection.send(Opened(version))
+            send(stream, Opened(version))
             while True:
-                connection.send(engine.answer(connection.recv()))
+                send(stream, engine.answer(pickle.load(stream)))
     os.dup2(1, 2)  # libraries complain as the interpreter ends
 
 

@@ -8,18 +8,24 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import TypedDict  # pydantic takes that of typing from Python 3.12 on
 
 Id = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # ids are text
 Finite = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)]  # as in slates.parquet
 Count = Annotated[int, Field(ge=1)]
 
 
+CHECKS = ConfigDict(strict=True, extra="ignore")
+
+
 class Form(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = CHECKS
 
 
-class Source(Form):
-    """What one retriever gave a candidate."""
+class Source(TypedDict):
+    """What one retriever gave a candidate; a dict, since slates hold it so and requests have many."""
+
+    __pydantic_config__ = CHECKS
 
     rank: Count
     score: Finite
@@ -104,7 +110,7 @@ def explain(error: ValidationError) -> str:
 
 def name_place(location: Iterable[Any]) -> str:
     """`("documents", 3, "str")` -> `documents[3]`: fields of ours and places in lists, no keys of the request's."""
-    known = {name for form in FORMS for name in form.model_fields}
+    known = {name for form in FORMS for name in form.__annotations__}
     name = ""
     for part in location:
         if isinstance(part, int):

@@ -1,9 +1,13 @@
 """What a server is told."""
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+import os
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self
 
 from gr2.rerankers.protocol import Inputs, Sampling
+from gr2.rerankers.rules import NAMES
+
+FILES = ("items", "interactions", "embeddings", "semantic_ids")
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,13 @@ class Settings:
     history: int = 20  # items of a user that are looked at
     encoder: str | None = None  # as in `gr2 embed`, for the texts of items that the catalogue does not know
     threads: int | None = None
+
+    def follow_links(self) -> Self:
+        """With real paths: a link that is switched while an engine opens must not lead to files of two models."""
+        found = {name: os.path.realpath(path) for name, path in vars(self.inputs).items() if path and name in FILES}
+        known = self.reranker not in NAMES and os.path.isdir(self.reranker)
+        reranker = os.path.realpath(self.reranker) if known else self.reranker
+        return replace(self, reranker=reranker, inputs=replace(self.inputs, **found))
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,6 @@ class Patience:
 @dataclass(frozen=True)
 class Pace:
     size: int  # requests of a batch at most
-    wait: float  # seconds that the first request of a batch waits for others
     deadline: float  # seconds after which a request is answered with its input order
     room: int  # requests that may wait
 

@@ -41,8 +41,8 @@ class Supervisor:
         await self.install(await self.open())
 
     async def open(self) -> Worker:
-        self.next = worker = Worker(self.settings)
-        await asyncio.to_thread(worker.open, self.patience.opening)
+        self.next = worker = await Worker.start(self.settings.threads)
+        await worker.open(self.settings, self.patience.opening)
         self.next = None
         return worker
 
@@ -52,7 +52,7 @@ class Supervisor:
         self.metrics.set_model(worker.version)
         logs.write("engine_ready", model=worker.version, pid=worker.process.pid)
         if old:
-            await asyncio.to_thread(old.end)
+            await old.end()
 
     async def reload(self) -> str:
         """The version of the engine that is opened again from the same folder. InputError, BrokenEngineError: the old
@@ -69,7 +69,7 @@ class Supervisor:
             raise BrokenEngineError("there is no engine")
         self.began = time.monotonic()
         try:
-            answers = await asyncio.to_thread(worker.ask, asks, self.patience.batch)
+            answers = await worker.ask(asks, self.patience.batch)
             return [answer._replace(model=worker.version) for answer in answers]
         except BrokenEngineError as error:
             self.give_up(worker, str(error))
@@ -112,6 +112,6 @@ class Supervisor:
         for task in self.tasks:
             task.cancel()
         if self.next:
-            self.next.kill()
+            await self.next.kill()
         if self.worker:
-            await asyncio.to_thread(self.worker.end)
+            await self.worker.end()

@@ -1,14 +1,11 @@
 """Features for one request that tells more of its candidates than the catalogue knows: new items, and given values."""
 
-import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import polars as pl
 
 from gr2.data.features import Features
-from gr2.data.text_matches import TextMatches
-from gr2.data.transitions import Transitions
+from gr2.data.text_matches import Text, TextMatches
 from gr2.files.slates import Slate
 
 Encode = Callable[[list[str]], np.ndarray]  # texts -> float [n, d]
@@ -17,14 +14,15 @@ Encode = Callable[[list[str]], np.ndarray]  # texts -> float [n, d]
 class ToldFeatures(Features):
     """The features of one slate's items, cut out of all items', with new ones that nobody has chosen yet.
 
-    titles: of each new item, its text. A new item has no events; its vector is its text's by `encode`, the encoder that
-    made the others, or 0 without one, so that its similarities are 0. given: item -> features instead of these.
+    texts: of the catalogue's items; titles: of the new ones. A new item has no events; its vector is its title's by
+    `encode`, the encoder that made the others, or 0 without one, so that its similarities are 0. given: item ->
+    features instead of these.
     """
 
     def __init__(
         self,
         whole: Features,
-        items: pl.DataFrame,
+        texts: dict[str, Text],
         slate: Slate,
         titles: dict[str, str],
         given: dict[str, dict[str, float]],
@@ -39,8 +37,9 @@ class ToldFeatures(Features):
         self.popularity = np.concatenate([whole.popularity[rows], nothing])
         self.recency = np.concatenate([whole.recency[rows], nothing])
         self.vectors = np.concatenate([whole.vectors[rows], self.encode(list(titles.values()), whole, encode)])
-        self.texts = TextMatches(pl.concat([items[rows], describe(titles, items)], how="diagonal"))
-        self.transitions = cut_out(whole.transitions, rows, len(new))
+        new_texts = [(title, None) for title in titles.values()]
+        self.texts = TextMatches([texts[item_id] for item_id in known] + new_texts)
+        self.transitions = whole.transitions.among(rows, len(new))
         self.given = given
 
     @staticmethod
@@ -50,30 +49,11 @@ class ToldFeatures(Features):
         vectors = encode(texts)
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(whole.vectors.dtype)
 
-    def compute_block(self, slates: Sequence[Slate], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        sizes, table = super().compute_block(slates, names)
+    def compute_one(self, slate: Slate, names: Sequence[str]) -> np.ndarray:
+        table = super().compute_one(slate, names)
         column = {name: at for at, name in enumerate(names)}
-        for row, item_id in enumerate(item_id for slate in slates for item_id in slate.candidates):
+        for row, item_id in enumerate(slate.candidates):
             for name, value in self.given.get(item_id, {}).items():
                 if name in column:
                     table[row, column[name]] = value
-        return sizes, table
-
-
-def describe(titles: dict[str, str], items: pl.DataFrame) -> pl.DataFrame:
-    """Rows for new items; without categories."""
-    columns = {"item_id": list(titles), "title": list(titles.values())}
-    if "categories" in items.columns:
-        columns["categories"] = [[] for _ in titles]
-    schema = {name: items.schema[name] for name in columns}
-    return pl.DataFrame(columns, schema)
-
-
-def cut_out(transitions: Transitions, rows: np.ndarray, new: int) -> Transitions:
-    """The same counts between these items, and none with `new` ones behind them."""
-    part = copy.copy(transitions)
-    for name in ("next", "cosine"):
-        matrix = vars(transitions)[name][rows][:, rows]
-        matrix.resize((len(rows) + new, len(rows) + new))
-        setattr(part, name, matrix)
-    return part
+        return table

@@ -77,13 +77,9 @@ def make_ask(candidates: list[str | Candidate], by_text: bool = False, **who: An
         features=[one.features for one in full] if any(one.features for one in full) else (),
         scores=all_or_none([one.score for one in full], "a score"),
         facts=all_or_none([one.facts for one in full], "facts"),
-        sources=all_or_none([one.sources and dump(one.sources) for one in full], "sources"),
+        sources=all_or_none([one.sources for one in full], "sources"),
         **who,
     )
-
-
-def dump(sources: dict[str, forms.Source | None]) -> dict[str, dict[str, float] | None]:
-    return {name: source and source.model_dump() for name, source in sources.items()}
 
 
 def all_or_none(values: list, what: str) -> list:

@@ -1,14 +1,19 @@
-"""The engine's process as the server sees it: started, asked, and ended, by blocking calls."""
+"""The engine's process as the server sees it: started, asked, and ended.
 
+It is asked on the event loop: a thread that waits for it would cost every request two switches between threads.
+"""
+
+import asyncio
 import os
+import pickle
+import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
-from multiprocessing import Pipe
+from typing import Self
 
 from gr2.errors import InputError
-from gr2.serving.asks import Answer, Ask, Refused
+from gr2.serving.asks import LENGTH, Answer, Ask, Refused
 from gr2.serving.settings import Settings
 
 LEAVING = 5.0  # seconds that a process has to end by itself
@@ -21,52 +26,60 @@ class BrokenEngineError(Exception):
 class Worker:
     """One process of gr2/serving/engine.py; it is asked one batch at a time."""
 
-    def __init__(self, settings: Settings):
-        self.connection, theirs = Pipe()
-        threads = {"OMP_NUM_THREADS": str(settings.threads)} if settings.threads else {}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gr2.serving.engine", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            env=os.environ | threads | {"TQDM_DISABLE": "1"},
-        )
-        theirs.close()
-        self.lock = threading.Lock()
-        self.settings, self.version = settings, ""
+    def __init__(self, process: subprocess.Popen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
+        self.process, self.reader, self.writer = process, reader, writer
+        self.lock = asyncio.Lock()
+        self.version = ""
 
-    def open(self, seconds: float) -> None:
+    @classmethod
+    async def start(cls, threads: int | None) -> Self:
+        ours, theirs = socket.socketpair()
+        limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gr2.serving.engine", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=os.environ | limit | {"TQDM_DISABLE": "1"},
+            )
+        return cls(process, *await asyncio.open_connection(sock=ours))
+
+    async def open(self, settings: Settings, seconds: float) -> None:
         """Returns when it is ready. InputError where the reranker cannot be opened; BrokenEngineError."""
-        answer = self.exchange(self.settings, seconds)
+        answer = await self.exchange(settings, seconds)
         if isinstance(answer, Refused):
-            self.end()
+            await self.end()
             raise InputError(answer.why)
         self.version = answer.version
 
-    def ask(self, asks: Sequence[Ask], seconds: float) -> list[Answer]:
-        return self.exchange(asks, seconds)
+    async def ask(self, asks: Sequence[Ask], seconds: float) -> list[Answer]:
+        return await self.exchange(asks, seconds)
 
-    def exchange(self, message: object, seconds: float) -> object:
-        """Sends a message and waits for the answer; a process that gives none is ended."""
-        with self.lock:
+    async def exchange(self, message: object, seconds: float) -> object:
+        """Sends a message and waits for the answer; a process that gives none is killed."""
+        data = pickle.dumps(message)
+        async with self.lock:
             try:
-                self.connection.send(message)
-                if self.connection.poll(seconds):
-                    return self.connection.recv()
+                async with asyncio.timeout(seconds):
+                    self.writer.write(data)
+                    (length,) = LENGTH.unpack(await self.reader.readexactly(LENGTH.size))
+                    return pickle.loads(await self.reader.readexactly(length))
+            except TimeoutError:
                 why = f"no answer in {seconds:g} s"
             except (EOFError, OSError):
                 why = "the process ended"
-        self.kill()
+        await self.kill()
         raise BrokenEngineError(why)
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """After the answer that it is working on."""
-        with self.lock:
-            self.connection.close()
+        async with self.lock:
+            self.writer.close()
         try:
-            self.process.wait(LEAVING)
+            await asyncio.to_thread(self.process.wait, LEAVING)
         except subprocess.TimeoutExpired:
-            self.kill()
+            await self.kill()
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
-        self.connection.close()
+        self.writer.close()
+        await asyncio.to_thread(self.process.wait)

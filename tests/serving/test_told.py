@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from gr2.data.features import NAMES, load_features
+from gr2.data.text_matches import read_texts
 from gr2.files.items import read_items
 from gr2.serving.told import ToldFeatures
 
@@ -12,24 +13,25 @@ def whole(world):
 
 
 @pytest.fixture(scope="module")
-def items(world):
-    return read_items(world.items)
+def texts(world):
+    items = read_items(world.items)
+    return dict(zip(items["item_id"], read_texts(items), strict=True))
 
 
-def test_what_is_known_has_the_same_features(whole, items, asked):
+def test_what_is_known_has_the_same_features(whole, texts, asked):
     for slate in asked[:5]:
-        told = ToldFeatures(whole, items, slate, {}, {}, None)
+        told = ToldFeatures(whole, texts, slate, {}, {}, None)
         assert np.allclose(told.compute([slate])[0], whole.compute([slate])[0], atol=1e-6)
 
 
-def test_a_new_item_with_the_text_and_the_vector_of_another_differs_in_what_was_chosen(whole, items, asked):
+def test_a_new_item_with_the_text_and_the_vector_of_another_differs_in_what_was_chosen(whole, texts, asked):
     """The last candidate, as if nobody had ever seen it."""
     slate = asked[0]
     twin = slate.candidates[-1]
-    title = items.filter(item_id=twin)["title"].item()
+    title = texts[twin][0]
     slate_with_new = type(slate)("s", slate.history, [*slate.candidates[:-1], "new"], scores=slate.scores)
     told = ToldFeatures(
-        whole, items, slate_with_new, {"new": title}, {}, lambda texts: 3 * whole.vectors[[whole.row[twin]]]
+        whole, texts, slate_with_new, {"new": title}, {}, lambda texts: 3 * whole.vectors[[whole.row[twin]]]
     )
     expected, found = whole.compute([slate])[0], told.compute([slate_with_new])[0]
     assert np.allclose(found[:-1], expected[:-1], atol=1e-6)
@@ -40,18 +42,18 @@ def test_a_new_item_with_the_text_and_the_vector_of_another_differs_in_what_was_
             assert new == pytest.approx(old, abs=1e-6), name
 
 
-def test_a_given_feature_takes_the_place_of_its_own(whole, items, asked):
+def test_a_given_feature_takes_the_place_of_its_own(whole, texts, asked):
     slate = asked[0]
-    told = ToldFeatures(whole, items, slate, {}, {slate.candidates[1]: {"followed": 7.0, "mood": 3.0}}, None)
+    told = ToldFeatures(whole, texts, slate, {}, {slate.candidates[1]: {"followed": 7.0, "mood": 3.0}}, None)
     changed = told.compute([slate])[0] - whole.compute([slate])[0]
     assert abs(changed[1, NAMES.index("followed")]) > 1
     changed[1, NAMES.index("followed")] = 0
     assert np.allclose(changed, 0, atol=1e-6)
 
 
-def test_without_an_encoder_a_new_text_is_like_no_item(whole, items, asked):
+def test_without_an_encoder_a_new_text_is_like_no_item(whole, texts, asked):
     slate = type(asked[0])("s", asked[0].history, ["new", asked[0].candidates[0]])
-    found = ToldFeatures(whole, items, slate, {"new": "Comedy number 4"}, {}, None).compute([slate])[0][0]
+    found = ToldFeatures(whole, texts, slate, {"new": "Comedy number 4"}, {}, None).compute([slate])[0][0]
     row = dict(zip(NAMES, found, strict=True))
     assert row["similarity_last"] == row["similarity_max"] == row["popularity"] == 0 and np.isfinite(found).all()
     assert row["words_max"] > 0
