@@ -176,7 +176,7 @@ def step_of(trainer, inputs) -> list[torch.Tensor]:
 def test_a_step_of_glorank_runs_there(trainer, space, slates, lists, training, inputs):
     model = new_network(space, lists, training)
     arguments = make_arguments(training, "ndcg", ["labels"])
-    others = {"group": 3} if trainer is ReinforcementTrainer else {}
+    others = {"group": 3, "utility": ndcg} if trainer is ReinforcementTrainer else {}
     data = {"train_dataset": Examples(slates), "eval_dataset": Examples(slates)}
     step_of(trainer(model, arguments, **data, **others), inputs)
 

@@ -79,6 +79,10 @@ class ListWriter(PreTrainedModel):
         if config.look_ahead:
             self.ahead = nn.ModuleList(nn.Linear(size, size) for _ in range(config.levels))
         self.post_init()
+        if config.look_ahead:  # it starts as a pointer, and learns what codes mean everywhere
+            for head in self.heads:
+                nn.init.zeros_(head.weight)
+                nn.init.zeros_(head.bias)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Embedding):
