@@ -42,7 +42,7 @@ def read_times(times: pl.Series, path: str | Path) -> tuple[pl.Series, str]:
     if times.dtype in (pl.Date, pl.Datetime):
         seconds = times.dt.epoch("s")
         refuse_rows(~seconds.is_between(-LIMIT, LIMIT), path, "timestamp", INSIDE, times)
-        return times.cast(pl.Datetime("ns")).to_physical(), "times"
+        return times.cast(pl.Datetime("ns")).to_physical(), "dates"
     whole = times
     if times.dtype == pl.String:
         whole = times.str.strip_chars().str.replace(r"\.0+$", "").cast(pl.Int64, strict=False)

@@ -16,8 +16,8 @@ from gr2.stages import STAGES, module_of
 
 NO_PATHS = {
     "output_dir",  # written to
-    "against", "base_url", "bpe_text", "columns", "engine", "eval_strategy", "event_types", "hub_model_id",
-    "kind", "logging_strategy",
+    "against", "base_url", "bpe_text", "columns", "engine", "eval_strategy", "event_types", "hub_model_id", "kind",
+    "logging_strategy",
     "lr_scheduler_type", "metric_for_best_model", "mixture", "mode", "pre_ranker", "protocol", "quantizer",
     "ray_engine", "report_to", "reward", "save_strategy", "script", "source", "split", "splits", "switches",
     "test_from",

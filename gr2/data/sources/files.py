@@ -9,9 +9,11 @@ from gr2.data.own_file import OwnFile
 from gr2.data.problems import Problem, refuse, whole_file
 from gr2.data.sources.source import LeftOut, Source, select_from
 from gr2.errors import InputError
+from gr2.files.columns import cast_exactly
 from gr2.files.interactions import event_checks
 from gr2.files.items import drop_empty_categories, item_checks
 from gr2.files.names import column_names
+from gr2.files.schema import TEXT
 from gr2.files.times import FINE, read_times
 
 REPEATED = "the user, item and time of an earlier row"
@@ -64,21 +66,25 @@ def known_ids(catalogue: OwnFile, earlier: Earlier | None) -> pl.Series | None:
     """Ids that an event may have; None where the catalogue has none to compare with."""
     if "item_id" not in catalogue.columns():
         return None
-    ids = catalogue.raw.frame["item_id"].cast(pl.String, strict=False)
+    try:
+        ids = cast_exactly(catalogue.raw.frame["item_id"], catalogue.path, TEXT)
+    except InputError:  # a problem of the catalogue, not of the events
+        return None
     return pl.concat([ids, earlier.item_ids]) if earlier else ids
 
 
 def find_unused(names: dict[str, str], *files: OwnFile) -> list[Problem]:
-    """A problem for each name of `--columns` that no file has, unless a file was not read."""
+    """A problem for each name of `--columns` that no file has, unless its absence is a problem already."""
     if any(file.raw is None for file in files):
         return []
-    paths, found = (" or ".join(file.path for file in files), " and ".join(", ".join(file.columns()) for file in files))
-    unused = [name for name in names if not any(name in file.columns() for file in files)]
-    required = ("item_id", "title", "user_id", "timestamp")  # whose absence is a problem of its own
+    known = [name for file in files for name in file.columns()]
+    required = ["item_id", "title", "user_id", *(["timestamp"] if "position" not in known else [])]
+    paths = " or ".join(file.path for file in files)
+    found = " and ".join(", ".join(file.columns()) for file in files)
     return [
         whole_file(InputError(f"--columns {name}={names[name]}: expected a column of {paths}, found {found}"))
-        for name in unused
-        if name not in required
+        for name in names
+        if name not in known + required
     ]
 
 
