@@ -34,7 +34,8 @@ def read_yaml(path: Path) -> dict:
     except OSError as error:
         raise InputError(f"{path}: expected a YAML file, but {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected YAML, but {' '.join(str(error).split())}") from None
+        problem = " ".join(str(error).replace(' in "<unicode string>",', "").split())
+        raise InputError(f"{path}: expected YAML, but {problem}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a YAML mapping of option: value")
     check(values, path)

@@ -1,13 +1,31 @@
 """Checks a command's options before it is imported, which can take seconds: what is wrong is said at once."""
 
+import importlib
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from gr2.errors import InputError
 from gr2.files.paths import exists, expect_file, is_table
 from gr2.files.remote import is_url
-from gr2.options.parse import read_values
+from gr2.options.parse import parse, read_values
 from gr2.runner.declarations import read_command
-from gr2.stages import STAGES
+from gr2.stages import STAGES, module_of
+
+
+def read_config(stage: str, options: dict, source: Path | None, recipe: bool) -> tuple[Any, ModuleType]:
+    """The stage's options and its module. InputError where they are wrong, or name a file that is not there; of a
+    training, whose module takes seconds to import, as much of this as can be said without it comes first.
+    """
+    check_words(stage, options, source)
+    trains = read_command(stage).trains
+    if trains:
+        check_files(stage, options, recipe=recipe)
+    module = importlib.import_module(module_of(stage))
+    config = parse(stage, module.Config, options, source)
+    if not trains:
+        check_files(stage, options, recipe=recipe)
+    return config, module
 
 
 def check_words(command: str, options: dict[str, list[str]], source: Path | None = None) -> None:
@@ -30,12 +48,23 @@ def check_files(command: str, options: dict[str, list[str]], made: tuple[Path, .
                 continue
             if kind and (Path(path) / kind).is_file():
                 raise InputError(f"--{name} {path}: expected a file, found a folder; use {Path(path) / kind}")
-            advice = advise(Path(path).name) or (where if recipe and not Path(path).is_absolute() else "")
+            advice = advise(path) or (where if recipe and not Path(path).is_absolute() else "")
             if Path(kind).suffix or (is_table(path) and not exists(path) and not set("*?[") & set(path)):
                 expect_file(path, advice)
+            if is_path(path) and not exists(path):
+                raise InputError(f"{path}: no such file or folder{advice}")
 
 
-def advise(name: str) -> str:
-    """ "items.parquet" -> "; `gr2 prepare` makes it"; "" for a file that no command writes."""
-    makers = [f"`gr2 {command}`" for command in STAGES if name in read_command(command).writes]
+def is_path(word: str) -> bool:
+    """Whether it can be no name of a model on the hub, as me/model is."""
+    return (word.startswith(("/", "./", "../")) or word.count("/") > 1) and not set("*?[") & set(word)
+
+
+def advise(path: str) -> str:
+    """ "run/prepare/items.parquet" -> "; `gr2 prepare` makes it"; "run/sft" -> "; `gr2 sft` makes it".
+
+    "" for a name that no command gives.
+    """
+    name = Path(path).name
+    makers = [f"`gr2 {command}`" for command in STAGES if name in (*read_command(command).writes, command)]
     return f"; {' or '.join(makers)} makes it" if makers else ""

@@ -10,6 +10,7 @@ import argparse
 import fnmatch
 import importlib
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -63,9 +64,15 @@ def main(words: list[str]) -> None:
         if status == INTERRUPTED:  # the stage has printed why
             sys.exit(status)
         if status:
-            print(f"gr2 run: stage {stage.id} ended with {status}; {GOES_ON}", file=sys.stderr)
+            print(f"gr2 run: stage {stage.id} {describe_end(status)}; {GOES_ON}", file=sys.stderr)
             sys.exit(status if status > 0 else 1)
     print(f"gr2 run: {name} done in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def describe_end(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "was killed, as machines do that run out of memory"
+    return f"ended with {status}"
 
 
 def parser() -> argparse.ArgumentParser:

@@ -35,7 +35,11 @@ def read_recipe(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     check_form(recipe, path)
     recipe = {"variables": {}, "defaults": {}, "training": {}, "stages": {}, "left_out": []} | recipe
     if "base" in recipe:
-        base = read_recipe(find_recipe(recipe["base"], path.parent), (*above, path.resolve()))
+        file = find_recipe(recipe["base"], path.parent)
+        if not file.exists():
+            where = f"a base is a name that `gr2 recipes` lists, or relative to the recipe's folder, {path.parent}"
+            raise InputError(f"{path}: base {recipe['base']}: no such file; {where}")
+        base = read_recipe(file, (*above, path.resolve()))
         stages = {key: own and base["stages"].get(key, {}) | own for key, own in recipe["stages"].items()}
         variables = base["variables"] | recipe["variables"]
         recipe = base | recipe | {name: without_null(base[name] | recipe[name]) for name in ("defaults", "training")}

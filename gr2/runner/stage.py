@@ -22,10 +22,9 @@ from gr2.launched import is_follower
 from gr2.masking import MASK, is_secret, mask, mask_options
 from gr2.options.declare import is_input
 from gr2.options.help import describe_options
-from gr2.options.parse import parse
 from gr2.options.words import config_file
 from gr2.runner import environment, output_folder
-from gr2.runner.checks import check_files, check_words
+from gr2.runner.checks import read_config
 from gr2.runner.code_version import code_version
 from gr2.runner.lock import locked
 from gr2.runner.plan import stage_options
@@ -44,10 +43,7 @@ def run_stage(stage: str, words: list[str]) -> None:
         return
     silence_libraries()
     options, source = stage_options(stage, words), config_file(words)[0]
-    check_words(stage, options, source)
-    check_files(stage, options, recipe="--recipe" in words)
-    module = importlib.import_module(module_of(stage))
-    config = parse(stage, module.Config, options, source)
+    config, module = read_config(stage, options, source, "--recipe" in words)
     refuse_url("output_dir", config.output_dir)
     pushed = vars(config).get("push_to_hub")  # of a training
     own = without_push(config) if pushed else config

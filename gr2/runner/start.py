@@ -64,7 +64,7 @@ def run_launched(command: list[str]) -> int:
 def pass_on(process: subprocess.Popen, held: list[str]) -> None:
     """Prints what the processes say, to their end; `held` gets what is not gr2's, from the launcher's first line on."""
     for line in process.stderr:
-        if "gr2: " not in line and (held or LAUNCHER.search(line)):
+        if not line.startswith("gr2: ") and (held or LAUNCHER.search(line)):
             held.append(line)
         else:
             print(line, end="", file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ from gr2.errors import InputError
 
 def work(words: list[str]) -> None:
     what, rank = sys.argv[1], os.environ["RANK"]
-    print("runs", rank, flush=True)
+    print(f"runs {rank}\n", end="", flush=True)
     if what == "refuses" or (what == "second refuses" and rank == "1"):
         raise InputError("--items i: expected another")
     if what == "is wrong" and rank == "0":
