@@ -22,10 +22,10 @@ function drawRows(view, slates, list, rows) {
 function rowElement(view, slate, at) {
   const [system, against] = [systemNamed(view.system), systemNamed(view.against)];
   const id = data.slates.id[slate], candidates = data.slates.candidates[slate];
-  const place = systems[0].place[slate], order = orderOf(system, slate);
-  const shown = place ? candidates[place - 1] : order ? candidates[order[0]] : null;
+  const place = systems[0].place[slate], ranked = ranks(system, slate);
+  const shown = place ? candidates[place - 1] : ranked ? candidates[system.first[slate]] : null;
   const note = isUnusable(slate, system) ? toned("bad", "unusable ") : null;
-  const move = order ? moveElement(against.place[slate], system.place[slate]) : toned("soft", "not ranked");
+  const move = ranked ? moveElement(against.place[slate], system.place[slate]) : toned("soft", "not ranked");
   const address = addressOf({ ...view, slate: id }), isCurrent = id === view.slate && "true";
   return element(
     "a",

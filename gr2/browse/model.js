@@ -1,39 +1,41 @@
 "use strict";
 // What the page knows: its data, read once, and the answers to questions about it. A slate is its row, a number.
 
-const INPUT = "input_order";
+const INPUT = "input_order", PART = 100;  // PART: slates whose details are packed together, as in page.py
 let data, systems;  // systems[0] is the input order
+let packed, parts = [];  // what the page holds; promises of the details that were asked for
 
 async function readData() {
-  const packed = atob(document.getElementById("data").textContent);
-  const bytes = new Uint8Array(packed.length);
-  for (let at = 0; at < packed.length; at++) bytes[at] = packed.charCodeAt(at);
-  const text = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  data = await new Response(text).json();
+  packed = document.getElementById("data").textContent.split("\n");
+  data = await unpack(packed[0]);
   data.slates.count = data.slates.id.length;
-  data.items.text = data.items.title.map((title, item) =>
-    [data.items.id[item], title, ...data.items.categories[item]].join(" ").toLowerCase());
-  data.items.bySid = new Map(data.items.sid.map((sid, item) => [sid, item]));
-  systems = [{ name: INPUT }, ...data.systems];
-  for (const system of systems) {
-    system.place = data.slates.id.map((_, slate) => findPlace(orderOf(system, slate), slate));
+  systems = [{ name: INPUT, place: data.slates.place, first: Array(data.slates.count).fill(0) }, ...data.systems];
+  systems.forEach((system, at) => {
     const known = system.place.filter(place => place);
     system.quality = known.reduce((sum, place) => sum + 1 / place, 0) / known.length || 0;
-  }
+    system.at = at;
+  });
+}
+
+async function unpack(text) {
+  const raw = atob(text), bytes = new Uint8Array(raw.length);
+  for (let at = 0; at < raw.length; at++) bytes[at] = raw.charCodeAt(at);
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+}
+
+/** What is shown of one slate alone: labels, scores, facts, ...; in `systems` the order, score, ... that each gave. */
+async function detailsOf(slate) {
+  const part = Math.floor(slate / PART), row = slate % PART;
+  parts[part] ??= unpack(packed[part + 1]);
+  const pick = table => Object.fromEntries(Object.entries(table).map(([name, column]) => [name, column[row]]));
+  const { systems: others, ...columns } = await parts[part], own = pick(columns);
+  const input = { order: data.slates.candidates[slate].map((_, place) => place), score: own.scores };
+  return { ...own, systems: [input, ...others.map(pick)] };
 }
 
 const systemNamed = name => systems.find(system => system.name === name);
 
-/** Places of the slate's candidates, from 0, best first; null where the system did not rank the slate. */
-function orderOf(system, slate) {
-  return system.order ? system.order[slate] : data.slates.candidates[slate].map((_, place) => place);
-}
-
-/** Place from 1 of the first relevant candidate; 0 where none is relevant, or there is no order. */
-function findPlace(order, slate) {
-  const labels = data.slates.labels[slate];
-  return order ? order.findIndex(candidate => labels[candidate] > 0) + 1 : 0;
-}
+const ranks = (system, slate) => system.first[slate] !== null;
 
 /** Places that the relevant item rose, negative where it fell; null where that is not known. */
 function gainOf(slate, system, against) {
@@ -50,13 +52,13 @@ function spreadOf(slate, shown) {
 }
 
 function disagree(slate, shown) {
-  const place = systems[0].place[slate], own = shown.filter(system => system.order?.[slate]);
-  if (!place) return new Set(own.map(system => system.order[slate][0])).size > 1;
+  const place = systems[0].place[slate], own = shown.filter(system => system.at && ranks(system, slate));
+  if (!place) return new Set(own.map(system => system.first[slate])).size > 1;
   return own.some(system => system.place[slate] < place) && own.some(system => system.place[slate] > place);
 }
 
 const hasTrace = (slate, shown) =>
-  data.traces[slate].length > 0 || shown.some(system => system.reasoning?.[slate]);
+  data.slates.traced[slate] || shown.some(system => system.explains?.[slate]);
 
 const FILTERS = {
   all: ["all slates", () => true],
@@ -91,6 +93,13 @@ function findSlates(view) {
   return { slates, hits: search.hits };
 }
 
+/** What is searched: an item's id, title and categories; made for the first search. */
+function itemTexts() {
+  const { id, title, categories } = data.items;
+  data.items.text ??= id.map((own, item) => [own, title[item], ...categories[item]].join(" ").toLowerCase());
+  return data.items.text;
+}
+
 /** `user:ID item:ID slate:ID words`: words are parts of one item's text, or together the id of a user or slate. */
 function readSearch(text) {
   const { id, user, history, candidates } = data.slates, exact = { user: [], item: [], slate: [] }, words = [];
@@ -100,7 +109,7 @@ function readSearch(text) {
     else words.push(word.toLowerCase());
   }
   const finds = words.length || exact.item.length;
-  const hits = finds ? Uint8Array.from(data.items.text, (found, item) =>
+  const hits = finds ? Uint8Array.from(itemTexts(), (found, item) =>
     words.every(word => found.includes(word)) && exact.item.every(named => data.items.id[item] === named)) : null;
   const whole = words.join(" "), isHit = item => hits[item];
   const fits = slate =>

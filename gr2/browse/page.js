@@ -2,7 +2,8 @@
 
 const BEST = 4;  // systems that are side by side at first: those that put the relevant item highest
 let found = { slates: [], hits: null };  // what the filters keep
-let current = null, drawn = null;  // the view with the slate that is shown, and the filters that `found` is of
+let current = null, drawn = null;  // the view with its slate, and the filters that `found` is of
+let shown = null;  // the slate that has been drawn
 
 function defaults() {
   const sorted = data.systems.toSorted((one, other) => other.quality - one.quality);
@@ -41,7 +42,7 @@ function go(view) {
   draw();
 }
 
-function draw() {
+async function draw() {
   const view = readAddress(), filters = addressOf({ ...view, slate: null });
   if (filters !== drawn) {
     found = findSlates(view);
@@ -51,15 +52,16 @@ function draw() {
   drawn = filters;
   document.body.classList.toggle("open", view.slate !== null);
   const slate = view.slate === null ? found.slates[0] ?? -1 : data.slates.id.indexOf(view.slate);
-  const before = current?.slate;
-  current = { ...view, slate: data.slates.id[slate] ?? null };
+  const now = current = { ...view, slate: data.slates.id[slate] ?? null };
   const at = found.slates.indexOf(slate);
   drawList(current, found.slates, view.slate === null ? -1 : at);
   const neighbours = at < 0 ? [] : [found.slates[at - 1], found.slates[at + 1]];
-  const main = document.getElementById("slate");
-  if (slate >= 0) drawSlate(current, slate, found.hits, neighbours);
+  const main = document.getElementById("slate"), own = slate < 0 ? null : await detailsOf(slate);
+  if (current !== now) return;  // another view has been asked for
+  if (own) drawSlate(current, slate, own, found.hits, neighbours);
   else main.replaceChildren(view.slate === null ? "No slate matches." : `No slate is called ${view.slate}.`);
-  if (current.slate !== before) main.scrollTop = 0;
+  if (current.slate !== shown) main.scrollTop = 0;
+  shown = current.slate;
 }
 
 function drawControls(view) {
@@ -81,7 +83,7 @@ function drawControls(view) {
 /** A line for each system: whether it is shown, and what it does to all slates of the page. */
 function columnsTable(view) {
   const share = (system, test) => {
-    const known = data.slates.id.map((_, slate) => slate).filter(slate => orderOf(system, slate));
+    const known = data.slates.id.map((_, slate) => slate).filter(slate => ranks(system, slate));
     return `${(100 * known.filter(test).length / Math.max(1, known.length)).toFixed(0)} %`;
   };
   const rows = data.systems.map(system => {
@@ -158,7 +160,7 @@ async function start() {
   window.onhashchange = draw;
   window.onresize = () => drawList(current, found.slates, -1);
   document.onkeydown = onKey;
-  draw();
+  await draw();
   requestAnimationFrame(() => setTimeout(() => performance.mark("drawn")));
 }
 

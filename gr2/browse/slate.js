@@ -3,17 +3,16 @@
 const SID = /<\|sid_begin\|>(?:<s_[a-z]_\d+>)+<\|sid_end\|>/g;
 const LATEST = 10;  // items of the history that are shown at once
 
-/** `neighbours`: the slates before and after in the list, for its links; undefined where it ends. */
-function drawSlate(view, slate, hits, neighbours) {
+/** `own`: its details. `neighbours`: the slates before and after in the list, for its links; undefined where it ends. */
+function drawSlate(view, slate, own, hits, neighbours) {
   const shown = [systems[0], ...view.columns.map(systemNamed)];
-  const traces = data.traces[slate];
   const main = document.getElementById("slate"), opened = document.getElementById("facts")?.open;
   main.replaceChildren(
     slateHead(view, slate, neighbours),
     section("History, latest first", historyList(slate, hits)),
-    section("Orders side by side", ordersTable(slate, shown, traces, hits)),
-    ...traceElements(slate, shown, traces),
-    section("Candidates in the input order", candidatesTable(slate, shown, hits), factsTable(slate)),
+    section("Orders side by side", ordersTable(slate, own, shown, hits)),
+    ...traceElements(slate, own, shown),
+    section("Candidates in the input order", candidatesTable(slate, own, shown, hits), factsDetails(slate, own)),
   );
   if (opened) document.getElementById("facts")?.setAttribute("open", "");
 }
@@ -46,58 +45,53 @@ function historyList(slate, hits) {
   ];
 }
 
+const isRelevant = (own, candidate) => own.labels[candidate] > 0;
+
 /** A column for each system, and for each trace that has an order; a row for each place. */
-function ordersTable(slate, shown, traces, hits) {
-  const candidates = data.slates.candidates[slate];
-  const ofSystem = system =>
-    ({ name: system.name, order: orderOf(system, slate), system, scores: scoresOf(system, slate) });
+function ordersTable(slate, own, shown, hits) {
+  const ofSystem = system => ({ name: system.name, system, ...own.systems[system.at] });
   const ofTrace = ({ stage, sample, order }) => ({ name: `${stage} ${sample}`, order });
-  const columns = [...shown.map(ofSystem), ...traces.filter(trace => trace.order).map(ofTrace)];
+  const columns = [...shown.map(ofSystem), ...own.traces.filter(trace => trace.order).map(ofTrace)];
   const heads = columns.map(column =>
-    element("th", { class: "text" }, column.name, element("br"), orderNote(slate, column)));
-  const rows = candidates.map((_, place) => element(
-    "tr", {}, element("th", {}, String(place + 1)), columns.map(column => orderCell(slate, column, place, hits))));
+    element("th", { class: "text" }, column.name, element("br"), orderNote(slate, own, column)));
+  const rows = data.slates.candidates[slate].map((_, place) => element("tr", {}, element("th", {}, String(place + 1)),
+    columns.map(column => orderCell(slate, own, column, place, hits))));
   return scrolling(element("table", { class: "orders" }, element("tr", {}, element("th"), heads), rows));
 }
 
-function scoresOf(system, slate) {
-  return system.order ? system.score?.[slate] : data.slates.scores[slate];
-}
-
-function orderNote(slate, { order, system }) {
+function orderNote(slate, own, { order, system, reason }) {
   if (!order) return toned("soft", "not ranked");
   if (system && isUnusable(slate, system)) {
-    return toned("bad", `unusable: ${system.reason?.[slate] ?? "the input order stands"}`);
+    return toned("bad", `unusable: ${reason ?? "the input order stands"}`);
   }
-  return moveElement(system === systems[0] ? 0 : systems[0].place[slate], findPlace(order, slate));
+  const place = order.findIndex(candidate => isRelevant(own, candidate)) + 1;
+  return moveElement(system === systems[0] ? 0 : systems[0].place[slate], place);
 }
 
-function orderCell(slate, { order, scores, system }, place, hits) {
+function orderCell(slate, own, { order, score, system }, place, hits) {
   if (!order) return element("td", { class: "text" });
   const candidate = order[place], item = data.slates.candidates[slate][candidate];
   const step = candidate - place;
   const tone = step > 0 ? "good" : step < 0 ? "bad" : "";
   const was = system === systems[0] ? null : toned(tone, step ? `was ${candidate + 1}` : "stays");
-  const score = numberAt(scores, place);
+  const told = numberAt(score, place);
   return element(
-    "td", { class: `text ${isRelevant(slate, candidate) ? "target" : ""}`, "data-item": item },
-    titleElement(item, hits), element("small", {}, was, was && score ? " · " : null, score));
+    "td", { class: `text ${isRelevant(own, candidate) ? "target" : ""}`, "data-item": item },
+    titleElement(item, hits), element("small", {}, was, was && told ? " · " : null, told));
 }
 
-const isRelevant = (slate, candidate) => data.slates.labels[slate][candidate] > 0;
-
-function candidatesTable(slate, shown, hits) {
-  const { candidates, labels, scores, sources } = data.slates, own = shown.slice(1);
-  const heads = ["label", "score", ...(sources.length ? ["found by"] : []), ...own.map(system => system.name)];
-  const placesOf = own.map(system => orderOf(system, slate));
-  const rows = candidates[slate].map((item, candidate) => element(
-    "tr", { class: isRelevant(slate, candidate) ? "target" : "", "data-item": item },
+function candidatesTable(slate, own, shown, hits) {
+  const { labels, scores, sources } = own, others = shown.slice(1);
+  const heads = ["label", "score", ...(sources ? ["found by"] : []), ...others.map(system => system.name)];
+  const placesOf = others.map(system => own.systems[system.at].order);
+  const rows = data.slates.candidates[slate].map((item, candidate) => element(
+    "tr", { class: isRelevant(own, candidate) ? "target" : "", "data-item": item },
     element("th", {}, String(candidate + 1)),
     element("td", { class: "text wide" }, titleElement(item, hits), categoriesElement(item),
       element("code", {}, `${data.items.id[item]} ${shortSid(item)}`)),
-    element("td", {}, String(labels[slate][candidate] ?? "")),
-    element("td", {}, numberAt(scores[slate], candidate)),
-    sources.length ? element("td", { class: "text" }, sources[slate][candidate]) : null,
+    element("td", {}, String(labels[candidate] ?? "")),
+    element("td", {}, numberAt(scores, candidate)),
+    sources ? element("td", { class: "text" }, sources[candidate]) : null,
     placesOf.map(order => element("td", {}, order ? moveElement(candidate + 1, order.indexOf(candidate) + 1) : "–")),
   ));
   const head = element("tr", {}, element("th"), element("th", { class: "text" }, "item"),
@@ -107,20 +101,24 @@ function candidatesTable(slate, shown, hits) {
 
 const shortSid = item => data.items.sid[item].replace(/<\|sid_(begin|end)\|>/g, "");
 
-/** Levels from 0 to 9 as shades; `rank` is left out, it is the row's own place. */
-function factsTable(slate) {
-  const { factNames, facts, candidates } = data.slates;
-  const kept = factNames.map((name, column) => [name, column]).filter(([name]) => name !== "rank");
-  if (!kept.length || !facts[slate]) return null;
-  const levels = facts[slate].split(";");
+/** Levels from 0 to 9 as shades; `rank` is left out, it is the row's own place. The table is made when it is opened. */
+function factsDetails(slate, own) {
+  const kept = data.slates.factNames.map((name, column) => [name, column]).filter(([name]) => name !== "rank");
+  if (!kept.length || !own.facts) return null;
+  const made = element("details", { id: "facts" }, element("summary", {}, "Facts, levels from 0 to 9"));
+  made.addEventListener("toggle", () => made.append(scrolling(factsTable(slate, own, kept))), { once: true });
+  return made;
+}
+
+function factsTable(slate, own, kept) {
+  const levels = own.facts.split(";");
   const head = element("tr", {}, element("th"), element("th", { class: "text" }, "item"),
     kept.map(([name]) => element("th", { class: "fact" }, element("span", {}, name.replaceAll("_", " ")))));
-  const rows = candidates[slate].map((item, candidate) => element(
-    "tr", { class: isRelevant(slate, candidate) ? "target" : "", "data-item": item },
+  const rows = data.slates.candidates[slate].map((item, candidate) => element(
+    "tr", { class: isRelevant(own, candidate) ? "target" : "", "data-item": item },
     element("th", {}, String(candidate + 1)), element("td", { class: "text" }, toned("line", titleOf(item))),
     kept.map(([, column]) => levelCell(numberAt(levels[candidate], column)))));
-  return element("details", { id: "facts" }, element("summary", {}, "Facts, levels from 0 to 9"),
-    scrolling(element("table", { class: "facts" }, head, rows)));
+  return element("table", { class: "facts" }, head, rows);
 }
 
 function levelCell(level) {
@@ -130,14 +128,14 @@ function levelCell(level) {
 }
 
 /** What systems and teachers wrote about the slate, with every cited item as a mark. */
-function traceElements(slate, shown, traces) {
-  const own = shown.filter(system => system.reasoning?.[slate])
-    .map(system => [system.name, null, system.reasoning[slate]]);
+function traceElements(slate, own, shown) {
+  const written = shown.map(system => [system.name, null, own.systems[system.at].reasoning])
+    .filter(([, , text]) => text);
   const about = ({ mode, teacher, accepted, reason }) =>
     `${mode}, ${teacher ?? "no teacher"}, ${accepted ? "accepted" : `not accepted: ${reason}`}`;
-  const taught = traces.filter(trace => trace.reasoning)
+  const taught = own.traces.filter(trace => trace.reasoning)
     .map(trace => [`${trace.stage} ${trace.sample}`, about(trace), trace.reasoning]);
-  return [...own, ...taught].map(([name, note, text]) => section(
+  return [...written, ...taught].map(([name, note, text]) => section(
     `Trace of ${name}`, note ? element("p", { class: "soft" }, note) : null,
     element("div", { class: "reasoning", dir: "auto" }, citedText(slate, text))));
 }
@@ -145,6 +143,7 @@ function traceElements(slate, shown, traces) {
 /** The text with semantic IDs replaced by titles: of candidates, of the history, or of neither. */
 function citedText(slate, text) {
   const parts = [], { candidates, history } = data.slates;
+  data.items.bySid ??= new Map(data.items.sid.map((sid, item) => [sid, item]));
   let end = 0;
   for (const match of text.matchAll(SID)) {
     const item = data.items.bySid.get(match[0]), place = candidates[slate].indexOf(item);
