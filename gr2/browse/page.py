@@ -37,9 +37,9 @@ def render(name: str, content: dict) -> str:
 
 
 def sum_up(content: dict) -> dict:
-    """The content without details, but with what lists and filters ask of them: whether there is a trace; of each system
-    the best candidate (null where it did not rank the slate), the place of the first relevant one (0: none), and whether
-    it explains.
+    """The content without details, but with what lists and filters ask of them: whether there is a trace; of each
+    system the best candidate (null where it did not rank the slate), the place of the first relevant one (0: none), and
+    whether it explains.
     """
     slates, systems = content["slates"], []
     for system in content["systems"]:
