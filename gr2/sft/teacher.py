@@ -49,9 +49,9 @@ def plan_lessons(spelling: Spelling, order: Sequence[int], shares: Sequence[floa
         for node in leaves[index]:
             ways = [way for way in node.children.values() if way in mass]
             if len(ways) > 1:
-                shares = [mass[way] / mass[node] for way in ways]
+                split = [mass[way] / mass[node] for way in ways]
                 tokens = [way.token for way in ways]
-                lessons.append(Lesson(written + node.depth, tokens, shares, 1 / math.log2(rank + 2)))
+                lessons.append(Lesson(written + node.depth, tokens, split, 1 / math.log2(rank + 2)))
         written += len(pieces[index])
         unused.remove(index)
     return lessons

@@ -37,7 +37,7 @@ def columns(features, slate):
 
 
 def test_the_docs_have_every_feature_with_its_definition():
-    section = Path("docs/slates.md").read_text().split("## What is known of a candidate")[1].split("\n## ")[0]
+    section = Path("docs/features.md").read_text().split("\n## ")[0]
     table = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
     defined = {name.strip("`"): definition for name, definition in table}
     assert list(defined)[: len(NAMES)] == list(NAMES)

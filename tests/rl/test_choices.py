@@ -114,7 +114,8 @@ def test_the_loss_sees_the_probabilities_that_were_sampled_from_and_their_whole_
         assert not logps[row, forced].any() and not entropies[row, forced].any()
     total.backward()
     for parameter, gradient in zip(model.parameters(), found, strict=True):
-        assert torch.allclose(parameter.grad, gradient, rtol=1e-4, atol=1e-5)
+        close = 1e-5 * max(1.0, parameter.grad.abs().max().item())  # float32, sums in another order
+        assert torch.allclose(parameter.grad, gradient, rtol=1e-4, atol=close)
 
 
 def test_the_mean_over_tokens_counts_choices(tmp_path):

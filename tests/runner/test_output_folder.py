@@ -135,7 +135,7 @@ def test_unfinished_work_of_other_code_is_moved_aside(world, tmp_path, monkeypat
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "run", answers_then(RuntimeError("out of memory")))
+        patch.setattr(stage, "run", answers_then(RuntimeError("a fault of gr2")))
         with pytest.raises(RuntimeError):
             main(["rerank", *words(world, out)])
     state = json.loads((out / "stage.json").read_text())

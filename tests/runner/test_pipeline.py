@@ -161,7 +161,7 @@ def test_a_typing_error_in_the_last_stage_shows_before_the_first_runs(world, tmp
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": "x"}, {"rankings": ["oracle=x.parquet"]}])
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": "x"}, {"resamples": 0}])
 def test_a_wrong_value_in_the_last_stage_shows_before_the_first_runs(world, tmp_path, capsys, wrong):
     assert failed(capsys, recipe(world, tmp_path, evaluate=wrong)).startswith("gr2: evaluate: --")
     assert not (tmp_path / "run").exists()
@@ -204,10 +204,15 @@ def test_trainings_are_started_by_what_launch_says(monkeypatch, tmp_path):
     from gr2.runner import pipeline
 
     commands = []
-    monkeypatch.setattr(pipeline, "run_in_a_process", lambda command: commands.append(command) or 0)
+    for start in ("run_in_a_process", "run_launched"):
+        monkeypatch.setattr(pipeline, start, lambda command: commands.append(command) or 0)
     monkeypatch.setattr(pipeline, "check", lambda plan: None)
-    files = {"items": "i", "semantic_ids": "s", "slates": "s", "traces": "t", "model_name_or_path": "m"}
-    stages = {"sft": files | {"hub_token": "hf_x"}, "rerank": {"items": "i", "slates": "s", "reranker": "sft"}}
+    inputs = ("items", "semantic_ids", "slates", "traces")
+    for name in inputs:
+        (tmp_path / name).touch()
+    files = {name: f"./{name}" for name in inputs} | {"model_name_or_path": "m"}
+    ranked = {"items": "./items", "slates": "./slates", "reranker": "sft"}
+    stages = {"sft": files | {"hub_token": "hf_x"}, "rerank": ranked}
     (tmp_path / "recipe.yaml").write_text(
         yaml.safe_dump({"folder": str(tmp_path / "run"), "stages": stages}, sort_keys=False)
     )

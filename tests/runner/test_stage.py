@@ -244,7 +244,7 @@ def test_a_stage_that_fails_otherwise_keeps_its_claim(world, tmp_path, monkeypat
 
     def fails(config):
         (Path(config.output_dir) / "answers.partial").write_text("so far")
-        raise RuntimeError("out of memory")
+        raise RuntimeError("a fault of gr2")
 
     with monkeypatch.context() as patch:
         patch.setattr(stage, "run", fails)

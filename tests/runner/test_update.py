@@ -110,7 +110,7 @@ def test_a_broken_day_is_refused_until_it_is_whole_and_what_serves_stays(second,
     refused = gr2("update", "shop.yaml", cwd=shop, expect=2)
     assert f"{DAYS[2]} refused; the reranker that served before still serves" in refused.stderr
     line = decisions(shop)[-1]
-    assert line["decision"] == "refused" and "events.csv: row 10, column 'item_id'" in line["reason"]
+    assert line["decision"] == "refused" and "events.csv: line 12, column 'item_id'" in line["reason"]
     assert os.readlink(shop / "runs/current") == DAYS[1]
     assert find_new_days(shop / "days", shop / "runs") == [DAYS[2]]
     (day / "events.csv").write_text(events)

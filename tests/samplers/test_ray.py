@@ -30,7 +30,7 @@ def requests(count: int) -> list[Request]:
 
 
 def test_two_workers_sample_what_one_sampler_does(model):  # noqa: F811
-    settings = {"max_model_len": 128, "batch_size": 3, "progress": False}
+    settings = {"max_model_len": 128, "batch_size": 3}
     on_ray = open_sampler("ray", model, ray_engine="transformers", workers=2, **settings)
     here = open_sampler("transformers", model, **settings)
     theirs, ours = (

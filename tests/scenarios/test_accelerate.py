@@ -73,6 +73,9 @@ def test_zero_takes_batch_clipping_and_accumulation_from_the_recipe(told, stage)
 @pytest.mark.parametrize("mode", ["zero3", "fsdp2"])
 def test_lora_is_refused_where_its_adapters_could_not_be_merged(told, mode, tmp_path):
     told(mode)
-    tables = ["--items", "items", "--interactions", "events", "--semantic_ids", "ids", "--model_name_or_path", "model"]
+    files = {name: tmp_path / name for name in ("items", "interactions", "semantic_ids")}
+    for file in files.values():
+        file.touch()
+    tables = [word for name, file in files.items() for word in (f"--{name}", file)] + ["--model_name_or_path", "model"]
     complaint = refused("midtrain", *tables, "--trainable", "lora", "--output_dir", tmp_path)
     assert "--trainable lora: expected a launch that does not shard the weights" in complaint

@@ -55,7 +55,7 @@ def test_a_parquet_file_that_does_not_fit_is_one_sentence(world, tmp_path):
     command = [word for key, value in options.items() for word in (f"--{key}", value)]
     done = limited("prepare", *command, size=20_000)
     assert done.returncode == 1, done.stderr
-    assert len(done.stderr.splitlines()) == 1 and f"parquet: file too large; {TOO_LARGE}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and f"file too large; {TOO_LARGE}" in done.stderr
     assert not (tmp_path / "out/manifest.json").exists()
     main(["prepare", *command])
     assert (tmp_path / "out/manifest.json").exists()

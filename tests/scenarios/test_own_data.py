@@ -39,11 +39,8 @@ def readme_yaml():
 def test_the_readmes_yaml_turns_a_shops_export_into_slates(tmp_path):
     shop(tmp_path / "shop")
     mine = readme_yaml()
-    prepare = mine["stages"]["prepare"]
-    assert prepare["items"] == "shop/items.csv" and prepare["interactions"] == "shop/events.csv"
-    # A world of 48 films needs fewer codes and less training than a shop.
-    mine["stages"]["sids"] = {"codes": 8, "levels": 3}
-    mine["stages"]["midtrain"] = {"passes": 4, "hidden_size": 32, "vocab_size": 400, "save_steps": 1000}
+    assert mine["variables"] == {"items": "shop/items.csv", "events": "shop/events.csv"}
+    mine["stages"]["sids"] = {"codes": 8, "levels": 3}  # a world of 48 films needs fewer codes than a shop
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
     gr2("run", "mine.yaml", "--until", "slates", cwd=tmp_path)
     run = tmp_path / mine["folder"]

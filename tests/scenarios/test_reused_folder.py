@@ -97,6 +97,7 @@ ELSEWHERE = (
     "impressions",
     "simulate-clicks",
     "promote",
+    "export",
 )
 
 

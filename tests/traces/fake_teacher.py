@@ -95,7 +95,13 @@ class Citing(FakeSampler):
 
 def run(tables: dict[str, str], folder: Path, **changes) -> list[dict]:
     """The rows of gr2 traces."""
-    defaults = {"prompt": "rejection", "model_name_or_path": "fake", "engine": "openai", "tries": 3}
+    defaults = {
+        "prompt": "rejection",
+        "model_name_or_path": "fake",
+        "engine": "openai",
+        "base_url": "http://fake",
+        "tries": 3,
+    }
     traces.run(traces.Config(**tables, **(defaults | {"output_dir": str(folder)} | changes)))
     return read_lines(folder / "traces.jsonl", COLUMNS)
 
