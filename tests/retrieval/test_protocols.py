@@ -245,7 +245,7 @@ def test_windows_are_counted_apart_by_why_they_are_no_slates(world, tmp_path):
 @pytest.mark.parametrize(("ratings", "message"), [
     ([4.0, None], r"row \d+, column 'rating': expected a finite number, found None"),
     ([4.0, float("nan")], r"row \d+, column 'rating': expected a finite number"),
-    (["4", "5"], "column 'rating': expected numbers"),
+    (["good", "bad"], "column 'rating': expected numbers"),
 ])  # fmt: skip
 def test_an_event_without_a_rating_is_not_taken_for_a_disliked_one(world, tmp_path, ratings, message):
     events = pl.read_parquet(world.interactions)
