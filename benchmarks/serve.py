@@ -207,7 +207,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=50)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--requests", type=int, default=100_000)
-    parser.epilog = "What is not listed here is an option of `gr2 serve`, e.g. --wait 0."
+    parser.epilog = "What is not listed here is an option of `gr2 serve`, e.g. --threads 2."
     options, serve = parser.parse_known_args()
     options.serve = serve
     requests = make_requests(options)
