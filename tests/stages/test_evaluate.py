@@ -132,7 +132,7 @@ def test_bad_arguments_are_refused_before_the_stage_begins(folder, changes, mess
 
 @pytest.mark.parametrize(("option", "value", "complaint"), [
     ("split", "dev", "--split dev: expected one of"), ("resamples", 0, "a number of at least 100"),
-    ("resamples", 10**9, "a number of at least 100 and of at most 1000000"), ("list_size", 0, "a number of at least 1"),
+    ("resamples", 10**9, "a number from 100 to 1,000,000"), ("list_size", 0, "a number of at least 1"),
     ("seed", -1, "a number of at least 0"),
 ])  # fmt: skip
 def test_numbers_out_of_range_are_refused_before_anything_is_read(tmp_path, option, value, complaint):
