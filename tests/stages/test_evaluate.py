@@ -131,7 +131,7 @@ def test_bad_arguments_are_refused_before_the_stage_begins(folder, changes, mess
 
 
 @pytest.mark.parametrize(("option", "value", "complaint"), [
-    ("split", "dev", "--split dev: expected one of"), ("resamples", 0, "a number of at least 100"),
+    ("split", "dev", "--split dev: expected one of"), ("resamples", 0, "a number from 100 to 1,000,000"),
     ("resamples", 10**9, "a number from 100 to 1,000,000"), ("list_size", 0, "a number of at least 1"),
     ("seed", -1, "a number of at least 0"),
 ])  # fmt: skip
@@ -208,7 +208,7 @@ def made_by(folder, name, reranker):
     """The manifest that `gr2 rerank` would have written beside a ranking in a folder of its own; NAME=FILE."""
     (folder / name).mkdir()
     (folder / f"{name}.parquet").rename(folder / name / "rankings.parquet")
-    manifest = {"stage": "rerank", "config": {"reranker": reranker}, "inputs": {}}
+    manifest = {"stage": "rerank", "config": {"reranker": reranker}, "inputs": {}, "outputs": {}}
     (folder / name / "manifest.json").write_text(json.dumps(manifest))
     return f"{name}={folder / name}/rankings.parquet"
 
@@ -336,12 +336,25 @@ def test_report_shows_the_background_and_escapes_item_text(folder):
     log = [{"step": step, "reward": 0.1 * step, "identity_rate": 0.5} for step in range(1, 9)]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
     trace = {"slate_id": "s1", "mode": "rejection", "teacher": "some/teacher", "completion_tokens": 10}
+    core = {"users": 0, "items": 7, "events": 9}
+    left_out = {"wrong_items": 0, "wrong_events": 2, "reasons": {"e.csv": {"column 'user_id': expected an id": 2}}}
+    left_out |= {"events_of_other_types": 0, "repeated_events": 500, "k_core": core, "items_without_events": None}
+    kept = {"events_read": 18835, "events": 18324, "users": 800, "items": 600, "items_without_events": 2}
+    (folder / "summary.json").write_text(json.dumps(kept | {"splits": {"train": 18324}, "left_out": left_out}))
+    files = {"inputs": {}, "outputs": {}, "input_paths": []}
+    (folder / "manifest.json").write_text(json.dumps({
+        "stage": "prepare", "options": {"min_item_events": ["7"]}, "git_commit": "b78013102f0710b5-dirty",
+        "finished": "2026-11-29T03:04:05+00:00", "seconds": 1.5, **files,
+    }))  # fmt: skip
+    events = pl.DataFrame({"user_id": ["u"], "item_id": ["i1"], "position": [0], "split": ["pretrain"]})
+    events.write_parquet(folder / "interactions.parquet")
     traces = [trace | {"accepted": True, "reason": None}] + [trace | {"accepted": False, "reason": "wrong_length"}] * 3
     (folder / "traces.jsonl").write_text("".join(json.dumps(line) + "\n" for line in traces))
     run(
         config(
             folder,
             items=str(folder / "items.parquet"),
+            interactions=str(folder / "interactions.parquet"),
             slates_report=str(folder / "report.json"),
             training_log=[str(folder / "log.jsonl")],
             traces=[str(folder / "traces.jsonl")],
@@ -356,8 +369,16 @@ def test_report_shows_the_background_and_escapes_item_text(folder):
         "some/teacher",
         "wrong_length: 3",
         "1 (25.0 %)",
-        "Chosen by rule, for good, the system",
-        "<b>Best gain</b>, slate s0",
+        "by the places that good, the system of the first sentence, moves the relevant item",
+        "<b>Typical</b>, slate s",
+        "<b>Best gain</b>, slate s",
+        "Of 18,835 events, 18,324 are kept, of 800 users and 600 items",
+        "repeated events (same user, item and time)</td><td>500</td>",
+        "items below the k-core</td><td>7</td>",
+        "e.csv: column &#39;user_id&#39;: expected an id</td>",
+        "1 stage, with gr2 at commit <code>b78013102f07-dirty</code>; the first ended on 2026-11-29",
+        "<code>min_item_events: 7</code>",
+        "2026-11-29 03:04</td>",
         "Reasoning of good",
     ):
         assert shown in page, shown
