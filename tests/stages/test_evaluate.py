@@ -194,14 +194,16 @@ def test_headline_tells_what_was_found(folder):
     expected = {
         "good": "good beats the input order",
         "worst": "worst is worse than the input order",
-        "copy": "copy does not beat the input order: the difference cannot be told from chance",
+        "copy": "copy does not beat the input order: the difference is not significant",
     }
     for name, sentence in expected.items():
         run(config(folder, rankings=[f"{name}={folder / name}.parquet"]))
         assert sentence in (folder / "out" / "report.html").read_text()
     run(config(folder, rankings=[f"good={folder}/good.parquet", f"blend={folder}/good.parquet"]))
     page = (folder / "out" / "report.html").read_text()
-    assert "good beats the input order by " in page and "; it cannot be told from blend, +0.000 (" in page
+    assert (
+        "good beats the input order by " in page and "; it is not significantly different from blend, +0.000 (" in page
+    )
 
 
 def made_by(folder, name, reranker):
@@ -243,7 +245,7 @@ def test_the_verdict_speaks_of_every_learned_system_also_of_the_worse(folder):
     assert f"rl is worse than the input order by {-rows['rl']['delta']:.3f} NDCG@5" in text
     assert "3 % of its answers were unusable" in text
     assert f"prm-x is better, +{rows['prm-x']['delta']:.3f} (+" in text
-    assert "copy cannot be told from it, +0.000 (" in text and "27 % of its answers unusable)" in text
+    assert "copy is not significantly different, +0.000 (" in text and "27 % of its answers unusable)" in text
     assert "unpopular" not in text
 
 
@@ -612,7 +614,7 @@ def test_the_best_small_reranker_is_a_baseline_and_each_language_model_is_compar
     page = unescape((folder / "out" / "report.html").read_text())
     (text,) = [part.split("</div>")[0] for part in page.split('class="headline good">') if "What a language" in part]
     assert "the best small reranker, prm (NDCG@5 0.634, the best of 2 on these very slates): rl +0.366 (+57" in text
-    assert "; sft +0.000 (+0.0 %, 95 % interval +0.000 to +0.000, p = 1.000), not to be told from nothing." in text
+    assert "; sft +0.000 (+0.0 %, 95 % interval +0.000 to +0.000, p = 1.000), not significant." in text
     asked = results(folder, rankings=entries, against=["blend"])
     assert list(dict.fromkeys(row["baseline"] for row in asked["comparisons"])) == ["input_order", "blend", "prm"]
 
