@@ -4,7 +4,7 @@ import importlib
 import signal
 import sys
 
-from gr2.errors import GOES_ON, InputError, describe_failure
+from gr2.errors import GOES_ON, InputError, describe_failure, did_you_mean
 from gr2.launched import fail, is_follower, may_speak
 from gr2.stages import FIT, GROUPS, STAGES
 
@@ -68,7 +68,8 @@ def run(words: list[str]) -> None:
     length = 2 if words[0] == "fit" else 1
     command, words = " ".join(words[:length]), words[length:]
     if command not in STAGES | AROUND:
-        sys.exit(fail(f"'{command}' is no command; one of: {', '.join(STAGES | AROUND)}", REFUSED))
+        near = did_you_mean(command, STAGES | AROUND) or f"; one of: {', '.join(STAGES | AROUND)}"
+        sys.exit(fail(f"'{command}' is no command{near}", REFUSED))
     try:
         if command in AROUND:
             importlib.import_module(AROUND[command][0]).main(words)

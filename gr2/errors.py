@@ -1,9 +1,10 @@
 """Errors that the command line prints as one sentence: what the user can mend (exit 2), a failing machine (exit 1)."""
 
+import difflib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +25,12 @@ class InputError(ValueError):
 
 class ServiceError(ConnectionError):
     """A server or a worker that gr2 asked failed. What was answered is kept: the same command goes on from there."""
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """The end of a sentence on an unknown word: `; did you mean 'rerank'?`, empty if none of the known is near."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 @contextmanager

@@ -50,13 +50,23 @@ def test_help_of_a_stage_and_of_run_in_a_process_of_its_own():
     assert "gr2 recipes copy NAME" in gr2("recipes", "--help").stdout
 
 
-@pytest.mark.parametrize("words", [["rerankk"], ["rerank.py", "--help"], ["-x"], [""], ["fit", "trees"]])
+@pytest.mark.parametrize("words", [["walk"], ["-x"], [""], ["fitt", "trees"]])
 def test_an_unknown_stage_is_refused(words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(words)
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert f"'{' '.join(words[: 2 if words[0] == 'fit' else 1])}' is no command; one of: prepare, embed" in error
+    assert f"'{words[0]}' is no command; one of: prepare, embed" in error
+
+
+@pytest.mark.parametrize(("words", "near"), [
+    (["rerankk"], "rerank"), (["rerank.py", "--help"], "rerank"), (["fit", "lambda"], "fit lambdamart"),
+])  # fmt: skip
+def test_an_unknown_stage_that_is_nearly_one_is_refused_with_its_name(words, near, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    assert f"is no command; did you mean '{near}'?" in capsys.readouterr().err
 
 
 def test_no_words_print_the_usage_and_end_with_2():

@@ -11,6 +11,7 @@ from gr2 import __version__
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
+REFERENCES = {"cluster.md", "code.md", "formats.md", "install.md", "recipes.md", "serve.md"}
 
 
 def anchors(page: Path) -> set[str]:
@@ -32,6 +33,22 @@ def test_links_lead_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors(target)):
             lost.append(link)
     assert lost == []
+
+
+def test_the_index_lists_every_page_and_the_readme_links_to_the_index():
+    index = (ROOT / "docs/README.md").read_text()
+    linked = {link for link in re.findall(r"\]\((\w+\.md)\)", index)}
+    assert linked == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert "(docs/README.md)" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_a_page_has_80_lines_or_fewer_and_begins_with_what_it_answers(page):
+    title, empty, first = page.read_text().splitlines()[:3]
+    assert title.startswith("# ") and not empty
+    if page.name not in REFERENCES | {"README.md"}:
+        assert re.match("(This page|`gr2 |The report)", first), first
+        assert len(page.read_text().splitlines()) <= 80
 
 
 def test_the_citation_names_the_version_and_the_licence_of_the_package():

@@ -79,7 +79,8 @@ def refuse(sentences: list[str], wrong: int, droppable: bool) -> None:
     advice = [ADVICE] if droppable else []
     if len(sentences) == 1:
         raise InputError("; ".join(sentences + advice))
-    head = f"{len(sentences)} kinds of problems, {wrong:,} wrong row{'s' * (wrong != 1)}; nothing was written"
+    rows = f", {wrong:,} wrong row{'s' * (wrong != 1)}" if wrong else ""
+    head = f"{len(sentences)} kinds of problems{rows}; nothing was written"
     raise InputError("\n  ".join([head, *sentences, *advice]))
 
 

@@ -56,7 +56,7 @@ def check_items(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | Non
 def check_times(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
     if not {"timestamp", "position"} & set(frame.columns):
         columns = ", ".join(frame.columns)
-        raise InputError(f"{path}: expected a column 'timestamp' (seconds) or 'position'; it has {columns}")
+        raise InputError(f"{path}: expected a column 'timestamp' or 'position'; it has {columns}")
     return with_times(frame, path) if "timestamp" in frame.columns else frame
 
 

@@ -1,5 +1,7 @@
 """`--columns NAME=COLUMN`: gr2's names of columns, and those of the user's own files."""
 
+import re
+
 from gr2.errors import InputError
 
 
@@ -17,6 +19,9 @@ def column_names(columns: list[str]) -> dict[str, str]:
 
 
 def name_columns(message: str, names: dict[str, str]) -> str:
-    """The end of a complaint about columns of ours: the file's columns that they were read from."""
+    """The end of a complaint about columns of ours: the file's columns that they were read from, or how to name one."""
+    missing = re.search(r"column '(\w+)' is missing|expected a column '(\w+)'", message)
+    if missing and (name := missing[1] or missing[2]) not in names:
+        return f"; if another column has it: --columns {name}=COLUMN"
     renamed = {ours: theirs for ours, theirs in names.items() if f"'{ours}'" in message}
     return "".join(f"; --columns reads '{ours}' from '{theirs}'" for ours, theirs in renamed.items())

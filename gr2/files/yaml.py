@@ -34,12 +34,20 @@ def read_yaml(path: Path) -> dict:
     except OSError as error:
         raise InputError(f"{path}: expected a YAML file, but {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem = " ".join(str(error).replace(' in "<unicode string>",', "").split())
+        problem = describe(error)
         raise InputError(f"{path}: expected YAML, but {problem}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a YAML mapping of option: value")
     check(values, path)
     return values
+
+
+def describe(error: Exception) -> str:
+    """One sentence: where in the file YAML stopped, and why."""
+    if not isinstance(error, yaml.MarkedYAMLError) or not error.problem_mark:
+        return " ".join(str(error).replace(' in "<unicode string>",', "").split())
+    tab = "; indent with spaces, not with tabs" if "'\\t'" in str(error.problem) else ""
+    return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}{tab}"
 
 
 def check(values: dict, path: Path) -> None:

@@ -64,7 +64,8 @@ def check_taught(
     if other or not known:
         difference = "none of the model's items is in it"
         if other:
-            difference = f"item '{other[0]}' is {catalogue.sid[other[0]]} there and {known[other[0]]} to the model"
+            here, taught_id = catalogue.sid[other[0]], known[other[0]]
+            difference = f"item '{other[0]}' is {here} in the file and {taught_id} in the model"
         advice = "use the semantic_ids.parquet that it was mid-trained on, or run gr2 midtrain again"
         raise InputError(f"{source}: the model {name_or_path} was taught other IDs ({difference}): {advice}")
     return taught

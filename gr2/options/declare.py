@@ -64,14 +64,16 @@ def check_range(name: str, value: Any, limits: dict[str, float]) -> None:
         if odd or not all(WITHIN[kind](number, limit) for kind, limit in limits.items() if kind in WITHIN):
             raise InputError(f"--{name} {number}: expected a number" + describe_range(limits))
         if isinstance(number, int) and abs(number) > LARGEST:
-            raise InputError(f"--{name} {number}: expected a number of at most {LARGEST}")
+            raise InputError(f"--{name} {number}: expected a number of at most {LARGEST:,}")
 
 
 def describe_range(limits: dict[str, float]) -> str:
-    """{"least": 0, "below": 1} -> " of at least 0 and below 1"."""
+    """{"least": 0, "below": 1} -> " of at least 0 and below 1"; {"least": 1, "most": 9} -> " from 1 to 9"."""
     limits = {kind: limit for kind, limit in limits.items() if limit != math.inf}
-    words = {"least": "of at least", "above": "above", "most": "of at most", "below": "below"}
     also = f", or {limits.pop('also')}" if "also" in limits else ""
+    if limits.keys() == {"least", "most"}:
+        return f" from {limits['least']:,} to {limits['most']:,}{also}"
+    words = {"least": "of at least", "above": "above", "most": "of at most", "below": "below"}
     return " and".join(f" {words[kind]} {limit}" for kind, limit in limits.items()) + also
 
 

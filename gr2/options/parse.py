@@ -1,14 +1,13 @@
 """Words -> the dataclass of a command. Unknown options and values of a wrong type or range are errors."""
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gr2.errors import InputError
+from gr2.errors import InputError, did_you_mean
 from gr2.options.declare import check_range, is_required, limits_of
 from gr2.options.values import read_value
 
@@ -66,5 +65,4 @@ def read_values(
 def refuse_unknown(stage: str, keys: Iterable[str], known: Collection[str], where: str = "") -> None:
     for key in keys:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            raise InputError(f"{stage}: unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "") + where)
+            raise InputError(f"{stage}: unknown key '{key}'{did_you_mean(key, known)}{where}")

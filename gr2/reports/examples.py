@@ -8,7 +8,7 @@ import polars as pl
 from gr2.files.sid_tokens import BEGIN, END, SID
 from gr2.files.slates import Slate, slates_of
 
-COUNT, GAINS, LOSSES, DISAGREEMENTS = 10, 3, 3, 2  # the rest are drawn at random
+COUNT, OF_A_RULE = 10, 2  # the rest are drawn at random
 LATEST = 10  # items of the history that are shown
 
 
@@ -45,11 +45,14 @@ def choose_rows(changes: dict[str, np.ndarray], leader: str, seed: int = 0) -> I
     stacked = np.stack(list(changes.values()))
     spread = stacked.max(axis=0) - stacked.min(axis=0)
     drawn = np.random.default_rng(seed).permutation(len(gains))
+    every, median = np.ones(len(gains), bool), np.sort(gains)[len(gains) // 2]
+    typical = drawn[np.abs(gains - median)[drawn].argsort(kind="stable")]
     rules = (
-        ("best gain", (-gains).argsort(kind="stable"), gains > 0, GAINS),
-        ("worst loss", gains.argsort(kind="stable"), gains < 0, LOSSES),
-        ("disagreement", (-spread).argsort(kind="stable"), spread > 0, DISAGREEMENTS),
-        ("random", drawn, np.ones(len(gains), bool), COUNT),
+        ("typical", typical, every, OF_A_RULE),
+        ("best gain", (-gains).argsort(kind="stable"), gains > 0, OF_A_RULE),
+        ("worst loss", gains.argsort(kind="stable"), gains < 0, OF_A_RULE),
+        ("disagreement", (-spread).argsort(kind="stable"), spread > 0, OF_A_RULE),
+        ("random", drawn, every, COUNT),
     )
     for rule, order, fits, most in rules:
         rows = [int(row) for row in order if fits[row] and row not in taken][: min(most, COUNT - len(taken))]

@@ -14,7 +14,7 @@ def render_page(template: str, folder: Path = FOLDER, **content: object) -> str:
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader([folder, FOLDER]), **options)
     environment.filters |= {"fixed": fixed, "signed": signed, "p_value": p_value, "percent": percent, "whole": whole}
-    environment.filters |= {"amount": amount, "with_contents": with_contents}
+    environment.filters |= {"amount": amount, "short_commit": short_commit, "with_contents": with_contents}
     return environment.get_template(template).render(content)
 
 
@@ -34,6 +34,11 @@ def with_contents(page: Markup) -> Markup:
 
 def fixed(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def short_commit(commit: str) -> str:
+    """Twelve digits of it, with the mark of files that differ."""
+    return commit[:12] + "-dirty" * commit.endswith("-dirty")
 
 
 def signed(value: float | None, digits: int = 3) -> str:

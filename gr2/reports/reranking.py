@@ -25,6 +25,8 @@ class Background:
     slates_report: dict | None
     training_logs: dict[str, list[dict]]  # by name
     traces: list[dict]  # rows of `trace_table.trace_table`
+    prepared: dict | None  # summary.json of gr2 prepare
+    stages: list[dict]  # of `origin.find_stages`
 
 
 def render(

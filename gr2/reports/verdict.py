@@ -56,7 +56,7 @@ def added(row: dict, base: float, results: dict) -> str:
     """`sft +0.012 (+2.3 %, 95 % interval +0.003 to +0.021, p = 0.010)`."""
     name = row["system"] + named_seeds(results, row["system"]).rstrip(",")
     figures = evidence(row, base) if row["ci_low"] is not None else "all slates are one user's"
-    doubt = "" if sign(row) else ", not to be told from nothing"
+    doubt = "" if sign(row) else ", not significant"
     return f"{name} {signed(row['delta'])} ({figures}){doubt}"
 
 
@@ -79,7 +79,9 @@ def clause(row: dict, results: dict) -> str:
     """`rl is worse, −0.031 (−8.3 %, 95 % interval −0.040 to −0.021, p < 0.001; 3 % of its answers unusable)`."""
     name, systems = row["system"], results["systems"]
     known = row["ci_low"] is not None
-    verdict = {1: "is better", -1: "is worse", 0: "cannot be told from it" if known else "cannot be judged"}[sign(row)]
+    verdict = {1: "is better", -1: "is worse", 0: "is not significantly different" if known else "cannot be judged"}[
+        sign(row)
+    ]
     notes = [evidence(row, systems["input_order"][row["metric"]])] if known else []
     if systems[name]["invalid_rate"] > 0:
         notes.append(f"{unusable(systems[name])} of its answers unusable")
@@ -103,7 +105,7 @@ def against(row: dict, systems: dict) -> str:
         verdict = {
             1: f"beats the input order by {size} {unit}, {figures}",
             -1: f"is worse than the input order by {size} {unit}, {figures}",
-            0: "does not beat the input order: the difference cannot be told from chance, "
+            0: "does not beat the input order: the difference is not significant, "
             f"{signed(row['delta'])} {unit}, {figures}",
         }[sign(row)]
     elif row["ci_low"] is None:
@@ -111,7 +113,7 @@ def against(row: dict, systems: dict) -> str:
     elif sign(row):
         verdict = f"it is {size} {'above' if row['delta'] > 0 else 'below'} {row['baseline']}"
     else:
-        verdict = f"it cannot be told from {row['baseline']}, {signed(row['delta'])}"
+        verdict = f"it is not significantly different from {row['baseline']}, {signed(row['delta'])}"
     return f"{verdict} ({evidence(row, base)})"
 
 

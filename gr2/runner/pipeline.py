@@ -27,7 +27,7 @@ from gr2.runner.current import why_run
 from gr2.runner.declarations import read_command
 from gr2.runner.plan import Stage, read_plan
 from gr2.runner.recipe import find_recipe
-from gr2.runner.start import INTERRUPTED, run_in_a_process, run_launched
+from gr2.runner.start import INTERRUPTED, REFUSED, run_in_a_process, run_launched
 from gr2.stages import module_of
 from gr2.terminal import silence_libraries
 
@@ -64,15 +64,17 @@ def main(words: list[str]) -> None:
         if status == INTERRUPTED:  # the stage has printed why
             sys.exit(status)
         if status:
-            print(f"gr2 run: stage {stage.id} {describe_end(status)}; {GOES_ON}", file=sys.stderr)
+            print(f"gr2 run: stage {stage.id} {describe_end(status)}, {GOES_ON}", file=sys.stderr)
             sys.exit(status if status > 0 else 1)
     print(f"gr2 run: {name} done in {time.monotonic() - started:.1f} s", flush=True)
 
 
 def describe_end(status: int) -> str:
     if status == -signal.SIGKILL:
-        return "was killed, as machines do that run out of memory"
-    return f"ended with {status}"
+        return "was killed, as machines do that run out of memory; with more memory"
+    if status == REFUSED:
+        return "was refused (exit code 2); once you have corrected that"
+    return f"ended with {status}; once the cause is gone"
 
 
 def parser() -> argparse.ArgumentParser:

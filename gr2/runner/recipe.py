@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gr2.errors import InputError
+from gr2.errors import InputError, did_you_mean
 from gr2.files.shipped import shipped
 from gr2.files.yaml import read_yaml
 
@@ -21,7 +21,8 @@ def find_recipe(name: str, folder: Path = Path()) -> Path:
     if "/" in name or name.endswith((".yaml", ".yml")):
         return folder / name
     if name not in shipped_recipes():
-        raise InputError(f"recipe {name}: expected a path ending in .yaml, or one of {', '.join(shipped_recipes())}")
+        known = ", ".join(shipped_recipes()) + did_you_mean(name, shipped_recipes())
+        raise InputError(f"recipe {name}: expected a path ending in .yaml, or one of {known}")
     return shipped_recipes()[name]
 
 

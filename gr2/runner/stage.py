@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +174,7 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
     manifest = {
         **made,
         "outputs": {name: artifacts.sha256(output_dir / name) for name in output_folder.written(output_dir)},
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
         "peak_memory_bytes": memory,
         "training_rates": artifacts.read_json(rates) if rates.exists() else None,

@@ -13,7 +13,7 @@ from pathlib import Path
 from gr2 import launched
 from gr2.errors import GOES_ON
 
-INTERRUPTED = 130
+REFUSED, INTERRUPTED = 2, 130
 LAUNCHER = re.compile(r"[WE]\d{4} .*torch/distributed/")  # what torchrun prints of a failure or a signal
 PATIENCE = 5.0  # seconds in which a launcher that was sent Ctrl-C, too, says so
 

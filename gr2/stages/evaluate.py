@@ -14,7 +14,7 @@ from gr2.arrays import pad_lists
 from gr2.data.catalogue import read_catalogue
 from gr2.data.splits import measure_later_share, popularity
 from gr2.errors import InputError
-from gr2.evaluation import cost, counterfactual, coverage, inputs, systems
+from gr2.evaluation import cost, counterfactual, coverage, inputs, origin, systems
 from gr2.evaluation.buckets import measure_slate_buckets
 from gr2.evaluation.kinds import find_kind
 from gr2.evaluation.robustness import measure_robustness
@@ -121,6 +121,8 @@ def run(config: Config) -> None:
         slates_report=inputs.read_slates_report(config.slates_report) if config.slates_report else None,
         training_logs=inputs.read_logs(config.training_log),
         traces=trace_table(inputs.read_shown_traces(config.traces or [])),
+        prepared=origin.read_prepared(config.interactions),
+        stages=origin.find_stages([file for seeds in files.values() for file in seeds]),
     )
     # measure
     labels = pad_lists(slates["labels"], np.nan)

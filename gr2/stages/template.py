@@ -41,7 +41,7 @@ def run(config: Config) -> None:
     # read
     prompt = load_prompt(config.prompt, config.domain, config.priming)
     if prompt.shows_target:
-        raise InputError(f"--prompt {config.prompt}: expected shows_target: false in the file")
+        raise InputError(f"--prompt {config.prompt}: expected a prompt that does not show the target")
     catalogue = read_catalogue(config.items, config.semantic_ids)
     item_ids, skip, unlabelled = catalogue.item_ids, config.skip_accepted, bool(config.rankings)
     slates, left_out = choose_slates(config.slates, item_ids, config.split, skip, unlabelled=unlabelled)

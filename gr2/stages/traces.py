@@ -93,8 +93,8 @@ def run(config: Config) -> None:
     # read
     prompt = load_prompt(config.prompt, config.domain, config.priming)
     if prompt.shows_target != (config.mode == "targeted"):
-        expected = f"shows_target: {str(not prompt.shows_target).lower()} in the file"
-        raise InputError(f"--prompt {config.prompt}: with --mode {config.mode} expected {expected}")
+        shows, other = ("shows", "targeted") if prompt.shows_target else ("does not show", "rejection")
+        raise InputError(f"--prompt {config.prompt} {shows} the target, so it needs --mode {other}, not {config.mode}")
     catalogue = read_catalogue(config.items, config.semantic_ids)
     item_ids, skip, least_gain = catalogue.item_ids, config.skip_accepted, config.least_gain
     slates, left_out = choose_slates(config.slates, item_ids, config.split, skip, least_gain=least_gain)

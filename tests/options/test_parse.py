@@ -40,12 +40,12 @@ class Ranged:
     (["--share", "0"], "--share 0.0: expected a number above 0 and below 1"),
     (["--share", "1"], "--share 1.0: expected a number above 0 and below 1"),
     (["--share", "nan"], "--share nan: expected a number above 0 and below 1"),
-    (["--counts", "3", "0"], "--counts 0: expected a number of at least 1 and of at most 9"),
-    (["--counts", "10"], "--counts 10: expected a number of at least 1 and of at most 9"),
+    (["--counts", "3", "0"], "--counts 0: expected a number from 1 to 9"),
+    (["--counts", "10"], "--counts 10: expected a number from 1 to 9"),
     (["--limit", "-1"], "--limit -1.0: expected a number of at least 0"),
     (["--limit", "nan"], "--limit nan: expected a number of at least 0"),
-    (["--seed", "-1"], "--seed -1: expected a number of at least 0 and of at most 4294967295"),
-    (["--seed", "4294967296"], "--seed 4294967296: expected a number of at least 0 and of at most 4294967295"),
+    (["--seed", "-1"], "--seed -1: expected a number from 0 to 4,294,967,295"),
+    (["--seed", "4294967296"], "--seed 4294967296: expected a number from 0 to 4,294,967,295"),
 ])  # fmt: skip
 def test_a_number_outside_its_range_is_refused(words, complaint):
     with pytest.raises(InputError) as refusal:
@@ -147,9 +147,10 @@ def test_a_value_may_look_like_an_assignment():
     (NEEDED + "1: x\n", [], r"stage\.yaml: key 1: expected a text"),
     (NEEDED + "names: {2: x}\n", [], r"stage\.yaml: key 2 of 'names': expected a text"),
     (NEEDED + "steps: 3\nsteps: 4\n", [], r"stage\.yaml: expected YAML, but the key 'steps' stands twice"),
+    (NEEDED + "names:\n\t- a\n", [], r"expected YAML, but line \d, column 1: found character '\\t' .*with spaces, not"),
     ("[" * 5000 + "]" * 5000, [], r"stage\.yaml: expected YAML"),
     ("a: \x00\n", [], r"stage\.yaml: expected YAML"),
-    (NEEDED + "steps: " + "9" * 30 + "\n", [], "--steps 9+: expected a number of at most 9223372036854775807"),
+    (NEEDED + "steps: " + "9" * 30 + "\n", [], "--steps 9+: expected a number of at most 9,223,372,036,854,775,807"),
     (NEEDED + "steps: 1.0e+30\n", [], r"--steps 1e\+30: expected a whole number"),
     (NEEDED + "learning_rate: .nan\n", [], "--learning_rate nan: expected a number"),
     (NEEDED + "learning_rate: 1e400\n", [], "--learning_rate inf: expected a number"),

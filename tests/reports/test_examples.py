@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.files.sid_tokens import sid_string
-from gr2.reports.examples import COUNT, DISAGREEMENTS, GAINS, LOSSES, choose_rows, describe_examples
+from gr2.reports.examples import COUNT, OF_A_RULE, choose_rows, describe_examples
 
 THIRD, OTHER = sid_string([3]), sid_string([4])
-SHARED = {"best gain": GAINS, "worst loss": LOSSES, "disagreement": DISAGREEMENTS}
+RULES = ("typical", "best gain", "worst loss", "disagreement", "random")
 
 
 @given(st.lists(st.tuples(*[st.integers(-5, 5)] * 2), min_size=1, max_size=40))
@@ -16,19 +16,26 @@ def test_the_rules_choose_ten_slates_each_once(rows):
     chosen = list(choose_rows({"own": own, "other": other}, "own"))
     taken = [row for row, _ in chosen]
     assert len(set(taken)) == len(taken) == min(COUNT, len(rows))
-    by_rule = {rule: [row for row, found in chosen if found == rule] for rule in (*SHARED, "random")}
-    gains, losses = by_rule["best gain"], by_rule["worst loss"]
-    assert len(gains) == min(GAINS, (own > 0).sum()) and len(losses) == min(LOSSES, (own < 0).sum())
-    assert own[gains].tolist() == sorted(own[own > 0], reverse=True)[:GAINS]
-    assert own[losses].tolist() == sorted(own[own < 0])[:LOSSES]
-    spread = abs(own - other)
-    rest = [row for row in range(len(rows)) if row not in gains + losses]
-    assert spread[by_rule["disagreement"]].tolist() == sorted(filter(None, spread[rest]), reverse=True)[:DISAGREEMENTS]
+    by_rule = {rule: [row for row, found in chosen if found == rule] for rule in RULES}
+    assert [rule for _, rule in chosen] == sorted([rule for _, rule in chosen], key=RULES.index)
+    left = np.ones(len(rows), bool)
+
+    def take(rule):
+        left[by_rule[rule]] = False
+        return by_rule[rule]
+
+    from_median = abs(own - sorted(own)[len(own) // 2])
+    assert from_median[take("typical")].tolist() == sorted(from_median)[:OF_A_RULE]
+    lifted, dropped, spread = own[left & (own > 0)], own[left & (own < 0)], abs(own - other)
+    assert own[take("best gain")].tolist() == sorted(lifted, reverse=True)[:OF_A_RULE]
+    assert own[take("worst loss")].tolist() == sorted(dropped)[:OF_A_RULE]
+    differing = sorted(filter(None, spread[left]), reverse=True)
+    assert spread[take("disagreement")].tolist() == differing[:OF_A_RULE]
 
 
 def test_the_random_ones_are_not_the_first():
     chosen = list(choose_rows({"own": np.zeros(1000, int)}, "own"))
-    assert {rule for _, rule in chosen} == {"random"} and min(row for row, _ in chosen) > 0
+    assert {rule for _, rule in chosen} == {"typical", "random"} and min(row for row, _ in chosen) > 0
     assert chosen == list(choose_rows({"own": np.zeros(1000, int)}, "own"))
 
 
@@ -49,7 +56,7 @@ def test_an_example_holds_every_systems_places_and_what_was_written():
     )
     assert (found["leader"], found["systems"]) == ("best", ["other"])
     (slate,) = found["slates"]
-    assert (slate["rule"], slate["change"], slate["earlier"]) == ("best gain", 2, 2)
+    assert (slate["rule"], slate["change"], slate["earlier"]) == ("typical", 2, 2)
     assert slate["unusable"] == ["other"] and list(slate["reasoning"]) == ["best"]
     assert [(part["text"], part["kind"]) for part in slate["reasoning"]["best"] if part["text"]] == [
         ("Cream", "candidate"), (" like ", ""), (OTHER, "stranger"),

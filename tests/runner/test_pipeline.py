@@ -150,7 +150,10 @@ def test_a_failing_stage_stops_the_run_with_its_exit_code(world, done):
     stopped = gr2("run", recipe(world, done, slates={"candidates": 60}), expect=2)
     recipe(world, done)
     assert "If it misses targets" in stopped.stderr
-    assert "stage slates ended with 2; the same command goes on from here" in stopped.stderr
+    assert (
+        "stage slates was refused (exit code 2); once you have corrected that, the same command goes on"
+        in stopped.stderr
+    )
     assert "shuffled" not in stopped.stdout
     assert contents(done) == before  # what was finished is as it was
 

@@ -64,6 +64,7 @@ def test_a_recipe_can_be_another_one_with_changes(tmp_path):
     ({"base": "back.yaml"}, "expected a base that is not, by way of its own base, this recipe itself"),
     ({"base": "./"}, "expected a YAML file, found a folder"),
     ({"base": "nothing.yaml"}, r"nothing\.yaml: no such file"),
+    ({"base": "shopp"}, "recipe shopp: expected a path ending in .yaml, or one of .*; did you mean 'shop'?"),
     ({"base": "nothing"}, "recipe nothing: expected a path ending in .yaml, or one of "),
 ])  # fmt: skip
 def test_a_recipe_of_another_form_is_refused(tmp_path, values, complaint):

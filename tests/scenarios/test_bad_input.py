@@ -104,7 +104,7 @@ def corrupted_manifest_hash(world, folder):
 
 
 CASES = [
-    (missing_column, "events.csv: expected a column 'timestamp' (seconds) or 'position'; it has user_id, item_id"),
+    (missing_column, "events.csv: expected a column 'timestamp' or 'position'; it has user_id, item_id"),
     (missing_title, "films.parquet: column 'title' is missing; it has item_id, categories"),
     (duplicate_item, "films.csv: line 50, column 'item_id': expected unique item ids, found 'film03'"),
     (unknown_item, "events.csv: line 13, column 'item_id': expected an item of the items file, found 'film99'"),

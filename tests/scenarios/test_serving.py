@@ -15,7 +15,8 @@ os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 def main():
     from vllm import LLM, SamplingParams
     llm = LLM(sys.argv[1], dtype="bfloat16", enforce_eager=True, max_model_len=512, generation_config="vllm")
-    out = llm.generate(["<|im_start|>user\\nHistory:"], SamplingParams(max_tokens=8, temperature=0, ignore_eos=True), use_tqdm=False)
+    sampling = SamplingParams(max_tokens=8, temperature=0, ignore_eos=True)
+    out = llm.generate(["<|im_start|>user\\nHistory:"], sampling, use_tqdm=False)
     assert len(out[0].outputs[0].token_ids) == 8
     print("served")
 

@@ -131,8 +131,8 @@ def test_bad_arguments_are_refused_before_the_stage_begins(folder, changes, mess
 
 
 @pytest.mark.parametrize(("option", "value", "complaint"), [
-    ("split", "dev", "--split dev: expected one of"), ("resamples", 0, "a number of at least 100"),
-    ("resamples", 10**9, "a number of at least 100 and of at most 1000000"), ("list_size", 0, "a number of at least 1"),
+    ("split", "dev", "--split dev: expected one of"), ("resamples", 0, "a number from 100 to 1,000,000"),
+    ("resamples", 10**9, "a number from 100 to 1,000,000"), ("list_size", 0, "a number of at least 1"),
     ("seed", -1, "a number of at least 0"),
 ])  # fmt: skip
 def test_numbers_out_of_range_are_refused_before_anything_is_read(tmp_path, option, value, complaint):
@@ -194,21 +194,23 @@ def test_headline_tells_what_was_found(folder):
     expected = {
         "good": "good beats the input order",
         "worst": "worst is worse than the input order",
-        "copy": "copy does not beat the input order: the difference cannot be told from chance",
+        "copy": "copy does not beat the input order: the difference is not significant",
     }
     for name, sentence in expected.items():
         run(config(folder, rankings=[f"{name}={folder / name}.parquet"]))
         assert sentence in (folder / "out" / "report.html").read_text()
     run(config(folder, rankings=[f"good={folder}/good.parquet", f"blend={folder}/good.parquet"]))
     page = (folder / "out" / "report.html").read_text()
-    assert "good beats the input order by " in page and "; it cannot be told from blend, +0.000 (" in page
+    assert (
+        "good beats the input order by " in page and "; it is not significantly different from blend, +0.000 (" in page
+    )
 
 
 def made_by(folder, name, reranker):
     """The manifest that `gr2 rerank` would have written beside a ranking in a folder of its own; NAME=FILE."""
     (folder / name).mkdir()
     (folder / f"{name}.parquet").rename(folder / name / "rankings.parquet")
-    manifest = {"stage": "rerank", "config": {"reranker": reranker}, "inputs": {}}
+    manifest = {"stage": "rerank", "config": {"reranker": reranker}, "inputs": {}, "outputs": {}}
     (folder / name / "manifest.json").write_text(json.dumps(manifest))
     return f"{name}={folder / name}/rankings.parquet"
 
@@ -243,7 +245,7 @@ def test_the_verdict_speaks_of_every_learned_system_also_of_the_worse(folder):
     assert f"rl is worse than the input order by {-rows['rl']['delta']:.3f} NDCG@5" in text
     assert "3 % of its answers were unusable" in text
     assert f"prm-x is better, +{rows['prm-x']['delta']:.3f} (+" in text
-    assert "copy cannot be told from it, +0.000 (" in text and "27 % of its answers unusable)" in text
+    assert "copy is not significantly different, +0.000 (" in text and "27 % of its answers unusable)" in text
     assert "unpopular" not in text
 
 
@@ -336,12 +338,25 @@ def test_report_shows_the_background_and_escapes_item_text(folder):
     log = [{"step": step, "reward": 0.1 * step, "identity_rate": 0.5} for step in range(1, 9)]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
     trace = {"slate_id": "s1", "mode": "rejection", "teacher": "some/teacher", "completion_tokens": 10}
+    core = {"users": 0, "items": 7, "events": 9}
+    left_out = {"wrong_items": 0, "wrong_events": 2, "reasons": {"e.csv": {"column 'user_id': expected an id": 2}}}
+    left_out |= {"events_of_other_types": 0, "repeated_events": 500, "k_core": core, "items_without_events": None}
+    kept = {"events_read": 18835, "events": 18324, "users": 800, "items": 600, "items_without_events": 2}
+    (folder / "summary.json").write_text(json.dumps(kept | {"splits": {"train": 18324}, "left_out": left_out}))
+    files = {"inputs": {}, "outputs": {}, "input_paths": []}
+    (folder / "manifest.json").write_text(json.dumps({
+        "stage": "prepare", "options": {"min_item_events": ["7"]}, "git_commit": "b78013102f0710b5-dirty",
+        "finished": "2026-11-29T03:04:05+00:00", "seconds": 1.5, **files,
+    }))  # fmt: skip
+    events = pl.DataFrame({"user_id": ["u"], "item_id": ["i1"], "position": [0], "split": ["pretrain"]})
+    events.write_parquet(folder / "interactions.parquet")
     traces = [trace | {"accepted": True, "reason": None}] + [trace | {"accepted": False, "reason": "wrong_length"}] * 3
     (folder / "traces.jsonl").write_text("".join(json.dumps(line) + "\n" for line in traces))
     run(
         config(
             folder,
             items=str(folder / "items.parquet"),
+            interactions=str(folder / "interactions.parquet"),
             slates_report=str(folder / "report.json"),
             training_log=[str(folder / "log.jsonl")],
             traces=[str(folder / "traces.jsonl")],
@@ -356,8 +371,16 @@ def test_report_shows_the_background_and_escapes_item_text(folder):
         "some/teacher",
         "wrong_length: 3",
         "1 (25.0 %)",
-        "Chosen by rule, for good, the system",
-        "<b>Best gain</b>, slate s0",
+        "by the places that good, the system of the first sentence, moves the relevant item",
+        "<b>Typical</b>, slate s",
+        "<b>Best gain</b>, slate s",
+        "Of 18,835 events, 18,324 are kept, of 800 users and 600 items",
+        "repeated events (same user, item and time)</td><td>500</td>",
+        "items below the k-core</td><td>7</td>",
+        "e.csv: column &#39;user_id&#39;: expected an id</td>",
+        "1 stage, with gr2 at commit <code>b78013102f07-dirty</code>; the first ended on 2026-11-29",
+        "<code>min_item_events: 7</code>",
+        "2026-11-29 03:04</td>",
         "Reasoning of good",
     ):
         assert shown in page, shown
@@ -591,7 +614,7 @@ def test_the_best_small_reranker_is_a_baseline_and_each_language_model_is_compar
     page = unescape((folder / "out" / "report.html").read_text())
     (text,) = [part.split("</div>")[0] for part in page.split('class="headline good">') if "What a language" in part]
     assert "the best small reranker, prm (NDCG@5 0.634, the best of 2 on these very slates): rl +0.366 (+57" in text
-    assert "; sft +0.000 (+0.0 %, 95 % interval +0.000 to +0.000, p = 1.000), not to be told from nothing." in text
+    assert "; sft +0.000 (+0.0 %, 95 % interval +0.000 to +0.000, p = 1.000), not significant." in text
     asked = results(folder, rankings=entries, against=["blend"])
     assert list(dict.fromkeys(row["baseline"] for row in asked["comparisons"])) == ["input_order", "blend", "prm"]
 

@@ -128,8 +128,8 @@ def test_zero_negative_and_endless_numbers_are_taken_or_refused_in_a_sentence(st
     ("gradient_accumulation_steps", "-2", "of at least 1"),
     ("max_steps", "0", "of at least 1, or -1"),
     ("num_train_epochs", "0", "above 0"),
-    ("seed", "-1", "of at least 0 and of at most 4294967295"),
-    ("seed", str(2**32), "of at least 0 and of at most 4294967295"),
+    ("seed", "-1", "from 0 to 4,294,967,295"),
+    ("seed", str(2**32), "from 0 to 4,294,967,295"),
     ("dataloader_num_workers", "-1", "of at least 0"),
 ])  # fmt: skip
 def test_the_libraries_numbers_have_ranges_too(stage, name, value, expected):

@@ -81,7 +81,7 @@ def test_traces_say_by_which_prompt_domain_and_priming_they_were_made(world, tmp
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prompt": "targeted"}, "--prompt targeted: expected shows_target: false in the file"),
+        ({"prompt": "targeted"}, "--prompt targeted: expected a prompt that does not show the target"),
         ({"split": "valid"}, "expected slates of split 'valid'"),
         ({"split": "holdout"}, "--split holdout: expected one of train, valid, test"),
         ({"max_slates": 0}, "--max_slates 0: expected a number"),

@@ -157,7 +157,10 @@ def test_a_bad_value_is_named_with_both_names_of_its_column(tmp_path, changed, c
     ([*COLUMNS, "title=kind"], "columns title=kind: expected each NAME once, found also title=name"),
     (["item_id=sku", "title=nmae"],
      r"items\.parquet: column 'title' is missing; it has item_id, name, kind; --columns reads 'title' from 'nmae'"),
-    (["sku=item_id"], r"items\.parquet: column 'item_id' is missing; it has sku, name, kind"),
+    (["sku=item_id"],
+     r"column 'item_id' is missing; it has sku, name, kind; if another column has it: --columns item_id="),
+    (["item_id=sku", "title=name", "user_id=who"],
+     r"2 kinds of problems; nothing was written(?s:.*)events\.parquet: expected a column 'timestamp' or 'position'"),
     ([*COLUMNS, "description=blurb"],
      r"columns description=blurb: expected a column of .*items\.parquet or .*events\.parquet"),
 ])  # fmt: skip
