@@ -11,7 +11,7 @@ from gr2 import __version__
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
-REFERENCES = {"cluster.md", "code.md", "formats.md", "install.md", "recipes.md", "serve.md"}
+REFERENCES = {"cluster.md", "code.md", "formats.md", "install.md", "recipes.md"}
 
 
 def anchors(page: Path) -> set[str]:
