@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["student", "smollm2-135m"])
     parser.add_argument("--candidates", type=int, nargs="+", default=[10, 20, 50])
     parser.add_argument("--slates", type=int, default=48)
-    parser.add_argument("--batch", type=int, default=16, help="slates a batch")
+    parser.add_argument("--batch", type=int, default=16, help="slates per batch")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rollouts", action="store_true", help="what RL samples")
     parser.add_argument("--json", type=Path, metavar="FILE")

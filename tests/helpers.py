@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.forking import forked, start_forked
+
 if TYPE_CHECKING:  # slow to import
+    from multiprocessing.context import ForkServerProcess
+
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from gr2.data.features import Features
@@ -92,7 +96,7 @@ def gr2_once(folder: Path, *words: str | Path) -> None:
     """`gr2 WORDS --output_dir FOLDER`, unless another of the tests' processes has done it."""
     with once(folder) as missing:
         if missing:
-            gr2(*words, "--output_dir", folder)
+            forked(*words, "--output_dir", folder)
 
 
 def refused(stage: str, *words: str | Path) -> str:
@@ -152,27 +156,35 @@ def raw_tables(seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
     return items, pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
 
 
+def kill_at(process: "ForkServerProcess", moment: Callable[[], object]) -> None:
+    """Kills the process as soon as the moment has come, which is before its end."""
+    while process.is_alive() and not moment():
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, "the run ended before it could be killed"
+
+
 def resumed_after_a_kill(
     stage: str, tmp_path: Path, words: list[str], checkpoint: str = "checkpoint-*"
 ) -> tuple[Path, Path]:
-    """Folders of a whole training and of one killed after `checkpoint` and started again: same model bytes."""
+    """Folders of a whole training and of one killed after `checkpoint` and started again: same model bytes.
+
+    The whole one is a process as a user starts it, whose sets of strings have another order than the others'.
+    """
     from gr2.training import find_last_checkpoint
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    gr2(*stage.split(), "--output_dir", whole, *words)
-    command = [sys.executable, "-m", "gr2", *stage.split(), "--output_dir", str(killed), *map(str, words)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not Path(find_last_checkpoint(killed) or "none yet").match(checkpoint):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
+    words = [*stage.split(), *map(str, words)]
+    gr2(*words, "--output_dir", whole)
+    process = start_forked([*words, "--output_dir", str(killed)], tmp_path)
+    kill_at(process, lambda: Path(find_last_checkpoint(killed) or "none yet").match(checkpoint))
     kept = sorted(killed.glob(f"{checkpoint}/trainer_state.json"))
     assert kept and not (killed / "model.safetensors").exists()
     torn = killed / "checkpoint-99999"  # and a checkpoint that the kill cut short
     shutil.copytree(kept[0].parent, torn)
     (torn / "trainer_state.json").unlink()
-    assert "resuming from" in gr2(*stage.split(), "--output_dir", killed, *words).stdout
+    assert "resuming from" in forked(*words, "--output_dir", killed).stdout
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert not list(killed.glob("checkpoint-*"))
     return whole, killed

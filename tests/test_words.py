@@ -1,5 +1,6 @@
 """Phrases that a native reader stumbles over do not come back."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -21,6 +22,12 @@ PHRASES = [
     r"\bof before\b",
     r"\bnobody was shown\b",
     r"\bwhat is to be\b",
+    r"what (a|the|whole|validation's)? ?lists? (is|are) worth",
+    r"\bnot to be told\b",
+    r"\bis told by\b",
+    r"\bof the drawing of\b",
+    r"\bof everything random\b",
+    r"(items|slates|vectors|retries) a (batch|step)\b",
 ]
 FILES = [ROOT / "README.md", ROOT / "CHANGELOG.md"] + [
     file
@@ -38,4 +45,19 @@ def test_no_phrase_that_readers_stumble_over(phrase):
         for number, line in enumerate(file.read_text().splitlines(), 1)
         if re.search(phrase, line, re.IGNORECASE)
     ]
+    assert found == []
+
+
+VAGUE = {"own", "there", "taught", "asked", "judged", "learned", "told", "said"}
+
+
+def test_no_variable_or_argument_has_a_name_that_does_not_say_what_it_holds():
+    found = []
+    for file in sorted((ROOT / "gr2").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            name = node.arg if isinstance(node, ast.arg) else None
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                name = node.id
+            if name in VAGUE:
+                found.append(f"{file.relative_to(ROOT)}:{node.lineno}: {name}")
     assert found == []

@@ -110,9 +110,9 @@ def collect_system(name: str, file: Path, slates: pl.DataFrame) -> dict | None:
     answered = slates["slate_id"].is_in(cast_ids(ranked, file, "slate_id").implode())
     if not answered.any():
         return None
-    asked = slates.filter(answered)
-    frame = read_rankings(file, asked)
-    orders = [[place for place in order if place >= 0] for order in input_positions(asked, frame).tolist()]
+    shown = slates.filter(answered)
+    frame = read_rankings(file, shown)
+    orders = [[place for place in order if place >= 0] for order in input_positions(shown, frame).tolist()]
     columns = {"order": orders, "valid": frame["valid"].to_list()}
     numbers = next((column for column in ("scores", "choice_log_probs") if column in frame.columns), None)
     if numbers:

@@ -100,7 +100,7 @@ class ListWriter:
             if not ways:
                 scores[node.candidate] = total
             values = of[node] if len(ways) > 1 else [0.0] * len(ways)
-            nodes += [(way, total + value) for way, value in zip(ways, values, strict=True)]
+            nodes += [(child, total + value) for child, value in zip(ways, values, strict=True)]
         return scores
 
     def choose(self, log_probs: Sequence[Sequence[float]]) -> list[int]:
@@ -113,13 +113,13 @@ class ListWriter:
         node, total, read = self.start, 0.0, []
         while node.unused > 1:
             ways = node.ways()
-            way = 0
+            index = 0
             if node in of:
                 tokens = [one.token for one in ways]
-                way = tokens.index(likeliest[node.depth]) if likeliest else draw(of[node], self.drawing, self.random)
-                total += of[node][way]
-                self.choices.append(Choice(self.written + node.depth, tokens[way], tokens))
-            node = ways[way]
+                index = tokens.index(likeliest[node.depth]) if likeliest else draw(of[node], self.drawing, self.random)
+                total += of[node][index]
+                self.choices.append(Choice(self.written + node.depth, tokens[index], tokens))
+            node = ways[index]
             if node in self.index:
                 read.append(self.index[node])
         first_unread = node.depth - 1

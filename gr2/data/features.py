@@ -59,8 +59,8 @@ def find_names(slates: Sequence[Slate]) -> tuple[str, ...]:
     """
     sources = sorted({source for slate in slates[:1] for known in slate.sources[:1] for source in known})
     logged = any(slate.positions for slate in slates[:1])
-    own = tuple(name for name in NAMES if not (logged and name in RANKED))
-    return own + tuple(f"{kind}_{source}" for source in sources for kind in ("rank", "score"))
+    kept = tuple(name for name in NAMES if not (logged and name in RANKED))
+    return kept + tuple(f"{kind}_{source}" for source in sources for kind in ("rank", "score"))
 
 
 def check_names(names: Sequence[str], path: str | Path) -> None:
@@ -158,11 +158,11 @@ def source_feature(slate: Slate, name: str) -> np.ndarray:
     kind, _, source = name.partition("_")
     if not slate.sources or source not in slate.sources[0]:
         raise InputError(f"slate_id '{slate.slate_id}': expected ranks and scores of {source} in column 'sources'")
-    known = [own[source] for own in slate.sources]
+    known = [place[source] for place in slate.sources]
     if kind == "rank":
-        return np.array([1 / own["rank"] if own else 0.0 for own in known])
-    given = np.array([own is not None for own in known])
-    scores = standardise([own["score"] for own in known if own])
+        return np.array([1 / place["rank"] if place else 0.0 for place in known])
+    given = np.array([place is not None for place in known])
+    scores = standardise([place["score"] for place in known if place])
     values = np.full(len(known), scores.min(initial=0.0))
     values[given] = scores
     return values

@@ -18,8 +18,8 @@ LEAST = 1e-9
 
 def read_given(path: str | Path, slates: Sequence[Slate], advice: str = "") -> list[Ranking]:
     """The rankings of these slates, in their order; InputError where one is missing or has not a score per item."""
-    asked = {"slate_id": [slate.slate_id for slate in slates], "candidates": [slate.candidates for slate in slates]}
-    table = read_rankings(path, pl.DataFrame(asked), advice)
+    wanted = {"slate_id": [slate.slate_id for slate in slates], "candidates": [slate.candidates for slate in slates]}
+    table = read_rankings(path, pl.DataFrame(wanted), advice)
     known = [name for name in Ranking.__dataclass_fields__ if name in table.columns]
     rankings = [Ranking(**row) for row in table.select(known).iter_rows(named=True)]
     for ranking in rankings:
@@ -41,17 +41,17 @@ def read_taught(path: str, slates: Sequence[Slate], temperature: float, weight: 
     table = read_table(path)
     require_columns(table, path, ("slate_id",))
     known = set(cast_ids(table, path, "slate_id"))
-    asked = [slate for slate in slates if slate.slate_id in known]
-    taught = []
-    for slate, ranking in zip(asked, read_given(path, asked) if asked else [], strict=True):
+    ranked = [slate for slate in slates if slate.slate_id in known]
+    relabelled = []
+    for slate, ranking in zip(ranked, read_given(path, ranked) if ranked else [], strict=True):
         if ranking.valid:
-            own = first_choices(slate, ranking, temperature)
+            shares = first_choices(slate, ranking, temperature)
             if weight < 1 and any(slate.labels):
-                own = weight * own + (1 - weight) * np.array(slate.labels) / sum(slate.labels)
-            taught.append(replace(slate, labels=own.tolist()))
-    if not taught:
+                shares = weight * shares + (1 - weight) * np.array(slate.labels) / sum(slate.labels)
+            relabelled.append(replace(slate, labels=shares.tolist()))
+    if not relabelled:
         raise InputError(f"--teacher {path}: expected usable rankings of train slates (`--split train`), found none")
-    return taught
+    return relabelled
 
 
 def first_choices(slate: Slate, ranking: Ranking, temperature: float) -> np.ndarray:

@@ -60,14 +60,14 @@ def midtrain(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
 
 def sft(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     texts, shape, prompt = data.texts(stage), model_of(data, stage), option_of(stage, "prompt", "student")
-    taught, traces = "teacher" in stage.options, "traces" in stage.options
+    has_teacher, traces = "teacher" in stage.options, "traces" in stage.options
     examples = data.count_slates(stage, "train", labelled=traces)
     if traces:
         data.note("assumed: every train slate with a relevant item has an accepted trace")
     rows, answer = number(stage, "per_device_train_batch_size", 8), texts.answer(prompt)
     steps = count_steps(stage, examples, cluster, number(stage, "num_train_epochs", 3))
-    places = texts.candidates + answer - texts.answer("student_no_trace") if taught else answer
-    logits = "whole" if taught else "fused"
+    places = texts.candidates + answer - texts.answer("student_no_trace") if has_teacher else answer
+    logits = "whole" if has_teacher else "fused"
     batch = Batch(rows, texts.prompt(prompt) + answer, rows * places, logits, steps, masked=False)
     yield train_stage(stage, shape, cluster, batch, checkpointing=True)
 
@@ -76,16 +76,16 @@ def rl(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     """Rollouts, validation among them, and training. With `structured`, answers to a slate share their prompt."""
     texts, shape, prompt = data.texts(stage), model_of(data, stage), option_of(stage, "prompt", "student")
     structured, group = flag(stage, "structured", False), number(stage, "num_generations", 8)
-    rows, asked = number(stage, "per_device_train_batch_size", 8), texts.prompt(prompt)
+    rows, prompt_tokens = number(stage, "per_device_train_batch_size", 8), texts.prompt(prompt)
     answer = min(texts.answer(prompt), number(stage, "max_completion_length", 512))
     slates, epochs = data.count_slates(stage, "train", labelled=True), number(stage, "num_train_epochs", 3)
     steps, shared = count_steps(stage, slates * group, cluster, epochs), min(group, rows) if structured else 1
     logits, places = ("choices", texts.candidates) if structured else ("fused", answer)
-    batch = Batch(rows / shared, asked + shared * answer, rows * places, logits, steps)
+    batch = Batch(rows / shared, prompt_tokens + shared * answer, rows * places, logits, steps)
     learning = train_stage(stage, shape, cluster, batch, checkpointing=True)
     passes, by_vllm = texts.candidates + 1 if structured else answer, flag(stage, "use_vllm", False)
     at_once = rows * number(stage, "gradient_accumulation_steps", 1)
-    answers = Answers(at_once, asked, answer, passes, shared, launched=not by_vllm)
+    answers = Answers(at_once, prompt_tokens, answer, passes, shared, launched=not by_vllm)
     every = number(stage, "eval_steps", number(stage, "save_steps", 500))
     batches = steps * (cluster.devices + number(stage, "eval_slates", 0) / every / at_once)
     if flag(stage, "dynamic_sampling", False):
@@ -164,10 +164,12 @@ def one_pass(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
         return
     shape, length = model_of(data, stage), count_one_pass(data, stage)
     labelled, epochs = data.count_slates(stage, "train", labelled=True), number(stage, "epochs", 20)
-    taught = data.count_slates(stage, "train") * number(stage, "teacher_epochs", 3) if "teacher" in stage.options else 0
+    teacher_rows = (
+        data.count_slates(stage, "train") * number(stage, "teacher_epochs", 3) if "teacher" in stage.options else 0
+    )
     data.note("assumed: fit one_pass learns for all of its epochs; patience may end it earlier")
     rows = number(stage, "batch_size", 32)
-    steps = ceil((labelled * epochs + taught) / rows)
+    steps = ceil((labelled * epochs + teacher_rows) / rows)
     alone = replace(cluster, devices=1)
     batch = Batch(rows, length, 0, "fused", steps)
     yield train(stage.id, shape, count_trained(stage, shape), alone, batch, mixed=False)

@@ -90,7 +90,7 @@ class Answers:
     """A batch that a device answers at once."""
 
     rows: float
-    asked: float  # tokens of a prompt
+    prompt: float  # tokens of a prompt
     answer: float  # tokens of an answer
     passes: float  # the model's, for all tokens of an answer
     shared: float = 1  # answers to a prompt, which is read once
@@ -98,12 +98,12 @@ class Answers:
 
     @property
     def tokens(self) -> float:
-        return self.rows * (self.asked / self.shared + self.answer)
+        return self.rows * (self.prompt / self.shared + self.answer)
 
     def seconds(self, shape: Shape, cluster: Cluster) -> float:
         utilisation, prompts = cluster.utilisation(shape), self.rows / self.shared
-        reading = cost.read_flops(shape, prompts * self.asked, self.asked, prompts)
-        length, tokens = self.asked + self.answer / 2, self.rows * self.answer / self.passes
+        reading = cost.read_flops(shape, prompts * self.prompt, self.prompt, prompts)
+        length, tokens = self.prompt + self.answer / 2, self.rows * self.answer / self.passes
         step = cost.step_seconds(shape, self.rows, tokens, length, cluster.device, utilisation, self.launched)
         return reading / (utilisation * cluster.device.peak) + self.passes * step
 
@@ -111,9 +111,9 @@ class Answers:
         """vLLM reads SCHEDULED tokens at once, and keeps as many answers as fit; the others wait."""
         width = NARROW if cluster.mixed else WIDE
         weights, logits = width * cost.count_parameters(shape), self.rows * shape.vocabulary * WIDE
-        read = self.rows / self.shared if self.launched else min(self.rows / self.shared, SCHEDULED / self.asked)
-        activations = cost.read_at_once(shape, read, self.asked, width)
-        cache = cost.keep_cache(shape, self.rows, self.asked + self.answer, width)
+        read = self.rows / self.shared if self.launched else min(self.rows / self.shared, SCHEDULED / self.prompt)
+        activations = cost.read_at_once(shape, read, self.prompt, width)
+        cache = cost.keep_cache(shape, self.rows, self.prompt + self.answer, width)
         if not self.launched:
             left = VLLM_SHARE * cluster.device.memory - weights - logits - activations
             cache = min(cache, max(left, cache / self.rows))

@@ -86,7 +86,7 @@ def write_card(folder: Path, manifest: dict) -> None:
         datasets=list(filter(None, [facts.dataset, general_text(facts)])) or None,
         tags=[*TAGS, f"gr2-{facts.stage.removeprefix('fit ')}"],
     )
-    taught = read_json(folder / FILE) if (folder / FILE).exists() else None
+    known_ids = read_json(folder / FILE) if (folder / FILE).exists() else None
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -95,7 +95,7 @@ def write_card(folder: Path, manifest: dict) -> None:
         options=yaml.safe_dump(facts.options, sort_keys=False, allow_unicode=True, width=100).rstrip(),
         parameters=count_parameters(folder),
         config=read_json(folder / "config.json"),
-        taught=taught,
+        taught=known_ids,
     )
     write_text(folder / CARD, str(card) + "\n")
 

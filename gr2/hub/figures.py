@@ -12,7 +12,7 @@ TASK = "text-ranking"
 
 
 def find_system(metrics: Path, manifest: dict, given: str | None) -> str:
-    """The system of the report whose rankings this model made, told by the weights; or the one that is `given`.
+    """The system of the report whose rankings this model made, by its weights; or the one that is `given`.
 
     InputError where there is none, or the weights say that it is another model's.
     """

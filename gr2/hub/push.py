@@ -43,8 +43,8 @@ class Repository:
         api, stage = HfApi(token=self.token), read_manifest(folder / MANIFEST)["stage"]
         files = read_files(folder, self.name) | {file.name: file for file in also or []}
         try:
-            there = api.list_repo_files(self.name, revision=self.revision)
-            old = [file for file in there if file.endswith(WEIGHTS) and file not in files]
+            uploaded = api.list_repo_files(self.name, revision=self.revision)
+            old = [file for file in uploaded if file.endswith(WEIGHTS) and file not in files]
             changes = [CommitOperationDelete(file) for file in old]
             changes += [CommitOperationAdd(file, content) for file, content in files.items()]
             done = api.create_commit(self.name, changes, commit_message=f"gr2 {stage}", revision=self.revision)

@@ -20,35 +20,39 @@ NEAREST = 4
 
 
 def start_new_codes(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, taught: dict | None, catalogue: Catalogue, source: str
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    known_ids: dict | None,
+    catalogue: Catalogue,
+    source: str,
 ) -> dict | None:
-    """Sets the rows of codes that `taught` (`semantic_ids.json`) lacks, in place; returns `taught` with these codes.
+    """Sets the rows of codes that `known_ids` (`semantic_ids.json`) lacks, in place; returns it with these codes.
 
-    A row is the mean of the rows of the NEAREST taught codes of its level, weighted by 1 / squared distance in the
+    A row is the mean of the rows of the NEAREST trained codes of its level, weighted by 1 / squared distance in the
     codebook beside `source`, semantic_ids.parquet. Nothing happens to a model whose file does not say what was taught,
     nor without a codebook.
     """
     codebook, used = Path(source).with_name(QUANTIZER), used_codes(catalogue)
-    if not taught or "codes" not in taught or not codebook.exists():
-        return taught
+    if not known_ids or "codes" not in known_ids or not codebook.exists():
+        return known_ids
     books = [*load(codebook).codebooks, np.arange(1 + max(used[-1]))[:, None]]  # the last one: of a level that counts
     rows = {}
-    for level, (before, now) in enumerate(zip(taught["codes"], used, strict=True)):
+    for level, (before, now) in enumerate(zip(known_ids["codes"], used, strict=True)):
         for code in sorted(set(now) - set(before)):
             neighbours, weights = weigh(books[level], code, np.array(before))
             rows[code_token(level, code)] = [code_token(level, near) for near in neighbours], weights
     set_rows(model, tokenizer, rows)
     if rows:
         print(f"{len(rows)} codes are new to the model: their tokens start from the codebook", flush=True)
-    return taught | {"codes": [sorted({*old, *now}) for old, now in zip(taught["codes"], used, strict=True)]}
+    return known_ids | {"codes": [sorted({*old, *now}) for old, now in zip(known_ids["codes"], used, strict=True)]}
 
 
-def weigh(book: np.ndarray, code: int, taught: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """The taught codes nearest to `code` in book [codes, d], and their shares, float32, which sum to 1."""
-    squared = ((book[taught] - book[code]) ** 2).sum(1)
+def weigh(book: np.ndarray, code: int, trained: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """The trained codes nearest to `code` in book [codes, d], and their shares, float32, which sum to 1."""
+    squared = ((book[trained] - book[code]) ** 2).sum(1)
     nearest = squared.argsort(kind="stable")[:NEAREST]
     shares = 1 / np.maximum(squared[nearest], 1e-12)
-    return taught[nearest].tolist(), (shares / shares.sum()).astype(np.float32)
+    return trained[nearest].tolist(), (shares / shares.sum()).astype(np.float32)
 
 
 def set_rows(

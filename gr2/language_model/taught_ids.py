@@ -53,13 +53,13 @@ def check_taught(
     if unknown := sorted(used - set(tokenizer.get_vocab())):
         use = f"{unknown[0]}, which {source} uses"
         raise InputError(f"{name_or_path}: the model does not know {use}; run gr2 midtrain on these IDs first")
-    taught = read_taught(name_or_path)
-    if taught is None:
+    known_ids = read_taught(name_or_path)
+    if known_ids is None:
         print(f"gr2: {name_or_path} has no {FILE}: cannot check that it was taught the IDs of {source}", flush=True)
         return None
-    if taught["sha256"] == taught_ids(catalogue)["sha256"]:
-        return taught
-    known = {item_id: sid for item_id, sid in taught["sample"].items() if item_id in catalogue.sid}
+    if known_ids["sha256"] == taught_ids(catalogue)["sha256"]:
+        return known_ids
+    known = {item_id: sid for item_id, sid in known_ids["sample"].items() if item_id in catalogue.sid}
     other = [item_id for item_id, sid in known.items() if catalogue.sid[item_id] != sid]
     if other or not known:
         difference = "none of the model's items is in it"
@@ -68,7 +68,7 @@ def check_taught(
             difference = f"item '{other[0]}' is {here} in the file and {taught_id} in the model"
         advice = "use the semantic_ids.parquet that it was mid-trained on, or run gr2 midtrain again"
         raise InputError(f"{source}: the model {name_or_path} was taught other IDs ({difference}): {advice}")
-    return taught
+    return known_ids
 
 
 def read_taught(name_or_path: str) -> dict | None:
@@ -83,7 +83,7 @@ def read_taught(name_or_path: str) -> dict | None:
         return None
 
 
-def hand_on(trainer: Trainer, taught: dict | None) -> None:
+def hand_on(trainer: Trainer, known_ids: dict | None) -> None:
     """Writes `semantic_ids.json` beside the model that a training has just written; only the main process does."""
-    if taught and trainer.is_world_process_zero():
-        write_json(Path(trainer.args.output_dir) / FILE, taught)
+    if known_ids and trainer.is_world_process_zero():
+        write_json(Path(trainer.args.output_dir) / FILE, known_ids)

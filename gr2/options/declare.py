@@ -40,9 +40,9 @@ def arg(
 
 def limits_of(config_class: type, field: dataclasses.Field) -> dict[str, float]:
     """The range of a stage's own option where it is declared, else of the one that it takes over from a library."""
-    own = field.metadata.get("limits")
-    if own or field.name in library_options(config_class) or field.name in ("seed", "seeds"):
-        return own or LIMITS.get(field.name, {})
+    declared = field.metadata.get("limits")
+    if declared or field.name in library_options(config_class) or field.name in ("seed", "seeds"):
+        return declared or LIMITS.get(field.name, {})
     return {}
 
 

@@ -14,7 +14,7 @@ def describe_options(stage: str, config_class: type, about: str) -> str:
     """The help text of a command: its own options; those of a library's class are only named."""
     ours = [cls for cls in config_class.__mro__ if cls is config_class or cls.__module__.startswith("gr2.")]
     named = {field.name: field for field in dataclasses.fields(config_class)}
-    own = [named[name] for cls in ours for name in cls.__annotations__]
+    options = [named[name] for cls in ours for name in cls.__annotations__]
     lines = [
         f"usage: gr2 {stage} [--config FILE] [--key value ...]",
         f"   or: gr2 {stage} --recipe NAME --stage ID [--key value ...]",
@@ -26,7 +26,7 @@ def describe_options(stage: str, config_class: type, about: str) -> str:
         "",
     ]
     hints = typing.get_type_hints(config_class)
-    for field in own:
+    for field in options:
         value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         default = "required" if is_required(field) else f"default {value}" if value is not None else "optional"
         choices = typing.get_args(hints[field.name]) if typing.get_origin(hints[field.name]) is typing.Literal else ()

@@ -8,7 +8,7 @@ def headline(results: dict, metric: str) -> dict[str, str]:
     order (`more`, may be empty). `tone`: good where the best beats all baselines and no other is worse than the input
     order, bad where the best is worse than the input order, else open.
 
-    What is learned is told by `kinds` (see `kinds.find_kind`). Language models come before rerankers on features:
+    `kinds` says which systems are learned (see `kinds.find_kind`). Language models come before rerankers on features:
     where there are any, the first sentence is about the best of them. A system of `against` is not the one it is about.
     """
     systems = results["systems"]
@@ -23,9 +23,9 @@ def headline(results: dict, metric: str) -> dict[str, str]:
     more = []
     if len(leading) > 1:
         more.append(f"It is the best of {len(leading)} systems on these very slates, which flatters it a little.")
-    learned = {name for name, kind in results["kinds"].items() if kind != "reference"} - {best}
+    trained = {name for name, kind in results["kinds"].items() if kind != "reference"} - {best}
     gains = [row for row in results["comparisons"] if (row["baseline"], row["metric"]) == ("input_order", metric)]
-    others = [row for row in gains if row["system"] in learned]
+    others = [row for row in gains if row["system"] in trained]
     if others:
         clauses = [clause(row, results) for row in sorted(others, key=lambda row: row["delta"])]
         named = "system" if len(others) == 1 else "systems"

@@ -32,7 +32,7 @@ class Blend(FeatureScorer):
         check_names(self.names, path)
 
     def scores(self, slates: list[Slate]) -> list[np.ndarray]:
-        return [(own - self.mean) / self.scale @ self.weights for own in self.features.compute(slates, self.names)]
+        return [(rows - self.mean) / self.scale @ self.weights for rows in self.features.compute(slates, self.names)]
 
 
 def train_blend(slates: Sequence[Slate], features: Features, folder: str | Path, seed: int) -> dict[str, float]:

@@ -75,8 +75,8 @@ class LanguageModel:
         """Of each batch, as they come: from Ray's workers, which hold the model, or from this process."""
         if self.sampling.engine != "ray":
             return map(self.answer, batches)
-        there = replace(self.sampling, engine=self.sampling.ray_engine, unfinished=None)
-        return rank_batches(partial(LanguageModel.open, self.folder, self.inputs, there), batches, self.sampling)
+        in_worker = replace(self.sampling, engine=self.sampling.ray_engine, unfinished=None)
+        return rank_batches(partial(LanguageModel.open, self.folder, self.inputs, in_worker), batches, self.sampling)
 
     def answer(self, batch: list[Slate]) -> list[Ranking]:
         """latency_ms is the batch's wall-clock time divided by its slates: throughput, not the wait of one request."""

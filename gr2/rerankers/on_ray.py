@@ -13,7 +13,7 @@ BATCH = 1024  # slates that a worker gets at a time: whole batches of all small 
 
 
 class OnRay:
-    """opener: opens the reranker in a worker; sampling: `workers`, and the slates a batch of those that batch."""
+    """opener: opens the reranker in a worker; sampling: `workers`, and the slates per batch of those that batch."""
 
     def __init__(self, opener: Callable[[], Reranker], sampling: Sampling):
         self.opener, self.sampling = opener, sampling

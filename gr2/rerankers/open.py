@@ -53,9 +53,9 @@ def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling | None
         raise InputError(f"--reranker {name_or_folder}: an {kind} ranks nothing; `gr2 fit degre` learns from it")
     sampling = sampling or Sampling()
     if sampling.engine == "ray" and kind != "language model":  # which keeps its answers here as they come
-        there = replace(sampling, engine=sampling.ray_engine, unfinished=None)
-        return OnRay(partial(open_reranker, name_or_folder, inputs, there), sampling)
+        in_worker = replace(sampling, engine=sampling.ray_engine, unfinished=None)
+        return OnRay(partial(open_reranker, name_or_folder, inputs, in_worker), sampling)
     if kind == "fusion":  # its members keep no unfinished answers: they would share one file
-        own = replace(sampling, unfinished=None)
-        return Fusion(name_or_folder, inputs, partial(open_reranker, inputs=inputs, sampling=own))
+        of_members = replace(sampling, unfinished=None)
+        return Fusion(name_or_folder, inputs, partial(open_reranker, inputs=inputs, sampling=of_members))
     return KINDS[kind].open(name_or_folder, inputs, sampling)

@@ -67,10 +67,10 @@ def find_past(requests: pl.DataFrame, events: pl.DataFrame) -> tuple[np.ndarray,
     """
     events = events.sort("user_id", "timestamp", "position").with_columns(last=pl.int_range(pl.len()))
     events = events.with_columns(first=pl.col("last").min().over("user_id"))
-    asked = requests.select("user_id", "timestamp").with_row_index("request").sort("timestamp")
+    shown = requests.select("user_id", "timestamp").with_row_index("request").sort("timestamp")
     known = events.select("user_id", "timestamp", "first", "last").sort("timestamp", maintain_order=True)
     before = {"strategy": "backward", "allow_exact_matches": False, "check_sortedness": False}
-    found = asked.join_asof(known, on="timestamp", by="user_id", **before)
+    found = shown.join_asof(known, on="timestamp", by="user_id", **before)
     return found.sort("request").select(pl.col("first", "last").fill_null(-1)).to_numpy(), events
 
 

@@ -32,16 +32,19 @@ def match_others(log: EventLog, windows: pl.DataFrame, extra: int, seed: int) ->
     new = log.events.select(pl.struct("user_id", "row").is_first_distinct()).to_series().to_numpy()
     times = log.events["timestamp"].to_numpy() if "timestamp" in log.events.columns else np.zeros(len(items))
     others = [np.empty(0, np.int64)] * len(windows)
-    for (split,), own in windows.with_row_index().group_by("split", maintain_order=True):
+    for (split,), of_split in windows.with_row_index().group_by("split", maintain_order=True):
         rng = np.random.default_rng([seed, SPLITS.index(split)])
-        relevant, (start, at, end) = np.stack(own["rows"].to_numpy()), own.select("start", "at", "end").to_numpy().T
+        relevant, (start, at, end) = (
+            np.stack(of_split["rows"].to_numpy()),
+            of_split.select("start", "at", "end").to_numpy().T,
+        )
         copies = share_out(extra, relevant.shape, rng)
         known = [np.unique(items[first:last]) for first, last in zip(start, end, strict=True)]
         enough = [can_fill(*slate, bins) for slate in zip(relevant, copies, known, strict=True)]
         kept = np.flatnonzero(new[at[:, None] + np.arange(relevant.shape[1])].all(1) & enough)
         known = [known[index] for index in kept]
         taken = take_copies(relevant[kept], copies[kept], known, bins, periods(times[at[kept]]), rng)
-        for index, rows in zip(own["index"].to_numpy()[kept], taken, strict=True):
+        for index, rows in zip(of_split["index"].to_numpy()[kept], taken, strict=True):
             others[index] = rows
     return others
 

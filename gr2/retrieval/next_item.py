@@ -48,8 +48,8 @@ def find_wanted(events: pl.DataFrame, positions: pl.DataFrame, horizon: int) -> 
         "position",
         *(pl.col("row").shift(-step).over("user_id").alias(str(step)) for step in range(1, horizon)),
     )
-    asked = positions.select("user_id", "position", "row")
-    rows = asked.join(after, on=["user_id", "position"], how="left", maintain_order="left")
+    keys = positions.select("user_id", "position", "row")
+    rows = keys.join(after, on=["user_id", "position"], how="left", maintain_order="left")
     return rows.drop("user_id", "position").fill_null(-1).to_numpy()
 
 

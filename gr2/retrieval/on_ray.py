@@ -35,6 +35,6 @@ class Worker:
         self.rank, self.items = opener()
 
     def answer(self, block: str) -> str:
-        asked = json.loads(block)
-        top, scores = self.rank(Queries(self.items, np.array(asked["start"]), np.array(asked["at"])))
-        return json.dumps({"number": asked["number"], "top": top.tolist(), "scores": scores.tolist()})
+        request = json.loads(block)
+        top, scores = self.rank(Queries(self.items, np.array(request["start"]), np.array(request["at"])))
+        return json.dumps({"number": request["number"], "top": top.tolist(), "scores": scores.tolist()})

@@ -37,9 +37,9 @@ def with_recall(
     chance = np.broadcast_to(chance, len(at))
     full, measured = (top >= 0).all(1), {}
     for name, counts in report.items():
-        own = full & (positions.frame["split"] == name).to_numpy()
-        if own.any() and not (name == "train" and train_horizon > 1):
-            hits, lists, expected = counts["slates"], int(own.sum()), float(chance[own].mean())
+        in_split = full & (positions.frame["split"] == name).to_numpy()
+        if in_split.any() and not (name == "train" and train_horizon > 1):
+            hits, lists, expected = counts["slates"], int(in_split.sum()), float(chance[in_split].mean())
             tested = {"recall": hits / lists, "chance": expected, "p_chance": binom.sf(hits - 1, lists, expected)}
             measured[name] = {key: round(float(value), 6) for key, value in tested.items()}
     return {name: counts | measured.get(name, {}) for name, counts in report.items()}

@@ -31,7 +31,7 @@ def found(query: np.ndarray, items: np.ndarray, lists: Top) -> pl.Series:
             "score": lists[1][row, column].astype(np.float64),
         }
     )
-    asked = pl.DataFrame({"query": query, "item": items})
-    joined = asked.join(table, on=["query", "item"], how="left", maintain_order="left")
+    pairs = pl.DataFrame({"query": query, "item": items})
+    joined = pairs.join(table, on=["query", "item"], how="left", maintain_order="left")
     known = pl.when(pl.col("rank").is_not_null()).then(pl.struct("rank", "score"))
     return joined.select(known.alias("known")).to_series()

@@ -78,11 +78,11 @@ def read_class(module: str, name: str) -> tuple[dict[str, Option], dict[str, Opt
         inherited, of_library = read_class(module, ast.unparse(base))
         ours, library = ours | inherited, library | of_library
     fields = [node for node in found.body if isinstance(node, ast.AnnAssign) and is_argument(node)]
-    own = {node.target.id: read_option(node) for node in fields}
+    options = {node.target.id: read_option(node) for node in fields}
     if module.split(".")[0] == PACKAGE.name:
-        return ours | own, library
+        return ours | options, library
     return ours, library | {key: Option(option.kind, False, LIMITS.get(key, {}), key in INPUTS, many=option.many)
-                            for key, option in own.items()}  # fmt: skip
+                            for key, option in options.items()}  # fmt: skip
 
 
 def is_argument(declared: ast.AnnAssign) -> bool:

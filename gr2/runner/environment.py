@@ -49,11 +49,11 @@ def hardware() -> dict:
 def peak_memory() -> int:
     """Bytes: this process's peak resident memory plus that of its largest finished child (an inference engine)."""
     scale = 1 if platform.system() == "Darwin" else 1024
-    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    process, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     status = Path("/proc/self/status")
     if status.exists():  # Linux: ru_maxrss begins at what the process held that started this one
-        own = int(status.read_text().split("VmHWM:")[1].split()[0])
-    return scale * (own + children)
+        process = int(status.read_text().split("VmHWM:")[1].split()[0])
+    return scale * (process + children)
 
 
 def git_commit() -> str | None:

@@ -48,10 +48,10 @@ def read_plan(path: Path, changes: dict[str, dict] | None = None, variables: lis
     for stage_id in changes.keys() - {stage_id.replace("-", "_") for stage_id in ids}:
         raise InputError(f"--{stage_id}.…: expected the id of a stage, one of {', '.join(ids)}")
     stages: list[Stage] = []
-    for stage_id, system, own in entries:
+    for stage_id, system, options in entries:
         try:
-            own = own | changes.get(stage_id.replace("-", "_"), {})
-            stages.append(plan_stage(stage_id, system, own, recipe, ids, stages))
+            options = options | changes.get(stage_id.replace("-", "_"), {})
+            stages.append(plan_stage(stage_id, system, options, recipe, ids, stages))
         except InputError as error:
             raise InputError(f"{path}: stage {stage_id}: {error}") from None
     known = {name for stage in stages for name in read_command(stage.command).options}
@@ -66,20 +66,20 @@ def repeat(pattern: str, values: dict, path: Path) -> Iterator[tuple[str, str, d
     lists = values.get("for") or {}
     if not isinstance(lists, dict) or not all(isinstance(value, list) for value in lists.values()):
         raise InputError(f"{path}: stage {pattern}: for: expected a mapping of NAME: [value, ...], found {lists!r:.80}")
-    own = {name: value for name, value in values.items() if name != "for"}
+    options = {name: value for name, value in values.items() if name != "for"}
     without_seed = re.sub("[_-]?{seed}", "", pattern) if "seed" in lists else pattern
     for combination in itertools.product(*lists.values()):
         names = dict(zip(lists, combination, strict=True))
-        yield fill(pattern, names), fill(without_seed, names), fill(own, names)
+        yield fill(pattern, names), fill(without_seed, names), fill(options, names)
 
 
-def plan_stage(stage_id: str, system: str, own: dict, recipe: dict, ids: list[str], stages: list[Stage]) -> Stage:
+def plan_stage(stage_id: str, system: str, options: dict, recipe: dict, ids: list[str], stages: list[Stage]) -> Stage:
     """A stage with all its options; `ids` are those of all stages, `stages` the earlier ones."""
-    own = dict(own)
-    command = command_of(stage_id, own.pop("stage", None))
+    options = dict(options)
+    command = command_of(stage_id, options.pop("stage", None))
     declared = read_command(command)
     given = {name: value for name, value in recipe["defaults"].items() if name in declared.options}
-    given |= (recipe["training"] if declared.trains else {}) | own
+    given |= (recipe["training"] if declared.trains else {}) | options
     if "output_dir" in given:
         raise InputError("output_dir: expected none; a stage writes to the recipe's folder and its own id")
     refuse_unknown(command, given, declared.all_options)
@@ -105,7 +105,7 @@ def command_of(stage_id: str, given: str | None) -> str:
     return command
 
 
-def resolve(word: str, name: str, declared: Command, own: str, ids: list[str], stages: list[Stage]) -> list[str]:
+def resolve(word: str, name: str, declared: Command, stage_id: str, ids: list[str], stages: list[Stage]) -> list[str]:
     """An input's word, with a stage's id replaced by its path, and a glob over ids by their paths."""
     option = declared.all_options[name]
     label, equals, id_or_glob = word.rpartition("=")
@@ -115,7 +115,7 @@ def resolve(word: str, name: str, declared: Command, own: str, ids: list[str], s
         fitting = [stage for stage in stages if fnmatch.fnmatchcase(stage.id, id_or_glob) and writes(stage, option)]
         if not fitting:
             raise InputError(f"--{name} {word}: expected earlier stages with such ids")
-    elif id_or_glob in ids and id_or_glob != own:
+    elif id_or_glob in ids and id_or_glob != stage_id:
         fitting = [stage for stage in stages if stage.id == id_or_glob]
         if not fitting or not writes(fitting[0], option):
             expected = f"a stage that writes {option.path}" if fitting else "an earlier stage"

@@ -41,12 +41,12 @@ def read_recipe(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
             where = f"a base is a name that `gr2 recipes` lists, or relative to the recipe's folder, {path.parent}"
             raise InputError(f"{path}: base {recipe['base']}: no such file; {where}")
         base = read_recipe(file, (*above, path.resolve()))
-        stages = {key: own and base["stages"].get(key, {}) | own for key, own in recipe["stages"].items()}
+        stages = {key: options and base["stages"].get(key, {}) | options for key, options in recipe["stages"].items()}
         variables = base["variables"] | recipe["variables"]
         recipe = base | recipe | {name: without_null(base[name] | recipe[name]) for name in ("defaults", "training")}
         recipe["variables"] = variables
-        recipe["stages"] = {key: own for key, own in (base["stages"] | stages).items() if own is not None}
-        gone = [key for key, own in stages.items() if own is None]
+        recipe["stages"] = {key: options for key, options in (base["stages"] | stages).items() if options is not None}
+        gone = [key for key, options in stages.items() if options is None]
         for key in (key for key in gone if key not in base["stages"]):
             raise InputError(f"{path}: stage {key}: expected a stage of the base, one of {', '.join(base['stages'])}")
         recipe["left_out"] = [key for key in base["left_out"] + gone if key not in recipe["stages"]]
@@ -74,12 +74,14 @@ def fill_variables(recipe: dict, given: list[str], path: Path) -> dict:
     known = without_null(values)
     unknown = [f"{{{name}}}" for name in values.keys() - known]
 
-    def fill_all(own: dict) -> dict:
-        return {name: fill(entry, known) for name, entry in own.items() if not any(v in str(entry) for v in unknown)}
+    def fill_all(options: dict) -> dict:
+        return {
+            name: fill(entry, known) for name, entry in options.items() if not any(v in str(entry) for v in unknown)
+        }
 
     if "folder" not in fill_all({"folder": recipe["folder"]}):
         raise InputError(f"{path}: folder {recipe['folder']}: expected a value of its variable, --set NAME=VALUE")
-    stages = {stage_id: own and fill_all(own) for stage_id, own in recipe["stages"].items()}
+    stages = {stage_id: options and fill_all(options) for stage_id, options in recipe["stages"].items()}
     return recipe | {"folder": fill(recipe["folder"], known), "stages": stages}
 
 
@@ -89,8 +91,8 @@ def fill(value: Any, names: dict) -> Any:
         return {key: fill(entry, names) for key, entry in value.items()}
     if isinstance(value, list):
         return [fill(entry, names) for entry in value]
-    for name, own in names.items() if isinstance(value, str) else ():
-        value = value.replace(f"{{{name}}}", str(own))
+    for name, given_value in names.items() if isinstance(value, str) else ():
+        value = value.replace(f"{{{name}}}", str(given_value))
     return value
 
 

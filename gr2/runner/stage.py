@@ -47,10 +47,10 @@ def run_stage(stage: str, words: list[str]) -> None:
     config, module = read_config(stage, options, source, "--recipe" in words)
     refuse_url("output_dir", config.output_dir)
     pushed = vars(config).get("push_to_hub")  # of a training
-    own = without_push(config) if pushed else config
+    for_stage = without_push(config) if pushed else config
     if is_follower():  # only the first process of several holds and describes the folder
         wait_for_all_processes()
-        module.run(own)
+        module.run(for_stage)
         return
     repository = claim_repository(config) if pushed else None
     started = time.monotonic()
@@ -60,7 +60,7 @@ def run_stage(stage: str, words: list[str]) -> None:
         claim = output_folder.claim(output_dir, plan)
         wait_for_all_processes()  # nobody looks for checkpoints before the folder is claimed
         try:
-            module.run(own)
+            module.run(for_stage)
         except InputError:
             if claim.fresh:
                 output_folder.release(output_dir, claim)
@@ -72,9 +72,9 @@ def run_stage(stage: str, words: list[str]) -> None:
 
 def without_push(config: Any) -> Any:
     """For the trainer, which would push checkpoints, and a folder that is not finished."""
-    own = copy.copy(config)
-    own.push_to_hub = False
-    return own
+    local = copy.copy(config)
+    local.push_to_hub = False
+    return local
 
 
 def claim_repository(config: Any) -> "Repository":

@@ -40,8 +40,8 @@ def run_launched(command: list[str]) -> int:
     interrupted = False
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "failure.json"
-        told = os.environ | {launched.FILE: str(file)}
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", env=told) as process:
+        environment = os.environ | {launched.FILE: str(file)}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", env=environment) as process:
             try:
                 pass_on(process, held)
             except KeyboardInterrupt:

@@ -67,7 +67,7 @@ class VllmSampler(Sampler):
     def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
         """See `Sampler.stream`: the engine always works on `batch_size` answers, so its batch is full to the end."""
         engine = self.llm.llm_engine
-        asked: dict[str, tuple[OpenAnswer, int]] = {}  # by the engine's name for a question: its answer, its place
+        running: dict[str, tuple[OpenAnswer, int]] = {}  # by the engine's name for a question: its answer, its place
         ready: list[OpenAnswer] = []
         count = 0
         try:
@@ -82,23 +82,23 @@ class VllmSampler(Sampler):
                     for place, question in enumerate(answer.go_on()):
                         name = str(next(self.counter))
                         engine.add_request(name, {"prompt_token_ids": question.prompt}, question.settings)
-                        asked[name] = answer, place
+                        running[name] = answer, place
                     if answer.sample:
                         answered.append((answer.request, answer.sample))
                 ready = []
                 if answered:
                     count -= len(answered)
                     yield answered
-                elif not asked:
+                elif not running:
                     return
                 else:
                     for output in engine.step():
                         if output.finished:
-                            answer, place = asked.pop(output.request_id)
+                            answer, place = running.pop(output.request_id)
                             if answer.take(place, output):
                                 ready.append(answer)
         finally:
-            engine.abort_request(list(asked))
+            engine.abort_request(list(running))
 
 
 def _set_environment() -> None:

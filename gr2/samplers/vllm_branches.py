@@ -58,10 +58,10 @@ def spread(text: list[int], plan: Plan) -> dict[int, list[int]]:
 def score_branches(plan: Plan, texts: dict[int, list[int]]) -> Asking:
     """Returns for each of the plan's branches the log-probabilities among its tokens."""
     step = MAX_LOGPROB_TOKEN_IDS
-    asked = [(index, among[at : at + step]) for index, among in plan.branches for at in range(0, len(among), step)]
-    outputs = yield [Question(texts[index], ask_scores(tokens)) for index, tokens in asked]
+    questions = [(index, among[at : at + step]) for index, among in plan.branches for at in range(0, len(among), step)]
+    outputs = yield [Question(texts[index], ask_scores(tokens)) for index, tokens in questions]
     values: dict[int, list[float]] = {index: [] for index, _ in plan.branches}
-    for (index, tokens), output in zip(asked, outputs, strict=True):
+    for (index, tokens), output in zip(questions, outputs, strict=True):
         values[index] += [output.outputs[0].logprobs[0][token].logprob for token in tokens]
     return [normalise(of_branch) for of_branch in values.values()]
 

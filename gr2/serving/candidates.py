@@ -34,8 +34,8 @@ class Placed:
     @property
     def slate(self) -> Slate:
         given = {"scores": self.ask.scores, "facts": self.ask.facts, "sources": self.ask.sources}
-        own = {name: [values[at] for at in self.kept] for name, values in given.items() if values}
-        return Slate(self.ask.number, self.past, self.ids, **own)
+        parts = {name: [values[at] for at in self.kept] for name, values in given.items() if values}
+        return Slate(self.ask.number, self.past, self.ids, **parts)
 
     def refuse(self) -> Answer | None:
         """The input order, where nothing can be ranked."""
@@ -78,8 +78,8 @@ def look_up(ask: Ask, directory: Directory, ranks_text: bool, ranks_features: bo
         if item_id is None and ask.by_text:
             item_id = directory.find(word, taken) or directory.find(text or "", taken)
         if item_id is None:
-            told = (ranks_text and text) or (ranks_features and ask.features and ask.features[at])
-            item_id = f"{NEW}{at}" if told else None
+            described = (ranks_text and text) or (ranks_features and ask.features and ask.features[at])
+            item_id = f"{NEW}{at}" if described else None
         if item_id is None or item_id in taken:
             marks[at] = UNKNOWN if item_id is None else REPEATED
             continue

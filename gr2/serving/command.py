@@ -122,8 +122,8 @@ def find_files(options: argparse.Namespace) -> Inputs:
 def read_sampling(options: argparse.Namespace) -> Sampling:
     names = ("prompt", "engine", "base_url", "batch_size", "max_tokens", "temperature", "max_prompt_tokens")
     order = options.order or ("choices" if options.engine == "openai" else "first")
-    own = {name: vars(options)[name] for name in names}
-    return Sampling(**own, order=order, deadline=options.hang)
+    given = {name: vars(options)[name] for name in names}
+    return Sampling(**given, order=order, deadline=options.hang)
 
 
 def choose_threads(options: argparse.Namespace) -> int | None:

@@ -21,21 +21,29 @@ class Metrics:
         disable_created_metrics()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        own = {"registry": self.registry}
-        self.requests = Counter("gr2_requests", "Requests answered", ["route", "status"], **own)
+        registered = {"registry": self.registry}
+        self.requests = Counter("gr2_requests", "Requests answered", ["route", "status"], **registered)
         self.seconds = Histogram(
-            "gr2_request_seconds", "Time of a request from the last byte of its body", ["route"], buckets=SECONDS, **own
+            "gr2_request_seconds",
+            "Time of a request from the last byte of its body",
+            ["route"],
+            buckets=SECONDS,
+            **registered,
         )
-        self.queue = Gauge("gr2_queue", "Requests that are waiting for the engine", **own)
-        self.batches = Histogram("gr2_batch_size", "Requests in a batch", buckets=SIZES, **own)
-        self.batch_seconds = Histogram("gr2_batch_seconds", "The engine's time for a batch", buckets=SECONDS, **own)
-        self.fallbacks = Counter("gr2_fallbacks", "Answers that fall back to the input order", ["reason"], **own)
-        self.invalid = Counter("gr2_invalid_answers", "A language model's unusable answers", **own)
-        self.copies = Counter("gr2_copies", "Rankings that equal the input order without being a fallback", **own)
-        self.unranked = Counter("gr2_unranked_candidates", "Candidates that kept their place", ["why"], **own)
-        self.restarts = Counter("gr2_engine_restarts", "Attempts to start the engine again", **own)
-        self.ready = Gauge("gr2_ready", "1 if the engine answers", **own)
-        self.model = Gauge("gr2_model", "The model that answers", ["version"], **own)
+        self.queue = Gauge("gr2_queue", "Requests that are waiting for the engine", **registered)
+        self.batches = Histogram("gr2_batch_size", "Requests in a batch", buckets=SIZES, **registered)
+        self.batch_seconds = Histogram(
+            "gr2_batch_seconds", "The engine's time for a batch", buckets=SECONDS, **registered
+        )
+        self.fallbacks = Counter("gr2_fallbacks", "Answers that fall back to the input order", ["reason"], **registered)
+        self.invalid = Counter("gr2_invalid_answers", "A language model's unusable answers", **registered)
+        self.copies = Counter(
+            "gr2_copies", "Rankings that equal the input order without being a fallback", **registered
+        )
+        self.unranked = Counter("gr2_unranked_candidates", "Candidates that kept their place", ["why"], **registered)
+        self.restarts = Counter("gr2_engine_restarts", "Attempts to start the engine again", **registered)
+        self.ready = Gauge("gr2_ready", "1 if the engine answers", **registered)
+        self.model = Gauge("gr2_model", "The model that answers", ["version"], **registered)
 
     def set_model(self, version: str) -> None:
         self.model.clear()

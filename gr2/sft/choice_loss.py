@@ -44,16 +44,16 @@ class ChoiceTrainer(WeightedSFTTrainer):
 
     def compute_loss(self, model, inputs: dict, return_outputs: bool = False, num_items_in_batch=None) -> Tensor:
         self.meter.count(inputs)
-        learned = (inputs["labels"] != IGNORED) & (inputs["weights"] > 0)
-        row, column = learned.nonzero(as_tuple=True)
+        mask = (inputs["labels"] != IGNORED) & (inputs["weights"] > 0)
+        row, column = mask.nonzero(as_tuple=True)
         rows, places = torch.cat([row, inputs["row"]]), torch.cat([column, inputs["place"]]) - 1
         with logits_at(self.accelerator.unwrap_model(model), rows, places):
             logits = model(input_ids=inputs["input_ids"], use_cache=False).logits  # padding is on the right: no mask
-        told, chosen = logits.split([len(row), len(inputs["row"])])
-        tokens = torch.nn.functional.cross_entropy(told.float(), inputs["labels"][learned], reduction="none")
+        token_logits, chosen = logits.split([len(row), len(inputs["row"])])
+        tokens = torch.nn.functional.cross_entropy(token_logits.float(), inputs["labels"][mask], reduction="none")
         losses = choice_losses(chosen, inputs["among"], inputs["shares"])
-        total = (tokens * inputs["weights"][learned]).sum() + (losses * inputs["weight"]).sum()
-        weight = inputs["weights"][learned].sum() + inputs["weight"].sum()
+        total = (tokens * inputs["weights"][mask]).sum() + (losses * inputs["weight"]).sum()
+        weight = inputs["weights"][mask].sum() + inputs["weight"].sum()
         self.log_agreement(chosen, inputs)
         processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
         return total / weight if num_items_in_batch is None else total / num_items_in_batch * processes

@@ -73,15 +73,15 @@ def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series
 def read_lessons(slates_file: str, item_ids: pl.Series, teacher: str, *mixture: float) -> list[Example]:
     """The train slates that the teacher ranked, each in the order of its shares; mixture: see `read_taught`."""
     slates = read_train_slates(slates_file, item_ids)
-    taught = read_shares(teacher, slates, *mixture)
-    print(f"{len(taught)} slates in the order of {teacher}", flush=True)
-    return [Example(slate, None, sorted(shares, key=shares.get, reverse=True), shares) for slate, shares in taught]
+    ranked = read_shares(teacher, slates, *mixture)
+    print(f"{len(ranked)} slates in the order of {teacher}", flush=True)
+    return [Example(slate, None, sorted(shares, key=shares.get, reverse=True), shares) for slate, shares in ranked]
 
 
 def add_shares(examples: list[Example], teacher: str, *mixture: float) -> list[Example]:
     """The examples, of traces, with their teacher's shares; without those that it teaches nothing."""
-    taught = read_shares(teacher, [example.slate for example in examples], *mixture)
-    shares = {slate.slate_id: of_slate for slate, of_slate in taught}
+    ranked = read_shares(teacher, [example.slate for example in examples], *mixture)
+    shares = {slate.slate_id: of_slate for slate, of_slate in ranked}
     known = [example for example in examples if example.slate.slate_id in shares]
     if len(known) < len(examples):
         print(f"left out: {len(examples) - len(known)} examples that {teacher} teaches nothing", flush=True)
@@ -90,10 +90,10 @@ def add_shares(examples: list[Example], teacher: str, *mixture: float) -> list[E
 
 def read_shares(teacher: str, slates: list[Slate], *mixture: float) -> list[tuple[Slate, dict[str, float]]]:
     """The slates of `read_taught` that hold a choice, two candidates or more, and what is taught by candidate."""
-    taught = [slate for slate in read_taught(teacher, slates, *mixture) if len(slate.candidates) > 1]
-    if not taught:
+    ranked = [slate for slate in read_taught(teacher, slates, *mixture) if len(slate.candidates) > 1]
+    if not ranked:
         raise InputError(f"--teacher {teacher}: expected slates with two candidates or more")
-    return [(slate, dict(zip(slate.candidates, slate.labels, strict=True))) for slate in taught]
+    return [(slate, dict(zip(slate.candidates, slate.labels, strict=True))) for slate in ranked]
 
 
 def shuffle(examples: list[Example], orders: int, seed: int) -> list[Example]:

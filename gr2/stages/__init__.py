@@ -8,7 +8,7 @@ FIT = {
     "one_pass": "a language model that scores all candidates in one pass, beside their features",
     "fusion": "one score from several rerankers' scores and ranks, and the features",
     "glorank": "a writer of lists, one item after the other; also by reinforcement learning",
-    "evaluator": "what a whole list is worth; degre and goalrank learn from it, evaluate measures with it",
+    "evaluator": "the value of a whole list; degre and goalrank learn from it, evaluate measures with it",
     "degre": "a writer of lists that learns from lists which the evaluator prefers",
     "goalrank": "a writer of lists that learns the evaluator's distribution over groups of lists",
 }

@@ -53,7 +53,7 @@ def run(config: Config) -> None:
     tokenizer = load_tokenizer(config.model_name_or_path)
     if tokenizer.get_vocab() != load_tokenizer(config.teacher).get_vocab():
         raise InputError(f"--teacher {config.teacher}: expected the vocabulary of {config.model_name_or_path}")
-    taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
+    known_ids = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     check_taught(config.teacher, tokenizer, catalogue, config.semantic_ids)
     catalogue = catalogue.safe_for(tokenizer, prompt.title_tokens)
 
@@ -88,7 +88,7 @@ def run(config: Config) -> None:
 
     # write
     train(trainer)
-    hand_on(trainer, taught)
+    hand_on(trainer, known_ids)
 
 
 def cut_padding(student: PreTrainedModel, teacher: PreTrainedModel) -> None:

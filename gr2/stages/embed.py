@@ -29,11 +29,11 @@ class Config:
     model_name_or_path: str = arg(
         "packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME", path=True
     )
-    batch_size: int = arg(64, "items a batch", least=1)
+    batch_size: int = arg(64, "items per batch", least=1)
     earlier: str | None = arg(
         None, "embeddings.safetensors of an earlier catalogue", path="embeddings.safetensors", named=True
     )
-    earlier_items: str | None = arg(None, "the items.parquet of these", path="items.parquet", named=True)
+    earlier_items: str | None = arg(None, "its items.parquet", path="items.parquet", named=True)
 
     def __post_init__(self) -> None:
         if bool(self.earlier) != bool(self.earlier_items):

@@ -35,7 +35,7 @@ class Config:
     model_name_or_path: str = arg(
         "packaged:all-MiniLM-L6-v2", "a sentence-transformers folder, hub id, or packaged:NAME", path=True
     )
-    batch_size: int = arg(64, "items a batch", least=1)
+    batch_size: int = arg(64, "items per batch", least=1)
     workers: int = arg(1, "processes that hold the model; without a GPU each computes on one core", least=1)
     gpus_per_worker: float = arg(0.0, "GPUs of a worker; 0.5: two workers share one", least=0)
 

@@ -1,4 +1,4 @@
-"""gr2 facts: slates -> the same slates with what a production prompt holds beside the text, for prompts to show.
+"""gr2 facts: slates -> the same slates with each candidate's features in ten levels, for prompts to show.
 
 A candidate's facts are its features (gr2/data/features.py), those of each pre-ranker in `sources` included, in ten
 levels, 0 the lowest: deciles over the candidates of the train slates. `rank` is the rank in the input order, from 1. A
@@ -43,7 +43,7 @@ def run(config: Config) -> None:
     sizes = frame["candidates"].list.len().to_numpy()
     train = np.repeat((frame["split"] == "train").to_numpy(), sizes)
     columns = zip(names, features.table(slates, names).T, strict=True)
-    levels = {name: find_levels(own, train) for name, own in columns}
+    levels = {name: find_levels(values, train) for name, values in columns}
     # write
     path = Path(config.output_dir) / "slates.parquet"
     write_parquet(check_slates(frame.with_columns(facts=list_facts(sizes, levels)), path), path)
@@ -63,5 +63,7 @@ def list_facts(sizes: np.ndarray, levels: dict[str, np.ndarray]) -> pl.Series:
 
     ends = sizes.cumsum(dtype=np.int64)
     columns = {"rank": np.arange(1, ends[-1] + 1) - np.repeat(ends - sizes, sizes), **levels}
-    mappings = pa.StructArray.from_arrays([pa.array(own.astype(np.int64)) for own in columns.values()], list(columns))
+    mappings = pa.StructArray.from_arrays(
+        [pa.array(values.astype(np.int64)) for values in columns.values()], list(columns)
+    )
     return pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(np.append(0, ends)), mappings))

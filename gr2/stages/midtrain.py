@@ -37,7 +37,7 @@ class Config(
     general_text: str | None = arg(None, "general: a text file, or a data set with a column 'text'", path=True)
     window: int = arg(40, "items of a history in one training document", least=2)
     passes: int = arg(8, "passes over the histories, each cut into other windows", least=1)
-    block_length: int = arg(256, "tokens a training example; documents are packed", least=2)
+    block_length: int = arg(256, "tokens per training example; documents are packed", least=2)
     exercises: int = arg(0, "train on N reranking exercises in `prompt` instead of the tasks; 0: none", least=0)
     num_train_epochs: float = arg(1.0, "keep at 1: `passes` makes the passes, each different")
     bf16: bool | None = arg(None, "train in bfloat16; default: on a GPU that can")

@@ -32,13 +32,16 @@ WRITES = ("items.parquet", "interactions.parquet")
 class Config(OwnFiles, Divided, Synthetic):
     output_dir: str = arg(help="folder for items.parquet, interactions.parquet and summary.json")
     source: Literal["files", "amazon", "movielens", "recbole", "movielens-latest-small", "synthetic"] = arg(
-        "files", "own files (.parquet .jsonl .csv .tsv), a publisher's, data inside a package, or a synthetic world"
+        "files",
+        "your own files (.parquet .jsonl .csv .tsv), a publisher's, data inside a package, or a synthetic world",
     )
     items: str | None = arg(
-        None, "own items: item_id, title, optional description, categories; amazon: the metadata file", path=True
+        None, "files: the items: item_id, title, optional description, categories; amazon: the metadata file", path=True
     )
     interactions: str | None = arg(
-        None, "own events: user_id, item_id, timestamp (a number or date) or position; amazon: the reviews", path=True
+        None,
+        "files: the events: user_id, item_id, timestamp (a number or date) or position; amazon: the reviews",
+        path=True,
     )
     folder: str | None = arg(None, "movielens: an unpacked release; recbole: .inter and .item files", path=True)
     min_user_events: int = arg(5, "k-core: drop users with fewer events", least=0, most=10**9)
@@ -61,8 +64,8 @@ class Config(OwnFiles, Divided, Synthetic):
             expected = "expected a sum below 1 with --valid_share and --test_share"
             raise InputError(f"--train_share {self.train_share}: {expected}, found {shares:g}")
         dropping = "drop" if self.on_bad_row == "drop" else None
-        own = {"earlier": self.earlier, "event_types": " ".join(self.event_types), "on_bad_row": dropping}
-        for name, value in own.items():
+        of_own_files = {"earlier": self.earlier, "event_types": " ".join(self.event_types), "on_bad_row": dropping}
+        for name, value in of_own_files.items():
             if value and self.source != "files":
                 raise InputError(f"--{name} {value}: expected --source files")
         if self.test_from is not None and (self.split != "time" or parse_date(self.test_from) is None):

@@ -20,7 +20,7 @@ class Synthetic:
 
     users: int = arg(1000, "synthetic: users", least=1, most=10**8)
     synthetic_items: int = arg(500, "synthetic: items", least=20, most=10**8)
-    events: int = arg(30, "synthetic: events a user, of which repeated items are dropped", least=1, most=10**5)
+    events: int = arg(30, "synthetic: events per user; repeated items are dropped", least=1, most=10**5)
 
 
 @dataclass(kw_only=True)
@@ -45,10 +45,10 @@ class Divided:
 class OwnFiles:
     """How the user's own files are read."""
 
-    columns: list[str] = arg([], "own files: NAME=COLUMN where a column has another name, e.g. item_id=sku title=name")
-    event_types: list[str] = arg([], "own files: only events whose column `event` has one of these values, e.g. buy")
+    columns: list[str] = arg([], "files: NAME=COLUMN where a column has another name, e.g. item_id=sku title=name")
+    event_types: list[str] = arg([], "files: only events whose column `event` has one of these values, e.g. buy")
     on_bad_row: Literal["refuse", "drop"] = arg(
-        "refuse", "own files: refuse lists all wrong rows and writes nothing; drop leaves them out: see dropped.jsonl"
+        "refuse", "files: refuse lists all wrong rows and writes nothing; drop leaves them out: see dropped.jsonl"
     )
     earlier: str | None = arg(None, "files: an earlier output folder, to which the events are added", path=True)
     most_gone: float = arg(

@@ -82,7 +82,7 @@ def measure(config: Config) -> dict:
         "decision": decision,
         "reason": reason,
         "metric": TOP.headline,
-        **{f"{name}_value": number(own.mean()) for name, own in values.items()},
+        **{f"{name}_value": number(of_one.mean()) for name, of_one in values.items()},
         "difference": number(found.delta),
         "interval": [low, high],
         "margin": config.margin,

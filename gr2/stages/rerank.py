@@ -1,7 +1,7 @@
 """gr2 rerank: slates + any reranker -> rankings.parquet.
 
 A reranker is a language model's folder, one of `gr2 fit` or `gr2 sasrec`, or input_order, reversed, random, oracle,
-popularity or rarest; or the folder of `gr2 prepare --source synthetic`, for the best order that can be known there.
+popularity or rarest; or the folder of `gr2 prepare --source synthetic`, which gives the best possible order.
 """
 
 import math
@@ -55,7 +55,7 @@ class Config(Slated, Prompted, Probed, Served, SamplingWorkers):
         "transformers",
         "what runs a language model; openai is a server at --base_url. ray spreads any reranker over a cluster",
     )
-    batch_size: int = arg(128, "language model, list writers: slates a batch", least=1)
+    batch_size: int = arg(128, "language model, list writers: slates per batch", least=1)
     max_tokens: int = arg(256, "language model: longest answer", least=1)
     order: Literal["written", "choices", "first"] = arg(
         "written",
@@ -96,9 +96,9 @@ def run(config: Config) -> None:
     if config.member_rankings and not isinstance(reranker, Fusion):
         raise InputError(f"--member_rankings: expected --reranker of `gr2 fit fusion`, found {config.reranker}")
     shuffled = shuffle_slates(slates, config)
-    asked, count = chain(slates, (slate for _, slate in shuffled)), len(slates) + len(shuffled)
+    to_rank, count = chain(slates, (slate for _, slate in shuffled)), len(slates) + len(shuffled)
     at_once = count if isinstance(reranker, LanguageModel | Fusion | OnRay) else math.lcm(BLOCK, config.batch_size)
-    answers, seconds = rank_blocks(reranker, in_blocks(asked, at_once), config.reranker)
+    answers, seconds = rank_blocks(reranker, in_blocks(to_rank, at_once), config.reranker)
     rankings, of_shuffled = answers[: len(slates)], answers[len(slates) :]
 
     # write

@@ -33,7 +33,7 @@ class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, Pushed, OwnP
     alpha: float = arg(0.2, "bonus for a promoted target (gr2_naive: for any valid answer; GR2: 0.2)", least=0)
     overlong_cache: int = arg(0, "DAPO's penalty on the last N tokens of max_completion_length; 0: none", least=0)
     dynamic_sampling: bool = arg(False, "replace groups whose answers all earn the same, by other slates (DAPO)")
-    max_resamples: int = arg(8, "dynamic_sampling: retries a batch", least=1)
+    max_resamples: int = arg(8, "dynamic_sampling: retries per batch", least=1)
     structured: bool = arg(False, "answer by choices among the slate's candidates: faster, and no answer is unusable")
     eval_slates: int = arg(
         0,
@@ -99,7 +99,7 @@ def run(config: Config) -> None:
     prompt = load_prompt(config.prompt)
     catalogue = read_catalogue(config.items, config.semantic_ids)
     tokenizer = load_tokenizer(config.model_name_or_path)
-    taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
+    known_ids = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     catalogue = catalogue.safe_for(tokenizer, prompt.title_tokens)
     frame = read_slate_table(config.slates, catalogue.item_ids)
 
@@ -146,7 +146,7 @@ def run(config: Config) -> None:
 
     # write
     train(trainer, refuse_unlearned)
-    hand_on(trainer, taught)
+    hand_on(trainer, known_ids)
     if valid_rows and trainer.is_world_process_zero():
         print(describe_choice(trainer.state), flush=True)
 

@@ -30,7 +30,7 @@ class ByEpoch(TrainingArguments):
     save_strategy: str = arg("epoch", "when to save; a killed training resumes from there")
     save_total_limit: int = arg(2, "checkpoints kept", least=1)
     load_best_model_at_end: bool = arg(True, "keep the best epoch's model")
-    metric_for_best_model: str = arg("ndcg@10", "what is best")
+    metric_for_best_model: str = arg("ndcg@10", "the metric that decides")
     greater_is_better: bool = arg(True, "whether more of it is better")
     logging_strategy: str = arg("epoch", "when to log the loss")
     restore_callback_states_from_checkpoint: bool = arg(
@@ -47,7 +47,7 @@ class Config(Tracked, ByEpoch):
     hidden_size: int = arg(64, "width, a multiple of `heads`", least=1)
     layers: int = arg(2, "layers", least=1)
     heads: int = arg(2, "attention heads", least=1)
-    dropout: float = arg(0.5, "of embeddings and layers", least=0, below=1)
+    dropout: float = arg(0.5, "dropout of embeddings and layers", least=0, below=1)
     length: int = arg(50, "read the latest LENGTH items; longer histories are cut into stretches to train on", least=1)
     exclude_seen: bool = arg(True, "evaluate it as a ranker that lists no item of the past; as for `gr2 slates`")
     patience: int = arg(5, "stop after PATIENCE epochs without a better validation NDCG@10", least=1)

@@ -94,7 +94,7 @@ def run(config: Config) -> None:
     # read
     catalogue = read_catalogue(config.items, config.semantic_ids)
     tokenizer = load_tokenizer(config.model_name_or_path)
-    taught = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
+    known_ids = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     prompt = load_prompt(config.prompt)
     catalogue = catalogue.safe_for(tokenizer, prompt.title_tokens)
     rows = read_rows(config, prompt, catalogue)
@@ -124,7 +124,7 @@ def run(config: Config) -> None:
 
     # model
     model = load_model(config.model_name_or_path)
-    taught = start_new_codes(model, tokenizer, taught, catalogue, config.semantic_ids)
+    known_ids = start_new_codes(model, tokenizer, known_ids, catalogue, config.semantic_ids)
     if config.trainable == "lora":
         model = with_lora(model, id_tokens(tokenizer), config.lora_rank, config.lora_alpha)
 
@@ -141,7 +141,7 @@ def run(config: Config) -> None:
     train(trainer)
 
     # write
-    hand_on(trainer, taught)
+    hand_on(trainer, known_ids)
 
 
 def read_rows(config: Config, prompt: "Prompt", catalogue: Catalogue) -> "list[Example]":

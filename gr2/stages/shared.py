@@ -88,9 +88,9 @@ class Teaching:
     split: Literal["train", "valid", "test"] = arg("train", "the slates of this split")
     max_slates: int | None = arg(None, "explain this many slates, drawn at random under the seed", least=1)
     skip_accepted: list[str] = arg(
-        [], "traces.jsonl files; slates with an accepted trace there are left out", path="traces.jsonl"
+        [], "traces.jsonl files; leave out slates that have an accepted trace in them", path="traces.jsonl"
     )
-    seed: int = arg(0, "of the drawing of slates and of every sample", least=0, most=2**32 - 1)
+    seed: int = arg(0, "random seed of drawn slates and of sampling", least=0, most=2**32 - 1)
 
 
 @dataclass(kw_only=True)

@@ -43,7 +43,7 @@ class Config(RQVAEOptions, Quantized):
     )
     min_uniqueness: float = arg(1.0, "fail below this share of unique IDs", least=0, most=1)
     append: str | None = arg(None, "an earlier output folder, whose IDs are kept; only new items get some", path=True)
-    seed: int = arg(0, "of everything random", least=0, most=LARGEST_SEED)
+    seed: int = arg(0, "random seed", least=0, most=LARGEST_SEED)
 
     def __post_init__(self) -> None:
         if self.quantizer == "rqvae":

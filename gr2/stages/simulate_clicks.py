@@ -70,14 +70,14 @@ def show(requests: pl.DataFrame, latent: Latent, config: Config) -> pl.DataFrame
     """A row an item of a request, with `position`, `propensity`, `relevance` and `certain`."""
     slates = requests.select("request_id", "history", "item_id", "user_id").iter_rows()
     odds = [latent.odds(Slate(name, history, items, user_id=user)) for name, history, items, user in slates]
-    relevance = [config.noise + (config.liked - config.noise) * own / own.max() for own in odds]
+    relevance = [config.noise + (config.liked - config.noise) * of_slate / of_slate.max() for of_slate in odds]
     shown = requests.select(
         "request_id",
         "user_id",
         "timestamp",
         "item_id",
         pl.int_ranges(1, pl.col("item_id").list.len() + 1).alias("position"),
-        pl.Series("relevance", [own.tolist() for own in relevance]),
+        pl.Series("relevance", [of_slate.tolist() for of_slate in relevance]),
     ).explode("item_id", "position", "relevance")
     return shown.with_columns(propensity=pl.col("position").cast(pl.Float64) ** -config.eta, certain=1.0)
 

@@ -44,7 +44,7 @@ class Config(PreRanked, Protocol, Workers):
     items: str = arg(help="items.parquet", path="items.parquet")
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`", path="interactions.parquet")
     output_dir: str = arg(help="folder for slates.parquet and slates_report.json")
-    engine: Literal["local", "ray"] = arg("local", "local: one process; ray: the machines of a cluster draw the lists")
+    engine: Literal["local", "ray"] = arg("local", "local: one process; ray: the machines of a cluster make the lists")
     candidates: int = arg(10, "items per slate (GR2: 10)", least=1)
     depth: int | None = arg(
         None, "also write top_k.parquet, the first DEPTH items at every position, for `gr2 evaluate-retrieval`", least=1
@@ -128,10 +128,10 @@ def pre_rank(config: Config, log: EventLog, queries: Queries, count: int) -> tup
     """The pre-ranker's lists, filled up; of several the fused ones, and what each of them gave (`find_sources`)."""
     several = len(config.pre_ranker) > 1
     depth = max(count, FUSED) if several else count
-    own = {name: draw(name, config, log, queries, depth) for name in config.pre_ranker}
-    lists = classic.fuse_lists(list(own.values()), count) if several else own[config.pre_ranker[0]]
+    by_ranker = {name: draw(name, config, log, queries, depth) for name in config.pre_ranker}
+    lists = classic.fuse_lists(list(by_ranker.values()), count) if several else by_ranker[config.pre_ranker[0]]
     top, scores = classic.fill_by_popularity(lists, queries, log.counts(), config.exclude_seen)
-    return (top, scores), find_sources(top, own) if several else None
+    return (top, scores), find_sources(top, by_ranker) if several else None
 
 
 def draw(name: str, config: Config, log: EventLog, queries: Queries, depth: int) -> Top:

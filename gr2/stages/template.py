@@ -1,7 +1,7 @@
 """gr2 template: traces without a teacher, written from the items' categories.
 
-The relevant item comes first and the others keep their order; or, with `rankings`, any reranker's order is taught, for
-which no label is needed.
+The relevant item comes first and the others keep their order. With `rankings`, the traces teach any reranker's order,
+which needs no labels.
 """
 
 from dataclasses import dataclass

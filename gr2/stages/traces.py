@@ -44,7 +44,7 @@ FREE = ("output_dir", "engine", *SETTINGS)
 class Accepting:
     """Which answers are accepted."""
 
-    tries: int = arg(1, "samples a slate: it is asked again until one is accepted, N times in all", least=1)
+    tries: int = arg(1, "samples per slate: ask until one is accepted, N times at most", least=1)
     accept_top: int = arg(1, "accept a ranking whose top N holds a relevant item", least=1)
     least_gain: int = arg(0, "ranks that the relevant item must move up; slates where it cannot are skipped", least=0)
     script: Script = arg("prompt", "an explanation's script: latin, cjk, ...; prompt: most of the prompt's; or any")
@@ -56,7 +56,7 @@ class Config(Slated, Identified, Teaching, Served, SamplingWorkers, Accepting):
     mode: Literal["targeted", "rejection"] = arg("rejection", "whether the teacher is shown the relevant item")
     model_name_or_path: str = arg(help="teacher: folder, hub id, `packaged:` name, or a server's model", path=True)
     engine: Engine = arg("vllm", "vllm, transformers, openai (a server), or ray (many machines)")
-    temperature: float = arg(0.7, "of the first try; 0 is greedy", least=0)
+    temperature: float = arg(0.7, "temperature of the first try; 0 is greedy", least=0)
     temperature_step: float = arg(0.1, "added for each further try", least=0)
     top_p: float = arg(0.95, "nucleus sampling", above=0, most=1)
     max_tokens: int = arg(512, "longest answer, in the teacher's tokens", least=1)

@@ -64,7 +64,7 @@ class Dapo:
         False, "leave answers that are cut off out of the loss; false: they count, as unusable"
     )
     # Anything but 1, 0 and 1, and the importance ratio is no longer that of the sampled distribution.
-    temperature: float = arg(1.0, "of sampling; log-probabilities are divided by it, too")
+    temperature: float = arg(1.0, "sampling temperature; log-probabilities are divided by it, too")
     top_p: float = arg(1.0, "sample among the likeliest tokens with this much probability; 1: all")
     top_k: int = arg(0, "sample among this many likeliest tokens; 0: all")
 

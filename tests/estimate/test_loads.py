@@ -8,7 +8,7 @@ from gr2.estimate.loads import VLLM_SHARE, Answers, Cluster
 from gr2.estimate.shapes import PUBLISHED
 
 H100, TEACHER = Cluster(find_device("h100"), 1, "one"), PUBLISHED["qwen/qwen3-32b"]
-MANY = Answers(256, asked=2000, answer=256, passes=256, launched=False)
+MANY = Answers(256, prompt=2000, answer=256, passes=256, launched=False)
 
 
 def test_vllm_keeps_as_many_answers_as_fit_and_one_at_least():

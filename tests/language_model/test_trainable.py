@@ -6,7 +6,8 @@ from gr2.language_model.loading import load_model
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.trainable import rows_only, with_lora
 from gr2.language_model.vocabulary import expand
-from tests.helpers import TINY, gr2, refused, save_model, untied_llama
+from tests.forking import forked
+from tests.helpers import TINY, refused, save_model, untied_llama
 
 
 def made(tied):
@@ -68,11 +69,11 @@ def test_two_phases_make_a_plain_checkpoint_that_knows_the_ids(world, midtrained
     """From the mid-trained model as a base, as from any: rows first, then LoRA; resumed from its checkpoints."""
     words = ["--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids,
              "--block_length", "128", "--passes", "3", "--learning_rate", "1e-3", *TINY]  # fmt: skip
-    gr2(
+    forked(
         "midtrain", "--model_name_or_path", midtrained, "--trainable", "rows", "--output_dir", tmp_path / "rows", *words
     )
-    gr2("midtrain", "--model_name_or_path", tmp_path / "rows", "--trainable", "lora", "--lora_rank", "4",
-        "--output_dir", tmp_path / "lora", *words)  # fmt: skip
+    forked("midtrain", "--model_name_or_path", tmp_path / "rows", "--trainable", "lora", "--lora_rank", "4",
+           "--output_dir", tmp_path / "lora", *words)  # fmt: skip
     base, rows, lora = (
         load_model(str(folder)).state_dict() for folder in (midtrained, tmp_path / "rows", tmp_path / "lora")
     )

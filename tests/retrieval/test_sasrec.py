@@ -16,7 +16,8 @@ from gr2.retrieval.sasrec import CHUNK, IGNORED, CatalogueLoss, SASRec, SASRecCo
 from gr2.retrieval.sasrec_train import collate, cut_stretches, pack, pretrain_items, split_users, valid_rows
 from gr2.stages import sasrec, slates
 from gr2.training import LOG
-from tests.helpers import gr2, refused, resumed_after_a_kill
+from tests.forking import forked
+from tests.helpers import refused, resumed_after_a_kill
 from tests.retrieval.arrays import flat, lists
 
 N_ITEMS = 12
@@ -255,7 +256,7 @@ def words(world, **changed):
 @pytest.fixture(scope="module")
 def trained(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sasrec") / "model"
-    gr2("sasrec", "--output_dir", folder, *words(world))
+    forked("sasrec", "--output_dir", folder, *words(world))
     return folder
 
 

@@ -9,7 +9,8 @@ from gr2.files.artifacts import read_json, read_lines
 from gr2.files.sid_tokens import SID
 from gr2.language_model.loading import load_tokenizer
 from gr2.traces.store import COLUMNS
-from tests.helpers import TINY, gr2
+from tests.forking import forked
+from tests.helpers import TINY
 
 pytestmark = pytest.mark.slow
 
@@ -21,15 +22,15 @@ def words(world, traced) -> list[str]:
 
 
 def sft(words: list[str], start: str, traces: list, folder: Path, *more: str) -> Path:
-    gr2("sft", *words, "--model_name_or_path", start, "--traces", *traces, "--output_dir", folder, "--bf16", "false",
-        "--learning_rate", "3e-3", *more, *TINY)  # fmt: skip
+    forked("sft", *words, "--model_name_or_path", start, "--traces", *traces, "--output_dir", folder, "--bf16", "false",
+           "--learning_rate", "3e-3", *more, *TINY)  # fmt: skip
     return folder
 
 
 def ask(words: list[str], student: Path, folder: Path, *more: str) -> list[dict]:
     """A round: the student is its own teacher."""
-    gr2("traces", *words, "--mode", "rejection", "--engine", "transformers", "--model_name_or_path", student,
-        "--tries", "3", "--temperature", "0.5", "--max_tokens", "200", "--output_dir", folder, *more)  # fmt: skip
+    forked("traces", *words, "--mode", "rejection", "--engine", "transformers", "--model_name_or_path", student,
+           "--tries", "3", "--temperature", "0.5", "--max_tokens", "200", "--output_dir", folder, *more)  # fmt: skip
     return read_lines(folder / "traces.jsonl", COLUMNS)
 
 

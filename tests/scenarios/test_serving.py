@@ -28,14 +28,14 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module")
 def checkpoints(world, traced, tuned) -> dict[str, str]:
     """The folders of `gr2 sft` and of a short `gr2 rl`."""
-    from tests.helpers import gr2
+    from tests.forking import forked
 
     folder = world.root / "rl_served"
-    gr2("rl", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
-        "--model_name_or_path", tuned, "--output_dir", folder, "--max_steps", "1", "--bf16", "false",
-        "--per_device_train_batch_size", "32", "--num_generations", "8", "--max_completion_length", "48",
-        "--prompt", "student_no_trace", "--structured", "true", "--temperature", "3",
-        "--save_strategy", "no", "--disable_tqdm", "true")  # fmt: skip
+    forked("rl", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
+           "--model_name_or_path", tuned, "--output_dir", folder, "--max_steps", "1", "--bf16", "false",
+           "--per_device_train_batch_size", "32", "--num_generations", "8", "--max_completion_length", "48",
+           "--prompt", "student_no_trace", "--structured", "true", "--temperature", "3",
+           "--save_strategy", "no", "--disable_tqdm", "true")  # fmt: skip
     return {"sft": tuned, "rl": str(folder)}
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forking import forked
 from tests.helpers import gr2, refused
 
 COMMON = "--bf16 false --disable_tqdm true --save_strategy no --logging_steps 1 --prompt student_no_trace"
@@ -39,7 +40,7 @@ def test_a_teacher_with_another_vocabulary_is_refused(world, traced, midtrained,
     tokenizer = train_tokenizer(["another one"], 280)
     save_model(small_model(tokenizer, 16, 1, 2, 64, seed=0), tokenizer, tmp_path / "other")
     options = words(world, traced.slates, midtrained, tmp_path / "other", LONG)
-    done = gr2("distil", *options, "--output_dir", tmp_path / "out", expect=2)
+    done = forked("distil", *options, "--output_dir", tmp_path / "out", expect=2)
     assert "vocabulary" in done.stderr and not (tmp_path / "out").exists()
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.helpers import TINY, gr2, refused, resumed_after_a_kill
+from tests.forking import forked
+from tests.helpers import TINY, refused, resumed_after_a_kill
 
 pytestmark = pytest.mark.slow
 
@@ -46,8 +47,8 @@ def test_only_pretrain_events_are_read(world, midtrained, tmp_path):
     events.with_columns(pl.Series("item_id", changed)).write_parquet(tmp_path / "interactions.parquet")
     words = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--hidden_size", "32", "--layers", "1",
              "--heads", "1", "--vocab_size", "300", "--block_length", "64", "--passes", "1", *TINY]  # fmt: skip
-    gr2("midtrain", "--interactions", world.interactions, "--output_dir", tmp_path / "a", *words)
-    gr2("midtrain", "--interactions", tmp_path / "interactions.parquet", "--output_dir", tmp_path / "b", *words)
+    forked("midtrain", "--interactions", world.interactions, "--output_dir", tmp_path / "a", *words)
+    forked("midtrain", "--interactions", tmp_path / "interactions.parquet", "--output_dir", tmp_path / "b", *words)
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
 
 
@@ -111,7 +112,7 @@ def test_every_code_of_the_quantizer_has_a_token_and_the_folder_says_what_was_ta
 
     frame = pl.read_parquet(world.semantic_ids)
     write_semantic_ids(tmp_path / "ids.parquet", frame["item_id"], np.array(frame["codes"].to_list()), {"codes": "12"})
-    gr2(
+    forked(
         "midtrain",
         "--items",
         world.items,

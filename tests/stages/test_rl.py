@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from gr2.arrays import pad
 from gr2.files.slates import slates_of
 from gr2.metrics import ndcg
+from tests.forking import forked
 from tests.helpers import gr2, resumed_after_a_kill
 
 pytestmark = pytest.mark.slow
@@ -76,7 +77,7 @@ def test_by_choices_a_model_without_sft_answers_and_learns(world, traced, midtra
     """The mid-trained model never saw an answer; two gradients per rollout, so old log-probabilities are needed."""
     options = shlex.split("--structured true --max_steps 24 --learning_rate 1e-3 --num_iterations 2 --max_slates 8")
     size = shlex.split("--per_device_train_batch_size 64 --save_strategy no")
-    gr2("rl", *inputs(world, traced, midtrained), "--output_dir", tmp_path / "rl", *SHORT, *options, *size)
+    forked("rl", *inputs(world, traced, midtrained), "--output_dir", tmp_path / "rl", *SHORT, *options, *size)
     log = log_of(tmp_path / "rl")
     assert all(entry["valid"] == 1 for entry in log)
     rewards = [entry["reward"] for entry in log]
@@ -88,7 +89,7 @@ def test_by_choices_a_model_without_sft_answers_and_learns(world, traced, midtra
 
 def test_nothing_to_learn_from_is_said_aloud(world, traced, midtrained, tmp_path):
     options = shlex.split("--max_steps 1 --num_generations 4 --save_strategy no")
-    done = gr2("rl", *inputs(world, traced, midtrained), "--output_dir", tmp_path / "rl", *SHORT, *options, expect=2)
+    done = forked("rl", *inputs(world, traced, midtrained), "--output_dir", tmp_path / "rl", *SHORT, *options, expect=2)
     assert "unusable answers" in done.stderr and "num_generations 4" in done.stderr
     assert all(line.startswith("gr2: ") for line in done.stderr.splitlines())  # the libraries are silent
     assert "nothing was learned" in done.stderr and not (tmp_path / "rl/model.safetensors").exists()
@@ -112,14 +113,16 @@ def test_the_best_on_validation_is_what_is_written(world, traced, midtrained, tm
     training on shuffled candidates.
     """
     options = shlex.split("--structured true --eval_slates 1000 --shuffle_candidates true")
-    done = gr2("rl", *inputs(world, traced, midtrained), "--output_dir", tmp_path / "rl", *SHORT, *VALIDATED, *options)
+    done = forked(
+        "rl", *inputs(world, traced, midtrained), "--output_dir", tmp_path / "rl", *SHORT, *VALIDATED, *options
+    )
     entries = entries_of(tmp_path / "rl")
     values = {entry["step"]: entry["eval_ndcg@5"] for entry in entries if "eval_ndcg@5" in entry}
     best = max(values, key=values.get)
     assert (f"step {best} is written" if best else "that model is written, unchanged") in done.stdout
     tables = inputs(world, traced, midtrained)[:6]
     options = shlex.split("--order choices --prompt student_no_trace --split valid --max_tokens 64")
-    gr2("rerank", *tables, "--reranker", tmp_path / "rl", *options, "--output_dir", tmp_path / "ranked")
+    forked("rerank", *tables, "--reranker", tmp_path / "rl", *options, "--output_dir", tmp_path / "ranked")
     slates = pl.read_parquet(traced.slates).filter(pl.col("split") == "valid", pl.col("labels").list.max() > 0)
     rankings = dict(pl.read_parquet(tmp_path / "ranked/rankings.parquet").select("slate_id", "ranking").iter_rows())
     ranked = [[slate.grades[item] for item in rankings[slate.slate_id]] for slate in slates_of(slates)]
@@ -129,7 +132,7 @@ def test_the_best_on_validation_is_what_is_written(world, traced, midtrained, tm
 def test_where_no_step_is_better_the_model_before_rl_is_written(world, traced, tuned, tmp_path):
     """At rate 0 nothing changes, and an equal later step is not better. Candidates are shown in random order."""
     options = shlex.split("--max_steps 2 --learning_rate 0 --eval_slates 8 --eval_steps 1 --shuffle_candidates true")
-    done = gr2("rl", *inputs(world, traced, tuned), "--output_dir", tmp_path / "rl", *SHORT, *options)
+    done = forked("rl", *inputs(world, traced, tuned), "--output_dir", tmp_path / "rl", *SHORT, *options)
     assert "that model is written, unchanged" in done.stdout
     before, after = weights(tuned), weights(tmp_path / "rl")
     assert before.keys() == after.keys() and all((before[name] == after[name]).all() for name in before)
@@ -142,8 +145,8 @@ def test_a_model_that_reasoned_learns_to_answer_without_a_trace(world, traced, m
     options = shlex.split("--structured true --max_steps 1 --save_strategy no")
     reasoned, internal = tmp_path / "reasoned", tmp_path / "internal"
     explained = shlex.split("--prompt student --max_completion_length 128")
-    gr2("rl", *inputs(world, traced, midtrained), "--output_dir", reasoned, *SHORT, *options, *explained)
-    gr2("rl", *inputs(world, traced, reasoned), "--output_dir", internal, *SHORT, *options)
+    forked("rl", *inputs(world, traced, midtrained), "--output_dir", reasoned, *SHORT, *options, *explained)
+    forked("rl", *inputs(world, traced, reasoned), "--output_dir", internal, *SHORT, *options)
     (before,), (after,) = log_of(reasoned), log_of(internal)
     assert after["valid"] == 1 and after["trace_words"] == 0
     assert after["completions/mean_length"] < before["completions/mean_length"]

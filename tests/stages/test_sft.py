@@ -14,6 +14,7 @@ from gr2.options.words import read_options
 from gr2.prompts.prompt import load_prompt
 from gr2.sft import encoding, examples
 from gr2.stages.sft import Config, run
+from tests.forking import forked
 from tests.helpers import TINY, gr2, refused, resumed_after_a_kill, save_model
 
 pytestmark = pytest.mark.slow
@@ -44,21 +45,21 @@ def test_every_parameter_changed(midtrained, tuned):
 def popular(world, traced, tmp_path_factory) -> str:
     """Rankings of the train slates by popularity, with scores."""
     folder = tmp_path_factory.mktemp("popular")
-    gr2("rerank", "--items", world.items, "--slates", traced.slates, "--reranker", "popularity", "--split", "train",
-        "--interactions", world.interactions, "--output_dir", folder)  # fmt: skip
+    forked("rerank", "--items", world.items, "--slates", traced.slates, "--reranker", "popularity", "--split", "train",
+           "--interactions", world.interactions, "--output_dir", folder)  # fmt: skip
     return str(folder / "rankings.parquet")
 
 
 def test_a_teachers_order_is_learned_from_its_probabilities(world, traced, midtrained, popular, tmp_path):
     given = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates]
     prompt = ["--prompt", "student_no_trace"]
-    gr2("sft", *given, *prompt, "--teacher", popular, "--teacher_temperature", "3", "--teacher_weight", "1",
-        "--model_name_or_path", midtrained, "--output_dir", tmp_path / "sft", "--bf16", "false",
-        "--num_train_epochs", "20", "--learning_rate", "3e-3", *TINY)  # fmt: skip
+    forked("sft", *given, *prompt, "--teacher", popular, "--teacher_temperature", "3", "--teacher_weight", "1",
+           "--model_name_or_path", midtrained, "--output_dir", tmp_path / "sft", "--bf16", "false",
+           "--num_train_epochs", "20", "--learning_rate", "3e-3", *TINY)  # fmt: skip
     taught, same = pl.read_parquet(popular), {}
     for name, model in {"before": midtrained, "after": tmp_path / "sft"}.items():
-        gr2("rerank", *given, *prompt, "--reranker", model, "--split", "train", "--order", "choices",
-            "--output_dir", tmp_path / name)  # fmt: skip
+        forked("rerank", *given, *prompt, "--reranker", model, "--split", "train", "--order", "choices",
+               "--output_dir", tmp_path / name)  # fmt: skip
         found = pl.read_parquet(tmp_path / name / "rankings.parquet").join(taught, on="slate_id", suffix="_taught")
         same[name] = (found["ranking"].list.first() == found["ranking_taught"].list.first()).mean()
     log = [json.loads(line) for line in (tmp_path / "sft/training_log.jsonl").read_text().splitlines()]
@@ -76,9 +77,9 @@ def test_a_teacher_without_scores_and_a_prompt_that_explains_are_refused(world, 
 
 
 def test_an_example_longer_than_max_length_is_refused_not_cut(world, midtrained, traced, tmp_path):
-    done = gr2("sft", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
-               "--traces", traced.traces, "--model_name_or_path", midtrained, "--output_dir", tmp_path / "out",
-               "--bf16", "false", "--max_length", "50", *TINY, expect=2)  # fmt: skip
+    done = forked("sft", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
+                  "--traces", traced.traces, "--model_name_or_path", midtrained, "--output_dir", tmp_path / "out",
+                  "--bf16", "false", "--max_length", "50", *TINY, expect=2)  # fmt: skip
     assert "--max_length 50" in done.stderr and not (tmp_path / "out").exists()
 
 

@@ -1,4 +1,4 @@
-"""What says what lists are worth: an evaluator, the labels, or both, each with a share."""
+"""What gives the value of lists: an evaluator, the labels, or both, each with a share."""
 
 from dataclasses import dataclass
 

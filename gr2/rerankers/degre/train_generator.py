@@ -145,7 +145,7 @@ def draw_group(seen: Seen, labels: Tensor, judge: Judge, size: int, group: int) 
 
 
 class GeneratorTrainer(ListTrainer):
-    """The judge says what validation's lists are worth."""
+    """Validates with the judge's value of each list."""
 
     def __init__(self, *args: Any, judge: Judge, **others: Any):
         super().__init__(*args, **others)

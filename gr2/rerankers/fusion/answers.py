@@ -76,6 +76,6 @@ def refuse_member(member: str) -> None:
         manifest = read_manifest(folder / MANIFEST)
         split = manifest.get("config", {}).get("split", "train")
         if manifest.get("stage") in TEACH and split != "train":
-            learned = f"it learned from {folder}, made of split {split}"
-            raise InputError(f"--members {member}: {learned}; expected a reranker that knows the train split only")
+            reason = f"it learned from {folder}, made of split {split}"
+            raise InputError(f"--members {member}: {reason}; expected a reranker that knows the train split only")
         folders += {Path(file).parent for file in manifest["inputs"]}

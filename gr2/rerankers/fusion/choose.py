@@ -63,10 +63,10 @@ def judge_ways(ways: list[Way], table: Table, slates: list[Slate], shares: np.nd
     fold = assign_folds([slate.user_id for slate in slates], seed)
     values = np.zeros((len(ways), len(table.rows)))
     for held in range(FOLDS):
-        rest, own = fold != held, np.repeat(fold == held, table.sizes)
-        learned, asked, known = table.choose(rest), table.choose(~rest), shares[~own]
+        rest, held_rows = fold != held, np.repeat(fold == held, table.sizes)
+        train, held_out, train_shares = table.choose(rest), table.choose(~rest), shares[~held_rows]
         for index, way in enumerate(ways):
-            values[index, own] = predict(fit_way(way, learned, known, seed), asked)
+            values[index, held_rows] = predict(fit_way(way, train, train_shares, seed), held_out)
     labels = [slate.labels for slate in slates]
     return np.stack([table.ndcg(row, labels) for row in values])
 

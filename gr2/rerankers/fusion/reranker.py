@@ -66,14 +66,14 @@ class Fusion:
             table = add_features(table, self.names, self.features.compute(slates, self.names))
         rankings = rank_by_scores(slates, table.split(predict(self.model, table)))
         spent = sum(milliseconds) + 1000 * (time.monotonic() - started) / len(slates)
-        return [add_costs(*own, spent) for own in zip(rankings, zip(*answers, strict=True), strict=True)]
+        return [add_costs(*pair, spent) for pair in zip(rankings, zip(*answers, strict=True), strict=True)]
 
     def ask_members(self, slates: list[Slate]) -> list[tuple[list[Ranking], float]]:
         """Each one's rankings, and the milliseconds that one took."""
         if not self.files:
             return [ask(self.open_member, member, slates) for member in self.members]
-        answers = [read_answers(*own, slates) for own in zip(self.members, self.files, strict=True)]
-        return [(own, read_milliseconds(file, own)) for file, own in zip(self.files, answers, strict=True)]
+        answers = [read_answers(*member, slates) for member in zip(self.members, self.files, strict=True)]
+        return [(member, read_milliseconds(file, member)) for file, member in zip(self.files, answers, strict=True)]
 
 
 def open_trees(path: Path):

@@ -45,8 +45,8 @@ class Table:
 
     def ndcg(self, values: np.ndarray, labels: Sequence[Sequence[float]]) -> np.ndarray:
         """NDCG@5 of each slate ranked by these values, float [slates]; equal ones keep the input order."""
-        orders = [(-own).argsort(kind="stable") for own in self.split(values)]
-        return ndcg(pad([np.array(own)[order] for own, order in zip(labels, orders, strict=True)], np.nan), 5)
+        orders = [(-of_slate).argsort(kind="stable") for of_slate in self.split(values)]
+        return ndcg(pad([np.array(of_slate)[order] for of_slate, order in zip(labels, orders, strict=True)], np.nan), 5)
 
 
 def score_name(member: int) -> str:
@@ -63,7 +63,7 @@ def read_members(slates: Sequence[Slate], answers: Sequence[Sequence[Ranking]], 
     answers: each member's rankings of the slates. Where a member gives no scores (`scored`), its order stands for them.
     """
     names = [name(member) for member in range(len(answers)) for name in (score_name, rank_name)]
-    columns = [read_member(slates, *own) for own in zip(answers, scored, strict=True)]
+    columns = [read_member(slates, *pair) for pair in zip(answers, scored, strict=True)]
     return Table(tuple(names), np.concatenate(columns, 1), np.array([len(slate.candidates) for slate in slates]))
 
 

@@ -30,11 +30,11 @@ def train_fusion(
     Writes and returns fusion.json: the members, every way's NDCG@5 on held-out folds, and the one that was chosen with
     its weights, or with each column's share of what trees.txt gains.
     """
-    scored = [all(ranking.scores is not None for ranking in own) for own in answers]
+    scored = [all(ranking.scores is not None for ranking in rankings) for rankings in answers]
     names = find_names(slates)
     table = add_features(read_members(slates, answers, scored), names, features.compute(slates, names))
     labels, users = [slate.labels for slate in slates], [slate.user_id for slate in slates]
-    shares = np.concatenate([np.array(own) / sum(own) for own in labels])
+    shares = np.concatenate([np.array(of_slate) / sum(of_slate) for of_slate in labels])
     alone = [table.ndcg(table.columns([score_name(at)])[:, 0], labels).mean() for at in range(len(members))]
     ways = list_ways(table, len(members), int(np.argmax(alone)))
     values = judge_ways(ways, table, slates, shares, seed)

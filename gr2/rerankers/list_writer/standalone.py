@@ -40,8 +40,8 @@ class ListWriter:
         longest = self.config["history"]
         known = [[self.rows[item_id] for item_id in history if item_id in self.rows] for history in histories]
         read = pad([rows[: -longest - 1 : -1] for rows in known], min(longest, 1))
-        asked = pad([[self.rows[item_id] for item_id in item_ids] for item_ids in candidates], 1)
-        (lists,) = self.session.run(["lists"], {"history": read, "candidates": asked})
+        indices = pad([[self.rows[item_id] for item_id in item_ids] for item_ids in candidates], 1)
+        (lists,) = self.session.run(["lists"], {"history": read, "candidates": indices})
         return [
             [item_ids[index] for index in row if index != NONE] for item_ids, row in zip(candidates, lists, strict=True)
         ]

@@ -31,7 +31,7 @@ def make_examples(
     """targets: the labels as shares of their sum; a teacher's probabilities where `read_taught` put them there."""
     inputs = make_inputs(slates, features, names)
     targets = [shares(slate.labels) for slate in slates]
-    return [Example(*own) for own in zip(slates, inputs, targets, strict=True)]
+    return [Example(*row) for row in zip(slates, inputs, targets, strict=True)]
 
 
 def make_inputs(slates: Sequence[Slate], features: Features | None, names: Sequence[str]) -> list[np.ndarray]:
@@ -49,7 +49,7 @@ def make_batch(slates: Sequence[Slate], inputs: Sequence[np.ndarray], rendering:
     inputs: float [n, K, features]; mask: bool [n, K], false where a slate is padded; tokens, owner, position: int
     [n, width], see `network.see`; ends: int [n, K] or [n, 1], 0 where a slate is padded.
     """
-    mask = np.arange(max(len(own) for own in inputs)) < np.array([[len(own)] for own in inputs])
+    mask = np.arange(max(len(row) for row in inputs)) < np.array([[len(row)] for row in inputs])
     numbers = np.zeros((*mask.shape, inputs[0].shape[1]), np.float32)
     numbers[mask] = np.concatenate(inputs)
     batch = {"inputs": torch.from_numpy(numbers), "mask": torch.from_numpy(mask)}

@@ -93,8 +93,8 @@ class OnePass(PreTrainedModel):
         super().__init__(config)
         self.language_model, size = None, 0
         if config.readout != "none":
-            own = AutoConfig.for_model(**config.language_model)
-            self.language_model, size = AutoModel.from_config(own), own.get_text_config().hidden_size
+            settings = AutoConfig.for_model(**config.language_model)
+            self.language_model, size = AutoModel.from_config(settings), settings.get_text_config().hidden_size
         self.head = Letters(size) if config.readout == "letters" else Head(config, size)
         self.post_init()
 

@@ -87,10 +87,10 @@ class Rendering:
         start, ends = len(tokens), []
         owner, position = [HISTORY] * start, [*range(start)]
         for index, item_id in enumerate(slate.candidates):
-            own = self.item(item_id)
-            tokens += own
-            owner += [index] * len(own)
-            position += range(start, start + len(own))
+            of_item = self.item(item_id)
+            tokens += of_item
+            owner += [index] * len(of_item)
+            position += range(start, start + len(of_item))
             ends.append(len(tokens) - 1)
         return Layout(tokens, owner, position, ends)
 

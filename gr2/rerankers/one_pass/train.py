@@ -25,9 +25,9 @@ TAUGHT = "taught.partial"
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is learned: from a teacher first, if `taught` is not empty, then from labels."""
+    """What is learned: from a teacher first, if `from_teacher` is not empty, then from labels."""
 
-    taught: list[Example]
+    from_teacher: list[Example]
     labelled: list[Example]
     valid: list[Example]
 
@@ -49,12 +49,12 @@ def train_one_pass(
     options["processing_class"] = rendering.tokenizer if rendering else None  # is saved beside the model
     adapt = adapt or (lambda model: model)
     valid = Examples(lesson.valid)
-    if lesson.taught:
+    if lesson.from_teacher:
         aside = output / TAUGHT
         first = replace(training, output_dir=str(aside), epochs=teacher_epochs, patience=teacher_epochs)
         if not (aside / "config.json").exists():
             set_seed(training.seed)
-            train_best(adapt(model), Examples(lesson.taught), valid, first, "ndcg@5", **options)
+            train_best(adapt(model), Examples(lesson.from_teacher), valid, first, "ndcg@5", **options)
         model, log = OnePass.from_pretrained(aside), (aside / LOG).read_text()
     set_seed(training.seed)
     train_best(adapt(model), Examples(lesson.labelled), valid, training, "ndcg@5", **options)
@@ -68,5 +68,5 @@ def adapt_lora(model: OnePass, rank: int, alpha: int) -> PreTrainedModel:
     from torch import nn
 
     layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    own = [name for name in layers if name.startswith("language_model.")]
-    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha, target_modules=own, modules_to_save=["head"]))
+    adapted = [name for name in layers if name.startswith("language_model.")]
+    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha, target_modules=adapted, modules_to_save=["head"]))

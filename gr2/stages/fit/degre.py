@@ -25,7 +25,9 @@ class Config(Judged, Taught):
     )
     tau_w: float = arg(0.1, "temperature of the lists' weights; inf: all the same", above=0, most=math.inf)
     tau_q: float | None = arg(
-        None, "temperature of the distribution over candidates; 0.1 of an evaluator's, 1 of a teacher's", above=0
+        None,
+        "temperature of the distribution over candidates; default: 0.1 with an evaluator, 1 with a teacher",
+        above=0,
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""gr2 fit evaluator: the Lookahead Evaluator of DeGRe (2605.25749) learns what lists are worth.
+"""gr2 fit evaluator: the Lookahead Evaluator of DeGRe (2605.25749) learns the value of lists.
 
 It ranks nothing: `gr2 fit degre` and `gr2 fit goalrank` learn from it, and `gr2 evaluate` measures agreement with it.
 """

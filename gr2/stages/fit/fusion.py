@@ -36,7 +36,7 @@ class Config(ByFeatures, Prompted):
     order: Literal["written", "choices", "first"] = arg(
         "first", "language models: as in `gr2 rerank`; only first gives scores beside ranks"
     )
-    batch_size: int = arg(128, "language models, list writers: slates a batch", least=1)
+    batch_size: int = arg(128, "language models, list writers: slates per batch", least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,10 +72,12 @@ def run(config: Config) -> None:
     report = train_fusion(slates, config.members, answers, features, config.output_dir, config.seed)
     for member in report["members"]:
         print(f"{member['reranker']}: NDCG@5 {member['ndcg@5']:.3f}")
-    way = report["chosen"]
-    strength = f" ({'penalty' if way['kind'] == 'weights' else 'trees'} {way['strength']})" if way["strength"] else ""
-    print(f"{len(slates)} valid slates, chosen by folds: {way['kind']}{strength} of {len(way['reads'])} columns, "
-          f"NDCG@5 {way['ndcg@5']:.3f}")  # fmt: skip
+    chosen = report["chosen"]
+    strength = (
+        f" ({'penalty' if chosen['kind'] == 'weights' else 'trees'} {chosen['strength']})" if chosen["strength"] else ""
+    )
+    print(f"{len(slates)} valid slates, chosen by folds: {chosen['kind']}{strength} of {len(chosen['reads'])} columns, "
+          f"NDCG@5 {chosen['ndcg@5']:.3f}")  # fmt: skip
 
     # write
     write_record(config.output_dir, "fusion")

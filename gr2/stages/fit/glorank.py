@@ -43,7 +43,7 @@ class Config(Coded):
     )
     group: int = arg(8, "reinforcement: lists drawn for each slate", least=2)
     utility: Literal["ndcg", "precision"] = arg(
-        "ndcg", "reinforcement: what a list is rewarded for, and what decides on valid slates which epoch is best"
+        "ndcg", "reinforcement: a list's reward, and the metric on valid slates that chooses the epoch"
     )
 
     def __post_init__(self) -> None:

@@ -58,7 +58,7 @@ class Judged(Informed):
 
     evaluator: str | None = arg(None, "a folder of `gr2 fit evaluator`; without it labels are the values", path=True)
     label_weight: float = arg(
-        0.0, "the labels' share of what a list is worth; the rest is the evaluator's or teacher's", least=0, most=1
+        0.0, "the labels' share of a list's value; the rest is the evaluator's or teacher's", least=0, most=1
     )
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ def read_lists(config: ListWriting) -> Lists:
 
 
 def read_judge(config: Judged, lists: Lists) -> "Judge":
-    """What says what lists are worth; InputError for files that it needs and are not given."""
+    """What gives the value of lists; InputError for files that it needs and are not given."""
     from gr2.rerankers.degre.judge import Judge, open_judge
 
     if not config.evaluator:

@@ -48,7 +48,7 @@ class Config(FromScratch, Adapted, Reading, Headed, TaughtFirst, Fit):
     semantic_ids: str | None = arg(None, "of --show id and both", path="semantic_ids.parquet")
     model_name_or_path: str | None = arg(None, "base model: folder, hub id, packaged:NAME; none: scratch", path=True)
     learning_rate: float = arg(1e-3, "AdamW's", above=0, most=1)
-    batch_size: int = arg(32, "slates a step", least=1)
+    batch_size: int = arg(32, "slates per step", least=1)
     epochs: int = arg(20, "learn labels for N epochs, or stop earlier by --patience", least=1)
     patience: int = arg(4, "stop after N epochs without a better NDCG@5 on the valid split", least=1)
 
@@ -93,12 +93,12 @@ def run(config: Config) -> None:
     train, valid = read_train_and_valid(config)
     names = find_names(train) if config.features else ()
     features = load_features(config.items, config.interactions, config.embeddings) if config.features else None
-    taught = []
+    ranked = []
     if config.teacher:
         table = read_slate_table(config.slates).filter(pl.col("split") == "train")
         held_out = {slate.slate_id for slate in valid}
         slates = [slate for slate in slates_of(table) if slate.slate_id not in held_out]
-        taught = read_taught(config.teacher, slates, config.teacher_temperature, 1.0)
+        ranked = read_taught(config.teacher, slates, config.teacher_temperature, 1.0)
 
     # model
     shape = {name: vars(config)[name] for name in ("readout", "show", "title_tokens", "history", "dropout")}
@@ -107,12 +107,12 @@ def run(config: Config) -> None:
 
     # examples
     lesson = Lesson(
-        taught=make_examples(taught, features, names),
+        from_teacher=make_examples(ranked, features, names),
         labelled=make_examples(train, features, names),
         valid=make_examples(valid, features, names),
     )
     if names:
-        standardise(model.head, np.concatenate([example.inputs for example in lesson.taught or lesson.labelled]))
+        standardise(model.head, np.concatenate([example.inputs for example in lesson.from_teacher or lesson.labelled]))
 
     # trainer
     adapt = partial(adapt_lora, rank=config.lora_rank, alpha=config.lora_alpha) if config.trainable == "lora" else None

@@ -48,7 +48,7 @@ class Network(Fit):
     layers: int | None = arg(None, "Transformer layers, of list writers in the encoder; 1 where not given", least=1)
     dropout: float | None = arg(None, "dropout; 0.2 where not given", least=0, below=1)
     learning_rate: float = arg(1e-3, "AdamW's", above=0, most=1)
-    batch_size: int = arg(32, "slates a step", least=1)
+    batch_size: int = arg(32, "slates per step", least=1)
     epochs: int = arg(60, "train N epochs, or stop earlier by --patience", least=1)
     patience: int = arg(8, "stop after N epochs without a better metric on the valid split", least=1)
 
@@ -105,9 +105,9 @@ def read_taught_by(config: Taught, valid: list[Slate], temperature: float = 1.0,
     """
     slates = read_slates(config.slates, read_items(config.items)["item_id"], "train")
     held = {slate.user_id for slate in valid if slate.split == "train"}
-    taught = read_taught(config.teacher, [slate for slate in slates if slate.user_id not in held], temperature, weight)
-    print(f"{len(taught)} train slates as {config.teacher} ranks them", flush=True)
-    return taught
+    ranked = read_taught(config.teacher, [slate for slate in slates if slate.user_id not in held], temperature, weight)
+    print(f"{len(ranked)} train slates as {config.teacher} ranks them", flush=True)
+    return ranked
 
 
 def hold_out_users(slates: list[Slate], seed: int) -> tuple[list[Slate], list[Slate]]:

@@ -20,6 +20,7 @@ from gr2.rerankers.list_writer.decode import write_lists
 from gr2.rerankers.list_writer.network import ListWriter
 from gr2.retrieval.sasrec import SASRec, SASRecConfig
 from gr2.training import LOG
+from tests.forking import forked
 from tests.helpers import fit, gr2, resumed_after_a_kill
 from tests.helpers import list_writer_words as words
 
@@ -27,7 +28,7 @@ from tests.helpers import list_writer_words as words
 @pytest.fixture(scope="module")
 def evaluator(world, later, tmp_path_factory):
     folder = tmp_path_factory.mktemp("degre") / "evaluator"
-    gr2("fit", "evaluator", "--output_dir", folder, *words(world, later))
+    forked("fit", "evaluator", "--output_dir", folder, *words(world, later))
     return folder
 
 
@@ -46,15 +47,15 @@ def test_the_evaluator_tells_good_lists_and_generators_learn_to_write_them(world
     seen, labels = reader.read(reader.know(slates)), read_labels(slates, requests.candidates.shape[1])
     with torch.no_grad():
         by = {"input": score_lists(model, seen, labels, torch.arange(2).expand(len(slates), 1, -1)).mean()}
-        for kind in ("degre", "goalrank"):
-            gr2("fit", kind, "--output_dir", tmp_path / kind, *words(world, later, evaluator=evaluator))
+        for kind, run in (("degre", forked), ("goalrank", gr2)):
+            run("fit", kind, "--output_dir", tmp_path / kind, *words(world, later, evaluator=evaluator))
             writer = ListWriter.from_pretrained(tmp_path / kind).eval()
             encoded = writer.encode(requests)
             lists = to_request(write_lists(writer, encoded, 2), encoded.order)
             by[kind] = score_lists(model, seen, labels, lists[:, None]).mean()
     assert by["degre"] > by["goalrank"] > by["input"] + 0.1
-    gr2("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", later, "--reranker",
-        tmp_path / "degre", "--output_dir", tmp_path / "answers")  # fmt: skip
+    forked("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", later, "--reranker",
+           tmp_path / "degre", "--output_dir", tmp_path / "answers")  # fmt: skip
     gr2("evaluate", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", later, "--list_size", "2",
         "--evaluator", evaluator, "--rankings", f"degre={tmp_path}/answers/rankings.parquet",
         "--output_dir", tmp_path / "report")  # fmt: skip

@@ -12,14 +12,15 @@ from gr2.rerankers.list_writer.train_glorank import group_advantages
 from gr2.rerankers.record import RECORD
 from gr2.stages import rerank, slates
 from gr2.training import LOG
-from tests.helpers import fit, gr2, resumed_after_a_kill
+from tests.forking import forked
+from tests.helpers import fit, resumed_after_a_kill
 from tests.helpers import list_writer_words as words
 
 
 @pytest.fixture(scope="module")
 def cloned(world, later, tmp_path_factory):
     folder = tmp_path_factory.mktemp("glorank") / "cloned"
-    gr2("fit", "glorank", "--output_dir", folder, *words(world, later))
+    forked("fit", "glorank", "--output_dir", folder, *words(world, later))
     return folder
 
 
@@ -56,7 +57,7 @@ def test_cloning_beats_the_input_order_and_reinforcement_does_not_lose_it(world,
     given_order = lists_of(world, later, "input_order", tmp_path / "given")
     first = lists_of(world, later, cloned, tmp_path / "cloned")
     assert first > given_order + 0.2
-    gr2(
+    forked(
         "fit",
         "glorank",
         "--output_dir",

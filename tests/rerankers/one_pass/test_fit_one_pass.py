@@ -1,9 +1,6 @@
 """`gr2 fit one_pass` on the tiny world, and its folder as a reranker."""
 
 import json
-import subprocess
-import sys
-import time
 
 import numpy as np
 import polars as pl
@@ -16,7 +13,8 @@ from gr2.rerankers.one_pass.train import TAUGHT
 from gr2.stages import rerank
 from gr2.stages.fit.one_pass import Config
 from gr2.training import LOG, find_last_checkpoint
-from tests.helpers import fit, gr2, resumed_after_a_kill
+from tests.forking import forked, start_forked
+from tests.helpers import fit, kill_at, resumed_after_a_kill
 
 TINY = {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 300, "history": 3, "title_tokens": 4, "head_size": 8}
 SHORT = TINY | {"epochs": 1, "batch_size": 64}
@@ -162,14 +160,9 @@ def test_a_training_that_is_killed_in_either_phase_goes_on_to_the_same_bytes(kno
     options = words(known, **TINY | {"teacher": teacher, "teacher_epochs": 4, "epochs": 4, "patience": 4})
     whole, _ = resumed_after_a_kill("fit one_pass", tmp_path, options)
     again = tmp_path / "again"
-    command = [sys.executable, "-m", "gr2", "fit", "one_pass", "--output_dir", str(again), *options]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not find_last_checkpoint(again / TAUGHT):
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert find_last_checkpoint(again / TAUGHT), "the run ended before it could be killed"
-    assert "resuming from" in gr2("fit", "one_pass", "--output_dir", again, *options).stdout
+    process = start_forked(["fit", "one_pass", "--output_dir", str(again), *options], tmp_path)
+    kill_at(process, lambda: find_last_checkpoint(again / TAUGHT))
+    assert "resuming from" in forked("fit", "one_pass", "--output_dir", again, *options).stdout
     assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 

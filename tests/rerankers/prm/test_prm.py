@@ -19,7 +19,8 @@ from gr2.rerankers.record import RECORD
 from gr2.stages import rerank
 from gr2.stages import slates as slates_stage
 from gr2.training import LOG
-from tests.helpers import gr2, resumed_after_a_kill, untold
+from tests.forking import forked
+from tests.helpers import resumed_after_a_kill, untold
 
 N_ITEMS = 12
 
@@ -155,7 +156,7 @@ def words(world, slates, **changed):
 @pytest.fixture(scope="module")
 def trained(world, every_slate, tmp_path_factory):
     made = tmp_path_factory.mktemp("trained") / "prm"
-    gr2("fit", "prm", "--output_dir", made, *words(world, every_slate))
+    forked("fit", "prm", "--output_dir", made, *words(world, every_slate))
     return made
 
 
@@ -203,7 +204,7 @@ def test_the_folder_is_plain_complete_and_that_of_the_best_epoch(world, every_sl
 @pytest.mark.slow
 def test_every_parameter_is_trained(world, every_slate, tmp_path):
     options = {"features": True, "epochs": 2, "layers": 2}
-    gr2("fit", "prm", "--output_dir", tmp_path / "prm", *words(world, every_slate, **options))
+    forked("fit", "prm", "--output_dir", tmp_path / "prm", *words(world, every_slate, **options))
     read = PRM.from_pretrained(tmp_path / "prm")
     torch.manual_seed(0)
     begun = PRM(read.config).state_dict()
