@@ -10,6 +10,7 @@ token is read from the environment variable GR2_TOKEN. docs/serve.md describes r
 """
 
 import argparse
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,6 @@ NUMBERS = {
     "deadline": (500.0, 1, "milliseconds after which the answer to a request is its input order, marked"),
     "hang": (30.0, 0.1, "seconds without an answer after which the engine is killed and started again"),
     "opening": (600.0, 1, "seconds that an engine may take to open"),
-    "history": (20, 1, "how many of a user's latest items are used, as in `gr2 slates`"),
     "max_bytes": (1_048_576, 1, "most bytes in a request's body"),
     "max_candidates": (1000, 1, "most candidates in a request, and most items in its history"),
     "max_text": (4096, 1, "most characters in a text"),
@@ -39,6 +39,7 @@ NUMBERS = {
     "temperature": (0.0, 0, "language model: 0 always takes the likeliest"),
 }
 LARGEST = 1e9
+HISTORY = 20  # as in `gr2 slates`
 TEXTS = {
     "host": ("127.0.0.1", "an address other than loopback needs GR2_TOKEN"),
     "encoder": (None, "text encoder of `gr2 embed`: ranks items that the catalogue lacks by their text"),
@@ -56,7 +57,7 @@ def main(words: list[str]) -> None:
         options.reranker,
         find_files(options),
         read_sampling(options),
-        options.history,
+        options.history or read_history(options.run),
         options.encoder,
         choose_threads(options),
     )
@@ -85,6 +86,8 @@ def parser() -> argparse.ArgumentParser:
         shown = f"{what} (default {text})" if text else what
         parser.add_argument(f"--{name}", default=text, metavar=name.upper(), help=shown)
     parser.add_argument("--engine", choices=ENGINES, default="transformers", help="language model: what runs it")
+    latest = "how many of a user's latest items are used (default: as many as in the run's slates, or 20)"
+    parser.add_argument("--history", type=int, metavar="N", help=latest)
     order = "language model: as in `gr2 rerank` (default first; engine openai: choices)"
     parser.add_argument("--order", choices=ORDERS, help=order)
     shortened = "language model: leave out the oldest items until a prompt has N tokens or fewer"
@@ -97,7 +100,8 @@ def parser() -> argparse.ArgumentParser:
 
 def check(options: argparse.Namespace) -> None:
     """InputError for a number out of range, an engine without what it needs, an open door."""
-    least = {name: least for name, (_, least, _) in NUMBERS.items()} | {"max_prompt_tokens": 1, "threads": 1}
+    least = {name: least for name, (_, least, _) in NUMBERS.items()}
+    least |= {"history": 1, "max_prompt_tokens": 1, "threads": 1}
     for name, bound in least.items():
         value = vars(options)[name]
         most = 65535 if name == "port" else LARGEST
@@ -117,6 +121,12 @@ def find_files(options: argparse.Namespace) -> Inputs:
     if "items" not in given:
         raise InputError("gr2 serve: expected --items FILE, or --run FOLDER")
     return Inputs(**given)
+
+
+def read_history(run: str | None) -> int:
+    """The history of the run's slates, the longest where several stages made some: rerankers have learned from it."""
+    manifests = [json.loads(file.read_text()) for file in Path(run).glob("*/manifest.json")] if run else []
+    return max((made["config"]["history"] for made in manifests if made["stage"] == "slates"), default=HISTORY)
 
 
 def read_sampling(options: argparse.Namespace) -> Sampling:

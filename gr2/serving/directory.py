@@ -12,8 +12,8 @@ from gr2.serving.asks import Ask
 
 
 class Directory:
-    """items: `item_id`, `title`, optional `categories`. events: of users, or None. history: the items of a user that
-    are looked at.
+    """items: `item_id`, `title`, optional `categories`. events: of users, or None. history: how many of a
+    user's latest events make the user's past.
     """
 
     def __init__(self, items: pl.DataFrame, events: pl.DataFrame | None, history: int):
@@ -22,7 +22,6 @@ class Directory:
         for item_id, (title, _) in self.texts.items():
             self.by_title.setdefault(fold(title), []).append(item_id)
         self.by_title.pop("", None)
-        self.history = history
         self.pasts = latest_items(events, history) if events is not None else {}
 
     def find(self, word: str, taken: frozenset[str] | set[str] = frozenset()) -> str | None:
@@ -64,9 +63,9 @@ class Directory:
         return self.find_all([str(word) for word in known if isinstance(word, str | int)])
 
     def find_all(self, words: list[str]) -> list[str]:
-        """The latest of those that are known."""
+        """Those that are known: all of them, since who sends a history chooses its length."""
         found = (self.find(word.strip()) for word in words)
-        return [item_id for item_id in found if item_id][-self.history :]
+        return [item_id for item_id in found if item_id]
 
 
 def fold(title: str) -> str:

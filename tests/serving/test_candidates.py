@@ -31,7 +31,7 @@ def test_a_title_that_two_items_have_is_the_one_that_is_left():
 
 @pytest.mark.parametrize(("query", "past"), [
     ("u", ["i1", "i2"]), ("i0", ["i0"]), ("One", ["i0"]), ("i4\nOne\n\nzzz", ["i4", "i0"]),
-    ("i1\ni2\ni3", ["i2", "i3"]),
+    ("i1\ni2\ni3", ["i1", "i2", "i3"]),
     ('{"user": "u"}', ["i1", "i2"]), ('{"history": ["One", "i3"]}', ["i0", "i3"]), ('["i3"]', ["i3"]),
     ("nobody", []), ("{", []), ("[]", []), ('{"user": []}', []), ('{"history": 7}', []), ('{"history": "One"}', []),
     ("[" * 10_000, []), ('[{"a": 1}, null, 7]', []),
@@ -44,6 +44,10 @@ def test_a_user_or_a_history_is_what_it_says():
     assert DIRECTORY.read_past(Ask("1", [], user="v")) == ["i5"]
     assert DIRECTORY.read_past(Ask("1", [], user="i0")) == []
     assert DIRECTORY.read_past(Ask("1", [], history=["i3", "x", "One"])) == ["i3", "i0"]
+
+
+def test_a_history_is_not_cut_to_what_is_kept_of_a_user():
+    assert DIRECTORY.read_past(Ask("1", [], history=["i3", "One", "i5", "i2"])) == ["i3", "i0", "i5", "i2"]
 
 
 @given(

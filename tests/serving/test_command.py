@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from gr2.errors import InputError
@@ -11,7 +13,7 @@ def refused(*words: str) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", [*command.NUMBERS, "threads", "max_prompt_tokens"])
+@pytest.mark.parametrize("name", [*command.NUMBERS, "history", "threads", "max_prompt_tokens"])
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e30"])
 def test_a_number_out_of_range_is_refused(name, value):
     kind = type(command.NUMBERS[name][0]) if name in command.NUMBERS else int
@@ -53,3 +55,12 @@ def test_a_language_model_ranks_by_first_choices_but_for_a_chat_server():
     assert command.read_sampling(options).order == "first"
     options = command.parser().parse_args(["x", "--items", "i", "--engine", "openai", "--base_url", "http://a/v1"])
     assert command.read_sampling(options).order == "choices"
+
+
+def test_a_user_has_as_long_a_history_as_the_runs_slates(tmp_path):
+    assert command.read_history(None) == 20
+    for folder, stage, history in (("slates", "slates", 50), ("slates_beam", "slates", 30), ("sasrec", "sasrec", 90)):
+        (tmp_path / folder).mkdir()
+        manifest = {"stage": stage, "config": {"history": history}}
+        (tmp_path / folder / "manifest.json").write_text(json.dumps(manifest))
+    assert command.read_history(tmp_path) == 50
