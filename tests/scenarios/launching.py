@@ -1,17 +1,24 @@
-"""Starts trainings in two gloo processes on the CPU, each of them tests/scenarios/two_processes.py."""
+"""Starts trainings in two gloo processes on the CPU, each of them tests/scenarios/two_processes.py.
+
+They are forked, and told what torchrun tells its processes; `torchrun` starts it, and they import everything again.
+"""
 
 import json
 import os
 import shlex
-import signal
+import socket
 import subprocess
 import sys
+import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-import psutil
+from tests import forking
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, *shlex.split("-m torch.distributed.run --standalone --nproc_per_node 2")]
+PROCESSES = 2
+COMMAND = [sys.executable, *shlex.split(f"-m torch.distributed.run --standalone --nproc_per_node {PROCESSES}")]
+ON_CPU = {"ACCELERATE_USE_CPU": "true", "ACCELERATE_MIXED_PRECISION": "no", "OMP_NUM_THREADS": "1"}
 
 
 def accelerate_environment(mode: str) -> dict[str, str]:
@@ -27,28 +34,54 @@ def accelerate_environment(mode: str) -> dict[str, str]:
     return {name: value for name, value in told.items() if name.startswith(("ACCELERATE_", "FSDP_"))}
 
 
-def start(mode: str, jobs: list[tuple[str, list[str]]], folder: Path) -> subprocess.Popen:
+def do_jobs(jobs: list[tuple[str, list[str]]]) -> None:
+    from tests.scenarios import two_processes
+
+    two_processes.do_jobs(jobs)
+
+
+def start(mode: str, jobs: list[tuple[str, list[str]]], folder: Path) -> list[ForkServerProcess]:
     """Two processes that do the jobs, (stage, words), in float32; what they print goes to `folder`/log.txt."""
-    (folder / "jobs.json").write_text(json.dumps(jobs))
-    on_cpu = {"ACCELERATE_USE_CPU": "true", "ACCELERATE_MIXED_PRECISION": "no", "OMP_NUM_THREADS": "1"}
-    environment = os.environ | accelerate_environment(mode) | on_cpu | {"PYTHONPATH": str(ROOT)}
-    command = [*COMMAND, "-m", "tests.scenarios.two_processes", str(folder / "jobs.json")]
-    with open(folder / "log.txt", "w") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": PROCESSES, "LOCAL_WORLD_SIZE": PROCESSES}
+    environment = os.environ | accelerate_environment(mode) | ON_CPU | {name: str(one) for name, one in group.items()}
+    log = folder / "log.txt"
+    log.unlink(missing_ok=True)
+    return [
+        forking.start(do_jobs, (jobs,), log, log, environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(PROCESSES)
+    ]
 
 
 def launch(mode: str, jobs: list[tuple[str, list[str]]], folder: Path) -> str:
-    """As `start`, to the end; returns what was printed."""
-    status = start(mode, jobs, folder).wait()
+    """As `start`, to the end, or to the failure of one; returns what was printed."""
+    processes = start(mode, jobs, folder)
+    while any(process.is_alive() for process in processes) and not any(process.exitcode for process in processes):
+        time.sleep(0.01)
+    for process in processes:
+        process.kill()
+        process.join()
     printed = (folder / "log.txt").read_text()
-    assert status == 0, printed[-6000:]
+    assert all(process.exitcode == 0 for process in processes), printed[-6000:]
     return printed
 
 
-def kill(run: subprocess.Popen) -> None:
-    """Ends the launcher and its processes at once, as a machine that goes down does."""
-    assert run.poll() is None, f"it ended with {run.returncode} before it could be killed"
-    processes = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)]
+def torchrun(mode: str, jobs: list[tuple[str, list[str]]], folder: Path) -> str:
+    """As `launch`, by torchrun: where variables matter that libraries read as they are imported."""
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    environment = os.environ | accelerate_environment(mode) | ON_CPU | {"PYTHONPATH": str(ROOT)}
+    command = [*COMMAND, "-m", "tests.scenarios.two_processes", str(folder / "jobs.json")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    assert done.returncode == 0, done.stdout[-6000:]
+    return done.stdout
+
+
+def kill(processes: list[ForkServerProcess]) -> None:
+    """Ends the processes at once, as a machine that goes down does."""
+    assert all(process.is_alive() for process in processes), "one ended before it could be killed"
     for process in processes:
-        process.send_signal(signal.SIGKILL)
-    run.wait()
+        process.kill()
+    for process in processes:
+        process.join()

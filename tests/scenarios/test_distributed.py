@@ -78,10 +78,10 @@ def together(request, inputs, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
     todo = jobs(inputs, folder, 2)
     for name in KILLED:
-        run = start(request.param, todo, folder)
-        while run.poll() is None and not find_last_checkpoint(folder / name):
+        processes = start(request.param, todo, folder)
+        while all(process.is_alive() for process in processes) and not find_last_checkpoint(folder / name):
             time.sleep(0.01)
-        kill(run)
+        kill(processes)
         assert not (folder / name / "manifest.json").exists(), f"{name} ended before it could be killed"
     assert "resuming from" in launch(request.param, todo, folder)
     return folder

@@ -10,7 +10,7 @@ import pytest
 
 from gr2.runner.stage import run_stage
 from tests.hub_stand_in import TOKEN, stand_in_for_the_hub, variables
-from tests.scenarios.launching import launch
+from tests.scenarios.launching import torchrun
 
 pytestmark = pytest.mark.slow
 SHORT = shlex.split("--bf16 false --disable_tqdm true --max_steps 1 --save_strategy no --push_to_hub true")
@@ -38,7 +38,7 @@ def test_midtrain_sft_and_rl_push_once_and_load_from_the_hub(world, tmp_path, mo
     with stand_in_for_the_hub() as hub:
         for name, value in variables(hub, str(tmp_path / "home")).items():
             monkeypatch.setenv(name, value)
-        printed = launch("ddp", [*words.items()], tmp_path)
+        printed = torchrun("ddp", [*words.items()], tmp_path)
         for stage in words:
             repository = hub.repositories[f"me/{stage}"]
             manifest = json.loads((tmp_path / stage / "manifest.json").read_text())

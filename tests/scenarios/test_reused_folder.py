@@ -1,10 +1,6 @@
 """Every stage writes into a folder that an earlier run left the same as into an empty one."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +8,8 @@ import pytest
 
 from gr2.cli import main
 from gr2.stages import FIT, STAGES
+from tests.forking import start_forked
+from tests.helpers import kill_at
 
 VOLATILE = ("training_log.jsonl", "training_rates.json", "timing.json")  # times
 
@@ -195,12 +193,9 @@ def test_a_killed_rerank_goes_on_to_the_same_answers_shuffled_slates_too(world, 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run("rerank", whole, options)
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    process = subprocess.Popen([sys.executable, "-m", "gr2", "rerank", *words, "--output_dir", str(killed)])
+    process = start_forked(["rerank", *words, "--output_dir", str(killed)], tmp_path)
     partial = killed / "answers.partial"
-    while process.poll() is None and not (partial.exists() and partial.read_text().count("\n") > 3):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    kill_at(process, lambda: partial.exists() and partial.read_text().count("\n") > 3)
     assert not (killed / "rankings.parquet").exists()
     kept = partial.read_text().count("slate_id")
     assert 0 < kept < 31 + 30 * 8
