@@ -390,7 +390,7 @@ def test_events_without_anything_to_validate_on_are_refused(world, tmp_path):
     ({"dropout": "nan"}, "--dropout nan"),
     ({"num_train_epochs": 0}, "--num_train_epochs 0.0: expected a number above 0"),
     ({"learning_rate": -1}, "--learning_rate -1.0: expected a number of at least 0"),
-    ({"seed": -1}, "--seed -1: expected a number of at least 0"),
+    ({"seed": -1}, "--seed -1: expected a number from 0 to 4,294,967,295"),
 ])  # fmt: skip
 def test_bad_options_are_refused_and_nothing_is_written(world, tmp_path, changed, message):
     assert message in refused("sasrec", *words(world, output_dir=tmp_path / "out", **changed))

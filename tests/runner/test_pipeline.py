@@ -56,14 +56,17 @@ def contents(root):
 
 
 def untimed(file):
-    """A file's bytes; of the evaluation's all but the costs."""
+    """A file's bytes; of the evaluation's all but the costs, and when each stage ended."""
     if file.name == "metrics.json":
         return {
             name: value for name, value in json.loads(file.read_text()).items() if name not in ("costs", "frontier")
         }
     if file.name == "report.html":
-        before, costs = file.read_text().split("<h2>Quality and cost</h2>")
-        return before, costs.split("</section>", 1)[1]
+        page = file.read_text()
+        for timed in ("Quality and cost", "How it was made"):
+            before, after = page.split(f"<h2>{timed}</h2>")
+            page = before + after.split("</section>", 1)[1]
+        return page
     return file.read_bytes()
 
 

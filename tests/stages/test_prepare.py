@@ -78,7 +78,7 @@ def test_a_user_or_item_with_few_events_is_left_out(world, tmp_path):
     (("--valid_share", "-0.1"), "--valid_share -0.1: expected a number of at least 0 and below 1"),
     (("--train_share", "nan"), "--train_share nan: expected a number"),
     (("--test_share", "1e308"), "--test_share 1e+308: expected a number"),
-    (("--seed", "-1"), "--seed -1: expected a number of at least 0"),
+    (("--seed", "-1"), "--seed -1: expected a number from 0 to 4,294,967,295"),
     (("--seed", "99999999999999999999"), "--seed 99999999999999999999: expected a number"),
     (("--min_user_events", "-1"), "--min_user_events -1: expected a number"),
     (("--min_item_events", "99999999999999999999"), "--min_item_events 99999999999999999999: expected a number"),

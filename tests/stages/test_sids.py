@@ -193,10 +193,10 @@ def test_files_that_are_no_embeddings_are_refused(world, tmp_path, content):
 
 
 @pytest.mark.parametrize(("option", "value", "complaint"), [
-    ("levels", 0, "at least 1"), ("levels", 27, "at most 26"), ("codes", 1, "at least 2"),
+    ("levels", 0, "at least 1"), ("levels", 27, "from 1 to 26"), ("codes", 1, "at least 2"),
     ("codes", -256, "at least 2"), ("beam", 0, "at least 1"), ("train_sample", 0, "at least 1"),
-    ("seed", -1, "at least 0"), ("seed", 2**31, "at most"),
-    ("min_uniqueness", "nan", "at least 0"), ("min_uniqueness", 1.5, "at most 1"), ("hidden", 0, "at least 1"),
+    ("seed", -1, "at least 0"), ("seed", 2**31, "from 0 to 2,147,483,647"),
+    ("min_uniqueness", "nan", "from 0 to 1"), ("min_uniqueness", 1.5, "from 0 to 1"), ("hidden", 0, "at least 1"),
     ("latent", 0, "at least 1"), ("epochs", 0, "at least 1"), ("warmup_epochs", -1, "at least 0"),
     ("batch_size", 0, "at least 1"), ("learning_rate", 0, "above 0"), ("learning_rate", "inf", "above 0"),
     ("commitment", -1, "at least 0"), ("ema_decay", 1, "below 1"), ("diversity", -0.1, "at least 0"),
