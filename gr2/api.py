@@ -18,6 +18,7 @@ from gr2.arrays import pad
 from gr2.errors import InputError
 from gr2.evaluation import systems
 from gr2.evaluation.significance import Resampling, comparisons, intervals
+from gr2.files.artifacts import find_in_stages
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate, read_slates, write_slates
 from gr2.metrics import TOP
@@ -30,7 +31,7 @@ __all__ = ["Inputs", "Ranking", "Reranker", "Sampling", "Slate", "evaluate", "fi
 def find_inputs(run: str | Path) -> Inputs:
     """The files that rerankers read, in the folders of a run's stages; InputError where two stages wrote one."""
     names = ("items.parquet", "interactions.parquet", "embeddings.safetensors", "semantic_ids.parquet")
-    files = {name.partition(".")[0]: sorted(map(str, Path(run).glob(f"*/{name}"))) for name in names}
+    files = {name.partition(".")[0]: [*map(str, find_in_stages(run, name))] for name in names}
     for name, paths in files.items():
         if len(paths) > 1 or (name == "items" and not paths):
             raise InputError(f"{run}: expected one file of {name}, found {', '.join(paths) or 'none'}; use Inputs(...)")

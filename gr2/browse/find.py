@@ -6,7 +6,7 @@ from pathlib import Path
 from gr2.errors import InputError
 from gr2.evaluation.inputs import named_files, ranking_files
 from gr2.evaluation.systems import COMPUTED
-from gr2.files.artifacts import MANIFEST, read_json
+from gr2.files.artifacts import MANIFEST, find_in_stages, read_json
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ def find_files(run: Path, split: str, given: list[str]) -> Files:
     """`given`: rankings as NAME=FILE, in place of those that are found. InputError for a folder without slates."""
     if not run.is_dir():
         raise InputError(f"{run}: expected a run's folder, with a folder for each stage")
-    configs = {file.parent: read_config(file) for file in sorted(run.glob(f"*/{MANIFEST}"))}
+    configs = {file.parent: read_config(file) for file in find_in_stages(run, MANIFEST)}
     evaluations = [config for folder, config in configs.items() if (folder / "report.html").exists()]
     evaluation = next((config for config in evaluations if "slates" in config and "rankings" in config), {})
     return Files(
@@ -32,7 +32,7 @@ def find_files(run: Path, split: str, given: list[str]) -> Files:
         rankings=find_given(given) if given else find_rankings(run, split, evaluation, configs),
         traces={
             file.parent.name: file
-            for file in sorted(run.glob("*/traces.jsonl"))
+            for file in find_in_stages(run, "traces.jsonl")
             if configs.get(file.parent, {}).get("split", split) == split
         },
     )
@@ -50,7 +50,7 @@ def find_slates(run: Path, evaluation: dict, configs: dict[Path, dict]) -> Path:
     for path in [*([evaluation["slates"]] if evaluation else []), *ranked]:
         if (file := within(run, path)).exists():
             return file
-    found = sorted(run.glob("*/slates.parquet"), key=lambda file: file.stat().st_mtime)
+    found = sorted(find_in_stages(run, "slates.parquet"), key=lambda file: file.stat().st_mtime)
     if not found:
         raise InputError(f"{run}: expected a folder in it with a slates.parquet, as `gr2 slates` writes it")
     return found[-1]
@@ -60,7 +60,7 @@ def find_table(run: Path, name: str, evaluation: dict) -> Path | None:
     """The file of this name that the evaluation read, else one in the run's folder, else None."""
     read = evaluation.get(Path(name).stem)
     found = [within(run, read)] if read else []
-    return next((file for file in [*found, *sorted(run.glob(f"*/{name}"))] if file.exists()), None)
+    return next((file for file in [*found, *find_in_stages(run, name)] if file.exists()), None)
 
 
 def find_rankings(run: Path, split: str, evaluation: dict, configs: dict[Path, dict]) -> dict[str, Path]:
@@ -69,7 +69,7 @@ def find_rankings(run: Path, split: str, evaluation: dict, configs: dict[Path, d
     seeds = {within(run, path) for paths in evaluated.values() for path in paths}
     systems = {name: within(run, paths[0]) for name, paths in evaluated.items()}
     systems = {name: file for name, file in systems.items() if file.exists()}
-    for file in sorted(run.glob("*/rankings.parquet")):
+    for file in find_in_stages(run, "rankings.parquet"):
         name = file.parent.name.removeprefix("rerank_")
         if file not in seeds:
             systems[file.parent.name if name in systems or name in COMPUTED else name] = file

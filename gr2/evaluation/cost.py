@@ -14,7 +14,7 @@ import polars as pl
 from gr2.evaluation.kinds import FUSED_TREES, FUSION, read_members
 from gr2.evaluation.significance import number
 from gr2.evaluation.systems import mean_of_known
-from gr2.files.artifacts import MANIFEST, files_below, read_json, read_manifest
+from gr2.files.artifacts import MANIFEST, files_below, read_json, read_manifest, stage_of
 from gr2.files.rankings import TIMING_FILE
 from gr2.rerankers import blend, lambdamart, rules
 
@@ -32,7 +32,7 @@ class Training:
     def follow(self, inputs: dict[str, str]) -> None:
         """Adds the stages that wrote these files, as long as the files are still the same ones."""
         for file, digest in inputs.items():
-            folder = next((folder for folder in Path(file).parents if (folder / MANIFEST).exists()), None)
+            folder = stage_of(file)
             if folder is None:
                 self.whole &= Path(file).exists()  # a prompt's file has no stage
                 continue

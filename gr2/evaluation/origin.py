@@ -5,7 +5,7 @@ Both are read from the files that every stage leaves in its folder, so a report 
 
 from pathlib import Path
 
-from gr2.files.artifacts import MANIFEST, read_json, read_manifest
+from gr2.files.artifacts import MANIFEST, read_json, read_manifest, stage_of
 
 
 def find_stages(files: list[str]) -> list[dict]:
@@ -21,7 +21,7 @@ def find_stages(files: list[str]) -> list[dict]:
 
 def add_stage(file: str, stages: list[dict], seen: set[Path]) -> None:
     """Appends the stages whose files the stage that wrote `file` has read, then that stage itself."""
-    folder = next((folder for folder in Path(file).parents if (folder / MANIFEST).exists()), None)
+    folder = stage_of(file)
     if folder is None or folder in seen:
         return
     seen.add(folder)
@@ -42,7 +42,7 @@ def given_options(manifest: dict) -> dict[str, str]:
 
 def read_prepared(interactions: str | None) -> dict | None:
     """summary.json of the `gr2 prepare` that wrote this file; None where no such stage did."""
-    folder = Path(interactions).parent if interactions else Path()
-    if not interactions or not (folder / MANIFEST).exists() or read_json(folder / MANIFEST).get("stage") != "prepare":
+    folder = stage_of(interactions) if interactions else None
+    if folder is None or read_manifest(folder / MANIFEST)["stage"] != "prepare":
         return None
     return read_json(folder / "summary.json") if (folder / "summary.json").exists() else None

@@ -7,6 +7,7 @@ output folder as finished and lets the next reader notice a file that changed be
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,17 @@ def write_model_whole(folder: str | Path) -> Iterator[Path]:
         os.replace(file, folder / file.name)
     aside.rmdir()
     _fsync(folder)
+
+
+def stage_of(file: str | Path) -> Path | None:
+    """The folder of the finished stage that holds this file; None outside of one."""
+    return next((folder for folder in Path(file).parents if (folder / MANIFEST).exists()), None)
+
+
+def find_in_stages(run: str | Path, name: str) -> list[Path]:
+    """The files of this name in a run's stage folders, sorted; not in those that were moved aside (NAME.old-1)."""
+    files = sorted(Path(run).glob(f"*/{name}"))
+    return [file for file in files if not re.search(r"\.old-\d+$", file.parent.name)]
 
 
 def write_text(path: str | Path, text: str) -> None:

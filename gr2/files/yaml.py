@@ -34,8 +34,7 @@ def read_yaml(path: Path) -> dict:
     except OSError as error:
         raise InputError(f"{path}: expected a YAML file, but {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem = describe(error)
-        raise InputError(f"{path}: expected YAML, but {problem}") from None
+        raise InputError(f"{path}: expected YAML, but {describe(error)}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a YAML mapping of option: value")
     check(values, path)

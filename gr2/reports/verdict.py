@@ -79,9 +79,8 @@ def clause(row: dict, results: dict) -> str:
     """`rl is worse, −0.031 (−8.3 %, 95 % interval −0.040 to −0.021, p < 0.001; 3 % of its answers unusable)`."""
     name, systems = row["system"], results["systems"]
     known = row["ci_low"] is not None
-    verdict = {1: "is better", -1: "is worse", 0: "is not significantly different" if known else "cannot be judged"}[
-        sign(row)
-    ]
+    doubt = "is not significantly different" if known else "cannot be judged"
+    verdict = {1: "is better", -1: "is worse", 0: doubt}[sign(row)]
     notes = [evidence(row, systems["input_order"][row["metric"]])] if known else []
     if systems[name]["invalid_rate"] > 0:
         notes.append(f"{unusable(systems[name])} of its answers unusable")

@@ -50,8 +50,8 @@ def read_lists(
     if "sources" not in table.columns:
         return lists, None
     keys = positions.select("user_id", "position")
-    matched = keys.join(table, on=["user_id", "position"], how="left", maintain_order="left")
-    return lists, matched["sources"].fill_null([])
+    joined = keys.join(table, on=["user_id", "position"], how="left", maintain_order="left")
+    return lists, joined["sources"].fill_null([])
 
 
 def as_arrays(table: pl.DataFrame, positions: pl.DataFrame, item_ids: pl.Series, count: int) -> Top:

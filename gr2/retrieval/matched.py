@@ -34,10 +34,8 @@ def match_others(log: EventLog, windows: pl.DataFrame, extra: int, seed: int) ->
     others = [np.empty(0, np.int64)] * len(windows)
     for (split,), of_split in windows.with_row_index().group_by("split", maintain_order=True):
         rng = np.random.default_rng([seed, SPLITS.index(split)])
-        relevant, (start, at, end) = (
-            np.stack(of_split["rows"].to_numpy()),
-            of_split.select("start", "at", "end").to_numpy().T,
-        )
+        relevant = np.stack(of_split["rows"].to_numpy())
+        start, at, end = of_split.select("start", "at", "end").to_numpy().T
         copies = share_out(extra, relevant.shape, rng)
         known = [np.unique(items[first:last]) for first, last in zip(start, end, strict=True)]
         enough = [can_fill(*slate, bins) for slate in zip(relevant, copies, known, strict=True)]

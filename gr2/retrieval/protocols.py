@@ -54,7 +54,7 @@ def later_slates(
             )
             raise InputError(f"{found} as popular as they are; lower --candidates")
         pairs = zip(windows["rows"], others, strict=True)
-        lists = [np.concatenate([retrieved, taken]) if len(taken) else taken for retrieved, taken in pairs]
+        lists = [np.concatenate([relevant_rows, taken]) if len(taken) else taken for relevant_rows, taken in pairs]
         return order_lists(rank, queries, lists, len(log.item_ids), matched)
 
     windows = next_windows(log.events, splits, relevant, train_stride)

@@ -10,13 +10,13 @@ token is read from the environment variable GR2_TOKEN. docs/serve.md describes r
 """
 
 import argparse
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
 from gr2.api import find_inputs
 from gr2.errors import InputError
+from gr2.files.artifacts import MANIFEST, find_in_stages, read_manifest
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.rerankers.record import kind_of
 from gr2.rerankers.rules import NAMES
@@ -125,7 +125,7 @@ def find_files(options: argparse.Namespace) -> Inputs:
 
 def read_history(run: str | None) -> int:
     """The history of the run's slates, the longest where several stages made some: rerankers have learned from it."""
-    manifests = [json.loads(file.read_text()) for file in Path(run).glob("*/manifest.json")] if run else []
+    manifests = [read_manifest(file) for file in find_in_stages(run, MANIFEST)] if run else []
     return max((made["config"]["history"] for made in manifests if made["stage"] == "slates"), default=HISTORY)
 
 

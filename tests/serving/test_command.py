@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -59,8 +60,21 @@ def test_a_language_model_ranks_by_first_choices_but_for_a_chat_server():
 
 def test_a_user_has_as_long_a_history_as_the_runs_slates(tmp_path):
     assert command.read_history(None) == 20
-    for folder, stage, history in (("slates", "slates", 50), ("slates_beam", "slates", 30), ("sasrec", "sasrec", 90)):
+    for folder, stage, history in (
+        ("slates", "slates", 50),
+        ("slates_beam", "slates", 30),
+        ("slates.old-1", "slates", 70),
+        ("sasrec", "sasrec", 90),
+    ):
         (tmp_path / folder).mkdir()
-        manifest = {"stage": stage, "config": {"history": history}}
+        manifest = {"stage": stage, "config": {"history": history}, "outputs": {}}
         (tmp_path / folder / "manifest.json").write_text(json.dumps(manifest))
     assert command.read_history(tmp_path) == 50
+
+
+def test_what_was_moved_aside_is_no_file_of_the_run(world, tmp_path):
+    for folder in ("prepare", "prepare.old-1"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "items.parquet").write_bytes(Path(world.items).read_bytes())
+    options = command.parser().parse_args(["x", "--run", str(tmp_path)])
+    assert command.find_files(options).items == str(tmp_path / "prepare/items.parquet")

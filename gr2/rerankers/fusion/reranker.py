@@ -73,7 +73,7 @@ class Fusion:
         if not self.files:
             return [ask(self.open_member, member, slates) for member in self.members]
         answers = [read_answers(*member, slates) for member in zip(self.members, self.files, strict=True)]
-        return [(member, read_milliseconds(file, member)) for file, member in zip(self.files, answers, strict=True)]
+        return [(answer, read_milliseconds(file, answer)) for file, answer in zip(self.files, answers, strict=True)]
 
 
 def open_trees(path: Path):
