@@ -4,8 +4,8 @@
 
 Starts the server with its defaults on a free port of this machine, and asks it about test slates, filled up to
 --candidates with items drawn at random. What it should answer is computed first, by the reranker itself. Times are
-measured from the moment at which a request was due, whether or not an earlier one was still waiting. Prints one JSON
-line a part:
+measured from the moment at which a request was due, whether or not an earlier one was still waiting, to the last byte of its
+answer, which is checked afterwards. Prints one JSON line a part:
 
 latency   --rate requests a second, for --seconds
 capacity  16 clients that ask again as soon as they are answered: right answers a second
@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import uvloop
 
 from gr2.api import Slate, find_inputs, open_reranker, read_slates
 from gr2.files.items import read_items
@@ -99,21 +100,25 @@ class Client:
     def __init__(self, port: int):
         self.port, self.streams = port, None
 
-    async def ask(self, request: Request) -> str:
-        """right, wrong, a fallback's reason, or the status of a refusal."""
+    async def ask(self, request: Request) -> tuple[str, float]:
+        """right, other order, a fallback's reason, or the status of a refusal; and when its last byte had come."""
         if self.streams is None:
             self.streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self.streams
         writer.write(request.data)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        body, status = json.loads(await reader.readexactly(length)), int(head[9:12])
-        if status != 200:
-            return str(status)
-        if body["fallback"]:
-            return body["fallback"]["reason"]
-        order = [entry["index"] for entry in body["ranking"]]
-        return "right" if order == request.order else "other order"
+        body = await reader.readexactly(length)
+        ended = time.monotonic()
+        return judge(int(head[9:12]), json.loads(body), request.order), ended
+
+
+def judge(status: int, body: dict, order: list[int]) -> str:
+    if status != 200:
+        return str(status)
+    if body["fallback"]:
+        return body["fallback"]["reason"]
+    return "right" if order == [entry["index"] for entry in body["ranking"]] else "other order"
 
 
 async def ask_again(port: int, requests: list[Request], end: float, most: int, tally: Tally) -> None:
@@ -121,8 +126,8 @@ async def ask_again(port: int, requests: list[Request], end: float, most: int, t
     client, rng = Client(port), random.Random(tally.outcomes.total() + id(tally))
     while time.monotonic() < end and tally.outcomes.total() < most:
         started = time.monotonic()
-        outcome = await client.ask(rng.choice(requests))
-        tally.count(outcome, time.monotonic() - started)
+        outcome, ended = await client.ask(rng.choice(requests))
+        tally.count(outcome, ended - started)
         if outcome == "429":
             await asyncio.sleep(0.1)
 
@@ -136,10 +141,10 @@ async def ask_at_rate(port: int, requests: list[Request], rate: float, seconds: 
     async def ask(due: float) -> None:
         client = await free.get()
         try:
-            outcome = await asyncio.wait_for(client.ask(rng.choice(requests)), 30)
+            outcome, ended = await asyncio.wait_for(client.ask(rng.choice(requests)), 30)
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
-            outcome, client = "lost", Client(port)
-        tally.count(outcome, time.monotonic() - due)
+            outcome, ended, client = "lost", time.monotonic(), Client(port)
+        tally.count(outcome, ended - due)
         free.put_nowait(client)
 
     begun, tasks = time.monotonic(), []
@@ -213,7 +218,7 @@ def main() -> None:
     requests = make_requests(options)
     server, engine, port = start(options)
     try:
-        asyncio.run(measure(options, requests, {"server": server.pid, "engine": engine}, port))
+        uvloop.run(measure(options, requests, {"server": server.pid, "engine": engine}, port))
     finally:
         server.terminate()
         server.wait()
