@@ -3,9 +3,9 @@
     python benchmarks/serve.py runs/demo/fit_prm --run runs/demo --slates runs/demo/slates/slates.parquet
 
 Starts the server with its defaults on a free port of this machine, and asks it about test slates, filled up to
---candidates with items drawn at random. What it should answer is computed first, by the reranker itself. Times are
-measured from the moment at which a request was due, whether or not an earlier one was still waiting, to the last byte of its
-answer, which is checked afterwards. Prints one JSON line a part:
+--candidates with items drawn at random. What it should answer is computed first, by the reranker itself. A time begins
+when a request is due, whether or not an earlier one is still waiting, and ends with the last byte of the answer, which
+is checked afterwards. Prints one JSON line a part:
 
 latency   --rate requests a second, for --seconds
 capacity  16 clients that ask again as soon as they are answered: right answers a second
