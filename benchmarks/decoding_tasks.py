@@ -16,7 +16,7 @@ from gr2.language_model.chat import prompt_text
 from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.vocabulary import expand
-from gr2.packaged import SMOLLM2
+from gr2.packaged_models import SMOLLM2
 from gr2.prompts.prompt import load_prompt
 from gr2.prompts.render import render
 from gr2.prompts.schema import answer_schema

@@ -22,9 +22,9 @@ import onnxruntime
 import torch
 
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
+from gr2.rerankers.degre.inputs import EvaluatorInput
 from gr2.rerankers.degre.lookahead import Lookahead
 from gr2.rerankers.degre.mining import mine
-from gr2.rerankers.degre.seen import Seen
 from gr2.rerankers.list_writer.batch import Requests
 from gr2.rerankers.list_writer.decode import write_lists
 from gr2.rerankers.list_writer.network import SPACES, ListWriter, ListWriterConfig
@@ -33,14 +33,14 @@ from gr2.rerankers.list_writer.program import Program, export
 CANDIDATES, HISTORY, SIZE, LEVELS, CODES, BEAMS, FEATURES, TURN = 50, 50, 6, 2, 256, 8, 25, 10
 
 
-def draw_slates(n: int, seed: int) -> tuple[Requests, Seen]:
+def draw_slates(n: int, seed: int) -> tuple[Requests, EvaluatorInput]:
     """As a list writer reads them, and as the evaluator does."""
     rng = torch.Generator().manual_seed(seed)
     items = torch.stack([torch.randperm(CODES**LEVELS, generator=rng)[: CANDIDATES + HISTORY] for _ in range(n)])
     codes = torch.stack([items // CODES, items % CODES], -1)
     history, candidates = items[:, CANDIDATES:], items[:, :CANDIDATES]
     requests = Requests(codes[:, CANDIDATES:], codes[:, :CANDIDATES])
-    return requests, Seen(history, candidates, torch.randn(n, CANDIDATES, FEATURES, generator=rng))
+    return requests, EvaluatorInput(history, candidates, torch.randn(n, CANDIDATES, FEATURES, generator=rng))
 
 
 def open_program(model: ListWriter, folder: Path) -> Callable[[Requests], np.ndarray]:

@@ -34,7 +34,7 @@ import psutil
 
 from gr2.files.artifacts import read_json
 from gr2.files.sid_tokens import sid_string
-from gr2.packaged import SMOLLM2
+from gr2.packaged_models import SMOLLM2
 from gr2.samplers.base import Request, Sampler, prompt_ids
 from gr2.samplers.open import open_sampler
 from gr2.stages import traces

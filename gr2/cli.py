@@ -5,7 +5,7 @@ import signal
 import sys
 
 from gr2.errors import GOES_ON, InputError, describe_failure, did_you_mean
-from gr2.launched import fail, is_follower, may_speak
+from gr2.process_errors import fail, is_follower, may_speak
 from gr2.stages import FIT, GROUPS, STAGES
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes

@@ -34,7 +34,7 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
 
 
 @contextmanager
-def naming_disk_errors(path: str | Path) -> Iterator[None]:
+def name_disk_errors(path: str | Path) -> Iterator[None]:
     """Where the disk takes no more, raises an OSError that names `path`; the libraries' own errors name no file."""
     try:
         yield

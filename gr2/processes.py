@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from gr2.terminal import watched
+from gr2.terminal import show_progress
 
 CHUNK = 500  # items a process takes at a time
 _work: Callable[[Sequence], Any]
@@ -23,10 +23,10 @@ def map_chunks(work: Callable[[Sequence], Any], items: Sequence, description: st
     processes = min(len(os.sched_getaffinity(0)), len(starts))
     chunks = (items[start : start + CHUNK] for start in starts)
     if processes < 2:
-        yield from watched(map(work, chunks), description, len(starts), "chunks")
+        yield from show_progress(map(work, chunks), description, len(starts), "chunks")
         return
     with multiprocessing.get_context("fork").Pool(processes) as pool:
-        yield from watched(pool.imap(_call, chunks), description, len(starts), "chunks")
+        yield from show_progress(pool.imap(_call, chunks), description, len(starts), "chunks")
 
 
 def _call(chunk: Sequence) -> Any:

@@ -49,7 +49,7 @@ class Meter(TrainerCallback):
         self.since = time.monotonic()
 
     @contextmanager
-    def rolling_out(self) -> Iterator[None]:
+    def time_rollouts(self) -> Iterator[None]:
         start = time.monotonic()
         yield
         self.rollout_seconds += time.monotonic() - start
@@ -112,7 +112,7 @@ class Meter(TrainerCallback):
         return rates
 
 
-class Metered:
+class MeterMixin:
     """A mixin for trainers of language models: `meter` counts every batch that is trained on."""
 
     def __init__(self, *args, **kwargs):
@@ -126,15 +126,15 @@ class Metered:
         return super().compute_loss(model, inputs, *args, **kwargs)
 
 
-class LanguageModelTrainer(Metered, Trainer):
+class LanguageModelTrainer(MeterMixin, Trainer):
     """transformers' Trainer of a language model."""
 
 
-class MeteredRollouts(Metered):
+class RolloutMeterMixin(MeterMixin):
     """The same for TRL's trainers on answers of their own; sampling and rewarding them is timed apart."""
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
-        with self.meter.rolling_out():
+        with self.meter.time_rollouts():
             return super()._generate_and_score_completions(inputs)
 
 

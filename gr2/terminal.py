@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 
-from gr2.launched import is_follower
+from gr2.process_errors import is_follower
 
 FIRST, LONGEST = 10.0, 120.0  # seconds before the first line about a long work, and between two at most
 # What keeps libraries silent; a user who wants to hear them sets these. Processes that are started inherit them.
@@ -82,7 +82,7 @@ class Progress:
         return f"{line}, {describe_duration(left)} left"
 
 
-def watched(items: Iterable, what: str, total: int | None = None, unit: str = "") -> Iterator:
+def show_progress(items: Iterable, what: str, total: int | None = None, unit: str = "") -> Iterator:
     """The items; `Progress` counts each once the next one is asked for."""
     progress = Progress(what, total, unit)
     for item in items:

@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerState
 
-from gr2.errors import InputError, naming_disk_errors
+from gr2.errors import InputError, name_disk_errors
 from gr2.files.artifacts import RATES, write_json, write_model_whole, write_text
-from gr2.rates import Metered, describe
+from gr2.rates import MeterMixin, describe
 from gr2.step_lines import print_step_lines
 
 LOG, STATE = "training_log.jsonl", "trainer_state.json"
@@ -21,7 +21,7 @@ TOTALS = {"total_flos", "train_loss", "train_runtime", "train_samples_per_second
 SHARDED = ("pytorch_model_fsdp*", "global_step*")  # weights of FSDP's and DeepSpeed's own checkpoints
 
 
-class WithoutCard:
+class NoCardMixin:
     """A mixin for TRL's trainers: gr2 writes the model's README.md itself, once the folder is finished."""
 
     def create_model_card(self, *_, **__) -> None:
@@ -54,7 +54,7 @@ def is_whole(checkpoint: Path) -> bool:
 def train(trainer: Trainer, check: Callable[[TrainerState], None] = lambda state: None) -> None:
     """Trains to the end, from the last whole checkpoint if any; writes the model and the log; removes the checkpoints.
 
-    Of a `Metered` trainer it writes the rates, too. Call it on every rank. `check` sees the state after training and
+    Of a `MeterMixin` trainer it writes the rates, too. Call it on every rank. `check` sees the state after training and
     raises InputError where the model is not to be written. InputError, too, where no step was made, weights are not
     finite, or the best checkpoint is gone.
     """
@@ -62,7 +62,7 @@ def train(trainer: Trainer, check: Callable[[TrainerState], None] = lambda state
 
     output_dir = Path(trainer.args.output_dir)
     print_step_lines(trainer)
-    with naming_disk_errors(output_dir):
+    with name_disk_errors(output_dir):
         if checkpoint := find_last_checkpoint(output_dir):
             resume(trainer, checkpoint)
         else:
@@ -78,7 +78,7 @@ def train(trainer: Trainer, check: Callable[[TrainerState], None] = lambda state
         write_log(trainer.state.log_history, output_dir / LOG)
         for folder in list_checkpoints(output_dir):
             shutil.rmtree(folder)
-    if isinstance(trainer, Metered):
+    if isinstance(trainer, MeterMixin):
         write_rates(trainer, output_dir / RATES)
     trainer.accelerator.wait_for_everyone()
 
@@ -128,7 +128,7 @@ def write_log(log_history: list[dict], path: Path) -> None:
     write_text(path, "".join(line + "\n" for line in lines))
 
 
-def write_rates(trainer: Metered, path: Path) -> None:
+def write_rates(trainer: MeterMixin, path: Path) -> None:
     """What this process trained, after a resume the rest. Times differ from run to run: they are not in the log."""
     rates = trainer.meter.report(trainer.accelerator)
     if trainer.is_world_process_zero():

@@ -5,7 +5,7 @@ import errno
 import polars as pl
 import pytest
 
-from gr2.errors import describe_failure, naming_disk_errors
+from gr2.errors import describe_failure, name_disk_errors
 
 FULL = "no space left on device; make room, and the same command goes on from here"
 
@@ -16,7 +16,7 @@ FULL = "no space left on device; make room, and the same command goes on from he
     RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 1600 vs 1558"),  # torch.save's
 ])  # fmt: skip
 def test_every_librarys_full_disk_names_the_file(error):
-    with pytest.raises(OSError) as failure, naming_disk_errors("run/items.parquet"):
+    with pytest.raises(OSError) as failure, name_disk_errors("run/items.parquet"):
         raise error
     assert describe_failure(failure.value) == f"run/items.parquet: {FULL}"
 
@@ -28,7 +28,7 @@ def test_every_librarys_full_disk_names_the_file(error):
     ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
 ])  # fmt: skip
 def test_any_other_error_stays_what_it_is(error):
-    with pytest.raises(type(error)) as failure, naming_disk_errors("run/items.parquet"):
+    with pytest.raises(type(error)) as failure, name_disk_errors("run/items.parquet"):
         raise error
     assert failure.value is error
 

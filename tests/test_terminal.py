@@ -5,7 +5,7 @@ import re
 import pytest
 
 from gr2 import terminal
-from gr2.terminal import Progress, describe_duration, warn, watched
+from gr2.terminal import Progress, describe_duration, show_progress, warn
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def lines(capsys) -> list[str]:
 
 
 def test_work_that_is_soon_done_says_nothing(clock, capsys):
-    assert list(watched(range(1000), "packing", 1000, "documents")) == list(range(1000))
+    assert list(show_progress(range(1000), "packing", 1000, "documents")) == list(range(1000))
     assert lines(capsys) == []
 
 
@@ -36,7 +36,7 @@ def test_long_work_says_how_far_it_is_and_how_long_it_takes(clock, capsys):
 
 
 def test_without_a_total_it_says_how_much_is_done(clock, capsys):
-    for _ in watched(range(3), "reading", unit="MiB"):
+    for _ in show_progress(range(3), "reading", unit="MiB"):
         clock["now"] += 10
     assert [line.partition(" ")[2] for line in lines(capsys)] == ["reading: 1 MiB", "reading: 2 MiB", "reading: 3 MiB"]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gr2.errors import InputError
-from gr2.evaluation.inputs import named_files, ranking_files
+from gr2.evaluation.inputs import name_files, ranking_files
 from gr2.evaluation.systems import COMPUTED
 from gr2.files.artifacts import MANIFEST, find_in_stages, read_json
 
@@ -29,7 +29,7 @@ def find_files(run: Path, split: str, given: list[str]) -> Files:
         slates=find_slates(run, evaluation, configs),
         items=find_table(run, "items.parquet", evaluation),
         semantic_ids=find_table(run, "semantic_ids.parquet", evaluation),
-        rankings=find_given(given) if given else find_rankings(run, split, evaluation, configs),
+        rankings=find_named(given) if given else find_rankings(run, split, evaluation, configs),
         traces={
             file.parent.name: file
             for file in find_in_stages(run, "traces.jsonl")
@@ -76,10 +76,10 @@ def find_rankings(run: Path, split: str, evaluation: dict, configs: dict[Path, d
     return {name: file for name, file in systems.items() if configs.get(file.parent, {}).get("split", split) == split}
 
 
-def find_given(entries: list[str]) -> dict[str, Path]:
+def find_named(entries: list[str]) -> dict[str, Path]:
     """{name: file} of NAME=FILE entries; InputError for a name that is there twice or is always computed."""
     ranking_files(entries)
-    return {name: Path(file) for name, file in named_files("rankings", entries).items()}
+    return {name: Path(file) for name, file in name_files("rankings", entries).items()}
 
 
 def within(run: Path, path: str) -> Path:

@@ -31,7 +31,7 @@ def logits_at(model: PreTrainedModel, rows: Tensor, columns: Tensor) -> Iterator
 
 
 @contextmanager
-def whole_logits(model: PreTrainedModel) -> Iterator[None]:
+def return_all_logits(model: PreTrainedModel) -> Iterator[None]:
     """Within it the last layer of a model in half precision gives float32.
 
     A bfloat16 has 8 bits: near 16 logits would come in steps of an eighth, and equal ones keep the input order.
@@ -110,7 +110,7 @@ class Reading:
         places = [(row, index) for row, plan in enumerate(plans) if plan for index, _ in plan.branches]
         at = torch.tensor(places, dtype=torch.int64, device=device).view(-1, 2)
         branching = logits_at(self.model, at[:, 0], at[:, 1])
-        with branching, whole_logits(self.model), grouped_attention(self.model):
+        with branching, return_all_logits(self.model), grouped_attention(self.model):
             logits = self.model(
                 input_ids=torch.from_numpy(tokens).to(device),
                 attention_mask=self.attention.mask(visible, position, self.positions),

@@ -11,7 +11,7 @@ import polars as pl
 from gr2.errors import InputError
 from gr2.files.columns import BadRows, abbreviate
 from gr2.files.interactions import Check
-from gr2.files.raw import Raw
+from gr2.files.raw import RawTable
 
 SHOWN = 3  # rows of a kind
 ADVICE = "`--on_bad_row drop` leaves such rows out and lists them in dropped.jsonl"
@@ -22,7 +22,7 @@ class Problem:
     """One kind of wrong rows in a file, or, without numbers, what is wrong with the file as a whole.
 
     sentence: of a row, `column 'item_id': expected an id`; of a file, with its path. rows: their indices in the frame
-    of the `Raw`, none for broken lines. numbers: their lines, or rows, in the file. found: what the first of them have.
+    of the `RawTable`, none for broken lines. numbers: their lines, or rows, in the file. found: what the first have.
     """
 
     sentence: str
@@ -35,7 +35,7 @@ def whole_file(error: InputError) -> Problem:
     return Problem(str(error), [], [], [])
 
 
-def find_problems(raw: Raw, checks: list[Check]) -> Iterator[Problem]:
+def find_problems(raw: RawTable, checks: list[Check]) -> Iterator[Problem]:
     """The broken lines, and the rows that each check refuses, those included that it refuses once others are gone.
 
     A row may have several problems, but only one of each check.
@@ -61,7 +61,7 @@ def find_problems(raw: Raw, checks: list[Check]) -> Iterator[Problem]:
 
 
 def describe(problem: Problem, path: str | Path, unit: str) -> str:
-    """One line: the first row with what it has, how many more there are, and some of them. unit: see `Raw`."""
+    """One line: the first row with what it has, how many more there are, and some of them. unit: see `RawTable`."""
     if not problem.numbers:
         return problem.sentence
     first, *others = [f"{unit} {number}" for number in problem.numbers[:SHOWN]]
@@ -84,7 +84,7 @@ def refuse(sentences: list[str], wrong: int, droppable: bool) -> None:
     raise InputError("\n  ".join([head, *sentences, *advice]))
 
 
-def list_rows(raw: Raw, path: str | Path, problems: list[Problem]) -> list[dict]:
+def list_rows(raw: RawTable, path: str | Path, problems: list[Problem]) -> list[dict]:
     """A mapping for each row that has a problem and for each broken line, in the order of the file."""
     reasons: dict[int, list[str]] = {}
     for problem in problems:

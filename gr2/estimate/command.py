@@ -20,7 +20,7 @@ from gr2.devices import DEVICES, find_device
 from gr2.errors import InputError
 from gr2.estimate import formulas as cost
 from gr2.estimate.commands import COMMANDS
-from gr2.estimate.data import Assumed, Data
+from gr2.estimate.data import Assumptions, Data
 from gr2.estimate.loads import Cluster, Load
 from gr2.files.artifacts import write_json
 from gr2.runner.pipeline import split_changes
@@ -49,7 +49,7 @@ def main(words: list[str]) -> None:
         raise InputError(f"--spread {spread}: expected one with --gpus 1, else one of {', '.join(cost.SPREADS[1:])}")
     cluster = Cluster(device, options.gpus, spread, options.utilisation)
     data = Data(
-        read_plan(find_recipe(options.recipe), changes), Assumed(**{name: vars(options)[name] for name in ASSUMED})
+        read_plan(find_recipe(options.recipe), changes), Assumptions(**{name: vars(options)[name] for name in ASSUMED})
     )
     loads = estimate(data, cluster)
     if not loads:
@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--spread", choices=cost.SPREADS, help=spread)
     reached = "model FLOPs over the device's peak, where you know it; default by the model's size: docs/estimate.md"
     parser.add_argument("--utilisation", type=float, metavar="SHARE", help=reached)
-    defaults = Assumed()
+    defaults = Assumptions()
     for name, what in ASSUMED.items():
         shown = f"{what}, where no file says it yet (default {vars(defaults)[name]:,})"
         parser.add_argument(f"--{name}", type=int, default=vars(defaults)[name], metavar="N", help=shown)

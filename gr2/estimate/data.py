@@ -15,7 +15,7 @@ SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
-class Assumed:
+class Assumptions:
     """What is taken where no file says it yet: options of `gr2 estimate`."""
 
     slates: int = 10_000  # of each split
@@ -31,7 +31,7 @@ class Data:
     """What stages read. `notes`: what was assumed, or counted, each once."""
 
     plan: list[Stage]
-    assumed: Assumed
+    assumed: Assumptions
     notes: list[str] = field(default_factory=list)
 
     def note(self, sentence: str) -> None:

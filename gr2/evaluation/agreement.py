@@ -14,12 +14,12 @@ from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.files.slates import Slate
 from gr2.rerankers.degre.evaluator import Evaluator
+from gr2.rerankers.degre.inputs import EvaluatorInput, InputReader, SlateFeatures
 from gr2.rerankers.degre.judge import Judge
 from gr2.rerankers.degre.lookahead import Lookahead, score_lists
 from gr2.rerankers.degre.mining import mine
-from gr2.rerankers.degre.seen import Known, Reader, Seen
 from gr2.rerankers.degre.train_evaluator import VALID_LISTS, collate, draw_lists, measure_quality
-from gr2.terminal import watched
+from gr2.terminal import show_progress
 
 ENUMERATED, SAMPLED = 1_000_000, 1_000
 TIE = 1e-5  # closer scores are equal: of the same list, scored in another batch
@@ -41,7 +41,7 @@ def better_shares(
     longest = max(len(slate.candidates) for slate in slates)
     lists = perm(longest, min(size, longest))
     shares = np.empty((len(orders), len(slates)))
-    for row, slate in enumerate(watched(slates, "scoring all lists", len(slates), "slates")):
+    for row, slate in enumerate(show_progress(slates, "scoring all lists", len(slates), "slates")):
         seen = reader.read([known[row]])
         count = len(slate.candidates)
         given = torch.from_numpy(np.stack([order[row, : min(size, count)] for order in orders]))
@@ -56,21 +56,21 @@ def better_shares(
     return shares, {"lists": lists, "method": method} | evaluator_quality(evaluator, known, reader)
 
 
-def score_all(evaluator: Evaluator, seen: Seen, size: int) -> Tensor:
+def score_all(evaluator: Evaluator, seen: EvaluatorInput, size: int) -> Tensor:
     """Scores of all lists of one slate."""
     count = int(seen.mask.sum())
     scores = mine(Lookahead(evaluator, seen), seen.mask, size, perm(count, size)).scores[0]
     return scores[scores.isfinite()]
 
 
-def score_random(evaluator: Evaluator, seen: Seen, size: int, seed: int) -> Tensor:
+def score_random(evaluator: Evaluator, seen: EvaluatorInput, size: int, seed: int) -> Tensor:
     """Scores of random lists of one slate."""
     count = int(seen.mask.sum())
     noise = torch.rand(SAMPLED, count, generator=torch.Generator().manual_seed(seed))
     return score_lists(evaluator, seen, torch.zeros(1, count), noise.argsort(1)[None, :, :size])[0]
 
 
-def evaluator_quality(evaluator: Evaluator, known: list[Known], reader: Reader) -> dict[str, float]:
+def evaluator_quality(evaluator: Evaluator, known: list[SlateFeatures], reader: InputReader) -> dict[str, float]:
     """`auc` and `calibration_error` of P(V >= k), see `train_evaluator.measure_quality`."""
     shape, probabilities, outcomes = evaluator.config, [], []
     for start in range(0, len(known), 256):

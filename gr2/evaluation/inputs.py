@@ -17,7 +17,7 @@ def ranking_files(entries: list[str]) -> dict[str, list[str]]:
     """["NAME=FILE", ...] -> {name: files}: a repeated name is another seed of the same system."""
     files: dict[str, list[str]] = {}
     for entry in entries:
-        name, file = named_file("rankings", entry)
+        name, file = name_file("rankings", entry)
         if name in COMPUTED:
             raise InputError(f"--rankings {entry}: '{name}' is always computed from the slates; choose another name")
         if file in files.get(name, []):
@@ -26,18 +26,18 @@ def ranking_files(entries: list[str]) -> dict[str, list[str]]:
     return files
 
 
-def named_files(option: str, entries: list[str]) -> dict[str, str]:
+def name_files(option: str, entries: list[str]) -> dict[str, str]:
     """["NAME=FILE", ...] -> {name: file}; InputError on another form or a repeated name."""
     files: dict[str, str] = {}
     for entry in entries:
-        name, file = named_file(option, entry)
+        name, file = name_file(option, entry)
         if name in files:
             raise InputError(f"--{option} {entry}: the name '{name}' is given twice")
         files[name] = file
     return files
 
 
-def named_file(option: str, entry: str) -> tuple[str, str]:
+def name_file(option: str, entry: str) -> tuple[str, str]:
     name, equals, file = entry.partition("=")
     if not (name and equals and file):
         raise InputError(f"--{option} {entry}: expected NAME=FILE")
@@ -49,7 +49,7 @@ def named_file(option: str, entry: str) -> tuple[str, str]:
 def log_files(entries: list[str]) -> dict[str, str]:
     """[FILE] or ["NAME=FILE", ...] -> {name: file}; the name of a FILE alone is empty."""
     nameless = len(entries) == 1 and "=" not in entries[0]
-    return {"": entries[0]} if nameless else named_files("training_log", entries)
+    return {"": entries[0]} if nameless else name_files("training_log", entries)
 
 
 def read_logs(entries: list[str]) -> dict[str, list[dict]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gr2.errors import InputError, naming_disk_errors
+from gr2.errors import InputError, name_disk_errors
 from gr2.files.paths import expect_file
 
 MANIFEST = "manifest.json"
@@ -30,7 +30,7 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with naming_disk_errors(path):
+        with name_disk_errors(path):
             yield aside
             aside.chmod(0o666 & ~UMASK)  # safetensors writes files that only their owner can read
             _fsync(aside)
@@ -50,7 +50,7 @@ def write_model_whole(folder: str | Path) -> Iterator[Path]:
     aside = folder / ".model.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    with naming_disk_errors(folder):
+    with name_disk_errors(folder):
         yield aside
     (folder / "config.json").unlink(missing_ok=True)
     for file in sorted(aside.iterdir(), key=lambda file: file.name == "config.json"):
@@ -131,7 +131,7 @@ def each_line(path: str | Path, needed: tuple[str, ...]) -> Iterator[dict]:
 
 def append_lines(path: str | Path, lines: list[str]) -> None:
     """Appends lines and fsyncs. A kill may tear the last line."""
-    with naming_disk_errors(path), open(path, "a", encoding="utf-8") as file:
+    with name_disk_errors(path), open(path, "a", encoding="utf-8") as file:
         file.writelines(line + "\n" for line in lines)
         file.flush()
         os.fsync(file.fileno())

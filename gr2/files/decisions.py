@@ -25,7 +25,7 @@ def write_decision(days: Path, decision: dict) -> None:
     write_text(days / LOG, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
-def latest_decided(days: Path) -> dict | None:
+def find_latest_decision(days: Path) -> dict | None:
     """The line of the latest day on which a reranker was promoted or kept; None where there is none."""
     decided = [line for line in read_decisions(days) if line["decision"] in DECIDED]
     return decided[-1] if decided else None
@@ -33,7 +33,7 @@ def latest_decided(days: Path) -> dict | None:
 
 def point_current(days: Path, day: str) -> None:
     """Points `current` at a day, in one rename; not where a later day is decided, so that this one was run again."""
-    latest = latest_decided(days)
+    latest = find_latest_decision(days)
     if latest is None or latest["day"] <= day:
         aside = days / f".{CURRENT}.partial"
         aside.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ NOT_UTF8 = re.compile("[\udc80-\udcff]")  # bytes that are no UTF-8, as `surroga
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenLine:
     """A line that is no row of its table, and its text, or the beginning of it."""
 
     line: int
@@ -36,7 +36,7 @@ class Lines:
 
     frame: pl.DataFrame
     numbers: pl.Series
-    broken: list[Broken]
+    broken: list[BrokenLine]
     notes: list[str]
     guess: str | None = None
 
@@ -88,7 +88,7 @@ def read_delimited(content: bytes, path: str | Path, usual: str) -> Lines:
         complaint = find_fault(fields, len(names), damaged)
         if complaint:
             whole = fields if isinstance(fields, str) else separator.join(fields)
-            broken.append(Broken(line, *complaint, NOT_UTF8.sub("\ufffd", whole.rstrip("\n"))[:500]))
+            broken.append(BrokenLine(line, *complaint, NOT_UTF8.sub("\ufffd", whole.rstrip("\n"))[:500]))
         else:
             numbers.append(line)
             writer.writerow(fields)

@@ -12,7 +12,7 @@ from gr2.errors import InputError
 from gr2.files.columns import cast_exactly, cast_ids, cast_whole, read_table, refuse_rows, require_columns
 from gr2.files.schema import NUMBER
 from gr2.files.slates import LARGEST_LABEL, LARGEST_SCORE
-from gr2.files.times import FINE, with_times
+from gr2.files.times import FINE, add_times
 
 REQUIRED = ("user_id", "item_id", "position", "click", "timestamp")
 OPTIONAL = ("request_id", "propensity", "score")
@@ -32,7 +32,7 @@ def read_impressions(path: str | Path, names: dict[str, str] | None = None) -> t
         raise InputError(f"{path}: expected a row for each item that was shown, found none")
     named = [name for name in ("request_id", "user_id", "item_id") if name in frame.columns]
     ids = [cast_ids(frame, path, name) for name in named]
-    frame = with_times(frame.with_columns(*ids, cast_clicks(frame["click"], path)), path)
+    frame = add_times(frame.with_columns(*ids, cast_clicks(frame["click"], path)), path)
     if "request_id" not in frame.columns:  # what a user was shown at one time
         time = FINE if FINE in frame.columns else "timestamp"
         frame = frame.with_columns(pl.format("{}@{}", "user_id", time).alias("request_id"))

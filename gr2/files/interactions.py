@@ -9,7 +9,7 @@ import polars as pl
 from gr2.errors import InputError
 from gr2.files.columns import cast_exactly, cast_ids, cast_whole, read_table, refuse_rows, require_columns
 from gr2.files.schema import NUMBER, TEXT
-from gr2.files.times import with_times
+from gr2.files.times import add_times
 
 SPLITS = ("pretrain", "train", "valid", "test")
 Check = Callable[[pl.DataFrame], pl.DataFrame]  # a table, and the same with some columns in their types
@@ -57,26 +57,26 @@ def check_times(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
     if not {"timestamp", "position"} & set(frame.columns):
         columns = ", ".join(frame.columns)
         raise InputError(f"{path}: expected a column 'timestamp' or 'position'; it has {columns}")
-    return with_times(frame, path) if "timestamp" in frame.columns else frame
+    return add_times(frame, path) if "timestamp" in frame.columns else frame
 
 
 def check_positions(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
     if "position" not in frame.columns:
         return frame
-    frame = with_numbers(frame, path, "position")
+    frame = cast_numbers(frame, path, "position")
     return frame.with_columns(cast_whole(frame, path, "position"))
 
 
 def check_ratings(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
     if "rating" not in frame.columns:
         return frame
-    frame = with_numbers(frame, path, "rating")
+    frame = cast_numbers(frame, path, "rating")
     ratings = cast_exactly(frame["rating"], path, NUMBER)
     refuse_rows(~(ratings.is_finite() | ratings.is_null()), path, "rating", "a finite number, or none", frame["rating"])
     return frame.with_columns(ratings)
 
 
-def with_numbers(frame: pl.DataFrame, path: str | Path, column: str) -> pl.DataFrame:
+def cast_numbers(frame: pl.DataFrame, path: str | Path, column: str) -> pl.DataFrame:
     """A column of numbers that is text because of some values that are no numbers: those are refused."""
     texts = frame[column]
     numbers = texts.cast(pl.Float64, strict=False) if texts.dtype == pl.String else texts

@@ -13,7 +13,7 @@ from gr2.errors import InputError
 from gr2.files.artifacts import append_lines
 
 
-class Partial:
+class PartialFile:
     """`rows`: what an interrupted run left in `path`. InputError where that run's `made_of` was another."""
 
     def __init__(self, path: Path, made_of: dict):

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.delimited import Broken, Lines, decode, read_delimited
+from gr2.files.delimited import BrokenLine, Lines, decode, read_delimited
 from gr2.files.paths import TABLES, expect_file, table_ending
 from gr2.files.remote import fetch, is_url
 
@@ -17,13 +17,13 @@ TEXT_COLUMNS = ("user_id", "item_id", "slate_id", "request_id", "title", "descri
 
 
 @dataclass(frozen=True)
-class Raw(Lines):
+class RawTable(Lines):
     """unit: what `numbers` count, `line`, from 1, or in parquet `row`, from 0."""
 
     unit: str = "line"
 
 
-def read_raw(path: str | Path, names: dict[str, str]) -> Raw:
+def read_raw(path: str | Path, names: dict[str, str]) -> RawTable:
     """The rows of a file, those of a text file without its broken lines; InputError where it cannot be read.
 
     names: our name -> the file's own; its columns are renamed, and replace a column that already has our name. Columns
@@ -37,12 +37,12 @@ def read_raw(path: str | Path, names: dict[str, str]) -> Raw:
     try:
         if ending == ".parquet":
             frame = pl.read_parquet(fetch(path) if is_url(path) else path)
-            raw = Raw(frame, pl.int_range(len(frame), eager=True), [], [], unit="row")
+            raw = RawTable(frame, pl.int_range(len(frame), eager=True), [], [], unit="row")
         else:
             content = fetch(path) if is_url(path) else Path(path).read_bytes()
             content = gzip.decompress(content) if zipped else content
             parse = read_json_lines if ending in (".jsonl", ".ndjson") else read_csv
-            raw = Raw(**vars(parse(content, path)))
+            raw = RawTable(**vars(parse(content, path)))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not a readable {ending[1:]} file ({reason})") from None
@@ -69,7 +69,9 @@ def read_json_lines(content: bytes, path: str | Path) -> Lines:
         frame = pl.read_ndjson(text.encode(), infer_schema_length=None)
     except (UnicodeEncodeError, pl.exceptions.PolarsError):
         broken = [
-            Broken(number, "a JSON object", repr(line[:40]), line[:500]) for number, line in lines if not is_row(line)
+            BrokenLine(number, "a JSON object", repr(line[:40]), line[:500])
+            for number, line in lines
+            if not is_row(line)
         ]
         wrong = {row.line for row in broken}
         lines = [(number, line) for number, line in lines if number not in wrong]

@@ -21,12 +21,12 @@ INSIDE = "a time between 1840 and 2100"
 EXPECTED = "seconds since 1970, or a date and time like 2024-01-31 12:00:00"
 
 
-def with_times(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
+def add_times(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
     """The frame with `timestamp` as int64 seconds and, where those would lose an order within a second, `timestamp_ns`;
     `timestamp` as for `read_times`.
     """
     nanoseconds, _ = read_times(frame["timestamp"], path)
-    return with_fine(frame, nanoseconds // 10**9, nanoseconds)
+    return add_fraction(frame, nanoseconds // 10**9, nanoseconds)
 
 
 def read_times(times: pl.Series, path: str | Path) -> tuple[pl.Series, str]:
@@ -82,10 +82,10 @@ def smallest_of(unit: str) -> int:
     return -LIMIT if unit == "seconds" else SINCE_1973 * UNITS[unit]
 
 
-def with_unit(frame: pl.DataFrame, path: str | Path, unit: str) -> pl.DataFrame:
-    """`with_times` of a column of int64 whose unit, one of UNITS, is known."""
+def set_unit(frame: pl.DataFrame, path: str | Path, unit: str) -> pl.DataFrame:
+    """`add_times` of a column of int64 whose unit, one of UNITS, is known."""
     nanoseconds = in_nanoseconds(frame["timestamp"], path, unit)
-    return with_fine(frame, nanoseconds // 10**9, nanoseconds)
+    return add_fraction(frame, nanoseconds // 10**9, nanoseconds)
 
 
 def in_nanoseconds(times: pl.Series, path: str | Path, unit: str) -> pl.Series:
@@ -95,7 +95,7 @@ def in_nanoseconds(times: pl.Series, path: str | Path, unit: str) -> pl.Series:
     return times * (10**9 // size)
 
 
-def with_fine(frame: pl.DataFrame, seconds: pl.Series, nanoseconds: pl.Series) -> pl.DataFrame:
+def add_fraction(frame: pl.DataFrame, seconds: pl.Series, nanoseconds: pl.Series) -> pl.DataFrame:
     """nanoseconds are kept only where one is no whole second."""
     frame = frame.drop(FINE, strict=False).with_columns(seconds.cast(pl.Int64).alias("timestamp"))
     finer = (nanoseconds % 10**9 != 0).any()

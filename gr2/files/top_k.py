@@ -9,7 +9,7 @@ from gr2.files.columns import cast_ids, cast_whole, read_table, refuse_rows, req
 from gr2.files.paths import is_table, table_ending
 from gr2.files.schema import NUMBERS, TEXT, TEXTS, WHOLE, Types, cast_columns
 from gr2.files.sources import check_sources
-from gr2.files.times import FINE, with_times
+from gr2.files.times import FINE, add_times
 
 TOP_K: Types = {"user_id": TEXT, "position": WHOLE, "candidates": TEXTS, "scores": NUMBERS}
 
@@ -72,7 +72,7 @@ def look_up_positions(table: pl.DataFrame, path: str, events: pl.DataFrame) -> p
     Of several lists for an event the latest counts: the last that the user was shown before it. Lists without a later
     event are left out, too. Prints how many these are.
     """
-    timed = with_times(table, path).with_row_index("row").sort("timestamp", "row")
+    timed = add_times(table, path).with_row_index("row").sort("timestamp", "row")
     known = events.select("user_id", "timestamp", "position").sort("timestamp", "position")
     found = timed.join_asof(known, on="timestamp", by="user_id", strategy="forward", check_sortedness=False)
     later = found.filter(pl.col("position").is_not_null())

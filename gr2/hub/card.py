@@ -20,7 +20,7 @@ from gr2.evaluation.cost import count_parameters
 from gr2.files.artifacts import CARD, MANIFEST, read_json, read_manifest, sha256, write_json, write_text
 from gr2.hub.facts import TITLES, Facts, read_facts
 from gr2.hub.figures import TASK, describe_figures, eval_results, find_system, read_metrics
-from gr2.language_model.taught_ids import FILE
+from gr2.language_model.id_record import FILE
 
 TEMPLATE = Path(__file__).parent / "card.md.j2"
 TAGS = ["gr2", "recommender-systems", "reranking"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gr2.files.artifacts import MANIFEST, read_manifest
 from gr2.options.words import read_words
-from gr2.packaged import MINILM, SMOLLM2
+from gr2.packaged_models import MINILM, SMOLLM2
 
 # The stages whose folder is a model with a card, and what it then is.
 TITLES = {

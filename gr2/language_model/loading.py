@@ -4,7 +4,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gr2.errors import InputError
 from gr2.language_model.chat import answer_at_once
-from gr2.packaged import resolve
+from gr2.packaged_models import resolve
 
 
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:

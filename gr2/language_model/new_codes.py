@@ -12,8 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from gr2.data.catalogue import Catalogue
 from gr2.files.semantic_ids import QUANTIZER
 from gr2.files.sid_tokens import code_token
-from gr2.language_model.taught_ids import used_codes
-from gr2.language_model.vocabulary import embedding_layers, gathered
+from gr2.language_model.id_record import list_used_codes
+from gr2.language_model.vocabulary import embedding_layers, gather_weights
 from gr2.semantic_ids.quantizer import load
 
 NEAREST = 4
@@ -32,7 +32,7 @@ def start_new_codes(
     codebook beside `source`, semantic_ids.parquet. Nothing happens to a model whose file does not say what was taught,
     nor without a codebook.
     """
-    codebook, used = Path(source).with_name(QUANTIZER), used_codes(catalogue)
+    codebook, used = Path(source).with_name(QUANTIZER), list_used_codes(catalogue)
     if not known_ids or "codes" not in known_ids or not codebook.exists():
         return known_ids
     books = [*load(codebook).codebooks, np.arange(1 + max(used[-1]))[:, None]]  # the last one: of a level that counts
@@ -60,7 +60,7 @@ def set_rows(
 ) -> None:
     """Replaces a token's rows in input and output embeddings by the weighted mean of other tokens' rows."""
     tables = [layer.weight for layer in embedding_layers(model)] if rows else []
-    with torch.no_grad(), gathered(tables):
+    with torch.no_grad(), gather_weights(tables):
         for table in tables:
             for token, (neighbours, weights) in rows.items():
                 near = table[tokenizer.convert_tokens_to_ids(neighbours)].float()

@@ -19,7 +19,7 @@ def id_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return ids
 
 
-def rows_only(model: PreTrainedModel, token_ids: list[int]) -> "ShardedRowsOnly":
+def train_rows_only(model: PreTrainedModel, token_ids: list[int]) -> "ShardedRowsOnly":
     """Freezes all but the rows of `token_ids` in the input and output embeddings; returns a callback for the Trainer.
 
     Frozen rows get gradient 0, which Adam without weight decay does not move.
@@ -53,7 +53,7 @@ class ShardedRowsOnly(TrainerCallback):
         weight.grad.mul_(distribute_tensor(mask, weight.device_mesh, weight.placements, src_data_rank=None))
 
 
-def with_lora(model: PreTrainedModel, token_ids: list[int], rank: int, alpha: int):
+def add_lora(model: PreTrainedModel, token_ids: list[int], rank: int, alpha: int):
     """A PEFT model: low-rank updates of every linear layer, and the rows of `token_ids`."""
     from peft import LoraConfig, get_peft_model
 

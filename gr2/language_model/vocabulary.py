@@ -41,7 +41,7 @@ def expand(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: l
     generator = torch.Generator().manual_seed(seed)
     new_ids = torch.tensor(tokenizer.convert_tokens_to_ids(new))
     tables = [layer.weight for layer in embedding_layers(model)] if new else []
-    with torch.no_grad(), gathered(tables):
+    with torch.no_grad(), gather_weights(tables):
         for table in tables:
             old = table[: min(old_rows, int(new_ids.min()))].float()
             noise = torch.randn(len(new_ids), table.shape[1], generator=generator).to(table.device)
@@ -50,7 +50,7 @@ def expand(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: l
 
 
 @contextmanager
-def gathered(weights: list[torch.Tensor]) -> Iterator[None]:
+def gather_weights(weights: list[torch.Tensor]) -> Iterator[None]:
     """Within it, weights that ZeRO-3 shards as they are loaded are whole; what the first process writes is kept."""
     if not is_deepspeed_zero3_enabled():
         yield

@@ -13,7 +13,7 @@ from gr2.options.values import read_value
 
 
 @dataclass(frozen=True)
-class Declared:
+class Expectation:
     """What words are checked against: an option's type (None where it is not known yet) and its range."""
 
     kind: Any = None
@@ -29,7 +29,8 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
     kinds = typing.get_type_hints(config_class)
     fields = [field for field in dataclasses.fields(config_class) if field.init]
     declared = {
-        field.name: Declared(kinds[field.name], is_required(field), limits_of(config_class, field)) for field in fields
+        field.name: Expectation(kinds[field.name], is_required(field), limits_of(config_class, field))
+        for field in fields
     }
     values = read_values(stage, declared, options, source)
     try:
@@ -41,7 +42,7 @@ def parse(stage: str, config_class: type, options: dict[str, list[str]], source:
 
 
 def read_values(
-    stage: str, declared: dict[str, Declared], options: dict[str, list[str]], source: Path | None = None
+    stage: str, declared: dict[str, Expectation], options: dict[str, list[str]], source: Path | None = None
 ) -> dict[str, Any]:
     """The values of the options, but of those whose type is not known; InputError as of `parse`."""
     refuse_unknown(stage, options, declared, f" ({source} or command line)" if source else "")

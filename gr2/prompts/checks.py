@@ -7,7 +7,7 @@ from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.files.slates import Slate
 from gr2.language_model.chat import encode_turn, prompt_text, turn_end, turn_end_id
-from gr2.packaged import resolve
+from gr2.packaged_models import resolve
 from gr2.prompts.answer import parse, write_answer
 from gr2.prompts.prompt import Prompt
 from gr2.prompts.render import render

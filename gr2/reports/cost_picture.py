@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gr2.reports.drawing import DASHED, GREEN, GREY, INK, KINDS, PAPER, STYLE, shorten, spread_out, svg
+from gr2.reports.drawing import DASHED, GREEN, GREY, INK, KINDS, PAPER, STYLE, shorten, space_out, svg
 
 NEAR = 0.1  # of the picture's width: names of points nearer than this could lie on each other
 
@@ -58,7 +58,7 @@ def label_points(axes: Axes, times: dict[str, float], values: dict[str, float]) 
     for group in np.split(names, 1 + np.flatnonzero(~np.array(near, dtype=bool))):
         column = max(times[name] for name in group) * np.exp(0.012 * (last - first))
         heights = np.array([values[name] for name in group]) + 0.025 * (top - bottom)  # above the frontier's line
-        moved = spread_out(heights, 0.055 * (top - bottom))
+        moved = space_out(heights, 0.055 * (top - bottom))
         for name, place in zip(group, moved - (moved - heights).mean(), strict=True):
             point = times[name], values[name]
             axes.plot([point[0], column], [point[1], place], color=GREY, linewidth=0.5, zorder=1)

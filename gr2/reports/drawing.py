@@ -50,7 +50,7 @@ def shorten(name: str) -> str:
     return name if len(name) <= 22 else name[:21] + "…"
 
 
-def spread_out(heights: np.ndarray, least: float) -> np.ndarray:
+def space_out(heights: np.ndarray, least: float) -> np.ndarray:
     """Heights moved up as little as it takes for neighbours to lie at least `least` apart."""
     order = np.argsort(heights, kind="stable")
     steps = least * np.arange(len(heights))

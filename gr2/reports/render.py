@@ -14,11 +14,11 @@ def render_page(template: str, folder: Path = FOLDER, **content: object) -> str:
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader([folder, FOLDER]), **options)
     environment.filters |= {"fixed": fixed, "signed": signed, "p_value": p_value, "percent": percent, "whole": whole}
-    environment.filters |= {"amount": amount, "short_commit": short_commit, "with_contents": with_contents}
+    environment.filters |= {"amount": amount, "short_commit": short_commit, "with_contents": add_contents}
     return environment.get_template(template).render(content)
 
 
-def with_contents(page: Markup) -> Markup:
+def add_contents(page: Markup) -> Markup:
     """The page's content with an anchor at each section, and a table of contents before the first."""
     sections, entries, ids = re.split(r"<section>(?=\s*<h2>)", page), [], set()
     for number, section in enumerate(sections[1:], start=1):

@@ -17,7 +17,7 @@ LETTERS = {"recall": "R", "ndcg": "N", "precision": "P", "map": "MAP", "f1": "F1
 
 
 @dataclass(frozen=True)
-class Background:
+class ReportContext:
     """What a report can show besides metrics; every part may be empty."""
 
     titles: dict[str, str]  # by item id
@@ -34,7 +34,7 @@ def render(
     yardstick: Yardstick,
     changes: dict[str, list[np.ndarray]],
     examples: dict,
-    background: Background,
+    background: ReportContext,
 ) -> str:
     """The page. `results`: the content of metrics.json; `changes`: rank change [n] by system, one a seed; `examples`:
     of `describe_examples`.

@@ -5,7 +5,7 @@ import numpy as np
 from markupsafe import Markup
 
 from gr2.evaluation.retrieval import KS, METRICS
-from gr2.reports.drawing import BLUE, GREEN, GREY, GRID, INK, OCHRE, RED, SOFT, STYLE, panels, shorten, spread_out, svg
+from gr2.reports.drawing import BLUE, GREEN, GREY, GRID, INK, OCHRE, RED, SOFT, STYLE, panels, shorten, space_out, svg
 from gr2.reports.render import render_page
 from gr2.reports.terminal import print_systems
 
@@ -41,7 +41,7 @@ def recall_curves(curves: dict[str, np.ndarray]) -> Markup:
         axes.set_xlim(1, max(KS))
         axes.set_ylim(0)
         top = axes.get_ylim()[1]
-        heights = spread_out(np.array([curve[-1] for curve in curves.values()]) / top, LABEL) * top
+        heights = space_out(np.array([curve[-1] for curve in curves.values()]) / top, LABEL) * top
         for index, (name, height) in enumerate(zip(curves, heights, strict=True)):
             look = {"va": "center", "color": COLORS[index % len(COLORS)], "annotation_clip": False}
             axes.annotate(shorten(name), (max(KS), height), xytext=(5, 0), textcoords="offset points", **look)

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import Self
 
 from gr2.files.artifacts import files_below, sha256
-from gr2.files.partial import Partial
+from gr2.files.partial import PartialFile
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
 from gr2.prompts.answer import parse
@@ -21,7 +21,7 @@ from gr2.rerankers.on_ray import rank_batches
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.samplers.base import Sampler
 from gr2.samplers.open import open_sampler
-from gr2.terminal import watched
+from gr2.terminal import show_progress
 
 PARTIAL = "answers.partial"
 
@@ -29,8 +29,8 @@ PARTIAL = "answers.partial"
 class LanguageModel:
     def __init__(self, folder: str, inputs: Inputs, sampling: Sampling):
         """InputError where the model was not taught the catalogue's semantic IDs."""
+        from gr2.language_model.id_record import check_taught
         from gr2.language_model.loading import load_tokenizer
-        from gr2.language_model.taught_ids import check_taught
 
         self.folder, self.inputs, self.sampling = folder, inputs, sampling
         catalogue = inputs.catalogue(folder)
@@ -48,19 +48,19 @@ class LanguageModel:
         """Loaded with the first batch: what can be known to go wrong is refused before."""
         names = ("engine", "batch_size", "base_url", "concurrency", "deadline")
         options = {name: vars(self.sampling)[name] for name in names}
-        whole_logits = self.sampling.order != "written"
-        return open_sampler(model_name_or_path=self.folder, whole_logits=whole_logits, **options)
+        return_all_logits = self.sampling.order != "written"
+        return open_sampler(model_name_or_path=self.folder, return_all_logits=return_all_logits, **options)
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
         """Keeps answers in `sampling.unfinished` after every batch: an interrupted run goes on from there."""
         how = self.sampling
         check_answer(self.folder, self.tokenizer, self.prompt, slates[0], self.catalogue)
         check_room(slates, self.catalogue, self.prompt, self.tokenizer, how.max_tokens)
-        kept = Partial(how.unfinished / PARTIAL, self.made_of(slates)) if how.unfinished else None
+        kept = PartialFile(how.unfinished / PARTIAL, self.made_of(slates)) if how.unfinished else None
         rankings = {row["slate_id"]: Ranking(**row) for row in kept.rows} if kept else {}
         left = [slate for slate in self.shorten(slates) if slate.slate_id not in rankings]
         batches = [left[start : start + how.batch_size] for start in range(0, len(left), how.batch_size)]
-        for answered in watched(self.answers(batches), "rerank", len(batches), "batches"):
+        for answered in show_progress(self.answers(batches), "rerank", len(batches), "batches"):
             if kept:
                 kept.append([asdict(ranking) for ranking in answered])
             rankings |= {ranking.slate_id: ranking for ranking in answered}

@@ -8,9 +8,9 @@ import torch
 from gr2.choices.legal_search import closed_nodes, node_numbers, search
 from gr2.data.catalogue import Catalogue
 from gr2.files.sid_tokens import BEGIN
+from gr2.language_model.id_record import check_taught
 from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.language_model.sequences import code_token_ids, next_item_prompt
-from gr2.language_model.taught_ids import check_taught
 from gr2.retrieval.queries import Queries, Ranker, Top
 from gr2.semantic_ids.trie import build_trie
 

@@ -10,7 +10,7 @@ from gr2.files.names import name_columns
 from gr2.files.top_k import read_top_k
 from gr2.retrieval.positions import EventLog
 from gr2.retrieval.queries import Queries, Ranker, Top, collect
-from gr2.terminal import watched
+from gr2.terminal import show_progress
 
 CELLS = 50_000_000  # scores held at a time, 200 MB
 
@@ -25,7 +25,7 @@ def rank_blocks(rank: Ranker, queries: Queries, n_items: int) -> Iterable[Top]:
     """The lists of one block of queries after the other."""
     size = block_size(n_items)
     blocks = -(-len(queries) // size)
-    return watched(map(rank, queries.blocks(size)), "pre-ranking", blocks, "blocks")
+    return show_progress(map(rank, queries.blocks(size)), "pre-ranking", blocks, "blocks")
 
 
 def block_size(n_items: int) -> int:

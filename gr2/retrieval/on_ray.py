@@ -8,7 +8,7 @@ import numpy as np
 from gr2.ray_cluster import answer_tasks
 from gr2.retrieval.lists import block_size
 from gr2.retrieval.queries import Queries, Ranker, Top
-from gr2.terminal import watched
+from gr2.terminal import show_progress
 
 Opener = Callable[[], tuple[Ranker, np.ndarray]]  # the ranker, and `items` of its queries
 
@@ -22,7 +22,7 @@ def draw_lists(opener: Opener, queries: Queries, n_items: int, workers: int, gpu
     ]
     lists = {}
     answers = answer_tasks(Worker, {"opener": opener}, tasks, workers, gpus_per_worker)
-    for answer in map(json.loads, watched(answers, "pre-ranking", len(tasks), "blocks")):
+    for answer in map(json.loads, show_progress(answers, "pre-ranking", len(tasks), "blocks")):
         lists[answer["number"]] = np.array(answer["top"], np.int32), np.array(answer["scores"], np.float32)
     tops, scores = zip(*(lists[number] for number in range(len(tasks))), strict=True)
     return np.concatenate(tops), np.concatenate(scores)

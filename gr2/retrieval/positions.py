@@ -72,7 +72,7 @@ def in_order(events: pl.DataFrame) -> bool:
     return events.select(before.fill_null(True).all()).item()
 
 
-def with_past(events: pl.DataFrame, splits: list[str]) -> pl.DataFrame:
+def add_past(events: pl.DataFrame, splits: list[str]) -> pl.DataFrame:
     """The events of `splits` that have a past, with `at`, their row, and `start`, their user's first row."""
     events = events.with_columns(at=pl.int_range(pl.len())).with_columns(start=pl.col("at").min().over("user_id"))
     return events.filter(pl.col("split").is_in(splits) & (pl.col("at") > pl.col("start")))
@@ -83,7 +83,7 @@ def select_positions(events: pl.DataFrame, splits: list[str], max_positions: int
 
     events: those of an `EventLog`.
     """
-    frame = with_past(events, splits).select("user_id", "position", "split", "row", "at", "start")
+    frame = add_past(events, splits).select("user_id", "position", "split", "row", "at", "start")
     if max_positions is not None:
         frame = frame.filter(pl.int_range(pl.len(), 0, -1).over("user_id", "split") <= max_positions)
     queries = Queries(events["row"].to_numpy(), frame["start"].to_numpy(), frame["at"].to_numpy())

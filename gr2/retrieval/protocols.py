@@ -20,8 +20,8 @@ from gr2.errors import InputError
 from gr2.files.columns import refuse_rows, require_columns
 from gr2.files.slates import SLATES, Slate
 from gr2.retrieval.lists import rank_blocks
-from gr2.retrieval.matched import match_others
-from gr2.retrieval.positions import EventLog, with_past
+from gr2.retrieval.matching import match_others
+from gr2.retrieval.positions import EventLog, add_past
 from gr2.retrieval.queries import Queries, Ranker
 
 Lists = Iterator[tuple[np.ndarray, np.ndarray]]  # of each slate the candidates' rows in the input order, and scores
@@ -85,7 +85,7 @@ def next_windows(events: pl.DataFrame, splits: list[str], size: int, train_strid
     following = pl.concat_list(pl.col("row").shift(-ahead).over(by) for ahead in range(size))
     stride = pl.when(pl.col("split").is_in(["pretrain", "train"])).then(train_stride).otherwise(size)
     start = pl.int_range(pl.len()).over(by) % stride == 0
-    windows = with_past(events, splits).with_columns(rows=following, end=pl.col("at").max().over(by) + 1)
+    windows = add_past(events, splits).with_columns(rows=following, end=pl.col("at").max().over(by) + 1)
     windows = windows.filter(start & (pl.col("at") + size <= pl.col("end")))
     return windows.with_columns(labels=pl.lit([1.0] * size)).drop("row")
 
@@ -95,7 +95,7 @@ def make_windows(events: pl.DataFrame, splits: list[str], size: int, shortest: i
     `rows`, their `labels`, the first's `at` and `position`, the past's `start`.
     """
     window = pl.int_range(pl.len()).over("user_id", "split") // size
-    grouped = with_past(events, splits).group_by("user_id", "split", window.alias("window"), maintain_order=True)
+    grouped = add_past(events, splits).group_by("user_id", "split", window.alias("window"), maintain_order=True)
     columns = pl.col("row").alias("rows"), pl.col("label").alias("labels"), pl.col("at", "start", "position").first()
     windows = grouped.agg(*columns)
     return windows.filter(pl.col("rows").list.len() >= shortest)

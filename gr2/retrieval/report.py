@@ -13,7 +13,7 @@ ALPHA = 0.05
 FIRST = 2000  # lists that show whether a file's lists hold seen items
 
 
-def with_recall(
+def add_recall(
     report: dict[str, dict],
     log: EventLog,
     positions: Positions,

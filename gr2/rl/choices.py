@@ -19,12 +19,12 @@ from transformers import GenerationConfig, Trainer
 
 from gr2.choices.drawing import Drawing
 from gr2.rl.decoding import answering_model, encode_prompts
-from gr2.samplers.structured import Structured, answer_structured, pack_decisions
+from gr2.samplers.structured_answers import StructuredAnswer, answer_structured, pack_decisions
 
 
 def answer_by_choices(
     trainer: Trainer, rows: list[dict], generation: GenerationConfig, temperature: float, groups: bool
-) -> tuple[list[list[int]], list[Structured]]:
+) -> tuple[list[list[int]], list[StructuredAnswer]]:
     """The prompt's tokens and an answer for each row, under its column `schema`."""
     prompts = encode_prompts(trainer, [row["prompt"] for row in rows])
     generation = copy.deepcopy(generation)

@@ -26,12 +26,12 @@ class RecipeDecoding:
             self.generation_config.suppress_tokens = unknown_tokens(self)
 
     def _generate(self, prompts: list) -> tuple:
-        with without_own_settings(self.accelerator.unwrap_model(self.model)):
+        with remove_own_settings(self.accelerator.unwrap_model(self.model)):
             return super()._generate(prompts)
 
 
 @contextmanager
-def without_own_settings(model: PreTrainedModel) -> Iterator[None]:
+def remove_own_settings(model: PreTrainedModel) -> Iterator[None]:
     """Puts the model's own generation config aside."""
     before, model.generation_config = model.generation_config, GenerationConfig()
     try:
@@ -53,7 +53,7 @@ def answering_model(trainer: Trainer) -> Iterator[PreTrainedModel]:
         unwrap_model_for_generation(wrapped, trainer.accelerator, gather) as model,
         torch.no_grad(),
         trainer._dist.summon_full_params(wrapped, recurse=False),
-        without_own_settings(model),
+        remove_own_settings(model),
     ):
         is_whole = trainer.accelerator.distributed_type in (DistributedType.NO, DistributedType.MULTI_GPU)
         yield refresh_copy(trainer, model) if trainer.args.bf16 and is_whole else model

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 
-def with_spread(rewards: torch.Tensor, group_size: int) -> list[bool]:
+def find_spread(rewards: torch.Tensor, group_size: int) -> list[bool]:
     """rewards [rows], a group's rows side by side -> for each group whether its rewards are not all the same."""
     groups = rewards.view(-1, group_size)
     return (groups.amax(1) > groups.amin(1)).tolist()
@@ -29,7 +29,7 @@ def pair_rows(spread: Sequence[bool], fresh: Sequence[bool], group_size: int) ->
     return list(zip(flat_rows, fresh_rows, strict=False))
 
 
-def whole_groups(wanted: int, group_size: int, processes: int) -> int:
+def round_to_groups(wanted: int, group_size: int, processes: int) -> int:
     """The least number of groups, at least `wanted`, whose rows are the same number on every process."""
     unit = processes // math.gcd(group_size, processes)
     return math.ceil(wanted / unit) * unit

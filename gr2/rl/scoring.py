@@ -16,7 +16,7 @@ from gr2.samplers.explanations import unpack
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedAnswers:
     """Rows of one prompt each, with its answers behind it.
 
     ids, position: [prompts, width]. visible: bool [prompts, width, width]. row: each answer's row; start: where it
@@ -82,7 +82,7 @@ def score_part(
     return logps, entropies, output.aux_loss if routed else None
 
 
-def pack(prompts: Tensor, real: Tensor, answers: Tensor) -> Packed:
+def pack(prompts: Tensor, real: Tensor, answers: Tensor) -> PackedAnswers:
     """prompts [rows, time], padded on the left where not `real`; answers [rows, length]."""
     distinct: dict[tuple[int, ...], int] = {}
     row = [distinct.setdefault(tuple(ids), len(distinct)) for ids in prompts.masked_fill(~real, -1).tolist()]
@@ -101,7 +101,7 @@ def pack(prompts: Tensor, real: Tensor, answers: Tensor) -> Packed:
     causal = (column <= column[:, None]) & ((owner == -1) | (owner == owner[:, None]))
     keys = torch.cat([shown, shown.new_ones(len(distinct), most * length)], 1)
     itself = torch.eye(len(column), dtype=torch.bool, device=device)  # padding sees itself: nothing sees nothing
-    return Packed(ids, position, causal & keys[:, None] | itself, row, time + block * length)
+    return PackedAnswers(ids, position, causal & keys[:, None] | itself, row, time + block * length)
 
 
 def score_decisions(logits: Tensor, tokens: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

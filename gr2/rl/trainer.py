@@ -30,15 +30,15 @@ from transformers import TrainerState
 from trl import DistillationTrainer, GRPOTrainer
 
 from gr2.errors import InputError
-from gr2.rates import MeteredRollouts
+from gr2.rates import RolloutMeterMixin
 from gr2.rl.choices import pad_decisions, roll_out_choices
 from gr2.rl.decoding import RecipeDecoding
-from gr2.rl.groups import draw_rows, pair_rows, whole_groups, with_spread
+from gr2.rl.groups import draw_rows, find_spread, pair_rows, round_to_groups
 from gr2.rl.rewards import ReadAnswer
 from gr2.rl.scoring import score_answers
 from gr2.rl.validation import Validation
 from gr2.terminal import warn
-from gr2.training import WithoutCard
+from gr2.training import NoCardMixin
 
 DECISIONS = ("places", "masks")  # of `pad_decisions`, in what TRL hands on
 LEARNED = "a_group_had_spread"  # in `state.stateful_callbacks`, and so in the checkpoints
@@ -65,11 +65,11 @@ class Batch:
     decisions: tuple[torch.Tensor, torch.Tensor] | None = None  # of the rows to score, see `pad_decisions`
 
 
-class OnPolicyDistiller(RecipeDecoding, MeteredRollouts, WithoutCard, DistillationTrainer):
+class OnPolicyDistiller(RecipeDecoding, RolloutMeterMixin, NoCardMixin, DistillationTrainer):
     """TRL's trainer, with rollouts that follow the recipe alone."""
 
 
-class RerankingTrainer(RecipeDecoding, MeteredRollouts, WithoutCard, GRPOTrainer):
+class RerankingTrainer(RecipeDecoding, RolloutMeterMixin, NoCardMixin, GRPOTrainer):
     """GRPO on rows of gr2/rl/examples.py; groups without spread are sampled again, up to `max_resamples` times.
 
     A group has spread where the first reward function tells its answers apart; penalties do not count. Without spread
@@ -102,7 +102,7 @@ class RerankingTrainer(RecipeDecoding, MeteredRollouts, WithoutCard, GRPOTrainer
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         self.batch = Batch(inputs)
         scored = super()._generate_and_score_completions(inputs)
-        spread = with_spread(self.batch.rewards[:, 0], self.num_generations)
+        spread = find_spread(self.batch.rewards[:, 0], self.num_generations)
         self.state.stateful_callbacks[LEARNED] = self.state.stateful_callbacks.get(LEARNED, False) or any(spread)
         self._metrics["train"]["flat"].append(spread.count(False) / len(spread))
         mask = torch.tensor(spread, device=self.accelerator.device).repeat_interleave(self.num_generations)
@@ -114,7 +114,7 @@ class RerankingTrainer(RecipeDecoding, MeteredRollouts, WithoutCard, GRPOTrainer
     def _generate(self, prompts: list) -> tuple:
         """Answers to the batch's rows, or others in place of flat groups; `prompts`, which TRL logs, become theirs."""
         rollouts, rewards = self.sample(self.batch.rows)
-        spread = with_spread(rewards[:, 0], self.num_generations)
+        spread = find_spread(rewards[:, 0], self.num_generations)
         self._metrics["train"]["zero_spread"].append(spread.count(False) / len(spread))
         self._metrics["train"]["resamples"].append(self.replace_flat_groups(rollouts, rewards))
         rows, prompt_ids, completion_ids, completions, logprobs, chosen, decisions = map(
@@ -152,15 +152,15 @@ class RerankingTrainer(RecipeDecoding, MeteredRollouts, WithoutCard, GRPOTrainer
         """Replaces groups without spread, in both, by other slates' that have it; returns the number of tries."""
         size, others, tries = self.num_generations, self.draw_others(), 0
         first = self.accelerator.process_index * len(rollouts)
-        while not all(spread := with_spread(rewards[:, 0], size)) and tries < self.max_resamples:
-            count = whole_groups(spread.count(False), size, self.accelerator.num_processes)
+        while not all(spread := find_spread(rewards[:, 0], size)) and tries < self.max_resamples:
+            count = round_to_groups(spread.count(False), size, self.accelerator.num_processes)
             drawn = list(islice(others, count))
             if len(drawn) < count:  # every slate has been tried
                 break
             tries += 1
             sampled, fresh_rewards = self.sample_unlogged(self.take_share([row for row in drawn for _ in range(size)]))
             fresh = gather_object(sampled)
-            for row, source in pair_rows(spread, with_spread(fresh_rewards[:, 0], size), size):
+            for row, source in pair_rows(spread, find_spread(fresh_rewards[:, 0], size), size):
                 rewards[row] = fresh_rewards[source]
                 if first <= row < first + len(rollouts):
                     rollouts[row - first] = fresh[source]

@@ -21,20 +21,20 @@ def code_version(module: str) -> dict[str, str]:
         file = todo.pop()
         if file not in found:
             found.add(file)
-            todo += named_files(file)
+            todo += name_files(file)
     return {str(file.relative_to(PACKAGE)): digest(file) for file in sorted(found - {REGISTER})}
 
 
 @functools.cache
-def named_files(file: Path) -> list[Path]:
+def name_files(file: Path) -> list[Path]:
     """The package's files that one of them imports, or names as data."""
     text = file.read_text(encoding="utf-8")
-    modules = imported_modules(ast.parse(text)) if file.suffix == ".py" else set()
+    modules = find_imports(ast.parse(text)) if file.suffix == ".py" else set()
     modules = [found for name in sorted(modules) if (found := file_of(name))]
     return modules + [data for data in data_files() if data != file and data.name in text]
 
 
-def imported_modules(tree: ast.AST) -> set[str]:
+def find_imports(tree: ast.AST) -> set[str]:
     """Every dotted name of gr2 that a module imports, with its packages; `from a import b` may name a module."""
     names = set()
     for node in ast.walk(tree):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from gr2.errors import InputError
 from gr2.options.libraries import INPUTS, LIMITS
-from gr2.options.parse import Declared
+from gr2.options.parse import Expectation
 from gr2.runner.code_version import PACKAGE, file_of
 from gr2.stages import module_of
 
@@ -23,7 +23,7 @@ TYPES = {"Literal": Literal, "Any": Any}
 
 
 @dataclass(frozen=True)
-class Option(Declared):
+class Option(Expectation):
     """An option; `path` and `named` as in gr2.options.declare.arg."""
 
     path: bool | str = False
@@ -71,7 +71,7 @@ def read_class(module: str, name: str) -> tuple[dict[str, Option], dict[str, Opt
     tree = parse(module)
     found = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
     if found is None:
-        source = imported_from(module, name)
+        source = find_import(module, name)
         return read_class(source, name.rpartition(".")[2]) if source else ({}, {})
     ours, library = {}, {}
     for base in reversed(found.bases):
@@ -116,7 +116,7 @@ def constant(node: ast.expr) -> Any:
         return None
 
 
-def imported_from(module: str, name: str) -> str:
+def find_import(module: str, name: str) -> str:
     """The module that a name was imported from, "" where it was not; a dotted name's is that before its last dot."""
     for node in ast.walk(parse(module)):
         if isinstance(node, ast.ImportFrom) and name in [alias.asname or alias.name for alias in node.names]:

@@ -14,7 +14,7 @@ LOCK = ".lock"
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def hold_lock(folder: Path) -> Iterator[None]:
     """Makes the folder and holds it for this process; InputError where another process does.
 
     The lock ends with the process, however that ends. A folder that was made and stays empty is removed.

@@ -152,10 +152,10 @@ def print_plan(plan: list[Stage], chosen: list[str]) -> None:
 def check(plan: list[Stage]) -> None:
     """InputError on the first option that is wrong, of any stage; first what can be said without importing stages."""
     for stage in plan:
-        with naming(stage):
+        with name_stage(stage):
             check_words(stage.command, stage.options)
     for stage in plan:
-        with naming(stage):
+        with name_stage(stage):
             parse(stage.command, importlib.import_module(module_of(stage.command)).Config, stage.options)
 
 
@@ -163,13 +163,13 @@ def check_inputs(plan: list[Stage], chosen: list[str]) -> None:
     """InputError where a chosen stage is to read a file that is not there, and that no stage of the plan writes."""
     folders = tuple(stage.folder for stage in plan)
     for stage in plan:
-        with naming(stage):
+        with name_stage(stage):
             if stage.id in chosen:
                 check_files(stage.command, stage.options, folders, recipe=True)
 
 
 @contextmanager
-def naming(stage: Stage) -> Iterator[None]:
+def name_stage(stage: Stage) -> Iterator[None]:
     """Replaces the command by the stage's id in an InputError."""
     try:
         yield

@@ -14,7 +14,7 @@ from gr2.errors import InputError
 from gr2.options.parse import refuse_unknown
 from gr2.options.words import mapping_options, read_options, read_words
 from gr2.runner.declarations import Command, Option, read_command
-from gr2.runner.recipe import fill, fill_variables, find_recipe, read_recipe, without_null
+from gr2.runner.recipe import drop_null, fill, fill_variables, find_recipe, read_recipe
 from gr2.stages import STAGES
 
 COMMANDS = {re.sub("[- ]", "_", name): name for name in STAGES}
@@ -55,7 +55,7 @@ def read_plan(path: Path, changes: dict[str, dict] | None = None, variables: lis
         except InputError as error:
             raise InputError(f"{path}: stage {stage_id}: {error}") from None
     known = {name for stage in stages for name in read_command(stage.command).options}
-    for name in without_null(recipe["defaults"]).keys() - known:
+    for name in drop_null(recipe["defaults"]).keys() - known:
         advice = "those of transformers and TRL belong under `training:`"
         raise InputError(f"{path}: defaults: {name}: expected an option that a stage has; {advice}")
     return stages

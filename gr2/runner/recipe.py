@@ -43,7 +43,7 @@ def read_recipe(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         base = read_recipe(file, (*above, path.resolve()))
         stages = {key: options and base["stages"].get(key, {}) | options for key, options in recipe["stages"].items()}
         variables = base["variables"] | recipe["variables"]
-        recipe = base | recipe | {name: without_null(base[name] | recipe[name]) for name in ("defaults", "training")}
+        recipe = base | recipe | {name: drop_null(base[name] | recipe[name]) for name in ("defaults", "training")}
         recipe["variables"] = variables
         recipe["stages"] = {key: options for key, options in (base["stages"] | stages).items() if options is not None}
         gone = [key for key, options in stages.items() if options is None]
@@ -55,7 +55,7 @@ def read_recipe(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     return recipe
 
 
-def without_null(values: dict) -> dict:
+def drop_null(values: dict) -> dict:
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -71,7 +71,7 @@ def fill_variables(recipe: dict, given: list[str], path: Path) -> dict:
             names = ", ".join(values) or "it has none"
             raise InputError(f"{path}: --set {word}: expected NAME=VALUE, with one of the recipe's variables: {names}")
         values[name] = value or None
-    known = without_null(values)
+    known = drop_null(values)
     unknown = [f"{{{name}}}" for name in values.keys() - known]
 
     def fill_all(options: dict) -> dict:

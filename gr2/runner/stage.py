@@ -19,15 +19,15 @@ from gr2.files import artifacts
 from gr2.files.paths import exists
 from gr2.files.remote import refuse_url
 from gr2.hub.facts import TITLES
-from gr2.launched import is_follower
 from gr2.masking import MASK, is_secret, mask, mask_options
 from gr2.options.declare import is_input
 from gr2.options.help import describe_options
 from gr2.options.words import config_file
+from gr2.process_errors import is_follower
 from gr2.runner import environment, output_folder
 from gr2.runner.checks import read_config
 from gr2.runner.code_version import code_version
-from gr2.runner.lock import locked
+from gr2.runner.lock import hold_lock
 from gr2.runner.plan import stage_options
 from gr2.stages import module_of
 from gr2.terminal import silence_libraries
@@ -47,7 +47,7 @@ def run_stage(stage: str, words: list[str]) -> None:
     config, module = read_config(stage, options, source, "--recipe" in words)
     refuse_url("output_dir", config.output_dir)
     pushed = vars(config).get("push_to_hub")  # of a training
-    for_stage = without_push(config) if pushed else config
+    for_stage = disable_push(config) if pushed else config
     if is_follower():  # only the first process of several holds and describes the folder
         wait_for_all_processes()
         module.run(for_stage)
@@ -56,7 +56,7 @@ def run_stage(stage: str, words: list[str]) -> None:
     started = time.monotonic()
     output_dir = Path(config.output_dir)
     plan = describe(stage, options, config)
-    with locked(output_dir):
+    with hold_lock(output_dir):
         claim = output_folder.claim(output_dir, plan)
         wait_for_all_processes()  # nobody looks for checkpoints before the folder is claimed
         try:
@@ -70,7 +70,7 @@ def run_stage(stage: str, words: list[str]) -> None:
             repository.push(output_dir)
 
 
-def without_push(config: Any) -> Any:
+def disable_push(config: Any) -> Any:
     """For the trainer, which would push checkpoints, and a folder that is not finished."""
     local = copy.copy(config)
     local.push_to_hub = False

@@ -14,9 +14,9 @@ from datetime import date
 from pathlib import Path
 
 from gr2.errors import InputError
-from gr2.files.decisions import latest_decided, write_decision
+from gr2.files.decisions import find_latest_decision, write_decision
 from gr2.rerankers.rules import NAMES
-from gr2.runner.lock import locked
+from gr2.runner.lock import hold_lock
 from gr2.runner.recipe import find_recipe, read_recipe
 
 REFUSED = 2  # the exit code
@@ -29,7 +29,7 @@ def main(words: list[str]) -> None:
     if missing := [name for name in VARIABLES if name not in variables]:
         raise InputError(f"{options.recipe}: variables: expected {', '.join(missing)}, as the recipe daily has them")
     days, data = Path(variables["runs"]), Path(variables["data"])
-    with locked(days):
+    with hold_lock(days):
         new = find_new_days(data, days)
         if not new:
             print(f"gr2 update: no folder for a new day in {data}")
@@ -50,7 +50,7 @@ def find_new_days(data: Path, days: Path) -> list[str]:
     if not data.is_dir():
         raise InputError(f"{data}: expected a folder with one folder for each day, such as 2026-11-29")
     names = sorted(folder.name for folder in data.iterdir() if folder.is_dir() and is_date(folder.name))
-    last = latest_decided(days)
+    last = find_latest_decision(days)
     return [name for name in names if last is None or name > last["day"]]
 
 
@@ -63,7 +63,7 @@ def is_date(name: str) -> bool:
 
 def run_day(recipe: str, day: str, days: Path, changes: list[str]) -> bool:
     """Runs the recipe for a day. False where it was refused, which the log then says; any other failure ends here."""
-    sets, last = [f"day={day}"], latest_decided(days)
+    sets, last = [f"day={day}"], find_latest_decision(days)
     if last:
         serving = last["serving"] if last["serving"] in NAMES else days / last["serving"]
         sets += [f"yesterday={days / last['day']}", f"old={serving}"]

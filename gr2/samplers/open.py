@@ -21,7 +21,7 @@ def open_sampler(
     ray_engine: LocalEngine = "vllm",
     workers: int = 1,
     gpus_per_worker: float = 0.0,
-    whole_logits: bool = False,
+    return_all_logits: bool = False,
 ) -> Sampler:
     """Loads the model (`packaged:` names too), or connects to the server at `base_url`, which serves it.
 
@@ -40,7 +40,7 @@ def open_sampler(
 
         sampler = RaySampler(local_sampler("ray_engine", ray_engine), model, batch_size, workers, gpus_per_worker)
     else:
-        precise = {"whole_logits": whole_logits} if engine == "vllm" else {}
+        precise = {"whole_logits": return_all_logits} if engine == "vllm" else {}
         sampler = local_sampler("engine", engine)(**model, **precise)
     return sampler
 

@@ -60,7 +60,7 @@ class OpenaiSampler(Sampler):
                         break
                     done = runner.run(first_done(tasks, self.notice))
                     if not done:
-                        self.say_waiting(len(tasks))
+                        self.report_waiting(len(tasks))
                     outcomes = [(tasks.pop(task), task.result()) for task in done]
                     answered = [(request, outcome) for request, outcome in outcomes if isinstance(outcome, Sample)]
                     if answered:
@@ -124,7 +124,7 @@ class OpenaiSampler(Sampler):
                     return ServiceError(f"{self.trouble}; it asks to wait {wait:.4g} s, and {limit}")
                 await asyncio.sleep(wait)
 
-    def say_waiting(self, count: int) -> None:
+    def report_waiting(self, count: int) -> None:
         trouble = f"; last failure: {self.trouble}" if self.trouble else ""
         print(f"gr2: no answer for {self.notice:g} s, {count} requests in flight{trouble}", flush=True)
 

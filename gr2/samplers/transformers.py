@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gr2.language_model.loading import load_model, load_tokenizer
-from gr2.packaged import resolve
+from gr2.packaged_models import resolve
 from gr2.samplers.base import Answered, Request, Sample, Sampler, Take, padding_rows, prompt_ids, stop_token_ids
 
 if TYPE_CHECKING:  # slow to import
-    from gr2.samplers.structured import Structured
+    from gr2.samplers.structured_answers import StructuredAnswer
 
 COLDEST = 1e-5  # the temperature of a greedy request in a batch that samples
 
@@ -65,7 +65,7 @@ class TransformersSampler(Sampler):
         self, batch: list[Request], prompts: list[list[int]], top_p: float, max_tokens: int
     ) -> list[Sample]:
         from gr2.choices.drawing import Drawing
-        from gr2.samplers.structured import answer_structured
+        from gr2.samplers.structured_answers import answer_structured
 
         generation, processors = self._settings(batch, top_p, max_tokens)
         answers = answer_structured(
@@ -104,7 +104,7 @@ class TransformersSampler(Sampler):
         tokens = len(completion) if end is None else end + 1
         return Sample(text, "length" if end is None else "stop", prompt_tokens, tokens)
 
-    def _structured_sample(self, request: Request, prompt: list[int], answer: "Structured") -> Sample:
+    def _structured_sample(self, request: Request, prompt: list[int], answer: "StructuredAnswer") -> Sample:
         sample = self._sample(len(prompt), answer.tokens)
         explained = len(answer.explanation.tokens) if answer.explanation else 0
         tokens = explained if request.order == "first" else sample.completion_tokens

@@ -87,7 +87,7 @@ class AnswerWriter:
         return Sample(text, completion.finish_reason, len(prompt), len(completion.token_ids), log_probs)
 
     def _answer_by_branches(self, request: Request, prompt: list[int], top_p: float, max_tokens: int) -> Answering:
-        """As gr2/samplers/structured.py: `max_tokens` cuts an explanation off, a list is never cut."""
+        """As gr2/samplers/structured_answers.py: `max_tokens` cuts an explanation off, a list is never cut."""
         sids = sids_of(request.schema)
         spelling = spell(self.tokenizer, sids)
         text, head = "{" + OPENING + '"', spelling.opening

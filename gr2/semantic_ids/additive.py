@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from gr2.semantic_ids import residual, rkmeans
-from gr2.terminal import watched
+from gr2.terminal import show_progress
 
 ROUNDS = 40
 QUIET = 0.8  # share of the rounds after which there is no noise
@@ -22,7 +22,7 @@ RIDGE = 1.0  # weight, in vectors, of a code's old vector: a code without items 
 def train(vectors: np.ndarray, levels: int, codes: int, seed: int, rounds: int = ROUNDS) -> np.ndarray:
     """Codebooks, float32 [levels, codes, d], from vectors [n, d]."""
     codebooks, rng = rkmeans.train(vectors, levels, codes, seed), np.random.default_rng(seed)
-    for index in watched(range(rounds), "additive", rounds, "rounds"):
+    for index in show_progress(range(rounds), "additive", rounds, "rounds"):
         codebooks = refit(vectors, residual.encode(vectors, codebooks, BEAM), codebooks)
         heat = NOISE * max(0.0, 1 - (index + 1) / (QUIET * rounds))
         spread = codebooks.std(axis=1, keepdims=True)

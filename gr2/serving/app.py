@@ -15,9 +15,9 @@ from starlette.requests import ClientDisconnect
 
 from gr2.errors import InputError
 from gr2.serving import logs
-from gr2.serving.asks import Answer, Ask
 from gr2.serving.batching import Batcher, FullQueueError
 from gr2.serving.forms import explain
+from gr2.serving.messages import Answer, RankingJob
 from gr2.serving.metrics import Metrics
 from gr2.serving.settings import Limits
 from gr2.serving.supervisor import Supervisor
@@ -87,13 +87,13 @@ class Server:
             if self.batcher.full:
                 raise FullQueueError
             form = interface.form.model_validate_json(body)
-            ask = interface.ask(form)
-            check(ask, self.limits)
-            answer = await self.batcher.answer(ask)
+            job = interface.job(form)
+            check(job, self.limits)
+            answer = await self.batcher.answer(job)
             self.metrics.count(answer)
             version = answer.model or self.supervisor.version
-            facts, headers = describe(ask, answer), label(answer, version)
-            status, content = 200, interface.body(form, ask, answer, version)
+            facts, headers = describe(job, answer), label(answer, version)
+            status, content = 200, interface.body(form, job, answer, version)
         except ValidationError as error:
             status, content = 422, interface.error(explain(error))
         except FullQueueError:
@@ -114,9 +114,9 @@ class Server:
         return self.respond(status, content, **headers)
 
 
-def describe(ask: Ask, answer: Answer) -> dict:
+def describe(job: RankingJob, answer: Answer) -> dict:
     """What a log may hold of a request."""
-    facts = {"request": ask.number, "candidates": len(ask.candidates), "fallback": answer.fallback}
+    facts = {"request": job.number, "candidates": len(job.candidates), "fallback": answer.fallback}
     return facts | ({"unranked": len(answer.marks)} if answer.marks else {})
 
 

@@ -8,9 +8,9 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from gr2.serving.asks import Answer, Ask, fall_back
+from gr2.serving.messages import Answer, RankingJob, fall_back
 from gr2.serving.metrics import Metrics
-from gr2.serving.settings import Pace
+from gr2.serving.settings import BatchLimits
 from gr2.serving.supervisor import Supervisor
 from gr2.serving.worker import BrokenEngineError
 
@@ -22,15 +22,15 @@ class FullQueueError(Exception):
 
 
 @dataclass(eq=False)
-class Waiting:
-    ask: Ask
+class QueueEntry:
+    job: RankingJob
     answer: asyncio.Future
 
 
 class Batcher:
-    def __init__(self, supervisor: Supervisor, pace: Pace, metrics: Metrics):
+    def __init__(self, supervisor: Supervisor, pace: BatchLimits, metrics: Metrics):
         self.supervisor, self.pace, self.metrics = supervisor, pace, metrics
-        self.queue: deque[Waiting] = deque()
+        self.queue: deque[QueueEntry] = deque()
         self.grown = asyncio.Event()
         self.batch_seconds = 0.0  # that the engine took for the latest batches
 
@@ -42,21 +42,21 @@ class Batcher:
         late = batches * self.batch_seconds > IN_TIME * self.pace.deadline
         return waiting >= self.pace.room or (waiting > 0 and late)
 
-    async def answer(self, ask: Ask) -> Answer:
+    async def answer(self, job: RankingJob) -> Answer:
         """Within the deadline. FullQueueError where there is no room."""
         trouble = self.supervisor.trouble
         if trouble:
-            return fall_back(len(ask.candidates), *trouble)
+            return fall_back(len(job.candidates), *trouble)
         if self.full:
             raise FullQueueError
-        waiting = Waiting(ask, asyncio.get_running_loop().create_future())
+        waiting = QueueEntry(job, asyncio.get_running_loop().create_future())
         self.queue.append(waiting)
         self.grown.set()
         try:
             async with asyncio.timeout(self.pace.deadline):
                 return await waiting.answer
         except TimeoutError:
-            return fall_back(len(ask.candidates), "deadline", "There was no answer before the deadline.")
+            return fall_back(len(job.candidates), "deadline", "There was no answer before the deadline.")
         finally:
             if waiting in self.queue:  # nobody is interested any more
                 self.queue.remove(waiting)
@@ -69,16 +69,16 @@ class Batcher:
                 await self.grown.wait()
             await self.send([self.queue.popleft() for _ in range(min(self.pace.size, len(self.queue)))])
 
-    async def send(self, batch: list[Waiting]) -> None:
+    async def send(self, batch: list[QueueEntry]) -> None:
         self.metrics.batches.observe(len(batch))
         started = time.monotonic()
         try:
-            answers = await self.supervisor.rank([waiting.ask for waiting in batch])
+            answers = await self.supervisor.rank([waiting.job for waiting in batch])
         except BrokenEngineError:
             batch += self.queue  # those that wait would wait for nothing
             self.queue.clear()
             sentence = "The engine failed and is being started again."
-            answers = [fall_back(len(waiting.ask.candidates), "engine_down", sentence) for waiting in batch]
+            answers = [fall_back(len(waiting.job.candidates), "engine_down", sentence) for waiting in batch]
         else:
             self.batch_seconds = (self.batch_seconds + time.monotonic() - started) / 2
         self.metrics.batch_seconds.observe(time.monotonic() - started)

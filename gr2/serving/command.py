@@ -20,7 +20,7 @@ from gr2.files.artifacts import MANIFEST, find_in_stages, read_manifest
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.rerankers.record import kind_of
 from gr2.rerankers.rules import NAMES
-from gr2.serving.settings import FILES, Limits, Pace, Patience, Settings
+from gr2.serving.settings import FILES, BatchLimits, Limits, Settings, Timeouts
 
 TOKEN = "GR2_TOKEN"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -62,8 +62,8 @@ def main(words: list[str]) -> None:
         choose_threads(options),
     )
     late = options.deadline / 1000
-    patience = Patience(batch=max(options.hang, late), opening=options.opening, late=late)
-    pace = Pace(options.batch_size, late, options.queue)
+    patience = Timeouts(batch=max(options.hang, late), opening=options.opening, late=late)
+    pace = BatchLimits(options.batch_size, late, options.queue)
     limits = Limits(options.max_bytes, options.max_candidates, options.max_text)
     try:
         from gr2.serving.run import run

@@ -8,7 +8,7 @@ from gr2.data.text import clean
 from gr2.data.text_matches import read_texts
 from gr2.files.interactions import read_interactions
 from gr2.files.items import read_items
-from gr2.serving.asks import Ask
+from gr2.serving.messages import RankingJob
 
 
 class Directory:
@@ -31,13 +31,13 @@ class Directory:
         named = self.by_title.get(fold(clean(word)), ())
         return next((item_id for item_id in named if item_id not in taken), named[0] if named else None)
 
-    def read_past(self, ask: Ask) -> list[str]:
+    def read_past(self, job: RankingJob) -> list[str]:
         """The items that the request's user chose, oldest first; empty where none is known."""
-        if ask.user is not None:
-            return self.pasts.get(ask.user, [])
-        if ask.history is not None:
-            return self.find_all(ask.history)
-        return self.read_query(ask.query or "")
+        if job.user is not None:
+            return self.pasts.get(job.user, [])
+        if job.history is not None:
+            return self.find_all(job.history)
+        return self.read_query(job.query or "")
 
     def read_query(self, query: str) -> list[str]:
         """A user's id; else an item's id or title; else JSON; else a line for each item, oldest first."""

@@ -28,11 +28,11 @@ from gr2.rerankers.protocol import FeatureScorer, Reranker
 from gr2.rerankers.record import version_of
 from gr2.rerankers.rules import NAMES
 from gr2.serving import logs
-from gr2.serving.asks import LENGTH, Answer, Ask, Opened, Refused, fall_back
-from gr2.serving.candidates import Placed, look_up
+from gr2.serving.candidates import Lookup, look_up
 from gr2.serving.directory import read_directory
+from gr2.serving.messages import LENGTH, Answer, EngineReady, EngineRefusal, RankingJob, fall_back
+from gr2.serving.request_features import RequestFeatures
 from gr2.serving.settings import Settings
-from gr2.serving.told import ToldFeatures
 
 
 class Engine:
@@ -56,26 +56,26 @@ class Engine:
         with suppress(InputError):
             self.rank([Slate("the first", ids[:1], ids)])
 
-    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+    def answer(self, jobs: Sequence[RankingJob]) -> list[Answer]:
         """Never raises: what cannot be ranked gets the input order, marked."""
         answers: dict[str, Answer] = {}
         together = []
-        for ask in asks:
+        for job in jobs:
             try:
-                placed = look_up(ask, self.directory, self.ranks_text, self.ranks_features)
-                refused = placed.refuse()
+                lookup = look_up(job, self.directory, self.ranks_text, self.ranks_features)
+                refused = lookup.refuse()
                 if refused:
-                    answers[ask.number] = refused
-                elif placed.told and isinstance(self.reranker, FeatureScorer):
-                    answers[ask.number] = self.answer_told(placed)
+                    answers[job.number] = refused
+                elif lookup.adds_facts and isinstance(self.reranker, FeatureScorer):
+                    answers[job.number] = self.answer_with_features(lookup)
                 else:
-                    together.append(placed)
+                    together.append(lookup)
             except Exception as error:
-                answers[ask.number] = fail(ask, error)
-        for placed, ranking in zip(together, self.rank_all([placed.slate for placed in together]), strict=True):
+                answers[job.number] = fail(job, error)
+        for lookup, ranking in zip(together, self.rank_all([lookup.slate for lookup in together]), strict=True):
             failed = isinstance(ranking, Exception)
-            answers[placed.ask.number] = fail(placed.ask, ranking) if failed else placed.arrange(ranking)
-        return [answers[ask.number] for ask in asks]
+            answers[lookup.job.number] = fail(lookup.job, ranking) if failed else lookup.arrange(ranking)
+        return [answers[job.number] for job in jobs]
 
     def rank_all(self, slates: list[Slate]) -> list[Ranking | Exception]:
         """All at once; where that fails one after the other, so that a bad slate harms no other."""
@@ -88,28 +88,28 @@ class Engine:
                 return [error]
             return [self.rank_all([slate])[0] for slate in slates]
 
-    def answer_told(self, placed: Placed) -> Answer:
+    def answer_with_features(self, lookup: Lookup) -> Answer:
         """With features of what the request tells."""
-        slate, texts = placed.slate, placed.ask.texts or [None] * len(placed.ask.candidates)
-        titles = {item_id: texts[at] or "" for item_id, at in placed.new.items()}
-        features = placed.ask.features or [None] * len(placed.ask.candidates)
-        given = {item_id: features[at] or {} for item_id, at in zip(placed.ids, placed.kept, strict=True)}
+        slate, texts = lookup.slate, lookup.job.texts or [None] * len(lookup.job.candidates)
+        titles = {item_id: texts[at] or "" for item_id, at in lookup.new.items()}
+        features = lookup.job.features or [None] * len(lookup.job.candidates)
+        given = {item_id: features[at] or {} for item_id, at in zip(lookup.ids, lookup.kept, strict=True)}
         reranker = copy.copy(self.reranker)
         whole = self.reranker.features
-        reranker.features = ToldFeatures(whole, self.directory.texts, slate, titles, given, self.encode)
-        return placed.arrange(reranker.rank([slate])[0])
+        reranker.features = RequestFeatures(whole, self.directory.texts, slate, titles, given, self.encode)
+        return lookup.arrange(reranker.rank([slate])[0])
 
 
-def fail(ask: Ask, error: Exception) -> Answer:
+def fail(job: RankingJob, error: Exception) -> Answer:
     """The input order, with what a client may know of an error."""
-    count = len(ask.candidates)
+    count = len(job.candidates)
     if isinstance(error, InputError):  # it lacks sources or facts that it reads, or is given too many candidates
-        return fall_back(count, "refused", f"The reranker refused: {without_paths(str(error))}")
+        return fall_back(count, "refused", f"The reranker refused: {remove_paths(str(error))}")
     logs.write("engine_error", "error", error=logs.describe(error))
     return fall_back(count, "engine_failed", "The reranker failed on this request.")
 
 
-def without_paths(sentence: str) -> str:
+def remove_paths(sentence: str) -> str:
     """With one full stop."""
     return " ".join("the reranker" if "/" in word else word for word in mask(sentence).split()).rstrip(".") + "."
 
@@ -124,7 +124,7 @@ def rank_with(reranker: Reranker) -> Callable[[list[Slate]], list[Ranking]]:
 def open_encoder(name: str) -> Callable:
     from sentence_transformers import SentenceTransformer
 
-    from gr2.packaged import resolve
+    from gr2.packaged_models import resolve
 
     model = SentenceTransformer(resolve(name))
     return lambda texts: model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
@@ -152,11 +152,11 @@ def main() -> None:
         try:
             engine = Engine(settings)
         except (InputError, OSError) as error:
-            send(stream, Refused(str(error)))
+            send(stream, EngineRefusal(str(error)))
         else:
             gc.collect()
             gc.freeze()  # what is loaded is never looked at again by the collector
-            send(stream, Opened(version))
+            send(stream, EngineReady(version))
             while True:
                 send(stream, engine.answer(pickle.load(stream)))
     os.dup2(1, 2)  # libraries complain as the interpreter ends

@@ -10,7 +10,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from gr2.serving.asks import Answer
+from gr2.serving.messages import Answer
 
 SECONDS = (0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)

@@ -13,7 +13,7 @@ from gr2.serving import logs
 from gr2.serving.app import Server, make_app
 from gr2.serving.batching import Batcher
 from gr2.serving.metrics import Metrics
-from gr2.serving.settings import Limits, Pace, Patience, Settings
+from gr2.serving.settings import BatchLimits, Limits, Settings, Timeouts
 from gr2.serving.supervisor import Supervisor
 from gr2.serving.worker import BrokenEngineError
 
@@ -42,7 +42,7 @@ class Uvicorn(uvicorn.Server):
 
 
 def run(
-    settings: Settings, patience: Patience, pace: Pace, limits: Limits, token: str | None, host: str, port: int
+    settings: Settings, patience: Timeouts, pace: BatchLimits, limits: Limits, token: str | None, host: str, port: int
 ) -> None:
     """InputError where the reranker cannot be opened or the address is taken."""
     logs.take_over()

@@ -1,4 +1,4 @@
-"""What a server is told."""
+"""The settings of a server."""
 
 import os
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """In seconds."""
 
     batch: float  # an engine that has not answered a batch after this time is killed
@@ -39,7 +39,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Pace:
+class BatchLimits:
     size: int  # requests of a batch at most
     deadline: float  # seconds after which a request is answered with its input order
     room: int  # requests that may wait

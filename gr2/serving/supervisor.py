@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from gr2.errors import InputError
 from gr2.serving import logs
-from gr2.serving.asks import Answer, Ask
+from gr2.serving.messages import Answer, RankingJob
 from gr2.serving.metrics import Metrics
-from gr2.serving.settings import Patience, Settings
+from gr2.serving.settings import Settings, Timeouts
 from gr2.serving.worker import BrokenEngineError, Worker
 
 WATCHING = 0.2  # seconds between two looks at the process
@@ -18,7 +18,7 @@ LONGEST_PAUSE = 30.0  # seconds between two attempts to start an engine
 class Supervisor:
     """`worker` is the engine that is asked now, or None while there is none."""
 
-    def __init__(self, settings: Settings, patience: Patience, metrics: Metrics):
+    def __init__(self, settings: Settings, patience: Timeouts, metrics: Metrics):
         self.settings, self.patience, self.metrics = settings, patience, metrics
         self.worker: Worker | None = None
         self.next: Worker | None = None  # that is being opened
@@ -62,14 +62,14 @@ class Supervisor:
             await self.install(await self.open())
         return self.version
 
-    async def rank(self, asks: Sequence[Ask]) -> list[Answer]:
+    async def rank(self, jobs: Sequence[RankingJob]) -> list[Answer]:
         """BrokenEngineError where the engine fails; another one is then being started."""
         worker = self.worker
         if worker is None:
             raise BrokenEngineError("there is no engine")
         self.began = time.monotonic()
         try:
-            answers = await worker.ask(asks, self.patience.batch)
+            answers = await worker.ask(jobs, self.patience.batch)
             return [answer._replace(model=worker.version) for answer in answers]
         except BrokenEngineError as error:
             self.give_up(worker, str(error))

@@ -1,4 +1,4 @@
-"""Each interface: a request as an `Ask`, and an `Answer` as the body that its clients read."""
+"""Each interface: a request as an `RankingJob`, and an `Answer` as the body that its clients read."""
 
 import math
 import uuid
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from gr2.serving import forms
-from gr2.serving.asks import Answer, Ask
 from gr2.serving.forms import Candidate
+from gr2.serving.messages import Answer, RankingJob
 from gr2.serving.settings import Limits
 
 
@@ -24,33 +24,33 @@ class Refusal(Exception):
 class Interface(NamedTuple):
     path: str
     form: type[forms.Form]
-    ask: Callable[[Any], Ask]
-    body: Callable[[Any, Ask, Answer, str], Any]  # request, ask, answer, the model's version
+    job: Callable[[Any], RankingJob]
+    body: Callable[[Any, RankingJob, Answer, str], Any]  # request, job, answer, the model's version
     error: Callable[[str], dict[str, str]]
 
 
-def check(ask: Ask, limits: Limits) -> None:
+def check(job: RankingJob, limits: Limits) -> None:
     """Refusal where there are too many candidates or too long a text."""
-    for name, values in (("candidates", ask.candidates), ("items of the history", ask.history or ())):
+    for name, values in (("candidates", job.candidates), ("items of the history", job.history or ())):
         if len(values) > limits.candidates:
             raise Refusal(422, f"Expected at most {limits.candidates} {name}, found {len(values)}.")
-    texts = (*ask.candidates, *filter(None, ask.texts), *(ask.history or ()), ask.user or "")
+    texts = (*job.candidates, *filter(None, job.texts), *(job.history or ()), job.user or "")
     longest = max(map(len, texts))
     most_of_query = limits.text * limits.candidates  # it may be a whole history
-    if longest > limits.text or len(ask.query or "") > most_of_query:
+    if longest > limits.text or len(job.query or "") > most_of_query:
         raise Refusal(422, f"Expected texts of at most {limits.text} characters, found {longest}.")
 
 
-def ask_slate(request: forms.SlateRequest) -> Ask:
-    return make_ask(request.candidates, user=request.user, history=request.history)
+def read_slate_request(request: forms.SlateRequest) -> RankingJob:
+    return make_job(request.candidates, user=request.user, history=request.history)
 
 
-def ask_documents(request: forms.CohereRequest | forms.RerankRequest) -> Ask:
-    return make_ask(list(map(read_document, request.documents)), query=request.query, by_text=True)
+def read_documents(request: forms.CohereRequest | forms.RerankRequest) -> RankingJob:
+    return make_job(list(map(read_document, request.documents)), query=request.query, by_text=True)
 
 
-def ask_texts(request: forms.TeiRequest) -> Ask:
-    return make_ask(list(map(read_document, request.texts)), query=request.query, by_text=True)
+def read_texts(request: forms.TeiRequest) -> RankingJob:
+    return make_job(list(map(read_document, request.texts)), query=request.query, by_text=True)
 
 
 def read_document(document: str | Candidate) -> str | Candidate:
@@ -63,13 +63,13 @@ def read_document(document: str | Candidate) -> str | Candidate:
     return document
 
 
-def make_ask(candidates: list[str | Candidate], by_text: bool = False, **who: Any) -> Ask:
+def make_job(candidates: list[str | Candidate], by_text: bool = False, **who: Any) -> RankingJob:
     """Refusal where some candidates have a score, facts or sources and others not."""
     number = uuid.uuid4().hex
     if all(isinstance(one, str) for one in candidates):
-        return Ask(number, candidates, by_text=by_text, texts=candidates if by_text else (), **who)
+        return RankingJob(number, candidates, by_text=by_text, texts=candidates if by_text else (), **who)
     full = [Candidate(id=one, text=one if by_text else None) if isinstance(one, str) else one for one in candidates]
-    return Ask(
+    return RankingJob(
         number,
         [one.text or "" if one.id is None else one.id for one in full],
         by_text=by_text,
@@ -89,26 +89,26 @@ def all_or_none(values: list, what: str) -> list:
     return [] if missing else values
 
 
-def slate_body(request: forms.SlateRequest, ask: Ask, answer: Answer, version: str) -> dict:
+def slate_body(request: forms.SlateRequest, job: RankingJob, answer: Answer, version: str) -> dict:
     scores, marks = answer.scores or [None] * len(answer.order), answer.marks or {}
     ranking = [
-        {"index": at, "id": ask.candidates[at], "score": score} | ({"placed": marks[at]} if at in marks else {})
+        {"index": at, "id": job.candidates[at], "score": score} | ({"placed": marks[at]} if at in marks else {})
         for at, score in zip(answer.order, scores, strict=True)
     ]
-    body = {"id": ask.number, "model": version, "ranking": ranking[: request.top_n]}
+    body = {"id": job.number, "model": version, "ranking": ranking[: request.top_n]}
     body["fallback"] = {"reason": answer.fallback, "why": answer.why} if answer.fallback else None
     if answer.tokens:
         body["tokens"] = dict(zip(("prompt", "completion"), answer.tokens, strict=True))
     return body | ({"trace": answer.trace} if request.with_trace else {})
 
 
-def cohere_body(request: forms.CohereRequest, ask: Ask, answer: Answer, version: str) -> dict:
+def cohere_body(request: forms.CohereRequest, job: RankingJob, answer: Answer, version: str) -> dict:
     results = [{"index": at, "relevance_score": value} for at, value in relevances(answer)]
     meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 0}}
-    return {"id": ask.number, "results": results[: request.top_n], "meta": meta | warnings(answer)}
+    return {"id": job.number, "results": results[: request.top_n], "meta": meta | warnings(answer)}
 
 
-def rerank_body(request: forms.RerankRequest, ask: Ask, answer: Answer, version: str) -> dict:
+def rerank_body(request: forms.RerankRequest, job: RankingJob, answer: Answer, version: str) -> dict:
     results: list[dict] = [{"index": at, "relevance_score": value} for at, value in relevances(answer)]
     if request.return_documents is not False:
         for result in results:
@@ -118,7 +118,7 @@ def rerank_body(request: forms.RerankRequest, ask: Ask, answer: Answer, version:
     total = sum(answer.tokens or ())
     meta = {"api_version": {"version": "1"}, "billed_units": {"search_units": 0}}
     return {
-        "id": ask.number,
+        "id": job.number,
         "object": "list",
         "model": request.model or version,
         "usage": {"total_tokens": total, "prompt_tokens": total},
@@ -127,7 +127,7 @@ def rerank_body(request: forms.RerankRequest, ask: Ask, answer: Answer, version:
     }
 
 
-def tei_body(request: forms.TeiRequest, ask: Ask, answer: Answer, version: str) -> list[dict]:
+def tei_body(request: forms.TeiRequest, job: RankingJob, answer: Answer, version: str) -> list[dict]:
     values = relevances(answer, raw=request.raw_scores)
     return [
         {"index": at, "score": value} | ({"text": request.texts[at]} if request.return_text else {})
@@ -165,10 +165,12 @@ def sigmoid(score: float) -> float:
 
 
 INTERFACES = (
-    Interface("/v1/slates", forms.SlateRequest, ask_slate, slate_body, lambda why: {"message": why}),
-    Interface("/v2/rerank", forms.CohereRequest, ask_documents, cohere_body, lambda why: {"message": why}),
+    Interface("/v1/slates", forms.SlateRequest, read_slate_request, slate_body, lambda why: {"message": why}),
+    Interface("/v2/rerank", forms.CohereRequest, read_documents, cohere_body, lambda why: {"message": why}),
     Interface(
-        "/v1/rerank", forms.RerankRequest, ask_documents, rerank_body, lambda why: {"message": why, "detail": why}
+        "/v1/rerank", forms.RerankRequest, read_documents, rerank_body, lambda why: {"message": why, "detail": why}
     ),
-    Interface("/rerank", forms.TeiRequest, ask_texts, tei_body, lambda why: {"error": why, "error_type": "Validation"}),
+    Interface(
+        "/rerank", forms.TeiRequest, read_texts, tei_body, lambda why: {"error": why, "error_type": "Validation"}
+    ),
 )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from gr2.errors import InputError
-from gr2.serving.asks import LENGTH, Answer, Ask, Refused
+from gr2.serving.messages import LENGTH, Answer, EngineRefusal, RankingJob
 from gr2.serving.settings import Settings
 
 LEAVING = 5.0  # seconds that a process has to end by itself
@@ -46,13 +46,13 @@ class Worker:
     async def open(self, settings: Settings, seconds: float) -> None:
         """Returns when it is ready. InputError where the reranker cannot be opened; BrokenEngineError."""
         answer = await self.exchange(settings, seconds)
-        if isinstance(answer, Refused):
+        if isinstance(answer, EngineRefusal):
             await self.end()
             raise InputError(answer.why)
         self.version = answer.version
 
-    async def ask(self, asks: Sequence[Ask], seconds: float) -> list[Answer]:
-        return await self.exchange(asks, seconds)
+    async def ask(self, jobs: Sequence[RankingJob], seconds: float) -> list[Answer]:
+        return await self.exchange(jobs, seconds)
 
     async def exchange(self, message: object, seconds: float) -> object:
         """Sends a message and waits for the answer; a process that gives none is killed."""

@@ -9,7 +9,7 @@ import polars as pl
 from transformers import PreTrainedTokenizerBase
 
 from gr2.data.catalogue import Catalogue
-from gr2.data.given import read_taught
+from gr2.data.teacher_rankings import read_teacher_slates
 from gr2.errors import InputError
 from gr2.files.sid_tokens import SID
 from gr2.files.slates import Slate, read_slate_table, slates_of
@@ -71,7 +71,7 @@ def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series
 
 
 def read_lessons(slates_file: str, item_ids: pl.Series, teacher: str, *mixture: float) -> list[Example]:
-    """The train slates that the teacher ranked, each in the order of its shares; mixture: see `read_taught`."""
+    """The train slates that the teacher ranked, each in the order of its shares; mixture: see `read_teacher_slates`."""
     slates = read_train_slates(slates_file, item_ids)
     ranked = read_shares(teacher, slates, *mixture)
     print(f"{len(ranked)} slates in the order of {teacher}", flush=True)
@@ -89,8 +89,8 @@ def add_shares(examples: list[Example], teacher: str, *mixture: float) -> list[E
 
 
 def read_shares(teacher: str, slates: list[Slate], *mixture: float) -> list[tuple[Slate, dict[str, float]]]:
-    """The slates of `read_taught` that hold a choice, two candidates or more, and what is taught by candidate."""
-    ranked = [slate for slate in read_taught(teacher, slates, *mixture) if len(slate.candidates) > 1]
+    """The slates of `read_teacher_slates` with two candidates or more, and what the teacher gives each candidate."""
+    ranked = [slate for slate in read_teacher_slates(teacher, slates, *mixture) if len(slate.candidates) > 1]
     if not ranked:
         raise InputError(f"--teacher {teacher}: expected slates with two candidates or more")
     return [(slate, dict(zip(slate.candidates, slate.labels, strict=True))) for slate in ranked]

@@ -13,8 +13,8 @@ from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from trl.trainer.utils import pad
 
-from gr2.rates import Metered
-from gr2.training import WithoutCard
+from gr2.rates import MeterMixin
+from gr2.training import NoCardMixin
 
 
 class Collator(DataCollatorForLanguageModeling):
@@ -28,7 +28,7 @@ class Collator(DataCollatorForLanguageModeling):
         return super().torch_call(examples) | {"weights": padded}
 
 
-class WeightedSFTTrainer(WithoutCard, Metered, SFTTrainer):
+class WeightedSFTTrainer(NoCardMixin, MeterMixin, SFTTrainer):
     """SFTTrainer on batches with `weights` [batch, length], 0 for tokens that are not learned."""
 
     def _get_num_items_in_batch(self, batch_samples: list[dict], device: torch.device) -> torch.Tensor:

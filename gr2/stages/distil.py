@@ -17,14 +17,30 @@ from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.slates import read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
-from gr2.stages.shared import Identified, OwnPrecision, Prompted, Pushed, Slated, Tracked
+from gr2.stages.shared import (
+    HubOptions,
+    PrecisionDefault,
+    PromptOptions,
+    SemanticIdOptions,
+    SlateOptions,
+    TrackerOptions,
+)
 from gr2.stages.trl_options import DISTIL, OnPolicy, check_choices, refuse_changed
 
 WRITES = ("training_log.jsonl",)
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Identified, Prompted, OnPolicy, Tracked, Pushed, OwnPrecision, DistillationConfig):
+class Config(
+    SlateOptions,
+    SemanticIdOptions,
+    PromptOptions,
+    OnPolicy,
+    TrackerOptions,
+    HubOptions,
+    PrecisionDefault,
+    DistillationConfig,
+):
     model_name_or_path: str = arg(help="the student", path=True)
     teacher: str = arg(help="the teacher: a model folder or hub id with the student's vocabulary", path=True)
 
@@ -38,8 +54,8 @@ def run(config: Config) -> None:
     """Reads both models, the tables and the slates (no labels); writes the student, its IDs and training_log.jsonl."""
     from datasets import Dataset
 
+    from gr2.language_model.id_record import check_taught, copy_id_record
     from gr2.language_model.loading import load_model, load_tokenizer
-    from gr2.language_model.taught_ids import check_taught, hand_on
     from gr2.prompts.checks import check_answer, check_room
     from gr2.prompts.prompt import load_prompt
     from gr2.rl.examples import build_rows, check_context, refuse_partial_batch
@@ -88,7 +104,7 @@ def run(config: Config) -> None:
 
     # write
     train(trainer)
-    hand_on(trainer, known_ids)
+    copy_id_record(trainer, known_ids)
 
 
 def cut_padding(student: PreTrainedModel, teacher: PreTrainedModel) -> None:

@@ -15,7 +15,7 @@ from gr2.errors import InputError
 from gr2.files.embeddings import read_embeddings, refuse_broken, write_embeddings
 from gr2.files.items import read_items
 from gr2.options.declare import arg
-from gr2.terminal import watched
+from gr2.terminal import show_progress
 
 WRITES = ("embeddings.safetensors",)
 BLOCK = 8192  # texts that are encoded between two reports of progress
@@ -44,7 +44,7 @@ def run(config: Config) -> None:
     """Reads items.parquet and a text encoder. Writes embeddings.safetensors."""
     from sentence_transformers import SentenceTransformer
 
-    from gr2.packaged import resolve
+    from gr2.packaged_models import resolve
 
     # read
     items = read_items(config.items)
@@ -56,7 +56,7 @@ def run(config: Config) -> None:
 
     def encode(texts: list[str]) -> np.ndarray:
         starts = range(0, len(texts), BLOCK)
-        blocks = watched((texts[start : start + BLOCK] for start in starts), "embedding", len(starts), "blocks")
+        blocks = show_progress((texts[start : start + BLOCK] for start in starts), "embedding", len(starts), "blocks")
         return np.concatenate([encode_some(block) for block in blocks])
 
     vectors = encode_new(config, texts, encode) if config.earlier else encode(texts)

@@ -17,7 +17,7 @@ from gr2.errors import InputError
 from gr2.files.embeddings import refuse_broken
 from gr2.files.items import drop_empty_categories
 from gr2.options.declare import arg
-from gr2.packaged import resolve
+from gr2.packaged_models import resolve
 from gr2.semantic_ids import shards
 
 if TYPE_CHECKING:

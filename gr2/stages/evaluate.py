@@ -26,14 +26,14 @@ from gr2.files.rankings import read_rankings
 from gr2.files.semantic_ids import read_semantic_ids
 from gr2.files.slates import slates_of
 from gr2.options.declare import arg
-from gr2.stages.shared import Measured
+from gr2.stages.shared import EvaluationOptions
 
 WRITES = ("metrics.json", "report.html")
 ADVICE = "; --allow_missing true judges the slates that all rankings have"
 
 
 @dataclass(kw_only=True)
-class Config(Measured):
+class Config(EvaluationOptions):
     output_dir: str = arg(help="folder for metrics.json and report.html")
     slates: str = arg(help="slates.parquet; its slates of --split must have labels", path="slates.parquet")
     rankings: list[str] = arg(
@@ -115,7 +115,7 @@ def run(config: Config) -> None:
     unclicked = inputs.keep_answered(others, files) if config.allow_missing else others
     rankings = {name: [read_rankings(file, slates, ADVICE) for file in seeds] for name, seeds in files.items()}
     events = inputs.read_split_events(config.interactions) if config.interactions else None
-    background = report.Background(
+    background = report.ReportContext(
         titles=dict(items.select("item_id", "title").iter_rows()) if config.items else {},
         sids=dict(sids.select("item_id", "sid").iter_rows()) if config.semantic_ids else {},
         slates_report=inputs.read_slates_report(config.slates_report) if config.slates_report else None,

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from gr2.data.splits import measure_later_share
 from gr2.errors import InputError
-from gr2.evaluation.inputs import named_files
+from gr2.evaluation.inputs import name_files
 from gr2.evaluation.retrieval import evaluate, read_making
 from gr2.files.artifacts import write_json, write_text
 from gr2.options.declare import arg
 from gr2.retrieval.positions import read_events
-from gr2.stages.shared import Measured
+from gr2.stages.shared import EvaluationOptions
 
 WRITES = ("metrics.json", "report.html")
 
 
 @dataclass(kw_only=True)
-class Config(Measured):
+class Config(EvaluationOptions):
     items: str = arg(help="items.parquet, the catalogue", path="items.parquet")
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`", path="interactions.parquet")
     top_k: list[str] = arg(
@@ -31,7 +31,7 @@ class Config(Measured):
     output_dir: str = arg(help="folder for metrics.json and report.html")
 
     def __post_init__(self) -> None:
-        if not named_files("top_k", self.top_k):
+        if not name_files("top_k", self.top_k):
             raise InputError("--top_k: expected one or more NAME=FILE")
 
 
@@ -42,7 +42,7 @@ def run(config: Config) -> None:
     from gr2.reports import retrieval as report
 
     # read
-    lists = named_files("top_k", config.top_k)
+    lists = name_files("top_k", config.top_k)
     log = read_events(config.items, config.interactions)
     making = {name: read_making(file) for name, file in lists.items()}
     # measure, compare

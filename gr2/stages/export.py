@@ -12,7 +12,7 @@ from gr2.errors import InputError
 from gr2.files.artifacts import CARD, write_json, write_text, write_whole
 from gr2.options.declare import arg
 from gr2.rerankers.record import check_ids, kind_of, version_of
-from gr2.stages.shared import Identified, Itemised
+from gr2.stages.shared import ItemOptions, SemanticIdOptions
 
 WRITES = ("program.onnx", "program.json", "items.json", "list_writer.py")
 KINDS = ("glorank", "degre", "goalrank")
@@ -20,7 +20,7 @@ REQUESTS = 200  # drawn at random, to compare the program with the network
 
 
 @dataclass(kw_only=True)
-class Config(Itemised, Identified):
+class Config(ItemOptions, SemanticIdOptions):
     reranker: str = arg(help="a folder of `gr2 fit glorank`, `degre` or `goalrank`", path=True)
     output_dir: str = arg(help="folder for the program and what is needed to ask it")
 

@@ -17,14 +17,14 @@ from gr2.files.columns import write_parquet
 from gr2.files.items import read_items
 from gr2.files.slates import Slates, check_slates, read_slate_table
 from gr2.options.declare import arg
-from gr2.stages.shared import Slated
+from gr2.stages.shared import SlateOptions
 
 WRITES = ("slates.parquet",)
 LEVELS = 10
 
 
 @dataclass(kw_only=True)
-class Config(Slated):
+class Config(SlateOptions):
     interactions: str = arg(help="interactions.parquet; only its pretrain events are read", path="interactions.parquet")
     embeddings: str = arg(help="embeddings.safetensors", path="embeddings.safetensors")
     output_dir: str = arg(help="folder for slates.parquet")

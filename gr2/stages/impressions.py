@@ -17,15 +17,15 @@ from gr2.files.impressions import OPTIONAL, REQUIRED, read_impressions
 from gr2.files.names import column_names, name_columns
 from gr2.files.slates import check_slates
 from gr2.options.declare import arg
-from gr2.retrieval.logged import describe_log, logged_slates, measure_earlier_share
+from gr2.retrieval.impression_log import describe_log, measure_earlier_share, read_impression_slates
 from gr2.retrieval.positions import read_events
-from gr2.stages.shared import Itemised
+from gr2.stages.shared import ItemOptions
 
 WRITES = ("slates.parquet", "slates_report.json")
 
 
 @dataclass(kw_only=True)
-class Config(Itemised):
+class Config(ItemOptions):
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`, with times", path="interactions.parquet")
     impressions: str = arg(
         help=f"the log, one row for each item of a request: {', '.join(REQUIRED)}, optional {', '.join(OPTIONAL)}",
@@ -59,7 +59,7 @@ def run(config: Config) -> None:
     log = read_events(config.items, config.interactions)
     impressions, lost = read_log(config)
     # slates
-    frame, splits = logged_slates(log, impressions, config.history, config.valid_share, config.test_share)
+    frame, splits = read_impression_slates(log, impressions, config.history, config.valid_share, config.test_share)
     found = describe_log(impressions, lost, log)
     if frame.is_empty():
         cold = sum(counts["cold"] for counts in splits.values())

@@ -15,16 +15,32 @@ from gr2.errors import InputError
 from gr2.files.slates import Slate
 from gr2.midtrain.mixture import read_weights
 from gr2.options.declare import arg
-from gr2.stages.scratch_options import FromScratch
-from gr2.stages.shared import Adapted, Identified, Itemised, OwnPrecision, Pushed, StudentPrompt, Tracked
-from gr2.terminal import watched
+from gr2.stages.scratch_options import ScratchOptions
+from gr2.stages.shared import (
+    HubOptions,
+    ItemOptions,
+    LoraOptions,
+    PrecisionDefault,
+    SemanticIdOptions,
+    StudentPrompt,
+    TrackerOptions,
+)
+from gr2.terminal import show_progress
 
 WRITES = ()  # a model: later stages name its folder
 
 
 @dataclass(kw_only=True)
 class Config(
-    Itemised, Identified, StudentPrompt, Adapted, FromScratch, Tracked, Pushed, OwnPrecision, TrainingArguments
+    ItemOptions,
+    SemanticIdOptions,
+    StudentPrompt,
+    LoraOptions,
+    ScratchOptions,
+    TrackerOptions,
+    HubOptions,
+    PrecisionDefault,
+    TrainingArguments,
 ):
     interactions: str = arg(help="interactions.parquet; pretrain events are learned", path="interactions.parquet")
     model_name_or_path: str | None = arg(None, "base model: folder, hub id, packaged:NAME; none: scratch", path=True)
@@ -66,11 +82,11 @@ def run(config: Config) -> None:
     """
     from transformers import set_seed
 
+    from gr2.language_model.id_record import copy_id_record, describe_ids, read_id_record
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.language_model.new_codes import start_new_codes
     from gr2.language_model.scratch import small_model, train_tokenizer
-    from gr2.language_model.taught_ids import hand_on, read_taught, taught_ids
-    from gr2.language_model.trainable import rows_only, with_lora
+    from gr2.language_model.trainable import add_lora, train_rows_only
     from gr2.language_model.vocabulary import add_codes
     from gr2.midtrain.examples import encode_exercises, mix_tasks, read_histories
     from gr2.midtrain.exercises import make_exercises
@@ -96,7 +112,7 @@ def run(config: Config) -> None:
         model = small_model(tokenizer, *shape, config.seed, config.spread, config.local_window)
     token_ids = add_codes(model, tokenizer, catalogue, config.semantic_ids, config.seed)
     if config.model_name_or_path:
-        start_new_codes(model, tokenizer, read_taught(config.model_name_or_path), catalogue, config.semantic_ids)
+        start_new_codes(model, tokenizer, read_id_record(config.model_name_or_path), catalogue, config.semantic_ids)
     tokenizer = keep_answers(tokenizer, catalogue)
     catalogue = catalogue.safe_for(tokenizer)
 
@@ -108,7 +124,7 @@ def run(config: Config) -> None:
     else:
         weights, text = read_weights(config.mixture), config.general_text
         documents = mix_tasks(histories, catalogue, tokenizer, weights, text, window, config.passes, rng)
-        examples = list(pack(watched(documents, "packing", unit="documents"), config.block_length))
+        examples = list(pack(show_progress(documents, "packing", unit="documents"), config.block_length))
     if not examples:
         raise InputError(f"--block_length {config.block_length}: {len(histories)} histories do not fill one example")
     if tokenizer.chat_template is None:
@@ -119,9 +135,9 @@ def run(config: Config) -> None:
         check_answer(config.model_name_or_path or "from scratch", tokenizer, prompt, slate, catalogue)
 
     # model
-    callbacks = [rows_only(model, token_ids)] if config.trainable == "rows" else []
+    callbacks = [train_rows_only(model, token_ids)] if config.trainable == "rows" else []
     if config.trainable == "lora":
-        model = with_lora(model, token_ids, config.lora_rank, config.lora_alpha)
+        model = add_lora(model, token_ids, config.lora_rank, config.lora_alpha)
     print(f"{model.num_parameters():,} parameters, {len(examples)} examples", flush=True)
 
     # trainer
@@ -136,4 +152,4 @@ def run(config: Config) -> None:
     train(trainer)
 
     # write
-    hand_on(trainer, taught_ids(catalogue))
+    copy_id_record(trainer, describe_ids(catalogue))

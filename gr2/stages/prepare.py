@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from gr2.data.earlier import GONE, Earlier, add_earlier, read_earlier, refuse_shrunk
+from gr2.data.earlier_run import GONE, EarlierRun, add_earlier, read_earlier, refuse_shrunk
 from gr2.data.items import clean_items
 from gr2.data.sources.files import read_files
 from gr2.data.sources.source import Source
@@ -23,13 +23,13 @@ from gr2.files.columns import write_parquet
 from gr2.files.names import column_names
 from gr2.files.times import FINE
 from gr2.options.declare import arg
-from gr2.stages.prepare_options import NEEDED, Divided, OwnFiles, Synthetic
+from gr2.stages.prepare_options import NEEDED, OwnFileOptions, SplitOptions, Synthetic
 
 WRITES = ("items.parquet", "interactions.parquet")
 
 
 @dataclass(kw_only=True)
-class Config(OwnFiles, Divided, Synthetic):
+class Config(OwnFileOptions, SplitOptions, Synthetic):
     output_dir: str = arg(help="folder for items.parquet, interactions.parquet and summary.json")
     source: Literal["files", "amazon", "movielens", "recbole", "movielens-latest-small", "synthetic"] = arg(
         "files",
@@ -132,7 +132,7 @@ def read_update(config: Config) -> Source:
     return replace(source, interactions=events.filter(here), gone=None if here.all() else events.filter(~here))
 
 
-def read_own(config: Config, earlier: Earlier | None = None) -> Source:
+def read_own(config: Config, earlier: EarlierRun | None = None) -> Source:
     drop = config.on_bad_row == "drop"
     return read_files(config.items, config.interactions, config.columns, earlier, config.event_types, drop)
 

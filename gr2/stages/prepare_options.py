@@ -24,7 +24,7 @@ class Synthetic:
 
 
 @dataclass(kw_only=True)
-class Divided:
+class SplitOptions:
     """How events are divided into pretrain, train, valid and test."""
 
     split: Literal["user", "time"] = arg(
@@ -42,7 +42,7 @@ class Divided:
 
 
 @dataclass(kw_only=True)
-class OwnFiles:
+class OwnFileOptions:
     """How the user's own files are read."""
 
     columns: list[str] = arg([], "files: NAME=COLUMN where a column has another name, e.g. item_id=sku title=name")

@@ -23,14 +23,14 @@ from gr2.metrics import TOP
 from gr2.options.declare import arg
 from gr2.rerankers.record import version_of
 from gr2.rerankers.rules import NAMES
-from gr2.stages.shared import Measured
+from gr2.stages.shared import EvaluationOptions
 
 WRITES = ("decision.json",)
 RERANKER = "reranker"  # the folder of the one that serves
 
 
 @dataclass(kw_only=True)
-class Config(Measured):
+class Config(EvaluationOptions):
     output_dir: str = arg(help="DAYS/DAY/promote: the reranker that serves, and decision.json")
     slates: str = arg(
         help="slates.parquet; neither reranker was trained on its slates of --split", path="slates.parquet"

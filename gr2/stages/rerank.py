@@ -29,15 +29,15 @@ from gr2.rerankers.on_ray import OnRay
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.rerankers.rules import BY_POPULARITY
-from gr2.stages.rerank_options import Probed
-from gr2.stages.shared import Prompted, SamplingWorkers, Served, Slated
+from gr2.stages.rerank_options import ProbeOptions
+from gr2.stages.shared import PromptOptions, SamplingWorkers, ServerOptions, SlateOptions
 
 WRITES = ("rankings.parquet", "shuffled.parquet", "timing.json")
 BLOCK = 8192  # slates in memory at a time: whole batches of all small rerankers
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Prompted, Probed, Served, SamplingWorkers):
+class Config(SlateOptions, PromptOptions, ProbeOptions, ServerOptions, SamplingWorkers):
     reranker: str = arg(help="a model's folder, one of `gr2 fit` or `gr2 sasrec`, or a rule (see above)", path=True)
     output_dir: str = arg(help="folder for rankings.parquet")
     split: Literal["train", "valid", "test"] = arg("test", "which slates")

@@ -6,7 +6,7 @@ from gr2.options.declare import arg
 
 
 @dataclass(kw_only=True)
-class Probed:
+class ProbeOptions:
     """What is asked beside the slates themselves: the same in other orders, and some of them alone."""
 
     shuffles: int = arg(

@@ -16,7 +16,14 @@ from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.slates import Slate, read_slate_table, sample_slates, slates_of
 from gr2.options.declare import arg
-from gr2.stages.shared import Identified, OwnPrecision, Prompted, Pushed, Slated, Tracked
+from gr2.stages.shared import (
+    HubOptions,
+    PrecisionDefault,
+    PromptOptions,
+    SemanticIdOptions,
+    SlateOptions,
+    TrackerOptions,
+)
 from gr2.stages.trl_options import BY_CHOICES, RL, VALIDATION, Dapo, OnPolicy, check_choices, refuse_changed
 from gr2.terminal import warn
 
@@ -25,7 +32,17 @@ LEAST_GROUP = 8  # answers a slate; GR2's own group size (2607.01170)
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Identified, Prompted, OnPolicy, Dapo, Tracked, Pushed, OwnPrecision, GRPOConfig):
+class Config(
+    SlateOptions,
+    SemanticIdOptions,
+    PromptOptions,
+    OnPolicy,
+    Dapo,
+    TrackerOptions,
+    HubOptions,
+    PrecisionDefault,
+    GRPOConfig,
+):
     model_name_or_path: str = arg(help="the model after `gr2 sft`", path=True)
     reward: Literal["gr2_conditional", "gr2_naive", "auc", "ndcg"] = arg(
         "gr2_conditional", "gr2_conditional: one target. auc, ndcg: several relevant items. gr2_naive: to see it hacked"
@@ -84,8 +101,8 @@ def run(config: Config) -> None:
     """
     from datasets import Dataset
 
+    from gr2.language_model.id_record import check_taught, copy_id_record
     from gr2.language_model.loading import load_model, load_tokenizer
-    from gr2.language_model.taught_ids import check_taught, hand_on
     from gr2.prompts.answer import parse
     from gr2.prompts.checks import check_answer, check_room
     from gr2.prompts.prompt import load_prompt
@@ -146,7 +163,7 @@ def run(config: Config) -> None:
 
     # write
     train(trainer, refuse_unlearned)
-    hand_on(trainer, known_ids)
+    copy_id_record(trainer, known_ids)
     if valid_rows and trainer.is_world_process_zero():
         print(describe_choice(trainer.state), flush=True)
 

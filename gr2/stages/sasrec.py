@@ -15,7 +15,7 @@ from gr2.options.declare import arg
 from gr2.retrieval.positions import read_events
 from gr2.retrieval.sasrec import SASRec, SASRecConfig
 from gr2.retrieval.sasrec_train import collate, make_rows, measure
-from gr2.stages.shared import Tracked
+from gr2.stages.shared import TrackerOptions
 from gr2.training import train
 
 VALID_USERS = 2000  # enough to choose an epoch; their last events are not trained on, so that more would cost
@@ -39,7 +39,7 @@ class ByEpoch(TrainingArguments):
 
 
 @dataclass(kw_only=True)
-class Config(Tracked, ByEpoch):
+class Config(TrackerOptions, ByEpoch):
     items: str = arg(help="items.parquet", path="items.parquet")
     interactions: str = arg(
         help="interactions.parquet of `gr2 prepare`; only its pretrain events are read", path="interactions.parquet"

@@ -7,7 +7,7 @@ from gr2.options.declare import arg
 
 
 @dataclass(kw_only=True)
-class FromScratch:
+class ScratchOptions:
     """Of a model that is trained from scratch."""
 
     vocab_size: int = arg(2000, "from scratch: vocabulary size of the BPE, without the IDs", least=300)

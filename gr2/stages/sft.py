@@ -14,7 +14,15 @@ from trl import SFTConfig
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.options.declare import arg
-from gr2.stages.shared import Adapted, Identified, OwnPrecision, Prompted, Pushed, Slated, Tracked
+from gr2.stages.shared import (
+    HubOptions,
+    LoraOptions,
+    PrecisionDefault,
+    PromptOptions,
+    SemanticIdOptions,
+    SlateOptions,
+    TrackerOptions,
+)
 
 if TYPE_CHECKING:
     from gr2.prompts.prompt import Prompt
@@ -24,7 +32,9 @@ WRITES = ()  # a model: later stages name its folder
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Identified, Prompted, Adapted, Tracked, Pushed, OwnPrecision, SFTConfig):
+class Config(
+    SlateOptions, SemanticIdOptions, PromptOptions, LoraOptions, TrackerOptions, HubOptions, PrecisionDefault, SFTConfig
+):
     traces: list[str] = arg(
         [],
         "traces.jsonl files; a slate's first accepted trace is used. None: the teacher's orders",
@@ -78,10 +88,10 @@ def run(config: Config) -> None:
     from transformers import set_seed
     from trl import pack_dataset
 
+    from gr2.language_model.id_record import check_taught, copy_id_record
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.language_model.new_codes import start_new_codes
-    from gr2.language_model.taught_ids import check_taught, hand_on
-    from gr2.language_model.trainable import id_tokens, with_lora
+    from gr2.language_model.trainable import add_lora, id_tokens
     from gr2.prompts.checks import check_answer
     from gr2.prompts.prompt import load_prompt
     from gr2.sft import encoding, examples
@@ -126,7 +136,7 @@ def run(config: Config) -> None:
     model = load_model(config.model_name_or_path)
     known_ids = start_new_codes(model, tokenizer, known_ids, catalogue, config.semantic_ids)
     if config.trainable == "lora":
-        model = with_lora(model, id_tokens(tokenizer), config.lora_rank, config.lora_alpha)
+        model = add_lora(model, id_tokens(tokenizer), config.lora_rank, config.lora_alpha)
 
     # trainer
     in_one_row = config.packing or config.padding_free
@@ -141,7 +151,7 @@ def run(config: Config) -> None:
     train(trainer)
 
     # write
-    hand_on(trainer, known_ids)
+    copy_id_record(trainer, known_ids)
 
 
 def read_rows(config: Config, prompt: "Prompt", catalogue: Catalogue) -> "list[Example]":

@@ -10,21 +10,21 @@ from gr2.options.declare import arg
 
 
 @dataclass(kw_only=True)
-class Itemised:
+class ItemOptions:
     """Of commands that read the items."""
 
     items: str = arg(help="items.parquet", path="items.parquet")
 
 
 @dataclass(kw_only=True)
-class Slated(Itemised):
+class SlateOptions(ItemOptions):
     """Of commands that read slates."""
 
     slates: str = arg(help="slates.parquet", path="slates.parquet")
 
 
 @dataclass(kw_only=True)
-class Identified:
+class SemanticIdOptions:
     """Of commands that write or read semantic IDs in text."""
 
     semantic_ids: str = arg(help="semantic_ids.parquet", path="semantic_ids.parquet")
@@ -38,7 +38,7 @@ class StudentPrompt:
 
 
 @dataclass(kw_only=True)
-class Prompted(StudentPrompt):
+class PromptOptions(StudentPrompt):
     """Of commands that show slates to the student."""
 
     max_prompt_tokens: int | None = arg(
@@ -47,7 +47,7 @@ class Prompted(StudentPrompt):
 
 
 @dataclass(kw_only=True)
-class Adapted:
+class LoraOptions:
     """Of trainings that can use LoRA."""
 
     trainable: Literal["all", "lora"] = arg("all", "train everything, or LoRA adapters that are merged at the end")
@@ -63,14 +63,14 @@ class Adapted:
 
 
 @dataclass(kw_only=True)
-class Tracked:
+class TrackerOptions:
     """Of trainings with transformers."""
 
     report_to: str = arg("none", "trackers: tensorboard, trackio, wandb, none")
 
 
 @dataclass(kw_only=True)
-class Pushed:
+class HubOptions:
     """Of trainings whose model can go to the hub; see docs/hub.md."""
 
     push_to_hub: bool = arg(False, "when all is done, upload the model with its card; HF_TOKEN or `hf auth login`")
@@ -79,7 +79,7 @@ class Pushed:
 
 
 @dataclass(kw_only=True)
-class Teaching:
+class TracePromptOptions:
     """Of commands that write traces."""
 
     prompt: str = arg(help="prompt: a name that comes with gr2, e.g. rejection, or a file", path=True)
@@ -94,7 +94,7 @@ class Teaching:
 
 
 @dataclass(kw_only=True)
-class Served:
+class ServerOptions:
     """Of commands that sample with an `engine`, openai among them."""
 
     base_url: str | None = arg(
@@ -130,7 +130,7 @@ class SamplingWorkers(Workers):
 
 
 @dataclass(kw_only=True)
-class Measured:
+class EvaluationOptions:
     """Of evaluations."""
 
     split: Literal["train", "valid", "test"] = arg("test", "what to measure")
@@ -138,7 +138,7 @@ class Measured:
     seed: int = arg(0, "random seed of the resampling, and of the random order", least=0)
 
 
-class OwnPrecision:
+class PrecisionDefault:
     """Default precision of a training: bfloat16 on an accelerator, float32 on a CPU, unless `bf16` is given.
 
     TRL would choose bfloat16 on a CPU too, and transformers then refuse it.

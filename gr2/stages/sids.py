@@ -20,7 +20,7 @@ from gr2.files.semantic_ids import IDS, QUANTIZER, RETIRED, write_semantic_ids
 from gr2.files.sid_tokens import MOST_LEVELS
 from gr2.options.declare import arg
 from gr2.semantic_ids.settings import CHECKPOINT, LARGEST_SEED, AssignmentKind, QuantizerKind
-from gr2.stages.sids_options import Quantized, RQVAEOptions
+from gr2.stages.sids_options import QuantizerOptions, RQVAEOptions
 
 if TYPE_CHECKING:
     from gr2.semantic_ids.assign import Assignment
@@ -29,7 +29,7 @@ WRITES = ("semantic_ids.parquet", "quality.json")
 
 
 @dataclass(kw_only=True)
-class Config(RQVAEOptions, Quantized):
+class Config(RQVAEOptions, QuantizerOptions):
     output_dir: str = arg(help="folder for what the stage writes")
     quantizer: QuantizerKind = arg(
         "rkmeans",

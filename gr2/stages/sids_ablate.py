@@ -17,11 +17,11 @@ from gr2.errors import InputError
 from gr2.files.artifacts import write_json, write_text
 from gr2.files.embeddings import read_embeddings
 from gr2.files.items import read_items
-from gr2.files.partial import Partial
+from gr2.files.partial import PartialFile
 from gr2.options.declare import arg
 from gr2.semantic_ids.settings import CHECKPOINT, LARGEST_SEED
-from gr2.stages.sids_options import Quantized, RQVAEOptions
-from gr2.terminal import watched
+from gr2.stages.sids_options import QuantizerOptions, RQVAEOptions
+from gr2.terminal import show_progress
 
 WRITES = ("ablation.jsonl", "ablation.json")
 # What "without" means. `random_last` is not trained: the IDs take random unused last codes or keep their collisions.
@@ -31,7 +31,7 @@ METRICS = ("uniqueness", "reconstruction_error", "mean_usage", "purity@1", "neig
 
 
 @dataclass(kw_only=True)
-class Config(RQVAEOptions, Quantized):
+class Config(RQVAEOptions, QuantizerOptions):
     output_dir: str = arg(help="folder for ablation.jsonl (a line per combination and seed) and the tables")
     switches: list[str] = arg(
         ["ema", "random_last", "diversity", "reset_after", "contrastive"],
@@ -63,14 +63,14 @@ def run(config: Config) -> None:
     items = read_items(config.items)
     vectors = read_embeddings(config.embeddings, items["item_id"])
     output = Path(config.output_dir)
-    partial = Partial(output / "ablation.partial", {"switches": config.switches})
+    partial = PartialFile(output / "ablation.partial", {"switches": config.switches})
     rows = partial.rows
 
     # model
     trained = [name for name in config.switches if name in OFF]
     done = {(row["seed"], tuple(row[name] for name in trained)) for row in rows}
     plan = list(itertools.product(config.seeds, itertools.product([True, False], repeat=len(trained))))
-    for seed, states in watched(plan, "ablation", len(plan), "trainings"):
+    for seed, states in show_progress(plan, "ablation", len(plan), "trainings"):
         if (seed, states) not in done:
             new = measure(config, items, vectors, seed, dict(zip(trained, states, strict=True)))
             partial.append(new)

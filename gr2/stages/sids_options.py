@@ -9,7 +9,7 @@ from gr2.semantic_ids.settings import RQVAESettings
 
 
 @dataclass(kw_only=True)
-class Quantized:
+class QuantizerOptions:
     """Of commands that train a quantizer on the items' vectors."""
 
     items: str = arg(help="items.parquet", path="items.parquet")

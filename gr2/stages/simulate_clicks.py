@@ -21,13 +21,13 @@ from gr2.rerankers.latent import Latent
 from gr2.retrieval.lists import read_lists
 from gr2.retrieval.next_item import id_lists
 from gr2.retrieval.positions import read_events, select_positions
-from gr2.stages.shared import Itemised
+from gr2.stages.shared import ItemOptions
 
 WRITES = ("impressions.parquet",)
 
 
 @dataclass(kw_only=True)
-class Config(Itemised):
+class Config(ItemOptions):
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`", path="interactions.parquet")
     world: str = arg(help="the folder of `gr2 prepare --source synthetic`", path=True)
     lists: str = arg(help="the lists to show: top_k.parquet of `gr2 slates --depth`", path="top_k.parquet")

@@ -30,17 +30,17 @@ from gr2.retrieval.next_item import find_wanted, next_item_slates, top_k_table
 from gr2.retrieval.positions import EventLog, read_events, select_positions
 from gr2.retrieval.protocols import impression_slates, later_slates
 from gr2.retrieval.queries import Queries, Ranker, Top
-from gr2.retrieval.report import describe_counts, refuse_none, with_recall
+from gr2.retrieval.report import add_recall, describe_counts, refuse_none
 from gr2.retrieval.sources import find_sources
 from gr2.stages.shared import Workers
-from gr2.stages.slates_options import PreRanked, Protocol
+from gr2.stages.slates_options import PreRankerOptions, Protocol
 
 WRITES = ("slates.parquet", "slates_report.json", "top_k.parquet")
 FUSED = 50  # smallest depth of each list that is fused
 
 
 @dataclass(kw_only=True)
-class Config(PreRanked, Protocol, Workers):
+class Config(PreRankerOptions, Protocol, Workers):
     items: str = arg(help="items.parquet", path="items.parquet")
     interactions: str = arg(help="interactions.parquet of `gr2 prepare`", path="interactions.parquet")
     output_dir: str = arg(help="folder for slates.parquet and slates_report.json")
@@ -93,12 +93,12 @@ def run(config: Config) -> None:
         write_parquet(top_k, output / "top_k.parquet")
     write_parquet(frame, output / "slates.parquet")
     made = {"pre_ranker": " + ".join(config.pre_ranker), "candidates": config.candidates}
-    write_json(output / "slates_report.json", made | {"exclude_seen": excludes_seen(config), "splits": report})
+    write_json(output / "slates_report.json", made | {"exclude_seen": exclude_history(config), "splits": report})
     for name, counts in report.items():
         print(describe_counts(name, counts, config.candidates))
 
 
-def excludes_seen(config: Config) -> bool | None:
+def exclude_history(config: Config) -> bool | None:
     """None for lists of a file, where their maker decided."""
     return None if "file" in config.pre_ranker else config.exclude_seen
 
@@ -117,7 +117,7 @@ def next_slates(config: Config, log: EventLog) -> tuple[pl.DataFrame, dict, pl.D
     candidates = top[:, : config.candidates], scores[:, : config.candidates]
     kept = config.history, config.keep_missed
     frame, report = next_item_slates(positions, candidates, sources, log.item_ids, wanted, *kept)
-    report = with_recall(report, log, positions, candidates[0], excludes_seen(config), config.train_horizon)
+    report = add_recall(report, log, positions, candidates[0], exclude_history(config), config.train_horizon)
     if not config.depth:
         return frame, report, None
     lists = top[:, : config.depth], scores[:, : config.depth]

@@ -13,7 +13,7 @@ LISTED = ("user_id", "position", "timestamp", "candidates", "scores", "sources")
 
 
 @dataclass(kw_only=True)
-class PreRanked:
+class PreRankerOptions:
     """Which pre-rankers make the lists, and what they need."""
 
     pre_ranker: list[str] = arg(["beam"], f"what makes the lists: one or more of {', '.join(PRE_RANKERS)}")
@@ -66,7 +66,7 @@ class Protocol:
     others: Literal["retrieved", "matched"] = arg(
         "retrieved",
         "later: the other candidates. retrieved: the pre-ranker's best, which gives the relevant away; matched: "
-        "what other users take next, drawn so that only the history tells (gr2/retrieval/matched.py)",
+        "what other users take next, drawn so that only the history tells (gr2/retrieval/matching.py)",
     )
     train_stride: int | None = arg(
         None,

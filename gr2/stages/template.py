@@ -13,7 +13,7 @@ from gr2.files.artifacts import write_json
 from gr2.files.slates import sample_slates
 from gr2.options.declare import arg
 from gr2.prompts.prompt import load_prompt
-from gr2.stages.shared import Identified, Slated, Teaching
+from gr2.stages.shared import SemanticIdOptions, SlateOptions, TracePromptOptions
 from gr2.traces.choose import choose_slates
 from gr2.traces.store import write_traces
 from gr2.traces.summary import describe, summarise
@@ -23,7 +23,7 @@ WRITES = ("traces.jsonl", "summary.json")
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Identified, Teaching):
+class Config(SlateOptions, SemanticIdOptions, TracePromptOptions):
     output_dir: str = arg(help="folder for traces.jsonl and summary.json")
     rankings: str | None = arg(
         None,

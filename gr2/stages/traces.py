@@ -11,7 +11,7 @@ from typing import Literal
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
 from gr2.files.artifacts import files_below, sha256, write_json
-from gr2.files.partial import Partial
+from gr2.files.partial import PartialFile
 from gr2.files.slates import sample_slates
 from gr2.options.declare import arg, is_input
 from gr2.prompts.answer import hint_at_limit
@@ -19,7 +19,7 @@ from gr2.prompts.checks import check_room
 from gr2.prompts.history import fit_history
 from gr2.prompts.prompt import load_prompt, prompt_file
 from gr2.samplers.open import Engine, open_sampler
-from gr2.stages.shared import Identified, SamplingWorkers, Served, Slated, Teaching
+from gr2.stages.shared import SamplingWorkers, SemanticIdOptions, ServerOptions, SlateOptions, TracePromptOptions
 from gr2.traces.accept import Rules, Script
 from gr2.traces.ask import ask
 from gr2.traces.choose import choose_slates
@@ -35,13 +35,13 @@ WRITES = ("traces.jsonl", "summary.json", "timing.json")
 SETTINGS = (
     "max_model_len",
     "batch_size",
-    *(field.name for group in (Served, SamplingWorkers) for field in fields(group)),
+    *(field.name for group in (ServerOptions, SamplingWorkers) for field in fields(group)),
 )
 FREE = ("output_dir", "engine", *SETTINGS)
 
 
 @dataclass(kw_only=True)
-class Accepting:
+class AcceptanceOptions:
     """Which answers are accepted."""
 
     tries: int = arg(1, "samples per slate: ask until one is accepted, N times at most", least=1)
@@ -51,7 +51,7 @@ class Accepting:
 
 
 @dataclass(kw_only=True)
-class Config(Slated, Identified, Teaching, Served, SamplingWorkers, Accepting):
+class Config(SlateOptions, SemanticIdOptions, TracePromptOptions, ServerOptions, SamplingWorkers, AcceptanceOptions):
     output_dir: str = arg(help="folder for traces.jsonl, summary.json and timing.json")
     mode: Literal["targeted", "rejection"] = arg("rejection", "whether the teacher is shown the relevant item")
     model_name_or_path: str = arg(help="teacher: folder, hub id, `packaged:` name, or a server's model", path=True)
@@ -113,7 +113,7 @@ def run(config: Config) -> None:
     shown = slates
     if config.max_prompt_tokens is not None:
         shown = fit_history(slates, teacher.messages, tokenizer, config.max_prompt_tokens)
-    partial = Partial(Path(config.output_dir) / PARTIAL, made_of(config))
+    partial = PartialFile(Path(config.output_dir) / PARTIAL, made_of(config))
     pool = Pool(shown, config.tries, [check_row(row, str(partial.path)) for row in partial.rows])
     if pool.left_out:
         print(f"{partial.path}: two runs wrote to it at once; {pool.left_out} samples that both requested are left out")

@@ -2,7 +2,7 @@
 
 import time
 
-from gr2.files.partial import Partial
+from gr2.files.partial import PartialFile
 from gr2.samplers.base import Request, Sampler
 from gr2.terminal import Progress
 from gr2.traces.pool import Pool
@@ -10,7 +10,7 @@ from gr2.traces.summary import timing
 from gr2.traces.teacher import Teacher
 
 
-def ask(teacher: Teacher, sampler: Sampler, pool: Pool, partial: Partial) -> dict:
+def ask(teacher: Teacher, sampler: Sampler, pool: Pool, partial: PartialFile) -> dict:
     """Asks until every slate of the pool is closed; answers are in `partial` as soon as they came. Returns `timing`."""
     before, started = len(pool.rows), time.monotonic()
 

@@ -9,7 +9,7 @@ from gr2.choices.walk import ListWriter
 from gr2.choices.write import begin, score_first
 from gr2.errors import InputError
 from gr2.language_model.scratch import train_tokenizer
-from gr2.language_model.trainable import with_lora
+from gr2.language_model.trainable import add_lora
 from tests.choices.brute_force import FIVE, IDS, TEXT, read_all, spelling_of, tiny_model, write, write_all
 from tests.helpers import untied_llama
 
@@ -138,7 +138,7 @@ def test_bfloat16_gives_scores_near_those_of_float32(attention):
 def adapted() -> torch.nn.Module:
     """A LoRA model whose updates are not zero."""
     torch.manual_seed(0)
-    model = with_lora(untied_llama(train_tokenizer(["one two three"], 300)), [5, 6, 7], rank=2, alpha=4).eval()
+    model = add_lora(untied_llama(train_tokenizer(["one two three"], 300)), [5, 6, 7], rank=2, alpha=4).eval()
     for parameter in model.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.1)

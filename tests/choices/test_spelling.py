@@ -15,7 +15,7 @@ from gr2.files.sid_tokens import sid_string
 from gr2.language_model.chat import encode_turn, turn_end_id
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.scratch import train_tokenizer
-from gr2.packaged import SMOLLM2
+from gr2.packaged_models import SMOLLM2
 from gr2.prompts.round_trip import keep_answers
 from tests.language_model.test_chat import FAMILIES, tokenizer_of
 from tests.prompts.test_round_trip import sentencepiece_style

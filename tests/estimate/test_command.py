@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from gr2.cli import main
-from gr2.estimate.data import Assumed, Data
+from gr2.estimate.data import Assumptions, Data
 from gr2.runner.plan import read_plan
 from gr2.runner.recipe import shipped_recipes
 from tests.helpers import gr2
@@ -83,7 +83,7 @@ def test_files_that_are_there_are_counted(world, tmp_path):
     tokens = 8 * (5 * users.sum() + 3 * len(users))  # three levels
     assert found["midtrain"]["tokens"] == pytest.approx(tokens, abs=8 * 256)
     slates = (pl.read_parquet(world.slates)["split"] == "train").sum()
-    data = Data(read_plan(recipe), Assumed())
+    data = Data(read_plan(recipe), Assumptions())
     texts = data.texts(data.plan[-1])
     assert (texts.levels, texts.candidates) == (3, 10.0) and not [note for note in data.notes if "assumed" in note]
     length = texts.prompt("student") + texts.answer("student")

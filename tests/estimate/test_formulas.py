@@ -46,9 +46,9 @@ def test_parameters_are_those_of_the_model(kind, tied):
 
 
 def test_parameters_of_lora_are_those_of_peft():
-    from gr2.language_model.trainable import with_lora
+    from gr2.language_model.trainable import add_lora
 
-    adapted = with_lora(make("qwen3"), list(range(500, 512)), rank=4, alpha=8)
+    adapted = add_lora(make("qwen3"), list(range(500, 512)), rank=4, alpha=8)
     trained = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
     assert cost.count_lora(shape_of("qwen3"), 4, 12) == trained
 
@@ -106,8 +106,8 @@ def test_spreads_hold_what_the_papers_say():
         return (held.weights + held.gradients + held.optimizer) / every
 
     assert bytes_each("zero2") == pytest.approx(2 + 14 / devices)  # ZeRO, figure 1: 2 + (2 + K) / N, K = 12
-    gathered = 2 * cost.LIVE / every
-    assert bytes_each("zero3") - gathered == pytest.approx(16 / devices)
+    gather_weights = 2 * cost.LIVE / every
+    assert bytes_each("zero3") - gather_weights == pytest.approx(16 / devices)
     assert bytes_each("one", 1) == pytest.approx(4 + 2 + 4 + 8)  # float32, and autocast's copies
     assert bytes_each("ddp") == pytest.approx(bytes_each("one", 1) + 4)  # and its buckets
     assert bytes_each("fsdp2") < bytes_each("fsdp2", 8) < bytes_each("zero2", 8) < bytes_each("ddp", 8)

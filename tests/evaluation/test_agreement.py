@@ -12,9 +12,9 @@ from gr2.errors import InputError
 from gr2.evaluation import agreement
 from gr2.files.slates import Slate
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
+from gr2.rerankers.degre.inputs import InputReader
 from gr2.rerankers.degre.judge import Judge, open_judge
 from gr2.rerankers.degre.lookahead import score_lists
-from gr2.rerankers.degre.seen import Reader
 from gr2.rerankers.record import write_record
 
 IDS = [f"i{number}" for number in range(9)]
@@ -52,7 +52,7 @@ def judge(folder: str) -> Judge:
 
 def all_scores(folder: str, slate: Slate) -> dict[tuple[str, ...], float]:
     model, size = Evaluator.from_pretrained(folder).eval(), min(3, len(slate.candidates))
-    reader = Reader(CATALOGUE, model.config.history)
+    reader = InputReader(CATALOGUE, model.config.history)
     seen = reader.read(reader.know([slate]))
     orders = list(permutations(range(len(slate.candidates)), size))
     with torch.no_grad():

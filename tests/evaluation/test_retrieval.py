@@ -14,7 +14,7 @@ from gr2.evaluation import retrieval
 from gr2.evaluation.buckets import measure_buckets
 from gr2.evaluation.retrieval import HISTORY, METRICS, POPULARITY, measure
 from gr2.evaluation.significance import Resampling, compare, mean_interval
-from gr2.reports.drawing import spread_out
+from gr2.reports.drawing import space_out
 from gr2.retrieval.positions import read_events
 from gr2.stages.evaluate_retrieval import Config, run
 from tests.helpers import gr2
@@ -274,9 +274,9 @@ def test_the_page_says_whether_seen_items_may_be_listed(folder, report, said):
 
 def test_names_of_lines_do_not_overlap():
     heights = np.array([0.5, 0.1, 0.52, 0.51, 0.9])
-    moved = spread_out(heights, 0.05)
+    moved = space_out(heights, 0.05)
     assert moved == pytest.approx([0.5, 0.1, 0.6, 0.55, 0.9])
-    assert spread_out(np.zeros(3), 0.1) == pytest.approx([0, 0.1, 0.2])
+    assert space_out(np.zeros(3), 0.1) == pytest.approx([0, 0.1, 0.2])
 
 
 def test_one_user_has_figures_but_no_interval(folder):

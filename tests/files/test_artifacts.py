@@ -46,12 +46,12 @@ def test_model_files_replace_older_ones_and_config_comes_last(tmp_path, monkeypa
         (tmp_path / file).write_text("old")
     order, replace = [], os.replace
 
-    def watched(source, target):
+    def show_progress(source, target):
         assert not (tmp_path / "config.json").exists()  # at no moment does the folder look like a whole model
         order.append(target.name)
         replace(source, target)
 
-    monkeypatch.setattr(os, "replace", watched)
+    monkeypatch.setattr(os, "replace", show_progress)
     with artifacts.write_model_whole(tmp_path) as aside:
         for file in ("config.json", "model.safetensors", "tokenizer.json"):
             (aside / file).write_text("new")

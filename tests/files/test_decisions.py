@@ -1,6 +1,6 @@
 import os
 
-from gr2.files.decisions import latest_decided, point_current, read_decisions, write_decision
+from gr2.files.decisions import find_latest_decision, point_current, read_decisions, write_decision
 
 
 def line(day, decision="promoted", **more):
@@ -14,11 +14,11 @@ def test_a_day_has_one_line_and_days_are_in_order(tmp_path):
 
 
 def test_a_day_that_was_refused_is_not_decided(tmp_path):
-    assert latest_decided(tmp_path) is None
+    assert find_latest_decision(tmp_path) is None
     write_decision(tmp_path, line("2026-03-01", "refused", reason="a row"))
-    assert latest_decided(tmp_path) is None
+    assert find_latest_decision(tmp_path) is None
     write_decision(tmp_path, line("2026-02-28", "kept"))
-    assert latest_decided(tmp_path) == line("2026-02-28", "kept")
+    assert find_latest_decision(tmp_path) == line("2026-02-28", "kept")
 
 
 def test_the_link_moves_on_and_never_back(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gr2.data.splits import order_events
 from gr2.errors import InputError
-from gr2.files.times import FINE, LIMIT, with_times
+from gr2.files.times import FINE, LIMIT, add_times
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 LATE = 100_000_000  # 1973: later times are of the unit that they look like
@@ -27,7 +27,7 @@ def events(times, dtype=None):
 
 
 def read(times, dtype=None):
-    return with_times(events(times, dtype), "events.parquet")
+    return add_times(events(times, dtype), "events.parquet")
 
 
 @given(st.lists(st.integers(-LIMIT, LIMIT - 1), max_size=20))

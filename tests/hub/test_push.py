@@ -11,8 +11,8 @@ from huggingface_hub import constants
 from gr2.cli import main
 from gr2.data.catalogue import read_catalogue
 from gr2.errors import InputError
+from gr2.language_model.id_record import check_taught
 from gr2.language_model.loading import load_tokenizer
-from gr2.language_model.taught_ids import check_taught
 from gr2.runner.stage import run_stage
 from tests.helpers import refused
 from tests.hub_stand_in import TOKEN, Hub, stand_in_for_the_hub

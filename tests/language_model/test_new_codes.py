@@ -7,9 +7,9 @@ import torch
 
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.files.sid_tokens import code_token, sid_string, vocabulary
+from gr2.language_model.id_record import describe_ids
 from gr2.language_model.new_codes import start_new_codes, weigh
 from gr2.language_model.scratch import train_tokenizer
-from gr2.language_model.taught_ids import taught_ids
 from gr2.language_model.vocabulary import expand
 from gr2.semantic_ids.quantizer import Quantizer
 from tests.helpers import untied_llama
@@ -38,7 +38,7 @@ def test_the_row_of_a_new_code_is_the_mean_of_its_neighbours_in_the_codebook(wor
     catalogue = read_catalogue(world.items, world.semantic_ids)
     model = untied_llama(tokenizer)
     expand(model, tokenizer, vocabulary(3, CODES), 0)
-    before, taught = copy.deepcopy(model), taught_ids(catalogue)
+    before, taught = copy.deepcopy(model), describe_ids(catalogue)
     after = start_new_codes(model, tokenizer, taught, with_item(catalogue, (3, 9, 8)), source)
     assert taught["codes"] == [list(range(8))] * 3
     assert after == taught | {"codes": [list(range(8)), [*range(8), 9], [*range(9)]]}
@@ -57,7 +57,7 @@ def test_nothing_happens_without_a_new_code_or_without_a_record(world, tokenizer
     catalogue = read_catalogue(world.items, world.semantic_ids)
     model = untied_llama(tokenizer)
     expand(model, tokenizer, vocabulary(3, CODES), 0)
-    before, taught = copy.deepcopy(model.state_dict()), taught_ids(catalogue)
+    before, taught = copy.deepcopy(model.state_dict()), describe_ids(catalogue)
     old = {name: value for name, value in taught.items() if name != "codes"}  # of a model before this was recorded
     assert start_new_codes(model, tokenizer, taught, with_item(catalogue, (1, 2, 3)), source) == taught
     assert start_new_codes(model, tokenizer, old, with_item(catalogue, (9, 9, 9)), source) == old

@@ -4,7 +4,7 @@ import torch
 from gr2.files.sid_tokens import vocabulary
 from gr2.language_model.loading import load_model
 from gr2.language_model.scratch import small_model, train_tokenizer
-from gr2.language_model.trainable import rows_only, with_lora
+from gr2.language_model.trainable import add_lora, train_rows_only
 from gr2.language_model.vocabulary import expand
 from tests.forking import forked
 from tests.helpers import TINY, refused, save_model, untied_llama
@@ -35,7 +35,7 @@ def trained(model, ids):
 def test_the_first_phase_changes_the_new_rows_and_nothing_else(tied):
     model, _, ids = made(tied)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    rows_only(model, ids)
+    train_rows_only(model, ids)
     after = trained(model, ids).state_dict()
     tables = {"model.embed_tokens.weight", "lm_head.weight"}
     for name, value in after.items():
@@ -47,7 +47,7 @@ def test_the_first_phase_changes_the_new_rows_and_nothing_else(tied):
 def test_lora_trains_every_layer_and_the_new_rows_and_merges_to_the_same_plain_model(tied, tmp_path):
     model, tokenizer, ids = made(tied)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    adapted = trained(with_lora(model, ids, rank=4, alpha=8), ids).eval()
+    adapted = trained(add_lora(model, ids, rank=4, alpha=8), ids).eval()
     batch = torch.tensor([[1, 5, *ids]])
     expected = adapted(input_ids=batch).logits
     merged = adapted.merge_and_unload()

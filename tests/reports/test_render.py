@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup, escape
 
-from gr2.reports.render import with_contents
+from gr2.reports.render import add_contents
 
 
 def page(titles):
@@ -15,7 +15,7 @@ def page(titles):
 @given(st.lists(st.text(max_size=20), max_size=6))
 @settings(max_examples=40)
 def test_every_section_has_an_entry_that_leads_to_it(titles):
-    shown = with_contents(page(titles))
+    shown = add_contents(page(titles))
     links, anchors = re.findall('href="#([^"]*)"', shown), re.findall('section id="([^"]*)"', shown)
     assert (
         links == anchors and len(set(links)) == len(titles) and all(re.fullmatch("[a-z0-9-]+", link) for link in links)
@@ -25,6 +25,6 @@ def test_every_section_has_an_entry_that_leads_to_it(titles):
 
 
 def test_the_contents_stand_before_the_first_section():
-    shown = with_contents(page(["Quality and cost", "A <b> & c"]))
+    shown = add_contents(page(["Quality and cost", "A <b> & c"]))
     assert shown.index("<h1>") < shown.index("<nav") < shown.index('<section id="quality-and-cost">')
     assert '<a href="#a-b-c">A &lt;b&gt; &amp; c</a>' in shown

@@ -25,12 +25,12 @@ def test_blocks_of_any_size_are_ranked_as_all_at_once():
 
 
 def test_a_ranking_of_other_items_or_of_another_slate_is_refused():
-    class Broken(Rule):
+    class BrokenLine(Rule):
         def rank(self, slates):
             return [Ranking(slate.slate_id, slate.candidates[:1] * len(slate.candidates)) for slate in slates]
 
     with pytest.raises(InputError, match=r"^reranker mine: slate_id 's1': expected an order of its candidates"):
-        rank_blocks(Broken("input_order", {}), [SLATES], "mine")
+        rank_blocks(BrokenLine("input_order", {}), [SLATES], "mine")
 
 
 def test_every_slate_is_asked_alone_after_one_that_warms_up(monkeypatch):

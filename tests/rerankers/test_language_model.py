@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from gr2.errors import InputError
-from gr2.files.partial import Partial
+from gr2.files.partial import PartialFile
 from gr2.files.slates import read_slate_table, slates_of
 from gr2.rerankers.language_model import PARTIAL, LanguageModel
 from gr2.rerankers.protocol import Inputs, Sampling
@@ -71,7 +71,7 @@ def test_the_same_run_goes_on_and_takes_what_was_answered(known, tmp_path):
     model = LanguageModel(known["reranker"], Inputs(known["items"], semantic_ids=known["semantic_ids"]), sampling)
     slates = [slate for slate in slates_of(read_slate_table(known["slates"])) if slate.split == "test"]
     answered = [row | {"reasoning": "kept"} for row in whole.to_dicts()[:5]]
-    Partial(out / PARTIAL, model.made_of(slates)).append(answered)
+    PartialFile(out / PARTIAL, model.made_of(slates)).append(answered)
     rerank.run(config)
     again = pl.read_parquet(out / "rankings.parquet")
     assert again["reasoning"].to_list() == ["kept"] * 5 + [""] * (len(whole) - 5)

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gr2.errors import InputError
 from gr2.files.slates import read_slates
-from gr2.rerankers.degre.seen import Seen
+from gr2.rerankers.degre.inputs import EvaluatorInput
 from gr2.rerankers.degre.train_generator import copy_lists
 from gr2.rerankers.list_writer.batch import NONE
 from gr2.stages import rerank, slates
@@ -86,11 +86,11 @@ def test_a_student_learns_what_it_is_told_of_labels(known, teacher, tmp_path):
     table.select("slate_id", pl.col("candidates").alias("ranking"), pl.lit(True).alias("valid")).with_columns(
         pl.Series("scores", scores)
     ).write_parquet(tmp_path / "rankings.parquet")
-    from gr2.data.given import read_taught
+    from gr2.data.teacher_rankings import read_teacher_slates
 
     train = [slate for slate in read_slates(known["slates"], split="train") if any(slate.labels)]
     for weight, sign in ((1.0, -1), (0.5, 1)):
-        taught = read_taught(str(tmp_path / "rankings.parquet"), train, 1.0, weight)
+        taught = read_teacher_slates(str(tmp_path / "rankings.parquet"), train, 1.0, weight)
         for slate, own in zip(train, taught, strict=True):
             assert sign * (own.labels[slate.labels.index(1)] - 1 / 20) > 0
 
@@ -107,7 +107,9 @@ def test_without_a_valid_split_the_users_that_are_held_out_are_not_taught(known,
 def test_the_pointers_list_and_values_by_hand():
     labels = torch.tensor([[0.2, 0.7, 0.1], [0.4, 0.6, 0.0]])
     candidates = torch.tensor([[1, 2, 3], [1, 2, NONE]])
-    found = copy_lists(Seen(torch.zeros(2, 1, dtype=torch.int64), candidates, torch.zeros(2, 3, 0)), labels, 4)
+    found = copy_lists(
+        EvaluatorInput(torch.zeros(2, 1, dtype=torch.int64), candidates, torch.zeros(2, 3, 0)), labels, 4
+    )
     assert found.lists.tolist() == [[[1, 0, 2, NONE]], [[1, 0, NONE, NONE]]]
     assert found.scores.tolist() == [[0.0], [0.0]] and found.values.shape == (2, 1, 4, 3)
     left = found.values[0, 0, 1][[0, 2]].softmax(0)  # once the second candidate is chosen

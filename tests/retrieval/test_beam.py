@@ -11,10 +11,10 @@ from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.sid_tokens import sid_string, vocabulary
+from gr2.language_model.id_record import FILE, describe_ids
 from gr2.language_model.loading import load_model, load_tokenizer
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.sequences import code_token_ids, next_item_prompt
-from gr2.language_model.taught_ids import FILE, taught_ids
 from gr2.language_model.vocabulary import expand
 from gr2.retrieval.beam import chunks, first_read, ranker
 from gr2.semantic_ids.trie import build_trie
@@ -196,9 +196,9 @@ def test_a_model_without_the_ids_tokens_is_refused(world, tmp_path):
 def test_a_model_that_was_taught_other_ids_is_refused(world, model, tmp_path):
     catalogue = read_catalogue(world.items, world.semantic_ids)
     shutil.copytree(model, tmp_path / "model")
-    write_json(tmp_path / "model" / FILE, taught_ids(catalogue))
+    write_json(tmp_path / "model" / FILE, describe_ids(catalogue))
     assert answers(world, str(tmp_path / "model"), (ITEMS, [2])) == answers(world, model, (ITEMS, [2]))
     turned = dict(zip(catalogue.sid, reversed(catalogue.sid.values()), strict=True))
-    write_json(tmp_path / "model" / FILE, taught_ids(Catalogue(**vars(catalogue) | {"sid": turned})))
+    write_json(tmp_path / "model" / FILE, describe_ids(Catalogue(**vars(catalogue) | {"sid": turned})))
     with pytest.raises(InputError, match="was taught other IDs"):
         answers(world, str(tmp_path / "model"), (ITEMS, [2]))

@@ -6,7 +6,7 @@ import pytest
 
 from gr2.files.artifacts import read_json
 from gr2.retrieval.positions import read_events, select_positions
-from gr2.retrieval.report import describe_counts, holds_seen, with_recall
+from gr2.retrieval.report import add_recall, describe_counts, holds_seen
 from gr2.stages import slates
 
 
@@ -33,8 +33,8 @@ def test_the_recall_of_random_lists_is_the_chance(asked, exclude_seen):
         top = random_lists(asked, 10, seed, exclude_seen)
         hits = int((top == target[:, None]).any(1).sum())
         counts = {"test": {"positions": len(target), "missed": len(target) - hits, "short": 0, "slates": hits}}
-        measured.append(with_recall(counts, log, positions, top, exclude_seen, 1)["test"])
-        shown = with_recall(counts, log, positions, top, None, 1)["test"]
+        measured.append(add_recall(counts, log, positions, top, exclude_seen, 1)["test"])
+        shown = add_recall(counts, log, positions, top, None, 1)["test"]
         assert shown == measured[-1] and holds_seen(top, positions.queries) != exclude_seen
     chances = {own["chance"] for own in measured}
     assert len(chances) == 1
@@ -65,5 +65,5 @@ def test_a_horizon_has_no_such_measure(asked):
     log, positions = asked
     counts = {"positions": 1, "missed": 1, "short": 0, "slates": 0}
     top = random_lists(asked, 10, 0, False)
-    assert with_recall({"train": counts, "test": counts}, log, positions, top, False, 3)["train"] == counts
+    assert add_recall({"train": counts, "test": counts}, log, positions, top, False, 3)["train"] == counts
     assert describe_counts("train", counts, 10) == "train: 0 slates of 1 positions; 1 missed, 0 short"

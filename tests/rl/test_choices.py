@@ -14,7 +14,7 @@ from gr2.language_model.vocabulary import expand
 from gr2.rl.choices import pad_decisions, roll_out_choices
 from gr2.rl.scoring import score_answers
 from gr2.rl.trainer import Batch, RerankingTrainer
-from gr2.samplers.structured import Structured, pack_decisions
+from gr2.samplers.structured_answers import StructuredAnswer, pack_decisions
 
 GROUP = 8
 
@@ -156,6 +156,6 @@ def test_an_explanation_that_is_cut_off_has_decisions_but_no_list(tmp_path):
 def test_packing_sets_a_bit_for_each_token():
     from gr2.choices.walk import Choice
 
-    places, masks = pack_decisions(Structured([1, 2, 3], [0.0], None, [Choice(1, 33, [33, 63, 64])]), words=3)
+    places, masks = pack_decisions(StructuredAnswer([1, 2, 3], [0.0], None, [Choice(1, 33, [33, 63, 64])]), words=3)
     bits = np.unpackbits(masks.view(np.uint8), axis=1, bitorder="little")
     assert places == [1] and bits[0].nonzero()[0].tolist() == [33, 63, 64]

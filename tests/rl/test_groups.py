@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.rl.groups import draw_rows, pair_rows, whole_groups, with_spread
+from gr2.rl.groups import draw_rows, find_spread, pair_rows, round_to_groups
 
 flags = st.lists(st.booleans(), max_size=12)
 
@@ -20,12 +20,12 @@ def test_groups_without_spread_are_replaced_by_groups_that_have_it(spread, fresh
 @given(st.lists(st.lists(st.integers(-3, 3), min_size=3, max_size=3), min_size=1))
 def test_spread_is_more_than_one_value_in_a_group(groups):
     rewards = torch.tensor(groups, dtype=torch.float32).view(-1) / 7 + 0.2
-    assert with_spread(rewards, 3) == [len(set(group)) > 1 for group in groups]
+    assert find_spread(rewards, 3) == [len(set(group)) > 1 for group in groups]
 
 
 @given(st.integers(1, 20), st.integers(2, 16), st.integers(1, 8))
 def test_the_groups_drawn_are_the_fewest_that_share_out_evenly(wanted, group_size, processes):
-    count = whole_groups(wanted, group_size, processes)
+    count = round_to_groups(wanted, group_size, processes)
     assert count >= wanted and count * group_size % processes == 0
     assert not any(fewer * group_size % processes == 0 for fewer in range(wanted, count))
 

@@ -14,7 +14,7 @@ import pytest
 from gr2.cli import main
 from gr2.errors import InputError
 from gr2.files.artifacts import append_lines
-from gr2.runner.lock import locked
+from gr2.runner.lock import hold_lock
 from tests.helpers import gr2, refused
 
 
@@ -243,11 +243,11 @@ def test_an_output_folder_that_cannot_be_made_is_one_sentence(world):
 
 
 def test_folders_that_were_made_in_vain_go_again(tmp_path):
-    with locked(tmp_path / "a/b/c"):
+    with hold_lock(tmp_path / "a/b/c"):
         assert (tmp_path / "a/b/c/.lock").exists()
     assert names(tmp_path) == []
     (tmp_path / "own").mkdir()
-    with locked(tmp_path / "own"):
+    with hold_lock(tmp_path / "own"):
         pass
     assert names(tmp_path) == ["own"]
 

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr2.files.rankings import Ranking
-from gr2.serving.asks import Ask
 from gr2.serving.candidates import look_up
 from gr2.serving.directory import Directory
+from gr2.serving.messages import RankingJob
 
 ITEMS = pl.DataFrame({"item_id": [f"i{at}" for at in range(6)], "title": ["One", "Two", "Two", "", "Fünf", "<b>6</b>"]})
 EVENTS = pl.DataFrame({
@@ -41,13 +41,13 @@ def test_a_query_is_a_user_an_item_json_or_lines(query, past):
 
 
 def test_a_user_or_a_history_is_what_it_says():
-    assert DIRECTORY.read_past(Ask("1", [], user="v")) == ["i5"]
-    assert DIRECTORY.read_past(Ask("1", [], user="i0")) == []
-    assert DIRECTORY.read_past(Ask("1", [], history=["i3", "x", "One"])) == ["i3", "i0"]
+    assert DIRECTORY.read_past(RankingJob("1", [], user="v")) == ["i5"]
+    assert DIRECTORY.read_past(RankingJob("1", [], user="i0")) == []
+    assert DIRECTORY.read_past(RankingJob("1", [], history=["i3", "x", "One"])) == ["i3", "i0"]
 
 
 def test_a_history_is_not_cut_to_what_is_kept_of_a_user():
-    assert DIRECTORY.read_past(Ask("1", [], history=["i3", "One", "i5", "i2"])) == ["i3", "i0", "i5", "i2"]
+    assert DIRECTORY.read_past(RankingJob("1", [], history=["i3", "One", "i5", "i2"])) == ["i3", "i0", "i5", "i2"]
 
 
 @given(
@@ -55,23 +55,28 @@ def test_a_history_is_not_cut_to_what_is_kept_of_a_user():
 )
 def test_every_order_is_of_all_candidates_and_what_was_not_ranked_keeps_its_place(words, by_text, data):
     texts = [word or None for word in words]
-    placed = look_up(
-        Ask("1", words, history=["i0"], by_text=by_text, texts=texts), DIRECTORY, data.draw(st.booleans()), False
+    lookup = look_up(
+        RankingJob("1", words, history=["i0"], by_text=by_text, texts=texts),
+        DIRECTORY,
+        data.draw(st.booleans()),
+        False,
     )
-    assert len(set(placed.ids)) == len(placed.ids) and sorted([*placed.kept, *placed.marks]) == list(range(len(words)))
-    if placed.refuse():
-        assert not placed.ids and placed.refuse().order == list(range(len(words)))
+    assert len(set(lookup.ids)) == len(lookup.ids) and sorted([*lookup.kept, *lookup.marks]) == list(range(len(words)))
+    if lookup.refuse():
+        assert not lookup.ids and lookup.refuse().order == list(range(len(words)))
         return
-    ranking = data.draw(st.permutations(placed.ids))
-    answer = placed.arrange(Ranking("1", ranking, scores=[-float(at) for at in range(len(ranking))]))
+    ranking = data.draw(st.permutations(lookup.ids))
+    answer = lookup.arrange(Ranking("1", ranking, scores=[-float(at) for at in range(len(ranking))]))
     assert sorted(answer.order) == list(range(len(words)))
-    assert all(answer.order[place] == place for place in placed.marks)
-    ranked = [at for at in answer.order if at not in placed.marks]
-    assert [placed.ids[placed.kept.index(at)] for at in ranked] == ranking
-    assert [score is None for score in answer.scores] == [at in placed.marks for at in answer.order]
+    assert all(answer.order[place] == place for place in lookup.marks)
+    ranked = [at for at in answer.order if at not in lookup.marks]
+    assert [lookup.ids[lookup.kept.index(at)] for at in ranked] == ranking
+    assert [score is None for score in answer.scores] == [at in lookup.marks for at in answer.order]
 
 
 def test_what_belongs_to_a_candidate_stays_with_it():
-    ask = Ask("1", ["x", "i2", "i2", "i0"], user="u", scores=[9.0, 8.0, 7.0, 6.0], facts=[{"a": at} for at in range(4)])
-    slate = look_up(ask, DIRECTORY, False, False).slate
+    job = RankingJob(
+        "1", ["x", "i2", "i2", "i0"], user="u", scores=[9.0, 8.0, 7.0, 6.0], facts=[{"a": at} for at in range(4)]
+    )
+    slate = look_up(job, DIRECTORY, False, False).slate
     assert (slate.candidates, slate.scores, slate.facts) == (["i2", "i0"], [8.0, 6.0], [{"a": 1}, {"a": 3}])

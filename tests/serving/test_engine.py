@@ -6,14 +6,14 @@ import pytest
 
 from gr2.errors import InputError
 from gr2.rerankers.protocol import Inputs, Sampling
-from gr2.serving.asks import Ask
-from gr2.serving.engine import Engine, without_paths
+from gr2.serving.engine import Engine, remove_paths
+from gr2.serving.messages import RankingJob
 from gr2.serving.settings import Settings
 from tests.serving.conftest import known
 
 
-def ask(slate, number: str = "1", **more) -> Ask:
-    return Ask(number, slate.candidates, history=slate.history, **more)
+def make_job(slate, number: str = "1", **more) -> RankingJob:
+    return RankingJob(number, slate.candidates, history=slate.history, **more)
 
 
 def open_engine(world, reranker, **sampling) -> Engine:
@@ -22,7 +22,7 @@ def open_engine(world, reranker, **sampling) -> Engine:
 
 def test_an_unusable_answer_is_the_input_order_marked(world, beginner, asked):
     engine = open_engine(world, beginner, order="written", prompt="student_no_trace", max_tokens=4)
-    (answer,) = engine.answer([ask(asked[0])])
+    (answer,) = engine.answer([make_job(asked[0])])
     assert answer.fallback == "unusable" and answer.order == list(range(10)) and answer.scores is None
     assert answer.why.startswith("The model's answer was unusable: ") and answer.tokens[1] <= 4
 
@@ -32,22 +32,23 @@ def test_a_slate_without_what_the_prompt_shows_harms_no_other(world, beginner, a
     names = "rank popularity recency score similarity_last similarity_max similarity_mean"
     facts = [dict.fromkeys(names.split(), 1)] * 3
     first, second = (replace(slate, history=slate.history[-3:], candidates=slate.candidates[:3]) for slate in asked[:2])
-    bare, whole, again = engine.answer([ask(first, "1"), ask(first, "2", facts=facts), ask(second, "3", facts=facts)])
+    jobs = [make_job(first, "1"), make_job(first, "2", facts=facts), make_job(second, "3", facts=facts)]
+    bare, whole, again = engine.answer(jobs)
     assert bare.fallback == "refused" and bare.why.startswith("The reranker refused: prompt student_facts: ")
     assert bare.order == [0, 1, 2] and bare.why.endswith(".") and not bare.why.endswith("..")
     assert whole.fallback is None and again.fallback is None and len(whole.scores) == 3
 
 
-def test_features_are_told_to_those_who_read_them(world, fitted, asked):
+def test_features_of_a_request_reach_rerankers_that_read_them(world, fitted, asked):
     """PRM reads vectors, too, so that a new item needs an encoder; what is known takes given features."""
     blend, prm = (open_engine(world, fitted / kind) for kind in ("blend", "prm"))
     slate = asked[0]
     given = [{"followed": 5.0}, *[None] * 9]
     for engine in (blend, prm):
-        plain, told = engine.answer([ask(slate), ask(slate, "2", features=given)])
-        scores = [dict(zip(answer.order, answer.scores, strict=True)) for answer in (plain, told)]
+        plain, with_features = engine.answer([make_job(slate), make_job(slate, "2", features=given)])
+        scores = [dict(zip(answer.order, answer.scores, strict=True)) for answer in (plain, with_features)]
         assert scores[0][0] != pytest.approx(scores[1][0], abs=1e-3)
-    new = Ask("3", [*slate.candidates, "new"], history=slate.history, texts=[*[None] * 10, "Comedy number 4"])
+    new = RankingJob("3", [*slate.candidates, "new"], history=slate.history, texts=[*[None] * 10, "Comedy number 4"])
     assert blend.answer([new])[0].marks == {} and prm.answer([new])[0].marks == {10: "unknown"}
     prm.encode, prm.ranks_text = (lambda texts: prm.reranker.features.vectors[: len(texts)]), True
     answer = prm.answer([new])[0]
@@ -56,14 +57,14 @@ def test_features_are_told_to_those_who_read_them(world, fitted, asked):
 
 def test_a_batch_is_answered_in_its_order(world, fitted, asked):
     engine = open_engine(world, fitted / "pointer")
-    nobody = Ask("x", ["film01", "film02"], user="nobody")
-    batch = [ask(asked[0], "a"), nobody, ask(asked[1], "b")]
+    nobody = RankingJob("x", ["film01", "film02"], user="nobody")
+    batch = [make_job(asked[0], "a"), nobody, make_job(asked[1], "b")]
     together, alone = engine.answer(batch), [engine.answer([one])[0] for one in batch]
     assert together == alone and [answer.fallback for answer in together] == [None, "unknown_user", None]
 
 
 def test_no_path_leaves_the_server():
-    assert without_paths("/a/b c: expected 2; see s3://k/v") == "the reranker c: expected 2; see the reranker."
+    assert remove_paths("/a/b c: expected 2; see s3://k/v") == "the reranker c: expected 2; see the reranker."
 
 
 def test_a_reranker_without_its_files_is_refused(world, fitted):

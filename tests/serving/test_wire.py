@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gr2.serving import forms, wire
-from gr2.serving.asks import Answer, fall_back
+from gr2.serving.messages import Answer, fall_back
 from gr2.serving.settings import Limits
 
 
@@ -43,28 +43,28 @@ def test_a_wrong_request_is_explained_in_a_sentence(body, sentence):
 
 def test_whole_numbers_are_ids():
     request = forms.SlateRequest.model_validate_json('{"user": 7, "candidates": [3, {"id": 4}, "5"]}')
-    ask = wire.ask_slate(request)
-    assert ask.user == "7" and ask.candidates == ["3", "4", "5"]
+    job = wire.read_slate_request(request)
+    assert job.user == "7" and job.candidates == ["3", "4", "5"]
 
 
 def test_a_document_that_is_json_is_a_candidate():
-    ask = wire.ask_documents(
+    job = wire.read_documents(
         forms.CohereRequest(query="u", documents=['{"id": "a", "score": 2}', '{"id": "b", "score": 1}'])
     )
-    assert ask.candidates == ["a", "b"] and list(ask.scores) == [2, 1] and list(ask.texts) == [None, None]
-    ask = wire.ask_documents(forms.CohereRequest(query="u", documents=["{not json", '{"id": "b"}']))
-    assert ask.candidates == ["{not json", "b"]
+    assert job.candidates == ["a", "b"] and list(job.scores) == [2, 1] and list(job.texts) == [None, None]
+    job = wire.read_documents(forms.CohereRequest(query="u", documents=["{not json", '{"id": "b"}']))
+    assert job.candidates == ["{not json", "b"]
 
 
 def test_a_score_for_some_candidates_is_refused():
     request = forms.SlateRequest(user="u", candidates=["a", forms.Candidate(id="b", score=1.0)])
     with pytest.raises(wire.Refusal, match=r"candidates\[0\]: expected a score, as other candidates have, found none"):
-        wire.ask_slate(request)
+        wire.read_slate_request(request)
 
 
 def test_limits():
     request = forms.SlateRequest(history=["a" * 9], candidates=["b"] * 3)
     for limits, sentence in ((Limits(0, 2, 99), "at most 2 candidates, found 3"), (Limits(0, 3, 8), "at most 8 char")):
         with pytest.raises(wire.Refusal, match=sentence):
-            wire.check(wire.ask_slate(request), limits)
-    wire.check(wire.ask_slate(request), Limits(0, 3, 9))
+            wire.check(wire.read_slate_request(request), limits)
+    wire.check(wire.read_slate_request(request), Limits(0, 3, 9))

@@ -11,7 +11,7 @@ from trl import SFTConfig, SFTTrainer, pack_dataset
 from gr2.files.sid_tokens import sid_string, vocabulary
 from gr2.language_model.chat import IGNORED
 from gr2.language_model.scratch import small_model, train_tokenizer
-from gr2.language_model.trainable import id_tokens, with_lora
+from gr2.language_model.trainable import add_lora, id_tokens
 from gr2.language_model.vocabulary import expand
 from gr2.sft.encoding import encode
 from gr2.sft.weighting import Collator, WeightedSFTTrainer
@@ -203,7 +203,7 @@ def test_lora_moves_adapters_and_rows_and_saves_the_same_model_merged(tmp_path):
     model, _ = made()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     ids, rows, seen = id_tokens(TOKENIZER), weighted_rows(0.3, 1.0), Unmerged()
-    trainer = trainer_of(with_lora(model, ids, rank=4, alpha=8), rows, tmp_path)
+    trainer = trainer_of(add_lora(model, ids, rank=4, alpha=8), rows, tmp_path)
     seen.trainer = trainer
     trainer.add_callback(seen)
     train(trainer)

@@ -14,7 +14,7 @@ import polars as pl
 
 from gr2.data.sources.source import Source, read_blocks
 from gr2.errors import InputError
-from gr2.files.times import with_unit
+from gr2.files.times import set_unit
 
 OLD = {"reviewerID": pl.String, "asin": pl.String, "unixReviewTime": pl.Int64, "overall": pl.Float64}  # 2014, 2018
 NEW = {"user_id": pl.String, "parent_asin": pl.String, "timestamp": pl.Int64, "rating": pl.Float64}  # 2023, in ms
@@ -40,7 +40,7 @@ def read_reviews(path: Path) -> pl.DataFrame:
         raise InputError(f"{path}: expected reviews, found an empty file")
     frame = pl.concat(parts)
     frame.columns = ["user_id", "item_id", "timestamp", "rating"]
-    frame = with_unit(frame, path, "milliseconds" if schema is NEW else "seconds")
+    frame = set_unit(frame, path, "milliseconds" if schema is NEW else "seconds")
     return frame.unique(["user_id", "item_id", "timestamp"], keep="first", maintain_order=True)
 
 

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from gr2.data.earlier import Earlier
-from gr2.data.own_file import OwnFile
+from gr2.data.earlier_run import EarlierRun
+from gr2.data.own_table import OwnTable
 from gr2.data.problems import Problem, refuse, whole_file
-from gr2.data.sources.source import LeftOut, Source, select_from
+from gr2.data.sources.source import LeftOutRows, Source, select_from
 from gr2.errors import InputError
 from gr2.files.columns import cast_exactly
 from gr2.files.interactions import event_checks
@@ -23,7 +23,7 @@ def read_files(
     items: str,
     interactions: str,
     columns: list[str],
-    earlier: Earlier | None = None,
+    earlier: EarlierRun | None = None,
     event_types: list[str] | None = None,
     drop: bool = False,
 ) -> Source:
@@ -35,7 +35,7 @@ def read_files(
     catalogue.
     """
     names = column_names(columns)
-    catalogue, events = OwnFile(items, names), OwnFile(interactions, names)
+    catalogue, events = OwnTable(items, names), OwnTable(interactions, names)
     catalogue.fill_titles()
     if catalogue.raw:
         catalogue.check(item_checks(items))
@@ -49,7 +49,7 @@ def read_files(
     describe_times(events, rows)
     again = find_repeated(kept)
     repeated = Problem(REPEATED, rows.filter(again).to_list(), [], [])
-    left_out = LeftOut(
+    left_out = LeftOutRows(
         items_read=catalogue.rows_read,
         events_read=events.rows_read,
         wrong_items=catalogue.count_wrong(),
@@ -62,7 +62,7 @@ def read_files(
     return Source(kept.filter(~again), select_from(drop_empty_categories(frame)), left_out=left_out)
 
 
-def known_ids(catalogue: OwnFile, earlier: Earlier | None) -> pl.Series | None:
+def known_ids(catalogue: OwnTable, earlier: EarlierRun | None) -> pl.Series | None:
     """Ids that an event may have; None where the catalogue has none to compare with."""
     if "item_id" not in catalogue.columns():
         return None
@@ -73,7 +73,7 @@ def known_ids(catalogue: OwnFile, earlier: Earlier | None) -> pl.Series | None:
     return pl.concat([ids, earlier.item_ids]) if earlier else ids
 
 
-def find_unused(names: dict[str, str], *files: OwnFile) -> list[Problem]:
+def find_unused(names: dict[str, str], *files: OwnTable) -> list[Problem]:
     """A problem for each name of `--columns` that no file has, unless its absence is a problem already."""
     if any(file.raw is None for file in files):
         return []
@@ -88,7 +88,7 @@ def find_unused(names: dict[str, str], *files: OwnFile) -> list[Problem]:
     ]
 
 
-def refuse_wrong(files: list[OwnFile], drop: bool) -> None:
+def refuse_wrong(files: list[OwnTable], drop: bool) -> None:
     """InputError with all problems, unless there is none, or all are rows that may be dropped."""
     problems = [problem for file in files for problem in file.problems]
     droppable = all(problem.numbers for problem in problems)
@@ -106,7 +106,7 @@ def find_repeated(events: pl.DataFrame) -> pl.Series:
     return ~events.select(pl.struct(key).is_first_distinct()).to_series()
 
 
-def describe_times(events: OwnFile, rows: pl.Series) -> None:
+def describe_times(events: OwnTable, rows: pl.Series) -> None:
     """Prints how the times were read, so that a wrong unit shows."""
     if "timestamp" in events.columns():
         times, form = read_times(events.raw.frame["timestamp"].gather(rows), events.path)

@@ -8,7 +8,7 @@ import polars as pl
 from gr2.data.sources.source import Source, refuse_odd_csv, select_from
 from gr2.errors import InputError
 from gr2.files.columns import cast_ids, refuse_rows, require_columns
-from gr2.files.times import with_unit
+from gr2.files.times import set_unit
 
 COLUMNS = ("user_id", "item_id", "rating", "timestamp")  # in every release's order
 GENRES_100K = (
@@ -94,7 +94,7 @@ def check_ratings(frame: pl.DataFrame, path: Path, items: pl.DataFrame) -> pl.Da
     numbers = [frame["rating"].cast(pl.Float64, strict=False), frame["timestamp"].cast(pl.Int64, strict=False)]
     for column in numbers:
         refuse_rows(column.is_null() | ~column.is_finite(), path, column.name, "a number", frame[column.name])
-    return with_unit(pl.DataFrame(ids + numbers), path, "seconds")
+    return set_unit(pl.DataFrame(ids + numbers), path, "seconds")
 
 
 def make_items(rows: list[tuple[str, str, list[str]]]) -> pl.DataFrame:

@@ -18,7 +18,7 @@ BLOCK = 64 * 2**20  # bytes of a file held at a time
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class LeftOutRows:
     """What the user's own files have and the source has not. items_read, events_read: rows of the files, None for
     other sources. wrong_items, wrong_events: rows with a problem; reasons: how many of each kind, by file. other_types:
     events of other types than those asked for. rows: a mapping for each wrong row and each repeated event
@@ -49,7 +49,7 @@ class Source:
     items: Callable[..., pl.DataFrame]
     latent: dict[str, np.ndarray] = field(default_factory=dict)
     gone: pl.DataFrame | None = None
-    left_out: LeftOut = field(default_factory=LeftOut)
+    left_out: LeftOutRows = field(default_factory=LeftOutRows)
 
 
 def select_from(catalogue: pl.DataFrame) -> Callable[..., pl.DataFrame]:

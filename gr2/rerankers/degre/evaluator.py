@@ -15,7 +15,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
-from gr2.rerankers.degre.seen import Seen
+from gr2.rerankers.degre.inputs import EvaluatorInput
 from gr2.rerankers.list_writer.batch import NONE
 from gr2.rerankers.list_writer.codes import CodeVectors
 from gr2.rerankers.list_writer.layers import Attention, Cache, Decoder, Encoder
@@ -94,7 +94,7 @@ class Evaluator(PreTrainedModel):
         joined = torch.cat(fields, 2).flatten(0, 1)
         return (joined + self.fields(joined, *self.fields.keys(joined))).sum(1).unflatten(0, rows.shape)
 
-    def encode(self, seen: Seen) -> tuple[Tensor, Cache, Tensor]:
+    def encode(self, seen: EvaluatorInput) -> tuple[Tensor, Cache, Tensor]:
         """The candidates, float [n, K, size]; the memory that lists attend to, and its mask, bool [n, 1 + H + K]."""
         history = self.items(seen.history) + self.recency.weight[: seen.history.shape[1]]
         first = self.anyone.expand(len(history), 1, -1)
@@ -118,7 +118,7 @@ class Evaluator(PreTrainedModel):
         """Lengths [t] -> bool [t, list_size]: a prefix has no more relevant items than items."""
         return torch.arange(1, self.config.list_size + 1, device=lengths.device) <= lengths[:, None]
 
-    def prefix_logits(self, seen: Seen, lists: Tensor) -> Tensor:
+    def prefix_logits(self, seen: EvaluatorInput, lists: Tensor) -> Tensor:
         """Logits of P(V >= k) after every item of lists of indices int64 [n, lists, m]: [n, lists, m, list_size]."""
         candidates, memory, mask = self.encode(seen)
         index = lists.clamp(min=0).flatten(1)[..., None].expand(-1, -1, self.config.hidden_size)
@@ -137,7 +137,10 @@ class Evaluator(PreTrainedModel):
 
         Returns the loss, and `probabilities` float [n, lists, list_size], P(V >= k) of the whole lists.
         """
-        logits, mask = self.prefix_logits(Seen(history, candidates, features), lists), (lists != NONE)[..., None]
+        logits, mask = (
+            self.prefix_logits(EvaluatorInput(history, candidates, features), lists),
+            (lists != NONE)[..., None],
+        )
         lengths = torch.arange(1, lists.shape[2] + 1, device=lists.device)
         reached = outcomes[..., None] >= torch.arange(1, self.config.list_size + 1, device=lists.device)
         losses = binary_cross_entropy_with_logits(logits, reached.to(logits.dtype), reduction="none")

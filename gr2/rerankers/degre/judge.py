@@ -9,8 +9,8 @@ from gr2.data.catalogue import Catalogue
 from gr2.data.features import Features, load_features
 from gr2.errors import InputError
 from gr2.rerankers.degre.evaluator import Evaluator, open_evaluator
-from gr2.rerankers.degre.lookahead import Labels, Lookahead, Mixed, score_lists
-from gr2.rerankers.degre.seen import Reader, Seen
+from gr2.rerankers.degre.inputs import EvaluatorInput, InputReader
+from gr2.rerankers.degre.lookahead import Labels, Lookahead, ValueMixture, score_lists
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,17 @@ class Judge:
     features: Features | None = None  # for an evaluator that reads features
     label_weight: float = 0.0
 
-    def reader(self, catalogue: Catalogue, history: int) -> Reader:
+    def reader(self, catalogue: Catalogue, history: int) -> InputReader:
         names = tuple(self.evaluator.config.features) if self.evaluator else ()
-        return Reader(catalogue, history, names, self.features)
+        return InputReader(catalogue, history, names, self.features)
 
-    def lookahead(self, seen: Seen, labels: Tensor) -> Lookahead | Labels | Mixed:
+    def lookahead(self, seen: EvaluatorInput, labels: Tensor) -> Lookahead | Labels | ValueMixture:
         if not self.evaluator:
             return Labels(labels)
         lookahead = Lookahead(self.evaluator, seen)
-        return Mixed(lookahead, Labels(labels), self.label_weight) if self.label_weight else lookahead
+        return ValueMixture(lookahead, Labels(labels), self.label_weight) if self.label_weight else lookahead
 
-    def scores(self, seen: Seen, labels: Tensor, lists: Tensor) -> Tensor:
+    def scores(self, seen: EvaluatorInput, labels: Tensor, lists: Tensor) -> Tensor:
         """Of lists of indices int64 [n, lists, m]: float [n, lists]."""
         by_labels = score_lists(None, seen, labels, lists)
         if not self.evaluator:

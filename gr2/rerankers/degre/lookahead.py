@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from gr2.rerankers.degre.evaluator import Evaluator
-from gr2.rerankers.degre.seen import Seen
+from gr2.rerankers.degre.inputs import EvaluatorInput
 from gr2.rerankers.list_writer.batch import NONE
 
 
 class Lookahead:
     """Prefixes of equal length, equally many for every request and adjacent; at first one empty one each."""
 
-    def __init__(self, evaluator: Evaluator, seen: Seen):
+    def __init__(self, evaluator: Evaluator, seen: EvaluatorInput):
         self.evaluator = evaluator
         self.items, self.memory, self.memory_mask = evaluator.encode(seen)
         self.past, self.alternatives, self.length = None, None, 0
@@ -57,7 +57,7 @@ class Labels:
         self.total = self.appended[rows].gather(1, chosen[:, None]).squeeze(1)
 
 
-class Mixed:
+class ValueMixture:
     """Values by two, the second with this weight."""
 
     def __init__(self, first: Lookahead, second: Labels, weight: float):
@@ -71,7 +71,7 @@ class Mixed:
         self.second.keep(rows, chosen)
 
 
-def score_lists(evaluator: Evaluator | None, seen: Seen, labels: Tensor, lists: Tensor) -> Tensor:
+def score_lists(evaluator: Evaluator | None, seen: EvaluatorInput, labels: Tensor, lists: Tensor) -> Tensor:
     """Scores float [n, lists] of lists of indices int64 [n, lists, m], by the evaluator; without one, by the labels."""
     lengths = torch.arange(1, lists.shape[2] + 1, device=lists.device)
     if evaluator:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gr2.rerankers.degre.lookahead import Labels, Lookahead, Mixed
+from gr2.rerankers.degre.lookahead import Labels, Lookahead, ValueMixture
 from gr2.rerankers.list_writer.batch import NONE
 
 
-class Mined(NamedTuple):
+class MinedLists(NamedTuple):
     """Lists of n requests, B of each, best first."""
 
     lists: Tensor  # int64 [n, B, m] of indices
@@ -19,7 +19,7 @@ class Mined(NamedTuple):
     values: Tensor  # float [n, B, m, K], V of each list's prefix with each candidate appended
 
 
-def mine(lookahead: Lookahead | Labels | Mixed, mask: Tensor, size: int, beams: int) -> Mined:
+def mine(lookahead: Lookahead | Labels | ValueMixture, mask: Tensor, size: int, beams: int) -> MinedLists:
     """The search's `beams` best lists for each request, of `size` items or all its candidates; mask: bool [n, K]."""
     (n, count), device = mask.shape, mask.device
     lists = torch.full((n, 1, size), NONE, device=device)
@@ -44,7 +44,7 @@ def mine(lookahead: Lookahead | Labels | Mixed, mask: Tensor, size: int, beams: 
         if position + 1 < size:  # whole lists are not extended
             lookahead.keep((parent + rows * width).flatten(), chosen.flatten())
     missing = beams - lists.shape[1]
-    return Mined(
+    return MinedLists(
         lists=pad(lists, (0, 0, 0, missing), value=NONE),
         scores=pad(total, (0, missing), value=-torch.inf),
         values=pad(values, (0, 0, 0, 0, 0, missing)),

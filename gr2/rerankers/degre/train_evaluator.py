@@ -15,7 +15,7 @@ from transformers import EvalPrediction, set_seed
 
 from gr2.data.features import Features, find_names
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
-from gr2.rerankers.degre.seen import Known, Reader
+from gr2.rerankers.degre.inputs import InputReader, SlateFeatures
 from gr2.rerankers.list_writer.batch import NONE, read_labels
 from gr2.rerankers.list_writer.train import FoldingTrainer, shape_of
 from gr2.rerankers.settings import Lists, Training
@@ -25,28 +25,28 @@ VALID_LISTS = 4
 
 
 @dataclass(frozen=True)
-class Shown:
+class ListExample:
     """A slate and lists of it, of indices of its candidates, all of one length."""
 
-    known: Known
+    known: SlateFeatures
     lists: list[list[int]]
 
 
-class Exploring(Examples):
+class RandomLists(Examples):
     """Slates with new lists each time; torch's seed decides."""
 
-    def __init__(self, known: list[Known], size: int, count: int):
+    def __init__(self, known: list[SlateFeatures], size: int, count: int):
         super().__init__(known)
         self.size, self.count = size, count
 
-    def __getitem__(self, index: int) -> Shown:
+    def __getitem__(self, index: int) -> ListExample:
         return draw_lists(self.examples[index], self.size, self.count, int(torch.randint(2**31, ())))
 
 
-def draw_lists(known: Known, size: int, count: int, seed: int) -> Shown:
+def draw_lists(known: SlateFeatures, size: int, count: int, seed: int) -> ListExample:
     """`count` lists of `size` items, or of all where there are fewer; the same for the same seed."""
     rng, indices = random.Random(seed), range(len(known.slate.candidates))
-    return Shown(known, [rng.sample(indices, min(size, len(indices))) for _ in range(count)])
+    return ListExample(known, [rng.sample(indices, min(size, len(indices))) for _ in range(count)])
 
 
 def train_evaluator(
@@ -65,7 +65,7 @@ def train_evaluator(
     set_seed(training.seed)
     names = find_names(lists.train) if features else ()
     model = new_evaluator(lists, training, names, vectors, codes)
-    reader, size = Reader(lists.catalogue, model.config.history, names, features), lists.list_size
+    reader, size = InputReader(lists.catalogue, model.config.history, names, features), lists.list_size
     train = reader.know(lists.train)
     if names:
         table = torch.from_numpy(np.concatenate([known.features for known in train]))
@@ -75,7 +75,7 @@ def train_evaluator(
     shown = Examples([draw_lists(known, size, VALID_LISTS, seed) for seed, known in valid])
     collator = partial(collate, reader=reader, size=size)
     others = {"label_names": ["outcomes"], "compute_metrics": compute_metrics, "data_collator": collator}
-    train_best(model, Exploring(train, size, group), shown, training, "likelihood", FoldingTrainer, **others)
+    train_best(model, RandomLists(train, size, group), shown, training, "likelihood", FoldingTrainer, **others)
 
 
 def new_evaluator(
@@ -99,7 +99,7 @@ def new_evaluator(
     return model
 
 
-def collate(examples: list[Shown], reader: Reader, size: int) -> dict[str, Tensor]:
+def collate(examples: list[ListExample], reader: InputReader, size: int) -> dict[str, Tensor]:
     """What `Evaluator.forward` takes."""
     seen = reader.read([example.known for example in examples])
     lists = torch.full((len(examples), len(examples[0].lists), size), NONE)

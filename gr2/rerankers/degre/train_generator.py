@@ -32,20 +32,20 @@ from transformers import set_seed
 from gr2.errors import InputError
 from gr2.files.slates import Slate
 from gr2.rerankers.degre.evaluator import Evaluator
+from gr2.rerankers.degre.inputs import EvaluatorInput, InputReader, SlateFeatures
 from gr2.rerankers.degre.judge import Judge
-from gr2.rerankers.degre.mining import Mined, mine
-from gr2.rerankers.degre.seen import Known, Reader, Seen
+from gr2.rerankers.degre.mining import MinedLists, mine
 from gr2.rerankers.list_writer import train as writer
 from gr2.rerankers.list_writer.batch import NONE, from_request, read_labels
 from gr2.rerankers.list_writer.network import ListWriter, remaining
 from gr2.rerankers.list_writer.train import ListTrainer, requests_of
 from gr2.rerankers.settings import Lists, Training
 from gr2.rerankers.train import Examples, train_best
-from gr2.terminal import watched
+from gr2.terminal import show_progress
 
 BLOCK = 32  # requests mined at a time
 
-Find = Callable[[Seen, Tensor], Mined]  # slates and their labels [n, K] -> lists to learn
+Find = Callable[[EvaluatorInput, Tensor], MinedLists]  # slates and their labels [n, K] -> lists to learn
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Example:
     """A slate and the lists to learn from it; `mined` without its first dimension."""
 
     slate: Slate
-    mined: Mined
+    mined: MinedLists
 
 
 def train_generator(
@@ -75,7 +75,7 @@ def train_generator(
     reader = judge.reader(lists.catalogue, model.config.history)
     examples = []
     starts = range(0, len(lists.train), BLOCK)
-    for start in watched(starts, "lists to learn", len(starts), "blocks"):
+    for start in show_progress(starts, "lists to learn", len(starts), "blocks"):
         examples += add_lists(lists.train[start : start + BLOCK], find, reader)
     valid = Examples(reader.know(lists.valid))
     write = partial(writer.collate, catalogue=lists.catalogue, history=model.config.history)
@@ -92,19 +92,19 @@ def check_shape(evaluator: Evaluator, model: ListWriter) -> None:
             raise InputError(f"{path}: its {name} is {found}; expected {expected}, by these slates and options")
 
 
-def add_lists(slates: list[Slate], find: Find, reader: Reader) -> list[Example]:
+def add_lists(slates: list[Slate], find: Find, reader: InputReader) -> list[Example]:
     seen = reader.read(reader.know(slates))
     with torch.no_grad():
         found = find(seen, read_labels(slates, seen.candidates.shape[1]))
-    return [Example(slate, Mined(*(part[row] for part in found))) for row, slate in enumerate(slates)]
+    return [Example(slate, MinedLists(*(part[row] for part in found))) for row, slate in enumerate(slates)]
 
 
-def collate(examples: list[Known] | list[Example], write: Callable, reader: Reader) -> dict:
+def collate(examples: list[SlateFeatures] | list[Example], write: Callable, reader: InputReader) -> dict:
     """Valid slates, with what a judge reads of them in `seen`, or train examples, which have `lists`, `scores` and
-    `values` as `Mined` has them.
+    `values` as `MinedLists` has them.
     """
     inputs = write([example.slate for example in examples])
-    if isinstance(examples[0], Known):
+    if isinstance(examples[0], SlateFeatures):
         return inputs | {"seen": reader.read(examples)._asdict()}
     width = inputs["labels"].shape[1]
     values = [example.mined.values[..., : len(example.slate.candidates)] for example in examples]
@@ -115,33 +115,33 @@ def collate(examples: list[Known] | list[Example], write: Callable, reader: Read
     }
 
 
-def mine_lists(seen: Seen, labels: Tensor, judge: Judge, size: int, beams: int) -> Mined:
+def mine_lists(seen: EvaluatorInput, labels: Tensor, judge: Judge, size: int, beams: int) -> MinedLists:
     return mine(judge.lookahead(seen, labels), seen.mask, size, beams)
 
 
-def copy_lists(seen: Seen, labels: Tensor, size: int) -> Mined:
-    """A teacher's list of each request: labels are its probabilities of candidates to be first (`read_taught`).
+def copy_lists(seen: EvaluatorInput, labels: Tensor, size: int) -> MinedLists:
+    """A teacher's list of each request: labels are its probabilities of candidates to be first (`read_teacher_slates`).
 
     The values are their logarithms, so that q_t with tau_q 1 is how Plackett-Luce chooses among those that are left.
     """
     lists = writer.reference_lists(labels, seen.mask, size)
     lists = pad(lists, (0, size - lists.shape[1]), value=NONE)
     values = labels.clamp(min=torch.finfo(labels.dtype).tiny).log()
-    return Mined(
+    return MinedLists(
         lists[:, None],
         lists.new_zeros(len(lists), 1, dtype=labels.dtype),
         values[:, None, None].expand(-1, -1, size, -1),
     )
 
 
-def draw_group(seen: Seen, labels: Tensor, judge: Judge, size: int, group: int) -> Mined:
+def draw_group(seen: EvaluatorInput, labels: Tensor, judge: Judge, size: int, group: int) -> MinedLists:
     """`group` random lists of each request; their values are 0."""
     mask = seen.mask[:, None]
     noise = torch.rand(len(labels), group, labels.shape[1], device=labels.device).masked_fill(~mask, 2.0)
     lists = noise.argsort(2)[..., :size]
     lists = lists.masked_fill(~mask.expand_as(noise).gather(2, lists), NONE)
     scores = judge.scores(seen, labels, lists)
-    return Mined(lists, scores, torch.zeros(*lists.shape, labels.shape[1], device=lists.device))
+    return MinedLists(lists, scores, torch.zeros(*lists.shape, labels.shape[1], device=lists.device))
 
 
 class GeneratorTrainer(ListTrainer):
@@ -154,7 +154,7 @@ class GeneratorTrainer(ListTrainer):
             judge.evaluator.to(self.args.device)
 
     def value(self, inputs: dict, lists: Tensor) -> Tensor:
-        return self.judge.scores(Seen(**inputs["seen"]), inputs["labels"], lists[:, None])[:, 0]
+        return self.judge.scores(EvaluatorInput(**inputs["seen"]), inputs["labels"], lists[:, None])[:, 0]
 
     def list_losses(self, model, inputs: dict, alpha: float, tau_q: float) -> Tensor:
         """`dense_loss` of every list, float [n, B]."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gr2.data.given import read_given
+from gr2.data.teacher_rankings import read_whole_rankings
 from gr2.errors import InputError
 from gr2.files.artifacts import MANIFEST, files_below, read_json, read_manifest, sha256
 from gr2.files.rankings import TIMING_FILE, Ranking
@@ -31,7 +31,7 @@ def read_answers(member: str, path: str, slates: Sequence[Slate]) -> list[Rankin
     if made.get("stage") == "rerank" and not same_reranker(made["config"]["reranker"], member):
         found = made["config"]["reranker"]
         raise InputError(f"--member_rankings {path}: expected rankings of the member {member}, found those of {found}")
-    return read_given(path, slates, " (of the split that is asked for)")
+    return read_whole_rankings(path, slates, " (of the split that is asked for)")
 
 
 def same_reranker(first: str, second: str) -> bool:

@@ -25,25 +25,25 @@ TREES = (20, 40, 80)
 
 
 @dataclass(frozen=True)
-class Way:
+class FusionMethod:
     kind: str  # member, mean, weights or trees
     reads: tuple[str, ...]  # columns
     strength: float | None = None  # of weights the penalty, of trees their number
 
 
-def list_ways(table: Table, members: int, best: int) -> list[Way]:
+def list_ways(table: Table, members: int, best: int) -> list[FusionMethod]:
     """From the simplest on; the first is the best member alone."""
     scores, given = tuple(map(score_name, range(members))), table.names[: 2 * members]
     sets = [scores, given, table.names]
     return [
-        Way("member", (scores[best],)),
-        Way("mean", scores),
-        *(Way("weights", names, penalty) for names in sets for penalty in PENALTIES),
-        *(Way("trees", names, count) for names in sets[1:] for count in TREES),
+        FusionMethod("member", (scores[best],)),
+        FusionMethod("mean", scores),
+        *(FusionMethod("weights", names, penalty) for names in sets for penalty in PENALTIES),
+        *(FusionMethod("trees", names, count) for names in sets[1:] for count in TREES),
     ]
 
 
-def fit_way(way: Way, table: Table, shares: np.ndarray, seed: int) -> "dict[str, float] | Booster":
+def fit_way(way: FusionMethod, table: Table, shares: np.ndarray, seed: int) -> "dict[str, float] | Booster":
     if way.kind == "trees":
         return grow_trees(table, way.reads, shares, way.strength, seed)
     if way.kind == "weights":
@@ -58,7 +58,9 @@ def predict(model: "dict[str, float] | Booster", table: Table) -> np.ndarray:
     return model.predict(table.columns(model.feature_name()), num_threads=1)
 
 
-def judge_ways(ways: list[Way], table: Table, slates: list[Slate], shares: np.ndarray, seed: int) -> np.ndarray:
+def judge_ways(
+    ways: list[FusionMethod], table: Table, slates: list[Slate], shares: np.ndarray, seed: int
+) -> np.ndarray:
     """NDCG@5 of each slate by each way, fitted on the slates of the other folds' users: float [ways, slates]."""
     fold = assign_folds([slate.user_id for slate in slates], seed)
     values = np.zeros((len(ways), len(table.rows)))
@@ -79,5 +81,5 @@ def assign_folds(user_ids: Sequence[str], seed: int) -> np.ndarray:
     return np.array([fold[user_id] for user_id in user_ids])
 
 
-def describe_way(way: Way, value: float) -> dict:
+def describe_way(way: FusionMethod, value: float) -> dict:
     return {**asdict(way), "reads": list(way.reads), "ndcg@5": round(float(value), 6)}

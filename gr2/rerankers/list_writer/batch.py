@@ -1,4 +1,4 @@
-"""Slates as tensors for rerankers that write lists: as read (`Requests`), as encoded (`Encoded`), and their labels."""
+"""Slates as tensors for rerankers that write lists: `Requests`, `EncodedRequests`, and labels."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
@@ -32,7 +32,7 @@ class Requests(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedRequests:
     """What the decoder needs of n requests, or of several lists of each (`repeat`)."""
 
     codes: Tensor  # int64 [n, K, levels], of the candidates in the order in which they are read

@@ -77,8 +77,8 @@ def read_codebooks(folder: str, catalogue: Catalogue, semantic_ids: str) -> Tens
 
 def read_rows(model_name_or_path: str, catalogue: Catalogue, semantic_ids: str) -> Tensor:
     """The model's input rows of the codes' tokens, float [levels, codes, hidden]; zeros for a code without a token."""
+    from gr2.language_model.id_record import check_taught
     from gr2.language_model.loading import load_model, load_tokenizer
-    from gr2.language_model.taught_ids import check_taught
 
     tokenizer = load_tokenizer(model_name_or_path)
     check_taught(model_name_or_path, tokenizer, catalogue, semantic_ids)

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from gr2.errors import InputError
 from gr2.files.slates import Slate
-from gr2.rerankers.list_writer.batch import NONE, Encoded
+from gr2.rerankers.list_writer.batch import NONE, EncodedRequests
 from gr2.rerankers.list_writer.network import ListWriter
 from gr2.rerankers.list_writer.trie import admitted
 
 
-def write_lists(model: ListWriter, encoded: Encoded, size: int, generator: torch.Generator | None = None) -> Tensor:
+def write_lists(
+    model: ListWriter, encoded: EncodedRequests, size: int, generator: torch.Generator | None = None
+) -> Tensor:
     """Lists int64 [n, size] of indices in the order read, NONE where there are fewer candidates.
 
     Greedy, ties to the lowest code; with a generator drawn from the distribution that `log_probs` gives.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from gr2.rerankers.list_writer.batch import NONE, Encoded, Requests, canonical_order, from_request
+from gr2.rerankers.list_writer.batch import NONE, EncodedRequests, Requests, canonical_order, from_request
 from gr2.rerankers.list_writer.codes import CodeVectors
 from gr2.rerankers.list_writer.layers import Decoder, Encoder
 from gr2.rerankers.list_writer.trie import admitted, pool
@@ -98,7 +98,7 @@ class ListWriter(PreTrainedModel):
         offset = torch.arange(self.config.levels, device=codes.device) * self.config.codes
         return self.code(codes.clamp(min=0) + offset).sum(-2)
 
-    def encode(self, requests: Requests) -> Encoded:
+    def encode(self, requests: Requests) -> EncodedRequests:
         """Reads candidates sorted by codes, so their order in the request changes nothing; by `place` in that order."""
         n, count = requests.mask.shape
         by_place = self.config.space == "place"
@@ -116,9 +116,9 @@ class ListWriter(PreTrainedModel):
         user = (requests.history_mask[..., None] * states[:, count:]).sum(1, keepdim=True)
         start = self.user(user / requests.history_mask.sum(1).clamp(min=1)[:, None, None])
         memory = self.decoder.memory(states)
-        return Encoded(codes, order, mask, vectors, states[:, :count], start, memory, memory_mask)
+        return EncodedRequests(codes, order, mask, vectors, states[:, :count], start, memory, memory_mask)
 
-    def logits(self, states: Tensor, encoded: Encoded, action: int, left: Tensor) -> Tensor:
+    def logits(self, states: Tensor, encoded: EncodedRequests, action: int, left: Tensor) -> Tensor:
         """Decoder states [n, t, size], all at an item's `action` (from 0) -> logits [n, t, codes or candidates].
 
         left: bool [n, t, K], the candidates that the actions before this one leave.
@@ -135,11 +135,11 @@ class ListWriter(PreTrainedModel):
             logits = logits + pool(scores, encoded.codes[..., action], left, self.config.codes)
         return logits
 
-    def point(self, queries: Tensor, encoded: Encoded) -> Tensor:
+    def point(self, queries: Tensor, encoded: EncodedRequests) -> Tensor:
         """Queries [n, t, size] -> their products with the candidates' states, float [n, t, K]."""
         return queries @ encoded.states.transpose(1, 2) / self.config.hidden_size**0.5
 
-    def inputs(self, encoded: Encoded, lists: Tensor) -> Tensor:
+    def inputs(self, encoded: EncodedRequests, lists: Tensor) -> Tensor:
         """The decoder's inputs [n, m * actions, size]: the start, then every action of lists [n, m] but the last."""
         index = lists.clamp(min=0)[..., None]
         if self.config.space == "global":
@@ -150,12 +150,12 @@ class ListWriter(PreTrainedModel):
             written = encoded.vectors.gather(1, index.expand(-1, -1, self.config.hidden_size))
         return torch.cat([encoded.start, written[:, :-1]], 1) + self.step.weight[: written.shape[1]]
 
-    def states(self, encoded: Encoded, lists: Tensor) -> Tensor:
+    def states(self, encoded: EncodedRequests, lists: Tensor) -> Tensor:
         """Decoder states that choose each item of lists [n, m]: [n, m, actions, size]."""
         states, _ = self.decoder(self.dropout(self.inputs(encoded, lists)), encoded.memory, encoded.memory_mask)
         return states.unflatten(1, (lists.shape[1], self.config.actions))
 
-    def log_probs(self, encoded: Encoded, lists: Tensor) -> Tensor:
+    def log_probs(self, encoded: EncodedRequests, lists: Tensor) -> Tensor:
         """Lists int64 [n, m] of indices in the order read, NONE past a list's end -> log P of each item among the
         candidates that remain, float [n, m], 0 past the end.
         """
@@ -164,13 +164,13 @@ class ListWriter(PreTrainedModel):
         logps = self.distributions(encoded, lists).gather(-1, lists.clamp(min=0)[..., None]).squeeze(-1)
         return logps.masked_fill(lists == NONE, 0.0)
 
-    def distributions(self, encoded: Encoded, lists: Tensor) -> Tensor:
+    def distributions(self, encoded: EncodedRequests, lists: Tensor) -> Tensor:
         """Local spaces: log P of every candidate at each position of lists [n, m], float [n, m, K], lowest if taken."""
         left = remaining(encoded.mask, lists)
         logits = self.logits(self.states(encoded, lists)[:, :, 0], encoded, 0, left)
         return logits.masked_fill(~left, torch.finfo(logits.dtype).min).log_softmax(-1)
 
-    def log_probs_of_codes(self, encoded: Encoded, lists: Tensor) -> Tensor:
+    def log_probs_of_codes(self, encoded: EncodedRequests, lists: Tensor) -> Tensor:
         states, left = self.states(encoded, lists), remaining(encoded.mask, lists)
         targets = encoded.codes.gather(1, lists.clamp(min=0)[..., None].expand(-1, -1, self.config.levels))
         total = torch.zeros(lists.shape, device=states.device)

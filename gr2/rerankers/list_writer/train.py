@@ -17,7 +17,7 @@ from gr2.rerankers.settings import Lists, Training
 from gr2.rerankers.train import Examples, train_best
 
 
-class Shuffled(Examples):
+class ShuffledSlates(Examples):
     """Every slate in a new order of its candidates each time; torch's seed decides, so a resumed run draws the same."""
 
     def __getitem__(self, index: int) -> Slate:

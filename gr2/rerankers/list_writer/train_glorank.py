@@ -18,7 +18,7 @@ from gr2.rerankers.list_writer.decode import check_outputs, write_lists
 from gr2.rerankers.list_writer.network import ListWriter, Space
 from gr2.rerankers.list_writer.train import (
     ListTrainer,
-    Shuffled,
+    ShuffledSlates,
     ndcg,
     new_network,
     precision,
@@ -42,10 +42,12 @@ def clone(
     """
     set_seed(training.seed)
     model = new_network(space, lists, training, known, **switches)
-    train_writer(CloningTrainer, model, Shuffled(lists.train) if shuffle else Examples(lists.train), lists, training)
+    train_writer(
+        CloningTrainer, model, ShuffledSlates(lists.train) if shuffle else Examples(lists.train), lists, training
+    )
 
 
-def open_cloned(folder: str, lists: Lists) -> ListWriter:
+def open_clone(folder: str, lists: Lists) -> ListWriter:
     """The network to go on from; InputError where it cannot rank the slates."""
     check_kind(folder, "glorank", "model_name_or_path")
     check_ids(folder, lists.catalogue)
@@ -59,7 +61,7 @@ def reinforce(model: ListWriter, lists: Lists, training: Training, group: int, s
     the metric of the valid slates, which decides on the best epoch; where none is better than the start, the start is
     kept.
     """
-    train_set = Shuffled(lists.train) if shuffle else Examples(lists.train)
+    train_set = ShuffledSlates(lists.train) if shuffle else Examples(lists.train)
     train_writer(
         ReinforcementTrainer, model, train_set, lists, training, metric=utility, group=group, utility=UTILITIES[utility]
     )

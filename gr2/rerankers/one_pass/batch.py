@@ -28,7 +28,7 @@ def make_examples(
     features: Features | None,
     names: Sequence[str],
 ) -> list[Example]:
-    """targets: the labels as shares of their sum; a teacher's probabilities where `read_taught` put them there."""
+    """targets: the labels as shares of their sum; or a teacher's probabilities (`read_teacher_slates`)."""
     inputs = make_inputs(slates, features, names)
     targets = [shares(slate.labels) for slate in slates]
     return [Example(*row) for row in zip(slates, inputs, targets, strict=True)]

@@ -14,9 +14,9 @@ from gr2.data.text import defuse
 from gr2.errors import InputError
 from gr2.files.items import read_items
 from gr2.files.slates import Slate
+from gr2.language_model.id_record import check_taught
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.sequences import HISTORY as OPENING
-from gr2.language_model.taught_ids import check_taught
 from gr2.rerankers.one_pass.network import HISTORY, LETTERS, OnePassConfig
 
 CLOSING = "Next:"

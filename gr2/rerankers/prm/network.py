@@ -110,7 +110,7 @@ class PRM(PreTrainedModel):
 
 
 @dataclass(frozen=True)
-class Encoded:
+class SlateRows:
     """A slate as rows of the item vectors."""
 
     candidates: np.ndarray  # int [K]
@@ -119,9 +119,9 @@ class Encoded:
     labels: np.ndarray  # float [K], or [0] where the slate has none
 
 
-def encode(slates: Sequence[Slate], features: Features, config: PRMConfig) -> list[Encoded]:
+def encode(slates: Sequence[Slate], features: Features, config: PRMConfig) -> list[SlateRows]:
     return [
-        Encoded(
+        SlateRows(
             candidates=np.array([features.row[item_id] for item_id in slate.candidates]),
             history=np.array([features.row[item_id] for item_id in slate.history[: -config.history - 1 : -1]]),
             inputs=inputs,
@@ -131,7 +131,7 @@ def encode(slates: Sequence[Slate], features: Features, config: PRMConfig) -> li
     ]
 
 
-def make_batch(slates: list[Encoded], vectors: np.ndarray) -> Batch:
+def make_batch(slates: list[SlateRows], vectors: np.ndarray) -> Batch:
     candidates = pad([slate.candidates for slate in slates], -1)
     history = pad([slate.history for slate in slates], -1)
     inputs = np.zeros((*candidates.shape, slates[0].inputs.shape[1]))

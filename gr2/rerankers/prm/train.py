@@ -10,7 +10,7 @@ from transformers import set_seed
 from gr2.arrays import pad
 from gr2.data.features import Features, find_names
 from gr2.files.slates import Slate
-from gr2.rerankers.prm.network import PRM, Encoded, PRMConfig, encode, make_batch
+from gr2.rerankers.prm.network import PRM, PRMConfig, SlateRows, encode, make_batch
 from gr2.rerankers.settings import Training
 from gr2.rerankers.train import Examples, train_best
 
@@ -40,7 +40,7 @@ def train_prm(
     train_best(model, Examples(encoded), valid_set, training, "ndcg@5", data_collator=collator)
 
 
-def collate(slates: list[Encoded], vectors: np.ndarray) -> dict[str, Tensor]:
+def collate(slates: list[SlateRows], vectors: np.ndarray) -> dict[str, Tensor]:
     """What `PRM.forward` takes."""
     labels = torch.from_numpy(pad([slate.labels for slate in slates], 0.0)).float()
     return vars(make_batch(slates, vectors)) | {"labels": labels}

@@ -11,14 +11,14 @@ from functools import partial
 from gr2.errors import InputError
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.list_writing import Judged, read_codes, read_judge, read_lists
-from gr2.stages.fit.shared import Taught, read_taught_by
+from gr2.stages.fit.list_writing import EvaluatorOptions, read_codes, read_judge, read_lists
+from gr2.stages.fit.shared import TeacherOptions, read_teacher
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
 
 @dataclass(kw_only=True)
-class Config(Judged, Taught):
+class Config(EvaluatorOptions, TeacherOptions):
     beams: int = arg(8, "lists mined for each slate", least=1)
     alpha: float = arg(
         1.0, "weight of the evaluator's or teacher's distribution over candidates; 0: cross-entropy only", least=0
@@ -48,7 +48,7 @@ def run(config: Config) -> None:
 
     # examples, trainer
     if config.teacher:
-        lists = replace(lists, train=read_taught_by(config, lists.valid, weight=1 - config.label_weight))
+        lists = replace(lists, train=read_teacher(config, lists.valid, weight=1 - config.label_weight))
         find = partial(copy_lists, size=config.list_size)
     else:
         find = partial(mine_lists, judge=judge, size=config.list_size, beams=config.beams)

@@ -9,13 +9,13 @@ from gr2.data.features import load_features
 from gr2.errors import InputError
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.list_writing import Informed, read_codes, read_lists
+from gr2.stages.fit.list_writing import EvaluatorFeatureOptions, read_codes, read_lists
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
 
 @dataclass(kw_only=True)
-class Config(Informed):
+class Config(EvaluatorFeatureOptions):
     group: int = arg(8, "random lists drawn for each slate", least=2)
     features: bool = arg(False, "read all features of the candidates; expects --interactions and --embeddings")
     vectors: str | None = arg(None, "read the item vectors of a pre-ranker, a folder of `gr2 sasrec`", path=True)

@@ -18,13 +18,13 @@ from gr2.rerankers.open import open_reranker
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.rerankers.record import write_record
 from gr2.stages.fit.shared import ByFeatures, read_train
-from gr2.stages.shared import Prompted
+from gr2.stages.shared import PromptOptions
 
 WRITES = ("fusion.json", "trees.txt", "reranker.json")
 
 
 @dataclass(kw_only=True)
-class Config(ByFeatures, Prompted):
+class Config(ByFeatures, PromptOptions):
     members: list[str] = arg(help="two or more rerankers: their folders, or rules", path=True)
     member_rankings: list[str] = arg(
         [],

@@ -11,7 +11,7 @@ from gr2.files.slates import Slate, read_slates
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
 from gr2.rerankers.settings import Lists
-from gr2.stages.fit.list_writing import Coded, read_codes, read_lists
+from gr2.stages.fit.list_writing import CodebookOptions, read_codes, read_lists
 from gr2.stages.fit.shared import SHAPE
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -21,7 +21,7 @@ WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.js
 
 
 @dataclass(kw_only=True)
-class Config(Coded):
+class Config(CodebookOptions):
     space: Literal["global", "place", "pointer"] | None = arg(
         None, "an action is global: a code of an ID; pointer: a candidate; place: a place of the input. Default: global"
     )
@@ -59,7 +59,7 @@ class Config(Coded):
 
 def run(config: Config) -> None:
     """Reads train and valid slates, and demonstrations; writes the network of the epoch whose lists are best."""
-    from gr2.rerankers.list_writer.train_glorank import clone, open_cloned, reinforce
+    from gr2.rerankers.list_writer.train_glorank import clone, open_clone, reinforce
 
     # read
     lists = read_lists(config)
@@ -69,7 +69,7 @@ def run(config: Config) -> None:
     # model, trainer
     shuffle = config.shuffle_candidates
     if config.model_name_or_path:
-        model = open_cloned(config.model_name_or_path, lists)
+        model = open_clone(config.model_name_or_path, lists)
         take_shape(config, model.config, max(len(slate.history) for slate in lists.slates))
         reinforce(model, lists, config.training, config.group, shuffle, config.utility)
     else:

@@ -5,13 +5,13 @@ from functools import partial
 
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.list_writing import Judged, read_codes, read_judge, read_lists
+from gr2.stages.fit.list_writing import EvaluatorOptions, read_codes, read_judge, read_lists
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
 
 @dataclass(kw_only=True)
-class Config(Judged):
+class Config(EvaluatorOptions):
     group: int = arg(8, "random lists drawn for each slate", least=2)
 
 

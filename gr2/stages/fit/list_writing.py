@@ -8,7 +8,7 @@ from gr2.errors import InputError
 from gr2.options.declare import arg
 from gr2.rerankers.settings import Lists
 from gr2.stages.fit.shared import Network, read_train_and_valid
-from gr2.stages.shared import Identified
+from gr2.stages.shared import SemanticIdOptions
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from torch import Tensor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 
 @dataclass(kw_only=True)
-class ListWriting(Network, Identified):
+class ListWriterOptions(Network, SemanticIdOptions):
     """Of list writers and of the evaluator of their lists."""
 
     list_size: int | None = arg(None, "items of a list; 6 where not given", least=1)
@@ -25,7 +25,7 @@ class ListWriting(Network, Identified):
 
 
 @dataclass(kw_only=True)
-class Coded(ListWriting):
+class CodebookOptions(ListWriterOptions):
     """Of those that can know something of the codes before they see a list."""
 
     codebooks: str | None = arg(
@@ -41,7 +41,7 @@ class Coded(ListWriting):
 
 
 @dataclass(kw_only=True)
-class Informed(Coded):
+class EvaluatorFeatureOptions(CodebookOptions):
     """Of an evaluator, and of those who ask it: what it reads features from."""
 
     interactions: str | None = arg(
@@ -53,7 +53,7 @@ class Informed(Coded):
 
 
 @dataclass(kw_only=True)
-class Judged(Informed):
+class EvaluatorOptions(EvaluatorFeatureOptions):
     """Of list writers that learn from an evaluator."""
 
     evaluator: str | None = arg(None, "a folder of `gr2 fit evaluator`; without it labels are the values", path=True)
@@ -68,7 +68,7 @@ class Judged(Informed):
             raise InputError(f"--label_weight {self.label_weight}: expected an evaluator or a teacher: {reason}")
 
 
-def read_lists(config: ListWriting) -> Lists:
+def read_lists(config: ListWriterOptions) -> Lists:
     """Train and valid slates with the catalogue; InputError for lists that are longer than every train slate."""
     train, valid = read_train_and_valid(config)
     catalogue = read_catalogue(config.items, config.semantic_ids)
@@ -79,7 +79,7 @@ def read_lists(config: ListWriting) -> Lists:
     return Lists(train, valid, catalogue, config.list_size, config.history)
 
 
-def read_judge(config: Judged, lists: Lists) -> "Judge":
+def read_judge(config: EvaluatorOptions, lists: Lists) -> "Judge":
     """What gives the value of lists; InputError for files that it needs and are not given."""
     from gr2.rerankers.degre.judge import Judge, open_judge
 
@@ -89,7 +89,7 @@ def read_judge(config: Judged, lists: Lists) -> "Judge":
     return open_judge(config.evaluator, lists.catalogue, files, config.label_weight)
 
 
-def read_codes(config: Coded, lists: Lists) -> "Tensor | None":
+def read_codes(config: CodebookOptions, lists: Lists) -> "Tensor | None":
     """What is known of the codes before any list is seen."""
     from gr2.rerankers.list_writer.codes import read_known
 

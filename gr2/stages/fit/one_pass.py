@@ -19,7 +19,7 @@ import polars as pl
 
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.data.features import find_names, load_features
-from gr2.data.given import read_taught
+from gr2.data.teacher_rankings import read_teacher_slates
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.items import read_items
@@ -27,10 +27,10 @@ from gr2.files.slates import read_slate_table, slates_of
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
 from gr2.rerankers.settings import Training
-from gr2.stages.fit.one_pass_options import Headed, Reading, TaughtFirst
+from gr2.stages.fit.one_pass_options import DistillationOptions, PromptTextOptions, ReadoutOptions
 from gr2.stages.fit.shared import Fit, read_train_and_valid
-from gr2.stages.scratch_options import FromScratch
-from gr2.stages.shared import Adapted
+from gr2.stages.scratch_options import ScratchOptions
+from gr2.stages.shared import LoraOptions
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -42,7 +42,7 @@ WRITES = ()  # a model and its tokenizer
 
 
 @dataclass(kw_only=True)
-class Config(FromScratch, Adapted, Reading, Headed, TaughtFirst, Fit):
+class Config(ScratchOptions, LoraOptions, PromptTextOptions, ReadoutOptions, DistillationOptions, Fit):
     interactions: str | None = arg(None, "of features; only pretrain events are read", path="interactions.parquet")
     embeddings: str | None = arg(None, "of features", path="embeddings.safetensors")
     semantic_ids: str | None = arg(None, "of --show id and both", path="semantic_ids.parquet")
@@ -82,7 +82,7 @@ def run(config: Config) -> None:
     """
     from transformers import set_seed
 
-    from gr2.language_model.taught_ids import FILE
+    from gr2.language_model.id_record import FILE
     from gr2.rerankers.one_pass.batch import make_examples
     from gr2.rerankers.one_pass.network import OnePassConfig, standardise
     from gr2.rerankers.one_pass.train import Lesson, adapt_lora, train_one_pass
@@ -98,7 +98,7 @@ def run(config: Config) -> None:
         table = read_slate_table(config.slates).filter(pl.col("split") == "train")
         held_out = {slate.slate_id for slate in valid}
         slates = [slate for slate in slates_of(table) if slate.slate_id not in held_out]
-        ranked = read_taught(config.teacher, slates, config.teacher_temperature, 1.0)
+        ranked = read_teacher_slates(config.teacher, slates, config.teacher_temperature, 1.0)
 
     # model
     shape = {name: vars(config)[name] for name in ("readout", "show", "title_tokens", "history", "dropout")}
@@ -148,9 +148,9 @@ def open_base(
     config: Config, catalogue: Catalogue | None
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase, dict | None]":
     """The causal language model to start from, its tokenizer, and what it says of the IDs that it was taught."""
+    from gr2.language_model.id_record import check_taught, describe_ids
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.language_model.scratch import small_model, train_tokenizer
-    from gr2.language_model.taught_ids import check_taught, taught_ids
     from gr2.language_model.vocabulary import add_codes
 
     name = config.model_name_or_path
@@ -164,4 +164,4 @@ def open_base(
     )
     if catalogue:
         add_codes(base, tokenizer, catalogue, config.semantic_ids, config.seed)
-    return base, tokenizer, taught_ids(catalogue) if catalogue else None
+    return base, tokenizer, describe_ids(catalogue) if catalogue else None

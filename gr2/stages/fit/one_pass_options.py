@@ -7,7 +7,7 @@ from gr2.options.declare import arg
 
 
 @dataclass(kw_only=True)
-class TaughtFirst:
+class DistillationOptions:
     """What is learned before labels."""
 
     teacher: str | None = arg(
@@ -21,7 +21,7 @@ class TaughtFirst:
 
 
 @dataclass(kw_only=True)
-class Reading:
+class PromptTextOptions:
     """What the language model reads of a slate."""
 
     show: Literal["title", "id", "both"] = arg("title", "what the language model reads of an item")
@@ -30,7 +30,7 @@ class Reading:
 
 
 @dataclass(kw_only=True)
-class Headed:
+class ReadoutOptions:
     """How candidates get their scores."""
 
     readout: Literal["states", "letters", "none"] = arg(

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from gr2.data.features import load_features
 from gr2.options.declare import arg
 from gr2.rerankers.record import write_record
-from gr2.stages.fit.shared import ByFeatures, Network, Taught, read_taught_by, read_train_and_valid
+from gr2.stages.fit.shared import ByFeatures, Network, TeacherOptions, read_teacher, read_train_and_valid
 
 WRITES = ("config.json", "model.safetensors", "training_log.jsonl", "reranker.json")
 
 
 @dataclass(kw_only=True)
-class Config(Network, ByFeatures, Taught):
+class Config(Network, ByFeatures, TeacherOptions):
     features: bool = arg(
         False, "read all features, not only the pre-ranker's score, which is then added to the network's own"
     )
@@ -33,7 +33,7 @@ def run(config: Config) -> None:
     # read
     train, valid = read_train_and_valid(config)
     if config.teacher:
-        train = read_taught_by(config, valid, config.teacher_temperature, config.teacher_weight)
+        train = read_teacher(config, valid, config.teacher_temperature, config.teacher_weight)
     features = load_features(config.items, config.interactions, config.embeddings)
 
     # trainer

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from gr2.data.given import read_taught
+from gr2.data.teacher_rankings import read_teacher_slates
 from gr2.errors import InputError
 from gr2.files.items import read_items
 from gr2.files.slates import Slate, Slates, read_slate_table, read_slates
 from gr2.options.declare import arg
 from gr2.rerankers.settings import Training
-from gr2.stages.shared import Slated
+from gr2.stages.shared import SlateOptions
 
 SHAPE = {
     "space": "global", "shared": False, "look_ahead": False, "list_size": 6, "history": 50, "hidden_size": 64,
@@ -21,7 +21,7 @@ SHAPE = {
 
 
 @dataclass(kw_only=True)
-class Fit(Slated):
+class Fit(SlateOptions):
     """Of every kind: learns the train split."""
 
     output_dir: str = arg(help="the reranker's folder")
@@ -69,7 +69,7 @@ class Network(Fit):
 
 
 @dataclass(kw_only=True)
-class Taught(Fit):
+class TeacherOptions(Fit):
     """Of kinds that can learn another reranker's rankings of train slates, with a target or without."""
 
     teacher: str | None = arg(
@@ -99,13 +99,16 @@ def read_train_and_valid(config: Fit) -> tuple[list[Slate], list[Slate]]:
     return (train, valid) if valid else hold_out_users(train, config.seed)
 
 
-def read_taught_by(config: Taught, valid: list[Slate], temperature: float = 1.0, weight: float = 1.0) -> list[Slate]:
-    """The train slates that the teacher ranked, as `read_taught` has them, without users that `valid` was held out
-    with.
+def read_teacher(
+    config: TeacherOptions, valid: list[Slate], temperature: float = 1.0, weight: float = 1.0
+) -> list[Slate]:
+    """The train slates that the teacher ranked, as `read_teacher_slates` has them, without the users that are held out
+    as `valid`.
     """
     slates = read_slates(config.slates, read_items(config.items)["item_id"], "train")
     held = {slate.user_id for slate in valid if slate.split == "train"}
-    ranked = read_taught(config.teacher, [slate for slate in slates if slate.user_id not in held], temperature, weight)
+    kept = [slate for slate in slates if slate.user_id not in held]
+    ranked = read_teacher_slates(config.teacher, kept, temperature, weight)
     print(f"{len(ranked)} train slates as {config.teacher} ranks them", flush=True)
     return ranked
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gr2.rerankers.degre.evaluator import Evaluator, EvaluatorConfig
+from gr2.rerankers.degre.inputs import EvaluatorInput
 from gr2.rerankers.degre.judge import Judge
 from gr2.rerankers.degre.lookahead import Labels, Lookahead, score_lists
 from gr2.rerankers.degre.mining import mine
-from gr2.rerankers.degre.seen import Seen
 from gr2.rerankers.list_writer.batch import NONE
 
 LEVELS, CODES, SIZE, VECTOR = 2, 5, 3, 3
@@ -29,21 +29,21 @@ def evaluator(seed: int = 0) -> Evaluator:
     return model.eval()
 
 
-def made(sizes: list[int], seed: int = 0) -> Seen:
+def made(sizes: list[int], seed: int = 0) -> EvaluatorInput:
     """Slates of these many candidates; the first has no history."""
     rng = torch.Generator().manual_seed(seed)
     history, candidates = torch.full((len(sizes), 4), NONE), torch.full((len(sizes), max(sizes)), NONE)
     for row, size in enumerate(sizes):
         candidates[row, :size] = torch.randperm(25, generator=rng)[:size]
         history[row, : row % 5] = torch.randint(25, (row % 5,), generator=rng)
-    return Seen(history, candidates, torch.randn(len(sizes), max(sizes), len(NAMES), generator=rng))
+    return EvaluatorInput(history, candidates, torch.randn(len(sizes), max(sizes), len(NAMES), generator=rng))
 
 
-def alone(seen: Seen, row: int) -> Seen:
-    return Seen(*(part[row : row + 1] for part in seen))
+def alone(seen: EvaluatorInput, row: int) -> EvaluatorInput:
+    return EvaluatorInput(*(part[row : row + 1] for part in seen))
 
 
-def whole(model: Evaluator, seen: Seen, row: int, places: list[int]) -> list[float]:
+def whole(model: Evaluator, seen: EvaluatorInput, row: int, places: list[int]) -> list[float]:
     """V of every prefix of a list, each read as a whole list by the network that is trained."""
     values = []
     for length in range(1, len(places) + 1):

@@ -12,8 +12,8 @@ from gr2.errors import InputError
 from gr2.evaluation.agreement import evaluator_quality
 from gr2.files.slates import Slate
 from gr2.rerankers.degre.evaluator import Evaluator
+from gr2.rerankers.degre.inputs import InputReader
 from gr2.rerankers.degre.judge import open_judge
-from gr2.rerankers.degre.seen import Reader
 from gr2.rerankers.degre.train_evaluator import train_evaluator
 from gr2.rerankers.record import write_record
 from gr2.rerankers.settings import Lists, Training
@@ -76,14 +76,14 @@ def test_items_that_no_list_has_shown_are_judged_by_what_is_known_of_them(
     fitted, catalogue, vectors, name, least, most
 ):
     model = Evaluator.from_pretrained(fitted[name]).eval()
-    reader = Reader(catalogue, 4, tuple(model.config.features), untold(vectors))
+    reader = InputReader(catalogue, 4, tuple(model.config.features), untold(vectors))
     known = reader.know(draw_slates(range(ITEMS // 2, ITEMS), 100, "test"))
     assert least <= evaluator_quality(model, known, reader)["evaluator_auc"] <= most
 
 
 def test_the_order_of_a_slates_candidates_says_nothing(fitted, catalogue, vectors):
     model = Evaluator.from_pretrained(fitted["vectors"]).eval()
-    (slate,), reader = draw_slates(range(ITEMS), 1, "test"), Reader(catalogue, 4)
+    (slate,), reader = draw_slates(range(ITEMS), 1, "test"), InputReader(catalogue, 4)
     turned = slate.reordered(range(7, -1, -1))
     lists = torch.tensor([[[0, 3, 5]]])
     with torch.no_grad():

@@ -11,8 +11,8 @@ from gr2.errors import InputError
 from gr2.files.items import order_digest
 from gr2.files.slates import Slate, read_slate_table, slates_of
 from gr2.rerankers.degre.evaluator import Evaluator
+from gr2.rerankers.degre.inputs import InputReader, SlateFeatures
 from gr2.rerankers.degre.lookahead import score_lists
-from gr2.rerankers.degre.seen import Known, Reader
 from gr2.rerankers.degre.train_evaluator import draw_lists, measure_quality
 from gr2.rerankers.degre.train_generator import dense_loss
 from gr2.rerankers.list_writer.batch import NONE, read_labels, read_requests, to_request
@@ -43,7 +43,10 @@ def test_the_evaluator_tells_good_lists_and_generators_learn_to_write_them(world
     assert max(entry["eval_likelihood"] for entry in evaluations) > evaluations[0]["eval_likelihood"]
     slates = [slate for slate in slates_of(read_slate_table(later)) if slate.split == "test"]
     catalogue, model = read_catalogue(world.items, world.semantic_ids), Evaluator.from_pretrained(evaluator).eval()
-    requests, reader = read_requests(slates, catalogue, model.config.history), Reader(catalogue, model.config.history)
+    requests, reader = (
+        read_requests(slates, catalogue, model.config.history),
+        InputReader(catalogue, model.config.history),
+    )
     seen, labels = reader.read(reader.know(slates)), read_labels(slates, requests.candidates.shape[1])
     with torch.no_grad():
         by = {"input": score_lists(model, seen, labels, torch.arange(2).expand(len(slates), 1, -1)).mean()}
@@ -101,7 +104,7 @@ def test_quality_by_hand():
 
 
 def test_lists_as_shown_are_random_orders_of_the_slate_that_its_seed_decides():
-    known = Known(Slate("s", [], list("abcdef")), np.zeros((6, 0)))
+    known = SlateFeatures(Slate("s", [], list("abcdef")), np.zeros((6, 0)))
     same = [draw_lists(known, 4, 3, seed).lists for seed in (7, 7, 8)]
     assert same[0] == same[1] != same[2]
     rows = draw_lists(known, 4, 600, 0).lists

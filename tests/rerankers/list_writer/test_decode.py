@@ -10,7 +10,7 @@ from gr2.data.catalogue import Catalogue
 from gr2.files.slates import Slate
 from gr2.rerankers.list_writer.batch import NONE, read_requests
 from gr2.rerankers.list_writer.layers import Decoder
-from gr2.rerankers.list_writer.train import Shuffled, collate, ndcg, reference_lists
+from gr2.rerankers.list_writer.train import ShuffledSlates, collate, ndcg, reference_lists
 
 IDS = [f"i{number}" for number in range(9)]
 CATALOGUE = Catalogue(
@@ -54,7 +54,7 @@ def test_the_utility_is_ndcg_and_the_reference_has_the_most(labels, size, data):
 
 def test_a_shuffled_slate_keeps_its_labels():
     torch.manual_seed(0)
-    data, seen = Shuffled([SLATES[0]]), set()
+    data, seen = ShuffledSlates([SLATES[0]]), set()
     for _ in range(50):
         drawn = data[0]
         seen.add(tuple(drawn.candidates))

@@ -9,19 +9,19 @@ from gr2.errors import InputError
 from gr2.files.columns import cast_exactly, require_columns
 from gr2.files.interactions import Check
 from gr2.files.names import name_columns
-from gr2.files.raw import Raw, read_raw
+from gr2.files.raw import RawTable, read_raw
 from gr2.files.schema import TEXT
 
 EVENT = "event"  # the column with the type of an event
 
 
 @dataclass
-class OwnFile:
+class OwnTable:
     """raw: None where the file cannot be read, or has no rows; a problem then says so. rows_read: how many it had."""
 
     path: str
     names: dict[str, str]
-    raw: Raw | None = None
+    raw: RawTable | None = None
     rows_read: int = 0
     problems: list[Problem] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)

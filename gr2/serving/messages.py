@@ -11,7 +11,7 @@ LENGTH = struct.Struct("!Q")  # bytes of the pickle behind it
 UNKNOWN, REPEATED = "unknown", "repeated"  # why a candidate was not ranked and stands at its place of the input
 
 
-class Ask(NamedTuple):
+class RankingJob(NamedTuple):
     """A request. `user`, `history` or `query` say who asks; of K candidates each list has K entries, or none.
 
     A named tuple of plain values: it is pickled for every request.
@@ -48,13 +48,13 @@ def fall_back(count: int, reason: str, why: str) -> Answer:
     return Answer(list(range(count)), fallback=reason, why=why)
 
 
-class Opened(NamedTuple):
+class EngineReady(NamedTuple):
     """An engine is ready."""
 
     version: str
 
 
-class Refused(NamedTuple):
+class EngineRefusal(NamedTuple):
     """An engine cannot be opened."""
 
     why: str

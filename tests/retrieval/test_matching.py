@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gr2.retrieval.matched import match_others, popularity_bins
+from gr2.retrieval.matching import match_others, popularity_bins
 from gr2.retrieval.positions import EventLog
 from gr2.retrieval.protocols import next_windows
 

@@ -16,7 +16,7 @@ UNKNOWN = 0.5  # the probability of every choice of a teacher that gives none
 LEAST = 1e-9
 
 
-def read_given(path: str | Path, slates: Sequence[Slate], advice: str = "") -> list[Ranking]:
+def read_whole_rankings(path: str | Path, slates: Sequence[Slate], advice: str = "") -> list[Ranking]:
     """The rankings of these slates, in their order; InputError where one is missing or has not a score per item."""
     wanted = {"slate_id": [slate.slate_id for slate in slates], "candidates": [slate.candidates for slate in slates]}
     table = read_rankings(path, pl.DataFrame(wanted), advice)
@@ -31,7 +31,7 @@ def read_given(path: str | Path, slates: Sequence[Slate], advice: str = "") -> l
     return rankings
 
 
-def read_taught(path: str, slates: Sequence[Slate], temperature: float, weight: float) -> list[Slate]:
+def read_teacher_slates(path: str, slates: Sequence[Slate], temperature: float, weight: float) -> list[Slate]:
     """The slates that a teacher ranked, in whose `labels` stands what it teaches: see `first_choices`.
 
     With a weight below 1, slates with a target have a mixture there, `weight` of the teacher's probabilities and the
@@ -43,7 +43,7 @@ def read_taught(path: str, slates: Sequence[Slate], temperature: float, weight: 
     known = set(cast_ids(table, path, "slate_id"))
     ranked = [slate for slate in slates if slate.slate_id in known]
     relabelled = []
-    for slate, ranking in zip(ranked, read_given(path, ranked) if ranked else [], strict=True):
+    for slate, ranking in zip(ranked, read_whole_rankings(path, ranked) if ranked else [], strict=True):
         if ranking.valid:
             shares = first_choices(slate, ranking, temperature)
             if weight < 1 and any(slate.labels):

@@ -14,7 +14,7 @@ from gr2.files.slates import Slate
 from gr2.rerankers.list_writer.batch import NONE
 
 
-class Seen(NamedTuple):
+class EvaluatorInput(NamedTuple):
     """n slates; rows are NONE where they are padded."""
 
     history: Tensor  # int64 [n, H], newest first
@@ -28,14 +28,14 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Known:
+class SlateFeatures:
     """A slate with its candidates' features, float32 [K, F]: they take too long to be computed again every epoch."""
 
     slate: Slate
     features: np.ndarray
 
 
-class Reader:
+class InputReader:
     """Reads the latest `history` items of a slate, and these features of its candidates."""
 
     def __init__(
@@ -44,19 +44,19 @@ class Reader:
         self.history, self.names, self.features = history, names, features
         self.row = {item_id: row for row, item_id in enumerate(catalogue.item_ids)}
 
-    def know(self, slates: list[Slate]) -> list[Known]:
+    def know(self, slates: list[Slate]) -> list[SlateFeatures]:
         if not self.names:
-            return [Known(slate, np.zeros((len(slate.candidates), 0), np.float32)) for slate in slates]
+            return [SlateFeatures(slate, np.zeros((len(slate.candidates), 0), np.float32)) for slate in slates]
         tables = self.features.compute(slates, self.names)
-        return [Known(slate, table.astype(np.float32)) for slate, table in zip(slates, tables, strict=True)]
+        return [SlateFeatures(slate, table.astype(np.float32)) for slate, table in zip(slates, tables, strict=True)]
 
-    def read(self, known: list[Known]) -> Seen:
+    def read(self, known: list[SlateFeatures]) -> EvaluatorInput:
         candidates = self.rows([one.slate.candidates for one in known])
         features = np.zeros((*candidates.shape, len(self.names)), np.float32)
         for table, one in zip(features, known, strict=True):
             table[: len(one.features)] = one.features
         history = self.rows([one.slate.history[: -self.history - 1 : -1] for one in known])
-        return Seen(torch.from_numpy(history), torch.from_numpy(candidates), torch.from_numpy(features))
+        return EvaluatorInput(torch.from_numpy(history), torch.from_numpy(candidates), torch.from_numpy(features))
 
     def rows(self, lists: list[list[str]]) -> np.ndarray:
         """Lists of item ids -> int64 [n, longest]."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.retrieval.logged import describe_log, logged_slates, measure_earlier_share
+from gr2.retrieval.impression_log import describe_log, measure_earlier_share, read_impression_slates
 from gr2.retrieval.positions import EventLog, add_rows
 
 IDS = pl.Series("item_id", ["a", "b", "c", "d"])
@@ -46,16 +46,16 @@ def rows(frame):
 
 
 def test_a_history_is_what_came_before_the_request():
-    frame, _ = logged_slates(LOG, SHOWN, history=2, valid=0.0, test=0.0)
+    frame, _ = read_impression_slates(LOG, SHOWN, history=2, valid=0.0, test=0.0)
     found = rows(frame)
     assert list(found) == ["r1", "r3", "r5"]  # by time
     assert found["r3"]["history"] == ["a", "b"], "the event at the request's own time is not its past"
     assert found["r1"]["history"] == ["a", "b"] and found["r5"]["history"] == ["d"]
-    assert rows(logged_slates(LOG, SHOWN, 1, 0.0, 0.0)[0])["r3"]["history"] == ["b"]
+    assert rows(read_impression_slates(LOG, SHOWN, 1, 0.0, 0.0)[0])["r3"]["history"] == ["b"]
 
 
 def test_candidates_stand_as_they_were_shown_and_unknown_items_leave_a_gap():
-    found = rows(logged_slates(LOG, SHOWN, 20, 0.0, 0.0)[0])
+    found = rows(read_impression_slates(LOG, SHOWN, 20, 0.0, 0.0)[0])
     assert (found["r3"]["candidates"], found["r3"]["labels"]) == (["d", "a", "b"], [0.0, 1.0, 0.0])
     gap = found["r5"]
     assert (gap["candidates"], gap["labels"], gap["positions"]) == (["a", "c"], [0.0, 1.0], [2, 3])
@@ -63,7 +63,7 @@ def test_candidates_stand_as_they_were_shown_and_unknown_items_leave_a_gap():
 
 
 def test_what_is_left_out_is_counted_by_split():
-    _, report = logged_slates(LOG, SHOWN, 20, valid=1 / 6, test=1 / 3)
+    _, report = read_impression_slates(LOG, SHOWN, 20, valid=1 / 6, test=1 / 3)
     assert report["test"] == {"missed": 0, "positions": 2, "short": 1, "slates": 1, "cold": 0, "unclicked": 0}
     assert report["valid"] == {"missed": 0, "positions": 1, "short": 0, "slates": 1, "cold": 0, "unclicked": 0}
     assert report["train"] == {"missed": 0, "positions": 1, "short": 0, "slates": 1, "cold": 2, "unclicked": 1}
@@ -76,16 +76,16 @@ def test_what_is_left_out_is_counted_by_split():
 
 def test_requests_of_one_moment_are_in_one_split():
     shown = impressions(*((f"r{n}", "u", time, "ab", 0) for n, time in enumerate([40, 41, 41, 41, 50])))
-    split = {row: found["split"] for row, found in rows(logged_slates(LOG, shown, 20, 0.2, 0.2)[0]).items()}
+    split = {row: found["split"] for row, found in rows(read_impression_slates(LOG, shown, 20, 0.2, 0.2)[0]).items()}
     assert split == {"r0": "train", "r1": "valid", "r2": "valid", "r3": "valid", "r4": "test"}
 
 
 def test_slates_that_features_know_the_future_of_are_measured():
-    frame, _ = logged_slates(LOG, SHOWN, 20, 0.0, 0.0)
+    frame, _ = read_impression_slates(LOG, SHOWN, 20, 0.0, 0.0)
     assert measure_earlier_share(frame, LOG) == pytest.approx(1 / 3)  # r1; the last pretrain event is at 25
 
 
 @given(st.permutations(range(len(SHOWN))))
 def test_the_order_of_the_rows_changes_nothing(order):
-    whole, shuffled = (logged_slates(LOG, shown, 20, 0.2, 0.2) for shown in (SHOWN, SHOWN[list(order)]))
+    whole, shuffled = (read_impression_slates(LOG, shown, 20, 0.2, 0.2) for shown in (SHOWN, SHOWN[list(order)]))
     assert whole[0].equals(shuffled[0]) and whole[1] == shuffled[1]

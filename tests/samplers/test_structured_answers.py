@@ -12,7 +12,7 @@ from gr2.choices.write import begin, score_first
 from gr2.files.sid_tokens import SID, sid_string, vocabulary
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.language_model.vocabulary import expand
-from gr2.samplers.structured import answer_structured
+from gr2.samplers.structured_answers import answer_structured
 
 SIDS = [sid_string([index // 2, index]) for index in range(5)]
 
@@ -93,7 +93,7 @@ def test_an_explanation_that_does_not_end_in_time_has_no_list(model_and_tokenize
 
 def test_tokens_that_are_forced_in_an_explanation_are_no_decisions(model_and_tokenizer):
     """Of `It is (like|unlike) this, so.` a model decides one word, in one token or more."""
-    from gr2.samplers.structured import pack_decisions
+    from gr2.samplers.structured_answers import pack_decisions
 
     model, tokenizer = model_and_tokenizer
     _, (one, *_) = answer(model, tokenizer, [schema(SIDS[:1], EXPLANATIONS[2])] * 2, "choices")

@@ -15,13 +15,13 @@ from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json, write_json
 from gr2.files.sid_tokens import TOKEN
-from gr2.packaged import resolve
+from gr2.packaged_models import resolve
 
 FILE = "semantic_ids.json"
 SAMPLE = 1000  # items whose IDs are written out, to compare with a catalogue that has grown
 
 
-def taught_ids(catalogue: Catalogue) -> dict:
+def describe_ids(catalogue: Catalogue) -> dict:
     """`sha256` of all IDs in order of item id; the numbers of `items` and `levels`; `codes`, by level those that
     items have; and `sample`, the IDs of SAMPLE items or fewer, those whose ids have the smallest sha256.
     """
@@ -32,12 +32,12 @@ def taught_ids(catalogue: Catalogue) -> dict:
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "items": len(ids),
         "levels": catalogue.levels,
-        "codes": used_codes(catalogue),
+        "codes": list_used_codes(catalogue),
         "sample": {item_id: ids[item_id] for item_id in sample},
     }
 
 
-def used_codes(catalogue: Catalogue) -> list[list[int]]:
+def list_used_codes(catalogue: Catalogue) -> list[list[int]]:
     """By level, the codes that an item has, ascending."""
     return [sorted(set(codes)) for codes in zip(*catalogue.codes.values(), strict=True)]
 
@@ -53,11 +53,11 @@ def check_taught(
     if unknown := sorted(used - set(tokenizer.get_vocab())):
         use = f"{unknown[0]}, which {source} uses"
         raise InputError(f"{name_or_path}: the model does not know {use}; run gr2 midtrain on these IDs first")
-    known_ids = read_taught(name_or_path)
+    known_ids = read_id_record(name_or_path)
     if known_ids is None:
         print(f"gr2: {name_or_path} has no {FILE}: cannot check that it was taught the IDs of {source}", flush=True)
         return None
-    if known_ids["sha256"] == taught_ids(catalogue)["sha256"]:
+    if known_ids["sha256"] == describe_ids(catalogue)["sha256"]:
         return known_ids
     known = {item_id: sid for item_id, sid in known_ids["sample"].items() if item_id in catalogue.sid}
     other = [item_id for item_id, sid in known.items() if catalogue.sid[item_id] != sid]
@@ -71,7 +71,7 @@ def check_taught(
     return known_ids
 
 
-def read_taught(name_or_path: str) -> dict | None:
+def read_id_record(name_or_path: str) -> dict | None:
     """The `semantic_ids.json` of a model's folder or of a model on the hub; None where it has none."""
     folder = Path(resolve(name_or_path))
     if folder.is_dir():
@@ -83,7 +83,7 @@ def read_taught(name_or_path: str) -> dict | None:
         return None
 
 
-def hand_on(trainer: Trainer, known_ids: dict | None) -> None:
+def copy_id_record(trainer: Trainer, known_ids: dict | None) -> None:
     """Writes `semantic_ids.json` beside the model that a training has just written; only the main process does."""
     if known_ids and trainer.is_world_process_zero():
         write_json(Path(trainer.args.output_dir) / FILE, known_ids)

@@ -16,7 +16,7 @@ COLUMNS = ("user_id", "item_id", "timestamp", "rating", "position")
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierRun:
     """A folder of an earlier `gr2 prepare`: its item ids, and all events, of items that left before it, too."""
 
     folder: str
@@ -29,16 +29,16 @@ class Earlier:
         return pl.concat([self.catalogue, self.events["item_id"]]).unique(maintain_order=True)
 
 
-def read_earlier(folder: str) -> Earlier:
+def read_earlier(folder: str) -> EarlierRun:
     files = [Path(folder) / name for name in ("interactions.parquet", GONE)]
     frames = [read_interactions(file) for file in files if file.exists() or file == files[0]]
     if any("timestamp" not in frame.columns for frame in frames):
         raise InputError(f"{files[0]}: expected a column 'timestamp': later events come after these in time")
     events = pl.concat([frame.drop("split", strict=False) for frame in frames], how="diagonal")
-    return Earlier(folder, read_items(Path(folder) / "items.parquet")["item_id"], events)
+    return EarlierRun(folder, read_items(Path(folder) / "items.parquet")["item_id"], events)
 
 
-def refuse_shrunk(items: pl.Series, path: str, earlier: Earlier, most_gone: float) -> None:
+def refuse_shrunk(items: pl.Series, path: str, earlier: EarlierRun, most_gone: float) -> None:
     """InputError where a catalogue lacks so many of the earlier items that its file may have been cut short."""
     gone = int((~earlier.catalogue.is_in(items.implode())).sum())
     if gone > most_gone * len(earlier.catalogue):
@@ -46,7 +46,7 @@ def refuse_shrunk(items: pl.Series, path: str, earlier: Earlier, most_gone: floa
         raise InputError(f"{path}: {found}: more than --most_gone {most_gone:g}; is the file whole?")
 
 
-def add_earlier(events: pl.DataFrame, path: str, earlier: Earlier, seed: int) -> pl.DataFrame:
+def add_earlier(events: pl.DataFrame, path: str, earlier: EarlierRun, seed: int) -> pl.DataFrame:
     """All events with `position`, by time; at the same second earlier ones come first. Of events that are in both, as
     where a log is delivered twice, the earlier stays.
     """

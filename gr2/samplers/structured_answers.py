@@ -19,7 +19,7 @@ from gr2.samplers.grammar import sids_of
 
 
 @dataclass(frozen=True)
-class Structured:
+class StructuredAnswer:
     """An answer, up to the end of its turn, or cut off within its explanation: then `log_probs` is None.
 
     log_probs: see `Sample`. explanation: of prompts that ask for one. choices: of the list, at their places in
@@ -44,7 +44,7 @@ def answer_structured(
     after: Sequence[Callable] = (),
     groups: bool = False,
     anyone: Callable[[bool], bool] = bool,
-) -> list[Structured]:
+) -> list[StructuredAnswer]:
     """One answer a prompt. `max_tokens` cuts explanations off; a list is never cut.
 
     generation, after: how explanations are sampled (`write_explanations`). groups: several rows share their prompt.
@@ -79,15 +79,15 @@ def answer_structured(
 
 def finish(
     head: list[int], explanation: Explanation | None, writer: ListWriter | None, scores: list[float] | None
-) -> Structured:
+) -> StructuredAnswer:
     """The answer that begins with `head`; scores: of all candidates, of order first."""
     if writer is None:
-        return Structured(head, None, explanation, [])
+        return StructuredAnswer(head, None, explanation, [])
     order, log_probs = writer.order, writer.log_probs
     if scores is not None:
         order, log_probs = order_by_scores(scores)
     choices = [Choice(len(head) + choice.place, choice.token, choice.among) for choice in writer.choices]
-    return Structured(head + writer.spelling.write(order), log_probs, explanation, choices)
+    return StructuredAnswer(head + writer.spelling.write(order), log_probs, explanation, choices)
 
 
 def spell_all(tokenizer: PreTrainedTokenizerBase, schemas: Sequence[dict]) -> list[Spelling]:
@@ -100,7 +100,7 @@ def spell_all(tokenizer: PreTrainedTokenizerBase, schemas: Sequence[dict]) -> li
     return [made[json.dumps(sids_of(schema))] for schema in schemas]
 
 
-def pack_decisions(answer: Structured, words: int) -> tuple[list[int], np.ndarray]:
+def pack_decisions(answer: StructuredAnswer, words: int) -> tuple[list[int], np.ndarray]:
     """The places of an answer's tokens that were chosen among several, and among which: int32 [decisions, words]."""
     places, masks = [], []
     if answer.explanation:

@@ -11,7 +11,7 @@ from gr2.files.slates import Slate
 Encode = Callable[[list[str]], np.ndarray]  # texts -> float [n, d]
 
 
-class ToldFeatures(Features):
+class RequestFeatures(Features):
     """The features of one slate's items, cut out of all items', with new ones that nobody has chosen yet.
 
     texts: of the catalogue's items; titles: of the new ones. A new item has no events; its vector is its title's by

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gr2.data.given import first_choices, read_given, read_taught
+from gr2.data.teacher_rankings import first_choices, read_teacher_slates, read_whole_rankings
 from gr2.errors import InputError
 from gr2.files.rankings import Ranking, tabulate, write_rankings
 from gr2.files.slates import Slate
@@ -56,23 +56,23 @@ SLATES = [Slate("no", ["h"], ["a"], [1.0]), SLATE, Slate("u", ["h"], ["a", "b"],
 
 
 def test_what_is_taught_stands_in_the_labels_of_the_slates_that_were_answered(path):
-    (taught,) = read_taught(path, SLATES, 1.0, 1.0)
+    (taught,) = read_teacher_slates(path, SLATES, 1.0, 1.0)
     own = first_choices(SLATE, Ranking("s", ORDER, scores=[2.0, 1.0, -1.0]), 1.0)
     assert (taught.slate_id, taught.candidates) == ("s", SLATE.candidates) and taught.labels == pytest.approx(own)
-    (mixed,) = read_taught(path, SLATES, 1.0, 0.25)
+    (mixed,) = read_teacher_slates(path, SLATES, 1.0, 0.25)
     assert mixed.labels == pytest.approx(0.25 * own + 0.75 * np.array([0, 0.5, 0.5]))
     for labels in ([], [0.0, 0.0, 0.0]):
-        (alone,) = read_taught(path, [Slate("s", ["h"], SLATE.candidates, labels)], 1.0, 0.25)
+        (alone,) = read_teacher_slates(path, [Slate("s", ["h"], SLATE.candidates, labels)], 1.0, 0.25)
         assert alone.labels == pytest.approx(own)
 
 
 def test_a_file_without_usable_answers_is_refused(path):
     with pytest.raises(InputError, match="expected usable rankings of train slates"):
-        read_taught(path, [SLATES[0], SLATES[2]], 1.0, 1.0)
+        read_teacher_slates(path, [SLATES[0], SLATES[2]], 1.0, 1.0)
 
 
 def test_scores_of_another_number_than_the_items_are_refused(path):
     frame = pl.read_parquet(path).filter(pl.col("slate_id") == "s")
     frame.with_columns(pl.Series("scores", [[1.0, 2.0]])).write_parquet(path)
     with pytest.raises(InputError, match=r"slate_id 's', column 'scores': expected one finite number per candidate"):
-        read_given(path, [SLATE])
+        read_whole_rankings(path, [SLATE])

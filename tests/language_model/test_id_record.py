@@ -6,9 +6,9 @@ import pytest
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.files.sid_tokens import sid_string, vocabulary
-from gr2.language_model import taught_ids
+from gr2.language_model import id_record
+from gr2.language_model.id_record import FILE, check_taught
 from gr2.language_model.scratch import train_tokenizer
-from gr2.language_model.taught_ids import FILE, check_taught
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def with_sids(catalogue: Catalogue, sid: dict[str, str]) -> Catalogue:
 
 
 def taught(folder, catalogue: Catalogue) -> str:
-    (folder / FILE).write_text(json.dumps(taught_ids.taught_ids(catalogue)))
+    (folder / FILE).write_text(json.dumps(id_record.describe_ids(catalogue)))
     return str(folder)
 
 
@@ -47,7 +47,7 @@ def test_other_ids_are_refused(world, tokenizer, tmp_path):
 
 
 def test_a_large_catalogue_is_known_by_a_sample(world, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(taught_ids, "SAMPLE", 10)
+    monkeypatch.setattr(id_record, "SAMPLE", 10)
     catalogue = read_catalogue(world.items, world.semantic_ids)
     model = taught(tmp_path, catalogue)
     assert len(json.loads((tmp_path / FILE).read_text())["sample"]) == 10

@@ -24,7 +24,7 @@ LISTS = {
 }
 
 
-def logged_slates(
+def read_impression_slates(
     log: EventLog, impressions: pl.DataFrame, history: int, valid: float, test: float
 ) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
     """The content of slates.parquet by time, and counts by split. impressions: see `read_impressions`; history: the

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gr2.data.earlier import Earlier, add_earlier
+from gr2.data.earlier_run import EarlierRun, add_earlier
 from gr2.errors import InputError
 from gr2.stages import prepare
 from tests.helpers import refused
@@ -16,9 +16,9 @@ def events(rows, **more):
     return frame.with_columns(**more)
 
 
-def earlier(rows) -> Earlier:
+def earlier(rows) -> EarlierRun:
     frame = events(rows)
-    return Earlier("earlier", ITEMS, frame.with_columns(position=pl.int_range(pl.len()).over("user_id")))
+    return EarlierRun("earlier", ITEMS, frame.with_columns(position=pl.int_range(pl.len()).over("user_id")))
 
 
 def test_events_come_by_time_and_late_ones_take_their_place():
@@ -47,7 +47,7 @@ rows = st.lists(st.tuples(st.sampled_from("uv"), st.sampled_from("abc"), st.inte
 @given(rows, rows)
 def test_a_log_that_is_delivered_twice_changes_nothing(old, new):
     once = add_earlier(events(new), "today", earlier(old), seed=0)
-    assert add_earlier(events(new), "today", Earlier("earlier", ITEMS, once), seed=0).equals(once)
+    assert add_earlier(events(new), "today", EarlierRun("earlier", ITEMS, once), seed=0).equals(once)
     assert {row[:3] for row in once.select("user_id", "item_id", "timestamp").rows()} == {*old, *new}
 
 
