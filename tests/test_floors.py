@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "gr2"
 FLOORS = [
     "errors",
     "masking",
-    "launched",
+    "process_errors",
     "terminal",
     "devices",
     "processes",
@@ -18,7 +18,7 @@ FLOORS = [
     "metrics",
     "files",
     "options",
-    "packaged",
+    "packaged_models",
     "data",
     "semantic_ids",
     "language_model",

@@ -61,3 +61,26 @@ def test_no_variable_or_argument_has_a_name_that_does_not_say_what_it_holds():
             if name in VAGUE:
                 found.append(f"{file.relative_to(ROOT)}:{node.lineno}: {name}")
     assert found == []
+
+
+def test_classes_are_named_by_nouns():
+    """Not by participles, as in `Taught` or `Exploring`; `LeftOutRows` and `MinedLists` say rows and lists of what."""
+    gerunds_that_are_nouns = {
+        "Drawing",
+        "Ranking",
+        "Reading",
+        "Rendering",
+        "Sampling",
+        "Spelling",
+        "Stopping",
+        "Training",
+    }
+    gerunds_that_are_nouns |= {"RecipeDecoding", "Resampling"}
+    irregular = r"(Known|Seen|Shown|Told|Taught|Given|Drawn|Chosen|Broken|Lost|Held|Made|Kept|Left)$"
+    names = {
+        node.name: file.relative_to(ROOT)
+        for file in (ROOT / "gr2").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef) and node.name not in gerunds_that_are_nouns
+    }
+    assert {name: file for name, file in names.items() if re.search(r"(ed|ing)$|" + irregular, name)} == {}
