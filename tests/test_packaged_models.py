@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from gr2 import packaged
+from gr2 import packaged_models
 from gr2.errors import InputError
 from gr2.packaged_models import MINILM, SMOLLM2, resolve
 
@@ -26,7 +26,7 @@ def test_an_unknown_packaged_name_lists_the_known_ones():
 )
 def test_a_missing_package_says_what_to_install(name, install, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(packaged, "find_spec", lambda package: None)
+    monkeypatch.setattr(packaged_models, "find_spec", lambda package: None)
     with pytest.raises(InputError, match=install):
         resolve(name)
     assert not list(tmp_path.rglob("*"))
@@ -44,7 +44,7 @@ def test_a_conversion_that_fails_leaves_nothing(monkeypatch, tmp_path):
         raise OSError("disk full")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(packaged, "_convert", fail)
+    monkeypatch.setattr(packaged_models, "_convert", fail)
     with pytest.raises(OSError, match="disk full"):
         resolve(SMOLLM2)
     assert not list((tmp_path / "gr2").iterdir())
@@ -60,7 +60,7 @@ def test_a_faster_process_wins(monkeypatch, tmp_path):
         (final / "config.json").write_text("fast")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(packaged, "_convert", overtaken)
+    monkeypatch.setattr(packaged_models, "_convert", overtaken)
     assert resolve(SMOLLM2) == str(final)
     assert (final / "config.json").read_text() == "fast" and list(final.parent.iterdir()) == [final]
 
@@ -73,7 +73,7 @@ def test_smollm2_becomes_a_plain_folder_that_speaks_english(monkeypatch, tmp_pat
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = resolve(SMOLLM2)
-    monkeypatch.setattr(packaged, "_convert", None)
+    monkeypatch.setattr(packaged_models, "_convert", None)
     assert resolve(SMOLLM2) == folder, "converted once"
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     assert model.dtype == torch.bfloat16 and model.lm_head.weight is model.model.embed_tokens.weight

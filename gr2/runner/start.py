@@ -10,7 +10,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from gr2 import launched
+from gr2 import process_errors
 from gr2.errors import GOES_ON
 
 REFUSED, INTERRUPTED = 2, 130
@@ -40,7 +40,7 @@ def run_launched(command: list[str]) -> int:
     interrupted = False
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "failure.json"
-        environment = os.environ | {launched.FILE: str(file)}
+        environment = os.environ | {process_errors.FILE: str(file)}
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", env=environment) as process:
             try:
                 pass_on(process, held)
