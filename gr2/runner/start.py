@@ -18,9 +18,17 @@ LAUNCHER = re.compile(r"[WE]\d{4} .*torch/distributed/")  # what torchrun prints
 PATIENCE = 5.0  # seconds in which a launcher that was sent Ctrl-C, too, says so
 
 
+def handle_signals() -> None:
+    """Ctrl-C and SIGTERM, which schedulers send, raise KeyboardInterrupt: then the stage is told, and none is left
+    behind to train on.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):  # of SIGINT, polars' own handler waits, and loses the exit code
+        signal.signal(number, signal.default_int_handler)
+
+
 def run_in_a_process(command: list[str]) -> int:
     """Its exit code. Ctrl-C reaches both processes: this one waits until the other has come to its end."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # polars' own waits on, and then loses the exit code
+    handle_signals()
     with subprocess.Popen(command) as process:
         try:
             return process.wait()
@@ -35,7 +43,7 @@ def run_launched(command: list[str]) -> int:
 
     Once a process has said why it failed, the launcher's account of it, a traceback and a table, is left out.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    handle_signals()
     held: list[str] = []
     interrupted = False
     with tempfile.TemporaryDirectory() as folder:

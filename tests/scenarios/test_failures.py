@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from gr2.cli import main
+from gr2.runner.lock import hold_lock
 from tests.helpers import gr2, refused
 
 TOO_LARGE = "raise the limit on the size of files (ulimit -f), and the same command goes on from here"
@@ -86,9 +87,9 @@ def test_ctrl_c_is_one_sentence_and_130(world, tmp_path):
     assert [path.name for path in out.iterdir()] == ["stage.json"]
 
 
-@pytest.mark.parametrize("interrupted", ["both", "gr2 run alone"])
+@pytest.mark.parametrize("interrupted", ["both", "gr2 run alone", "gr2 run alone, by a scheduler"])
 def test_ctrl_c_in_a_recipe_is_one_sentence_and_130(world, tmp_path, interrupted):
-    """A terminal sends the signal to both processes; another program may send it to `gr2 run` alone."""
+    """A terminal sends the signal to both processes; another program may send it, or SIGTERM, to `gr2 run` alone."""
     out = tmp_path / "run/out"
     options = {"stage": "prepare", "users": 200_000, "synthetic_items": 5000, "source": "synthetic"}  # some minutes
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"folder": str(out.parent), "stages": {"out": options}}))
@@ -104,10 +105,12 @@ def test_ctrl_c_in_a_recipe_is_one_sentence_and_130(world, tmp_path, interrupted
     if interrupted == "both":
         os.killpg(process.pid, signal.SIGINT)
     else:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM if "scheduler" in interrupted else signal.SIGINT)
     errors = process.communicate()[1]
     assert process.returncode == 130, errors
     assert errors == "gr2: interrupted; the same command goes on from here\n"
+    with hold_lock(out):  # the stage has ended, too
+        pass
 
 
 def test_a_fault_of_gr2_shows_its_traceback(world, tmp_path, monkeypatch):
