@@ -105,12 +105,12 @@ def hold_states(shape: Shape, trained: int, spread: str, devices: int, mixed: bo
         gradients = WIDE * trained + buckets
         return Memory(WIDE * every + copies, gradients, 2 * WIDE * trained, held=held)
     if spread == "fsdp2":
-        gather_weights = narrow * (root + 2 * count_layer(shape))
+        gathered = narrow * (root + 2 * count_layer(shape))
         gradients = WIDE * trained * share + narrow * min(root, trained)
         held = WIDE * trained * share if accumulates else 0
-        return Memory(WIDE * every * share + gather_weights, gradients, 2 * WIDE * trained * share, held=held)
-    gather_weights = NARROW * min(every, LIVE) if spread == "zero3" else 0
-    weights = NARROW * every * (share if spread == "zero3" else 1) + gather_weights
+        return Memory(WIDE * every * share + gathered, gradients, 2 * WIDE * trained * share, held=held)
+    gathered = NARROW * min(every, LIVE) if spread == "zero3" else 0
+    weights = NARROW * every * (share if spread == "zero3" else 1) + gathered
     gradients = NARROW * trained * share
     return Memory(weights, gradients, 3 * WIDE * trained * share, held=gradients)
 

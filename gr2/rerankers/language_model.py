@@ -48,8 +48,8 @@ class LanguageModel:
         """Loaded with the first batch: what can be known to go wrong is refused before."""
         names = ("engine", "batch_size", "base_url", "concurrency", "deadline")
         options = {name: vars(self.sampling)[name] for name in names}
-        return_all_logits = self.sampling.order != "written"
-        return open_sampler(model_name_or_path=self.folder, return_all_logits=return_all_logits, **options)
+        float32_logits = self.sampling.order != "written"
+        return open_sampler(model_name_or_path=self.folder, float32_logits=float32_logits, **options)
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
         """Keeps answers in `sampling.unfinished` after every batch: an interrupted run goes on from there."""

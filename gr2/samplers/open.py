@@ -21,14 +21,14 @@ def open_sampler(
     ray_engine: LocalEngine = "vllm",
     workers: int = 1,
     gpus_per_worker: float = 0.0,
-    return_all_logits: bool = False,
+    float32_logits: bool = False,
 ) -> Sampler:
     """Loads the model (`packaged:` names too), or connects to the server at `base_url`, which serves it.
 
     max_model_len: prompt + answer in tokens; None: the model's own. batch_size: transformers' batch; the requests that
     vLLM, which batches by itself, holds at once. openai: `concurrency` requests in flight, each for `deadline` seconds.
-    ray: `workers` processes, each with a sampler of `ray_engine`. whole_logits: see `VllmSampler`; transformers' scores
-    are always so.
+    ray: `workers` processes, each with a sampler of `ray_engine`. float32_logits: see `VllmSampler`; those
+    of transformers are always float32.
     """
     model = {"name_or_path": model_name_or_path, "max_model_len": max_model_len, "batch_size": batch_size}
     if engine == "openai":
@@ -40,7 +40,7 @@ def open_sampler(
 
         sampler = RaySampler(local_sampler("ray_engine", ray_engine), model, batch_size, workers, gpus_per_worker)
     else:
-        precise = {"whole_logits": return_all_logits} if engine == "vllm" else {}
+        precise = {"float32_logits": float32_logits} if engine == "vllm" else {}
         sampler = local_sampler("engine", engine)(**model, **precise)
     return sampler
 

@@ -21,8 +21,8 @@ class VllmSampler(Sampler):
     Most CPUs only emulate bfloat16: float32 was 2.4 times as fast, with SmolLM2-135M on a Xeon with AVX-512.
     """
 
-    def __init__(self, name_or_path: str, max_model_len: int | None, batch_size: int, return_all_logits: bool = False):
-        """whole_logits: in float32 also of a model in bfloat16, in which near 16 they come in steps of an eighth.
+    def __init__(self, name_or_path: str, max_model_len: int | None, batch_size: int, float32_logits: bool = False):
+        """float32_logits: in float32 also of a model in bfloat16, in which near 16 they come in steps of an eighth.
 
         vLLM refuses it for a model whose last layer is quantised.
         """
@@ -47,7 +47,7 @@ class VllmSampler(Sampler):
             enable_chunked_prefill=not on_cpu,
             generation_config="vllm",  # nothing from the model's generation_config.json is merged into our settings
             structured_outputs_config={"backend": "guidance"},
-            hf_overrides={"head_dtype": "float32"} if return_all_logits else None,
+            hf_overrides={"head_dtype": "float32"} if float32_logits else None,
             block_size=32 if on_cpu else None,  # the unit of prefix caching; on a CPU else 128
         )
         # Python waits at exit for vLLM's processes, and may do so before vLLM tells them to end.

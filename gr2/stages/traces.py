@@ -88,8 +88,6 @@ def run(config: Config) -> None:
     Writes traces.jsonl (every answer, in slate order), summary.json, and timing.json of this process; prints how many
     answers were accepted. An interrupted run resumes from traces.partial, without the model where all is answered.
     """
-    from gr2.language_model.loading import load_tokenizer
-
     # read
     prompt = load_prompt(config.prompt, config.domain, config.priming)
     if prompt.shows_target != (config.mode == "targeted"):
@@ -101,6 +99,8 @@ def run(config: Config) -> None:
     slates = sample_slates(slates, config.max_slates, config.seed)
 
     # examples
+    from gr2.language_model.loading import load_tokenizer  # slow to import: what was read is checked before
+
     tokenizer = load_tokenizer(config.tokenizer_name) if config.tokenizer_name else None
     if tokenizer:
         catalogue = catalogue.safe_for(tokenizer, prompt.title_tokens)
