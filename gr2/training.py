@@ -15,6 +15,7 @@ from gr2.errors import InputError, name_disk_errors
 from gr2.files.artifacts import RATES, write_json, write_model_whole, write_text
 from gr2.rates import MeterMixin, describe
 from gr2.step_lines import print_step_lines
+from gr2.terminal import warn
 
 LOG, STATE = "training_log.jsonl", "trainer_state.json"
 TOTALS = {"total_flos", "train_loss", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
@@ -116,6 +117,18 @@ def refuse_non_finite(trainer: Trainer) -> None:
     if broken:
         weights = f"{len(broken)} weights are not finite, the first is {broken[0]}"
         raise InputError(f"the training diverged: {weights}; expected a lower learning_rate")
+
+
+def warn_if_nothing_was_learned(log_history: list[dict]) -> None:
+    """By the log: its last gradient is exactly 0, or its last loss is above its first."""
+    steps = [entry for entry in log_history if "loss" in entry]
+    if not steps:
+        return
+    first, last = steps[0]["loss"], steps[-1]["loss"]
+    if steps[-1].get("grad_norm") == 0:
+        warn("the last gradient is 0, so the model no longer learns; a lower learning_rate may help")
+    elif last > first:
+        warn(f"the loss rose from {first:.4g} to {last:.4g}; a lower learning_rate may help")
 
 
 def write_log(log_history: list[dict], path: Path) -> None:

@@ -8,7 +8,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from gr2.errors import InputError
 from gr2.language_model.scratch import small_model, train_tokenizer
-from gr2.training import find_last_checkpoint, train
+from gr2.training import find_last_checkpoint, train, warn_if_nothing_was_learned
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,22 @@ def test_a_training_that_diverged_is_refused(tmp_path, tokenizer):
     with pytest.raises(InputError, match="diverged"):
         train(trainer_of(tmp_path, tokenizer, learning_rate=1e38, max_grad_norm=0.0))
     assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("losses", "gradient", "warning"),
+    [
+        ([5.2, 4.0, 61.25], 3.0, "the loss rose from 5.2 to 61.25"),
+        ([5.2, 4.0], 0.0, "the last gradient is 0, so the model no longer learns"),
+        ([5.2, 61.0, 5.2], 3.0, None),
+        ([], 3.0, None),
+    ],
+)
+def test_a_training_that_did_not_learn_is_named(capfd, losses, gradient, warning):
+    steps = [{"loss": loss, "grad_norm": gradient} for loss in losses]
+    warn_if_nothing_was_learned([{"eval_loss": 9.0}, *steps, {"train_loss": 99.0}])
+    expected = f"gr2: warning: {warning}; a lower learning_rate may help\n" if warning else ""
+    assert capfd.readouterr().err == expected
 
 
 def test_what_is_no_whole_checkpoint_is_passed_over(tmp_path, tokenizer):

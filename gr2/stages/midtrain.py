@@ -96,7 +96,7 @@ def run(config: Config) -> None:
     from gr2.prompts.prompt import load_prompt
     from gr2.prompts.round_trip import keep_answers
     from gr2.rates import LanguageModelTrainer
-    from gr2.training import train
+    from gr2.training import train, warn_if_nothing_was_learned
 
     set_seed(config.seed)
 
@@ -150,6 +150,7 @@ def run(config: Config) -> None:
         callbacks=callbacks,
     )
     train(trainer)
+    warn_if_nothing_was_learned(trainer.state.log_history)
 
     # write
     copy_id_record(trainer, describe_ids(catalogue))

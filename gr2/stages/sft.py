@@ -97,7 +97,7 @@ def run(config: Config) -> None:
     from gr2.sft import encoding, examples
     from gr2.sft.choice_loss import ChoiceCollator, ChoiceTrainer
     from gr2.sft.weighting import Collator, WeightedSFTTrainer
-    from gr2.training import train
+    from gr2.training import train, warn_if_nothing_was_learned
 
     set_seed(config.seed)
 
@@ -149,6 +149,7 @@ def run(config: Config) -> None:
         data_collator=collator(tokenizer.pad_token_id, in_one_row, pad_to_multiple_of=config.pad_to_multiple_of),
     )
     train(trainer)
+    warn_if_nothing_was_learned(trainer.state.log_history)
 
     # write
     copy_id_record(trainer, known_ids)
