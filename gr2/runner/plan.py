@@ -87,7 +87,7 @@ def plan_stage(stage_id: str, system: str, options: dict, recipe: dict, ids: lis
     options = {"output_dir": [str(Path(recipe["folder"]) / stage_id)]}
     for name, words in mapping_options(given).items():
         if name not in declared.options or declared.options[name].path:
-            refuse_left_out(name, words, recipe["left_out"])
+            refuse_left_out(name, words, recipe["left_out"], ids)
         options[name] = [path for word in words for path in resolve(word, name, declared, stage_id, ids, stages)]
     system = system.removeprefix(re.sub("[- ]", "_", command) + "_")
     return Stage(stage_id, command, options, find_sources(options, declared, stages), system)
@@ -128,10 +128,13 @@ def resolve(word: str, name: str, declared: Command, stage_id: str, ids: list[st
     return [f"{label or system}={path}" if named else path for system, path in paths]
 
 
-def refuse_left_out(name: str, words: list[str], left_out: list[str]) -> None:
-    """InputError for a word that names a stage of the base which the recipe leaves out."""
+def refuse_left_out(name: str, words: list[str], left_out: list[str], ids: list[str]) -> None:
+    """InputError for a word that names a stage of the base which the recipe leaves out, and none of its own, `ids`."""
+    patterns = [re.sub(r"{\w+}", "*", stage_id) for stage_id in left_out]
     for word in words:
-        if any(fnmatch.fnmatchcase(word.rpartition("=")[2], re.sub(r"{\w+}", "*", stage_id)) for stage_id in left_out):
+        stage = word.rpartition("=")[2]
+        is_gone = any(fnmatch.fnmatchcase(stage, pattern) for pattern in patterns)
+        if is_gone and not any(fnmatch.fnmatchcase(stage_id, stage) for stage_id in ids):
             raise InputError(f"--{name} {word}: expected another value: the recipe leaves this stage out (`null`)")
 
 
