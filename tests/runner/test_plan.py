@@ -167,8 +167,11 @@ def test_a_recipe_can_leave_stages_out_that_nothing_else_needs(tmp_path):
     changes = {"template": {"skip_accepted": None}, "evaluate": {"traces": ["template"]}}
     plan = planned(tmp_path, gone | changes, base="demo")
     assert not gone.keys() & plan.keys() and "rerank_sft" in plan
-    new = {"rerank_{model}": None, "rerank_new": {"reranker": "popularity"}, "evaluate": None}
-    last = {"stage": "evaluate", "rankings": ["rerank_n*"]}
-    plan = planned(tmp_path, new | {"last": last}, base="demo")
-    assert [Path(words).parent.name for words in plan["last"].options["rankings"]] == ["rerank_new"]
     assert "sft_trace" not in " ".join(plan["evaluate"].options["rankings"])
+
+
+def test_a_left_out_template_does_not_hide_a_stage_whose_id_fits_it(tmp_path):
+    changes = {"rerank_{model}": None, "rerank_new": {"reranker": "popularity"}, "evaluate": None}
+    last = {"stage": "evaluate", "rankings": ["rerank_n*"]}
+    plan = planned(tmp_path, changes | {"last": last}, base="demo")
+    assert [Path(file).parent.name for file in plan["last"].options["rankings"]] == ["rerank_new"]
