@@ -14,6 +14,7 @@ from trl import SFTConfig
 from gr2.data.catalogue import Catalogue, read_catalogue
 from gr2.errors import InputError
 from gr2.options.declare import arg
+from gr2.prompts.prompt import load_prompt
 from gr2.stages.shared import (
     HubOptions,
     LoraOptions,
@@ -25,7 +26,6 @@ from gr2.stages.shared import (
 )
 
 if TYPE_CHECKING:
-    from gr2.prompts.prompt import Prompt
     from gr2.sft.examples import Example
 
 WRITES = ()  # a model: later stages name its folder
@@ -59,6 +59,8 @@ class Config(
     def __post_init__(self) -> None:
         if not self.traces and not self.teacher:
             raise InputError("--traces: expected traces.jsonl files, or --teacher")
+        if not self.traces and load_prompt(self.prompt).has_trace:
+            raise InputError(f"--prompt {self.prompt}: it asks for an explanation: expected --traces that have some")
         if self.teacher and (self.packing or self.padding_free):
             raise InputError("--packing, --padding_free: expected false with --teacher")
         if self.teacher and not self.lambda_ranking:
@@ -93,7 +95,6 @@ def run(config: Config) -> None:
     from gr2.language_model.new_codes import start_new_codes
     from gr2.language_model.trainable import add_lora, id_tokens
     from gr2.prompts.checks import check_answer
-    from gr2.prompts.prompt import load_prompt
     from gr2.sft import encoding, examples
     from gr2.sft.choice_loss import ChoiceCollator, ChoiceTrainer
     from gr2.sft.weighting import Collator, WeightedSFTTrainer
@@ -107,7 +108,7 @@ def run(config: Config) -> None:
     known_ids = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     prompt = load_prompt(config.prompt)
     catalogue = catalogue.safe_for(tokenizer, prompt.title_tokens)
-    rows = read_rows(config, prompt, catalogue)
+    rows = read_rows(config, catalogue)
 
     # examples
     if config.shuffle_candidates:
@@ -155,14 +156,12 @@ def run(config: Config) -> None:
     copy_id_record(trainer, known_ids)
 
 
-def read_rows(config: Config, prompt: "Prompt", catalogue: Catalogue) -> "list[Example]":
+def read_rows(config: Config, catalogue: Catalogue) -> "list[Example]":
     """The traces' slates, or all train slates in the teacher's order; with the teacher's probabilities, if any."""
     from gr2.sft.examples import add_shares, read_examples, read_lessons
 
     mixture = config.teacher, config.teacher_temperature, config.teacher_weight
     if not config.traces:
-        if prompt.has_trace:
-            raise InputError(f"--prompt {config.prompt}: it asks for an explanation: expected --traces that have some")
         return read_lessons(config.slates, catalogue.item_ids, *mixture)
     rows = read_examples(config.slates, config.traces, catalogue.item_ids)
     return add_shares(rows, *mixture) if config.teacher else rows
