@@ -1,6 +1,6 @@
 """What do more examples and more parameters give a one-pass language model? Against a control without a language model.
 
-    gr2 run beauty --only prepare embed slates fit_lambdamart teacher
+    gr2 run beauty --only prepare embed slates sids facts fit_lambdamart teacher
     python benchmarks/one_pass_curve.py runs/beauty --output curve
 
 Trains `gr2 fit one_pass` on a share of the users' train slates, once for each width of the language model, and once
