@@ -37,7 +37,7 @@ def better_shares(
         fitted = f"{evaluator.name_or_path}: it was fitted for lists of {evaluator.config.list_size}"
         raise InputError(f"{fitted}; expected --list_size up to that")
     reader = judge.reader(catalogue, evaluator.config.history)
-    known = reader.know(slates)
+    known = reader.add_features(slates)
     longest = max(len(slate.candidates) for slate in slates)
     lists = perm(longest, min(size, longest))
     shares = np.empty((len(orders), len(slates)))

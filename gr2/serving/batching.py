@@ -28,8 +28,8 @@ class QueueEntry:
 
 
 class Batcher:
-    def __init__(self, supervisor: Supervisor, pace: BatchLimits, metrics: Metrics):
-        self.supervisor, self.pace, self.metrics = supervisor, pace, metrics
+    def __init__(self, supervisor: Supervisor, batch_limits: BatchLimits, metrics: Metrics):
+        self.supervisor, self.batch_limits, self.metrics = supervisor, batch_limits, metrics
         self.queue: deque[QueueEntry] = deque()
         self.grown = asyncio.Event()
         self.batch_seconds = 0.0  # that the engine took for the latest batches
@@ -38,9 +38,9 @@ class Batcher:
     def full(self) -> bool:
         """Whether a further request would find no place, or be answered too late; one may always wait."""
         waiting = len(self.queue)
-        batches = 2 + waiting // self.pace.size  # the one at work, those that wait, the request's own
-        late = batches * self.batch_seconds > IN_TIME * self.pace.deadline
-        return waiting >= self.pace.room or (waiting > 0 and late)
+        batches = 2 + waiting // self.batch_limits.size  # the one at work, those that wait, the request's own
+        late = batches * self.batch_seconds > IN_TIME * self.batch_limits.deadline
+        return waiting >= self.batch_limits.room or (waiting > 0 and late)
 
     async def answer(self, job: RankingJob) -> Answer:
         """Within the deadline. FullQueueError where there is no room."""
@@ -53,7 +53,7 @@ class Batcher:
         self.queue.append(waiting)
         self.grown.set()
         try:
-            async with asyncio.timeout(self.pace.deadline):
+            async with asyncio.timeout(self.batch_limits.deadline):
                 return await waiting.answer
         except TimeoutError:
             return fall_back(len(job.candidates), "deadline", "There was no answer before the deadline.")
@@ -67,7 +67,7 @@ class Batcher:
             while not self.queue:
                 self.grown.clear()
                 await self.grown.wait()
-            await self.send([self.queue.popleft() for _ in range(min(self.pace.size, len(self.queue)))])
+            await self.send([self.queue.popleft() for _ in range(min(self.batch_limits.size, len(self.queue)))])
 
     async def send(self, batch: list[QueueEntry]) -> None:
         self.metrics.batches.observe(len(batch))

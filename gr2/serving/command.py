@@ -62,14 +62,14 @@ def main(words: list[str]) -> None:
         choose_threads(options),
     )
     late = options.deadline / 1000
-    patience = Timeouts(batch=max(options.hang, late), opening=options.opening, late=late)
-    pace = BatchLimits(options.batch_size, late, options.queue)
+    timeouts = Timeouts(batch=max(options.hang, late), opening=options.opening, late=late)
+    batch_limits = BatchLimits(options.batch_size, late, options.queue)
     limits = Limits(options.max_bytes, options.max_candidates, options.max_text)
     try:
         from gr2.serving.run import run
     except ModuleNotFoundError as error:
         raise InputError(f"gr2 serve: expected the package {error.name}; pip install 'gr2[serve]'") from None
-    run(settings, patience, pace, limits, os.environ.get(TOKEN), options.host, options.port)
+    run(settings, timeouts, batch_limits, limits, os.environ.get(TOKEN), options.host, options.port)
 
 
 def parser() -> argparse.ArgumentParser:

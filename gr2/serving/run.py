@@ -42,7 +42,13 @@ class Uvicorn(uvicorn.Server):
 
 
 def run(
-    settings: Settings, patience: Timeouts, pace: BatchLimits, limits: Limits, token: str | None, host: str, port: int
+    settings: Settings,
+    timeouts: Timeouts,
+    batch_limits: BatchLimits,
+    limits: Limits,
+    token: str | None,
+    host: str,
+    port: int,
 ) -> None:
     """InputError where the reranker cannot be opened or the address is taken."""
     logs.take_over()
@@ -50,8 +56,8 @@ def run(
 
     async def serve() -> None:
         metrics = Metrics()
-        supervisor = Supervisor(settings, patience, metrics)
-        server = Server(supervisor, Batcher(supervisor, pace, metrics), metrics, limits, token)
+        supervisor = Supervisor(settings, timeouts, metrics)
+        server = Server(supervisor, Batcher(supervisor, batch_limits, metrics), metrics, limits, token)
         try:
             await supervisor.start()
         except BrokenEngineError as error:

@@ -18,8 +18,8 @@ LONGEST_PAUSE = 30.0  # seconds between two attempts to start an engine
 class Supervisor:
     """`worker` is the engine that is asked now, or None while there is none."""
 
-    def __init__(self, settings: Settings, patience: Timeouts, metrics: Metrics):
-        self.settings, self.patience, self.metrics = settings, patience, metrics
+    def __init__(self, settings: Settings, timeouts: Timeouts, metrics: Metrics):
+        self.settings, self.timeouts, self.metrics = settings, timeouts, metrics
         self.worker: Worker | None = None
         self.next: Worker | None = None  # that is being opened
         self.version = ""
@@ -32,7 +32,7 @@ class Supervisor:
         """Why the engine cannot be asked now: a reason and a sentence."""
         if self.worker is None:
             return "engine_down", "The engine is being started."
-        if self.began is not None and time.monotonic() - self.began > self.patience.late:
+        if self.began is not None and time.monotonic() - self.began > self.timeouts.late:
             return "engine_late", "The engine has not answered for longer than the deadline."
         return None
 
@@ -42,7 +42,7 @@ class Supervisor:
 
     async def open(self) -> Worker:
         self.next = worker = await Worker.start(self.settings.threads)
-        await worker.open(self.settings, self.patience.opening)
+        await worker.open(self.settings, self.timeouts.opening)
         self.next = None
         return worker
 
@@ -69,7 +69,7 @@ class Supervisor:
             raise BrokenEngineError("there is no engine")
         self.began = time.monotonic()
         try:
-            answers = await worker.ask(jobs, self.patience.batch)
+            answers = await worker.ask(jobs, self.timeouts.batch)
             return [answer._replace(model=worker.version) for answer in answers]
         except BrokenEngineError as error:
             self.give_up(worker, str(error))

@@ -53,7 +53,7 @@ def judge(folder: str) -> Judge:
 def all_scores(folder: str, slate: Slate) -> dict[tuple[str, ...], float]:
     model, size = Evaluator.from_pretrained(folder).eval(), min(3, len(slate.candidates))
     reader = InputReader(CATALOGUE, model.config.history)
-    seen = reader.read(reader.know([slate]))
+    seen = reader.read(reader.add_features([slate]))
     orders = list(permutations(range(len(slate.candidates)), size))
     with torch.no_grad():
         scores = score_lists(model, seen, torch.zeros(1, seen.mask.shape[1]), torch.tensor(orders)[None])[0]

@@ -44,7 +44,7 @@ class InputReader:
         self.history, self.names, self.features = history, names, features
         self.row = {item_id: row for row, item_id in enumerate(catalogue.item_ids)}
 
-    def know(self, slates: list[Slate]) -> list[SlateFeatures]:
+    def add_features(self, slates: list[Slate]) -> list[SlateFeatures]:
         if not self.names:
             return [SlateFeatures(slate, np.zeros((len(slate.candidates), 0), np.float32)) for slate in slates]
         tables = self.features.compute(slates, self.names)

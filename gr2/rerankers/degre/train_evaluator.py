@@ -66,12 +66,12 @@ def train_evaluator(
     names = find_names(lists.train) if features else ()
     model = new_evaluator(lists, training, names, vectors, codes)
     reader, size = InputReader(lists.catalogue, model.config.history, names, features), lists.list_size
-    train = reader.know(lists.train)
+    train = reader.add_features(lists.train)
     if names:
         table = torch.from_numpy(np.concatenate([known.features for known in train]))
         model.mean.copy_(table.mean(0))
         model.scale.copy_(table.std(0) + 1e-9)
-    valid = enumerate(reader.know(lists.valid))
+    valid = enumerate(reader.add_features(lists.valid))
     shown = Examples([draw_lists(known, size, VALID_LISTS, seed) for seed, known in valid])
     collator = partial(collate, reader=reader, size=size)
     others = {"label_names": ["outcomes"], "compute_metrics": compute_metrics, "data_collator": collator}

@@ -77,7 +77,7 @@ def train_generator(
     starts = range(0, len(lists.train), BLOCK)
     for start in show_progress(starts, "lists to learn", len(starts), "blocks"):
         examples += add_lists(lists.train[start : start + BLOCK], find, reader)
-    valid = Examples(reader.know(lists.valid))
+    valid = Examples(reader.add_features(lists.valid))
     write = partial(writer.collate, catalogue=lists.catalogue, history=model.config.history)
     others |= {"judge": judge, "data_collator": partial(collate, write=write, reader=reader)}
     train_best(model, Examples(examples), valid, training, "score", trainer_class, ["labels"], **others)
@@ -93,7 +93,7 @@ def check_shape(evaluator: Evaluator, model: ListWriter) -> None:
 
 
 def add_lists(slates: list[Slate], find: Find, reader: InputReader) -> list[Example]:
-    seen = reader.read(reader.know(slates))
+    seen = reader.read(reader.add_features(slates))
     with torch.no_grad():
         found = find(seen, read_labels(slates, seen.candidates.shape[1]))
     return [Example(slate, MinedLists(*(part[row] for part in found))) for row, slate in enumerate(slates)]

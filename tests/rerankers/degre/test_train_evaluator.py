@@ -77,7 +77,7 @@ def test_items_that_no_list_has_shown_are_judged_by_what_is_known_of_them(
 ):
     model = Evaluator.from_pretrained(fitted[name]).eval()
     reader = InputReader(catalogue, 4, tuple(model.config.features), untold(vectors))
-    known = reader.know(draw_slates(range(ITEMS // 2, ITEMS), 100, "test"))
+    known = reader.add_features(draw_slates(range(ITEMS // 2, ITEMS), 100, "test"))
     assert least <= evaluator_quality(model, known, reader)["evaluator_auc"] <= most
 
 
@@ -87,8 +87,8 @@ def test_the_order_of_a_slates_candidates_says_nothing(fitted, catalogue, vector
     turned = slate.reordered(range(7, -1, -1))
     lists = torch.tensor([[[0, 3, 5]]])
     with torch.no_grad():
-        one = model.prefix_logits(reader.read(reader.know([slate])), lists)
-        other = model.prefix_logits(reader.read(reader.know([turned])), 7 - lists)
+        one = model.prefix_logits(reader.read(reader.add_features([slate])), lists)
+        other = model.prefix_logits(reader.read(reader.add_features([turned])), 7 - lists)
     torch.testing.assert_close(one, other)
 
 

@@ -47,7 +47,7 @@ def test_the_evaluator_tells_good_lists_and_generators_learn_to_write_them(world
         read_requests(slates, catalogue, model.config.history),
         InputReader(catalogue, model.config.history),
     )
-    seen, labels = reader.read(reader.know(slates)), read_labels(slates, requests.candidates.shape[1])
+    seen, labels = reader.read(reader.add_features(slates)), read_labels(slates, requests.candidates.shape[1])
     with torch.no_grad():
         by = {"input": score_lists(model, seen, labels, torch.arange(2).expand(len(slates), 1, -1)).mean()}
         for kind, run in (("degre", forked), ("goalrank", gr2)):
