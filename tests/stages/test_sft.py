@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -84,38 +85,14 @@ def test_an_example_longer_than_max_length_is_refused_not_cut(world, midtrained,
 
 
 def test_resumed_training_gives_the_same_bytes(world, traced, midtrained, tmp_path):
-    resumed_after_a_kill(
-        "sft",
-        tmp_path,
-        [
-            "--items",
-            world.items,
-            "--semantic_ids",
-            world.semantic_ids,
-            "--slates",
-            traced.slates,
-            "--traces",
-            traced.traces,
-            "--model_name_or_path",
-            midtrained,
-            "--trainable",
-            "lora",
-            "--shuffle_candidates",
-            "true",
-            "--num_train_epochs",
-            "4",
-            "--bf16",
-            "false",
-            "--per_device_train_batch_size",
-            "4",
-            "--save_steps",
-            "5",
-            "--logging_steps",
-            "1",
-            "--disable_tqdm",
-            "true",
-        ],
+    """Killed in the first of two epochs: the second shows the candidates in another order."""
+    words = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates]
+    words += ["--traces", traced.traces, "--model_name_or_path", midtrained]
+    words += shlex.split(
+        "--trainable lora --shuffle_candidates true --num_train_epochs 2 --per_device_train_batch_size 8 "
+        "--bf16 false --save_steps 5 --logging_steps 1 --disable_tqdm true"
     )
+    resumed_after_a_kill("sft", tmp_path, words)
 
 
 def test_packing_leaves_no_token_out(world, traced, midtrained, tmp_path, capsys):
