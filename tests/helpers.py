@@ -76,11 +76,15 @@ def once(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def local_ray(module: str) -> Iterator[None]:
-    """A Ray of the tests' own, whose workers get a test module's classes by value: they cannot import it."""
+    """A Ray of the tests' own, whose workers get a test module's classes by value: they cannot import it.
+
+    It keeps idle workers, as to start one takes seconds.
+    """
     ray = pytest.importorskip("ray")
     ray.cloudpickle.register_pickle_by_value(sys.modules[module])
-    yield
-    ray.shutdown()
+    with patch.dict(os.environ, {"RAY_idle_worker_killing_time_threshold_ms": "600000"}):
+        yield
+        ray.shutdown()
 
 
 @contextmanager
