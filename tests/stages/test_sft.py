@@ -16,7 +16,7 @@ from gr2.prompts.prompt import load_prompt
 from gr2.sft import encoding, examples
 from gr2.stages.sft import Config, run
 from tests.forking import forked
-from tests.helpers import TINY, gr2, refused, resumed_after_a_kill, save_model
+from tests.helpers import TINY, refused, resumed_after_a_kill, save_model
 
 pytestmark = pytest.mark.slow
 REQUIRED = [
@@ -25,13 +25,13 @@ REQUIRED = [
 
 
 def test_sft_teaches_the_answer_format(world, traced, tuned, tmp_path):
-    gr2("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
-        "--reranker", tuned, "--prompt", "student_no_trace", "--split", "train", "--max_tokens", "64",
-        "--output_dir", tmp_path / "ranked")  # fmt: skip
+    forked("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
+           "--reranker", tuned, "--prompt", "student_no_trace", "--split", "train", "--max_tokens", "64",
+           "--output_dir", tmp_path / "ranked")  # fmt: skip
     valid = pl.read_parquet(tmp_path / "ranked/rankings.parquet")["valid"]
     share = valid.mean()
     error = (share * (1 - share) / len(valid)) ** 0.5
-    assert share - 3 * error > 0.5, "measured 0.97 of 112, standard error 0.02; before SFT none is valid"
+    assert share - 3 * error > 0.5, "measured 0.93 of 112, standard error 0.02; before SFT none is valid"
 
 
 def test_every_parameter_changed(midtrained, tuned):
