@@ -56,7 +56,7 @@ def test_a_teachers_order_is_learned_from_its_probabilities(world, traced, midtr
     prompt = ["--prompt", "student_no_trace"]
     forked("sft", *given, *prompt, "--teacher", popular, "--teacher_temperature", "3", "--teacher_weight", "1",
            "--model_name_or_path", midtrained, "--output_dir", tmp_path / "sft", "--bf16", "false",
-           "--num_train_epochs", "20", "--learning_rate", "3e-3", *TINY)  # fmt: skip
+           "--num_train_epochs", "10", "--learning_rate", "3e-3", *TINY)  # fmt: skip
     taught, same = pl.read_parquet(popular), {}
     for name, model in {"before": midtrained, "after": tmp_path / "sft"}.items():
         forked("rerank", *given, *prompt, "--reranker", model, "--split", "train", "--order", "choices",
@@ -65,7 +65,8 @@ def test_a_teachers_order_is_learned_from_its_probabilities(world, traced, midtr
         same[name] = (found["ranking"].list.first() == found["ranking_taught"].list.first()).mean()
     log = [json.loads(line) for line in (tmp_path / "sft/training_log.jsonl").read_text().splitlines()]
     assert log[-1]["choice_agreement"] > log[0]["choice_agreement"]
-    assert same["after"] > same["before"] + 0.2, same
+    # From 0.31 to 0.61 of 112: one standard error of the difference is 0.06.
+    assert same["after"] > same["before"] + 0.1, same
 
 
 def test_a_teacher_without_scores_and_a_prompt_that_explains_are_refused(world, traced, midtrained, popular, tmp_path):
