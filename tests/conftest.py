@@ -138,7 +138,7 @@ def tuned(world, midtrained, traced) -> str:
     Three candidates and no trace: what a model of 60,000 parameters learns to write in a minute.
     """
     folder = world.root / "sft"
-    words = shlex.split("--bf16 false --prompt student_no_trace --num_train_epochs 40 --learning_rate 3e-3")
+    words = shlex.split("--bf16 false --prompt student_no_trace --num_train_epochs 24 --learning_rate 5e-3")
     paths = ["--slates", traced.slates, "--traces", traced.traces, "--model_name_or_path", midtrained]
     gr2_once(folder, "sft", *tables(world), *paths, *words, *TINY)
     return str(folder)

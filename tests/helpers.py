@@ -2,6 +2,7 @@
 
 import fcntl
 import importlib
+import os
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -74,11 +76,28 @@ def once(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def local_ray(module: str) -> Iterator[None]:
-    """A Ray of the tests' own, whose workers get a test module's classes by value: they cannot import it."""
+    """A Ray of the tests' own, whose workers get a test module's classes by value: they cannot import it.
+
+    It keeps idle workers, as to start one takes seconds.
+    """
     ray = pytest.importorskip("ray")
     ray.cloudpickle.register_pickle_by_value(sys.modules[module])
-    yield
-    ray.shutdown()
+    with patch.dict(os.environ, {"RAY_idle_worker_killing_time_threshold_ms": "600000"}):
+        yield
+        ray.shutdown()
+
+
+@contextmanager
+def vllm_in_this_process() -> Iterator[None]:
+    """Engines of vLLM without processes of theirs, each of which imports vLLM again.
+
+    tests/samplers/test_base.py and test_ray.py have such processes.
+    """
+    from vllm import envs
+
+    with patch.dict(os.environ, {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}):
+        yield
+    envs.disable_envs_cache()
 
 
 def gr2(
@@ -170,13 +189,15 @@ def resumed_after_a_kill(
 ) -> tuple[Path, Path]:
     """Folders of a whole training and of one killed after `checkpoint` and started again: same model bytes.
 
-    The whole one is a process as a user starts it, whose sets of strings have another order than the others'.
+    The whole one is made in this process, whose sets of strings have another order than those of forked ones.
     """
+    from gr2.runner.stage import run_stage
     from gr2.training import find_last_checkpoint
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    words = [*stage.split(), *map(str, words)]
-    gr2(*words, "--output_dir", whole)
+    words = [*map(str, words)]
+    run_stage(stage, [*words, "--output_dir", str(whole)])
+    words = [*stage.split(), *words]
     process = start_forked([*words, "--output_dir", str(killed)], tmp_path)
     kill_at(process, lambda: Path(find_last_checkpoint(killed) or "none yet").match(checkpoint))
     kept = sorted(killed.glob(f"{checkpoint}/trainer_state.json"))

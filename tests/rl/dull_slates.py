@@ -1,9 +1,6 @@
-"""A trainer on slates some of which are dull: whatever is answered, it earns nothing. Run as a program, it is one
-process of several and writes what it saw to `seen-RANK.json`.
-"""
+"""A trainer on slates some of which are dull: whatever is answered, it earns nothing."""
 
 import json
-import sys
 from pathlib import Path
 
 from datasets import Dataset
@@ -68,8 +65,8 @@ def dull_trainer(
     return trainer
 
 
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
+def train_in_one_of_several(folder: Path) -> None:
+    """One process of several; writes what it saw to `seen-RANK.json`."""
     trainer = dull_trainer(folder, lively=12)
     trainer.train()
     rank = trainer.accelerator.process_index

@@ -1,8 +1,4 @@
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +12,7 @@ from gr2.rl.trainer import Batch, RerankingTrainer, refuse_unlearned
 from gr2.training import train
 from tests.rl import dull_slates
 from tests.rl.dull_slates import GROUP, ROWS, dull_trainer
+from tests.scenarios.launching import start_both, wait_for
 
 
 def check(seen: list[dict], lively: int) -> None:
@@ -145,12 +142,7 @@ def test_figures_of_answers_are_of_the_batch_as_first_sampled(tmp_path):
 @pytest.mark.slow
 def test_two_processes_take_the_same_decision(tmp_path):
     """Twelve rows, three groups, the second of which lies on both processes; half of the slates are dull."""
-    root = str(Path(__file__).parents[2])
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
-    launcher = [sys.executable, *["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]]
-    command = [*launcher, dull_slates.__file__, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-4000:]
+    wait_for(start_both(dull_slates.train_in_one_of_several, (tmp_path,), tmp_path, {}), tmp_path)
     one, two = (json.loads((tmp_path / f"seen-{rank}.json").read_text()) for rank in (0, 1))
     assert one["processes"] == two["processes"] == 2
     assert [entry["resamples"] for entry in one["log"]] == [entry["resamples"] for entry in two["log"]]

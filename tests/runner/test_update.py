@@ -23,6 +23,7 @@ from gr2.files.embeddings import read_embeddings
 from gr2.rerankers.record import version_of
 from gr2.runner.update import find_new_days, is_date
 from tests.days import DAYS, NEW, language_model_recipe, make_shop, start_of, write_day
+from tests.forking import forked
 from tests.helpers import gr2, once
 
 KILLS = 10
@@ -162,7 +163,7 @@ def test_a_language_model_learns_on_from_the_one_that_serves(second, tmp_path):
     words += shlex.split(
         "--prompt student_no_trace --hidden_size 16 --layers 1 --heads 2 --vocab_size 300 --max_steps 2"
     )
-    gr2("midtrain", "--output_dir", served, *words, "--context", "1024", "--bf16", "false", cwd=shop)
+    forked("midtrain", "--output_dir", served, *words, "--context", "1024", "--bf16", "false", cwd=shop)
     sets = [f"day={DAYS[1]}", f"yesterday=runs/{DAYS[0]}", "old=runs/base"]
     done = gr2("run", "learned.yaml", "--set", *sets, cwd=shop)
     assert done.stdout.count("unchanged, skipped") == 4

@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -30,28 +32,21 @@ def requests(count: int) -> list[Request]:
 
 
 def test_two_workers_sample_what_one_sampler_does(model):  # noqa: F811
+    """Four batches of free answers, and one of orders by the first choice, with their log-probabilities."""
+    schema = ranking_schema([sid_string([code, 1, 2]) for code in range(4)])
+    orders = [Request(100 + n, CONVERSATIONS[n], n, 0.0, schema, "first") for n in range(3)]
     settings = {"max_model_len": 128, "batch_size": 3}
     on_ray = open_sampler("ray", model, ray_engine="transformers", workers=2, **settings)
     here = open_sampler("transformers", model, **settings)
     theirs, ours = (
-        {request.key: one for request, one in sampler.answer(requests(11), top_p=1.0, max_tokens=12)}
+        {request.key: one for request, one in sampler.answer(requests(12) + orders, top_p=1.0, max_tokens=60)}
         for sampler in (on_ray, here)
     )
-    assert theirs == ours and set(theirs) == set(range(11))
-
-
-def test_orders_and_log_probs_go_through(model):  # noqa: F811
-    sampler = open_sampler("ray", model, ray_engine="transformers", max_model_len=128, batch_size=2)
-    slate = [sid_string([code, 1, 2]) for code in range(4)]
-    settings = {"temperature": 0.0, "top_p": 1.0, "max_tokens": 60, "order": "first"}
-    schemas = [ranking_schema(slate)] * 3
-    theirs = sampler.sample(CONVERSATIONS[:3], seeds=[0, 1, 2], schemas=schemas, **settings)
-    here = open_sampler("transformers", model, max_model_len=128, batch_size=2)
-    ours = here.sample(CONVERSATIONS[:3], seeds=[0, 1, 2], schemas=schemas, **settings)
-    assert [one.text for one in theirs] == [one.text for one in ours]
-    assert all(
-        one.log_probs == pytest.approx(other.log_probs, abs=1e-5) for one, other in zip(theirs, ours, strict=True)
-    )
+    assert set(theirs) == set(ours) == {*range(12), 100, 101, 102}
+    for key, one in ours.items():
+        assert replace(theirs[key], log_probs=one.log_probs) == one
+        assert theirs[key].log_probs == (one.log_probs and pytest.approx(one.log_probs, abs=1e-5))
+    assert all(ours[request.key].log_probs for request in orders)
 
 
 def test_a_workers_complaint_is_one_sentence(model):  # noqa: F811
@@ -63,15 +58,18 @@ def test_a_workers_complaint_is_one_sentence(model):  # noqa: F811
 
 
 class Failing(Sampler):
-    """Answers three requests a batch; at the request named 0 it fails or takes its process with it."""
+    """Answers three requests a batch; at the request named 0 it fails or takes its process with it, once the file
+    `read` says that answers before it were read.
+    """
 
-    def __init__(self, dies: bool):
-        self.dies = dies
+    def __init__(self, dies: bool, read: Path):
+        self.dies, self.read = dies, read
 
     def stream(self, take, *, top_p, max_tokens):
         while requests := take(3):
             if any(request.key == 0 for request in requests):
-                time.sleep(3)  # until the batches before are read
+                while not self.read.exists():
+                    time.sleep(0.1)
                 if self.dies:
                     os._exit(1)
                 raise RuntimeError("the device is lost\nand this line is about where")
@@ -81,8 +79,9 @@ class Failing(Sampler):
 class FailingWorker(samplers_ray.Worker):
     dies = False
 
-    def __init__(self, top_p: float, max_tokens: int, **_):
-        self.sampler, self.top_p, self.max_tokens = Failing(self.dies), top_p, max_tokens
+    def __init__(self, model: dict, top_p: float, max_tokens: int, **_):  # noqa: F811
+        read = Path(model["name_or_path"])
+        self.sampler, self.top_p, self.max_tokens = Failing(self.dies, read), top_p, max_tokens
 
 
 class DyingWorker(FailingWorker):
@@ -96,16 +95,17 @@ class DyingWorker(FailingWorker):
         (DyingWorker, "^a Ray worker failed: ActorDied"),
     ],
 )
-def test_a_worker_that_fails_is_one_sentence_and_what_was_answered_stays(monkeypatch, worker, message):
+def test_a_worker_that_fails_is_one_sentence_and_what_was_answered_stays(monkeypatch, tmp_path, worker, message):
     monkeypatch.setattr(samplers_ray, "Worker", worker)
     monkeypatch.setattr(ray_cluster, "RESTARTS", 0)
-    sampler = open_sampler("ray", "none", ray_engine="transformers", batch_size=3)
+    sampler = open_sampler("ray", str(tmp_path / "read"), ray_engine="transformers", batch_size=3)
     waiting, answered = requests(9), []
     with pytest.raises(errors.ServiceError, match=message):
         for some in sampler.stream(
             lambda room: [waiting.pop() for _ in range(min(room, len(waiting)))], top_p=1.0, max_tokens=4
         ):
             answered += [request.key for request, _ in some]
+            (tmp_path / "read").touch()
     assert {6, 7, 8} <= set(answered) <= {3, 4, 5, 6, 7, 8}, "Ray holds one batch back"
 
 

@@ -1,4 +1,4 @@
-"""Starts trainings in two gloo processes on the CPU, each of them tests/scenarios/two_processes.py.
+"""Starts trainings in two gloo processes on the CPU, as a rule each of them tests/scenarios/two_processes.py.
 
 They are forked, and told what torchrun tells its processes; `torchrun` starts it, and they import everything again.
 """
@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -42,22 +43,30 @@ def do_jobs(jobs: list[tuple[str, list[str]]]) -> None:
 
 def start(mode: str, jobs: list[tuple[str, list[str]]], folder: Path) -> list[ForkServerProcess]:
     """Two processes that do the jobs, (stage, words), in float32; what they print goes to `folder`/log.txt."""
+    return start_both(do_jobs, (jobs,), folder, accelerate_environment(mode))
+
+
+def start_both(do: Callable, arguments: tuple, folder: Path, told: dict[str, str]) -> list[ForkServerProcess]:
+    """Two processes that do `do(*arguments)`, with the variables `told`; what they print goes to `folder`/log.txt."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": PROCESSES, "LOCAL_WORLD_SIZE": PROCESSES}
-    environment = os.environ | accelerate_environment(mode) | ON_CPU | {name: str(one) for name, one in group.items()}
+    environment = os.environ | told | ON_CPU | {name: str(one) for name, one in group.items()}
     log = folder / "log.txt"
     log.unlink(missing_ok=True)
     return [
-        forking.start(do_jobs, (jobs,), log, log, environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        forking.start(do, arguments, log, log, environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(PROCESSES)
     ]
 
 
 def launch(mode: str, jobs: list[tuple[str, list[str]]], folder: Path) -> str:
     """As `start`, to the end, or to the failure of one; returns what was printed."""
-    processes = start(mode, jobs, folder)
+    return wait_for(start(mode, jobs, folder), folder)
+
+
+def wait_for(processes: list[ForkServerProcess], folder: Path) -> str:
     while any(process.is_alive() for process in processes) and not any(process.exitcode for process in processes):
         time.sleep(0.01)
     for process in processes:

@@ -16,6 +16,7 @@ from gr2.language_model.trainable import id_tokens
 from gr2.runner.stage import run_stage
 from gr2.samplers.open import open_sampler
 from gr2.training import find_last_checkpoint
+from tests.helpers import vllm_in_this_process
 from tests.scenarios.launching import kill, launch, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # four launches make what all tests of a mode look at
@@ -123,13 +124,13 @@ def base_of(inputs: dict[str, list[str]]) -> Path:
 @pytest.mark.vllm
 def test_vllm_answers_from_the_checkpoint_as_transformers_does(together):
     """But for bytes at the end that are no character yet: vLLM waits for the rest."""
+    pytest.importorskip("vllm")
+    questions = [[{"role": "user", "content": text}] for text in ("Rerank them.", "Hello there, which?", "History:")]
     written = {}
-    for engine in ("transformers", "vllm"):
-        sampler = open_sampler(engine, str(together / "rl"))
-        questions = [
-            [{"role": "user", "content": text}] for text in ("Rerank them.", "Hello there, which?", "History:")
-        ]
-        answers = sampler.sample(questions, seeds=[0, 0, 0], temperature=0.0, top_p=1.0, max_tokens=12)
-        written[engine] = [answer.text.rstrip("\ufffd") for answer in answers]
-    sampler.close()
+    with vllm_in_this_process():
+        for engine in ("transformers", "vllm"):
+            sampler = open_sampler(engine, str(together / "rl"))
+            answers = sampler.sample(questions, seeds=[0, 0, 0], temperature=0.0, top_p=1.0, max_tokens=12)
+            written[engine] = [answer.text.rstrip("\ufffd") for answer in answers]
+        sampler.close()
     assert written["vllm"] == written["transformers"] and any(written["vllm"])

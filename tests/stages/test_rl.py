@@ -42,7 +42,7 @@ def reinforced(world, traced, tuned) -> Path:
     """The same 16 slates again and again, 8 a step: what the rewards of two passes differ by is not the slates."""
     folder = world.root / "rl"
     size = shlex.split(
-        "--max_steps 48 --learning_rate 1e-3 --max_slates 16 --per_device_train_batch_size 64 --save_strategy no"
+        "--max_steps 32 --learning_rate 1e-3 --max_slates 16 --per_device_train_batch_size 64 --save_strategy no"
     )
     gr2("rl", *inputs(world, traced, tuned), "--output_dir", folder, *SHORT, *size)
     return folder
@@ -50,9 +50,9 @@ def reinforced(world, traced, tuned) -> Path:
 
 def test_the_reward_rises(reinforced):
     rewards = [entry["reward"] for entry in log_of(reinforced)]
-    assert len(rewards) == 48
-    # 768 answers each: one standard error is 0.02.
-    assert sum(rewards[-12:]) / 12 > sum(rewards[:12]) / 12 + 0.05
+    assert len(rewards) == 32
+    # From -0.10 to 0.17; steps differ by 0.14: one standard error of the difference of two means of eight is 0.07.
+    assert sum(rewards[-8:]) / 8 > sum(rewards[:8]) / 8 + 0.05
 
 
 def test_every_step_logs_what_would_show_hacking(reinforced):

@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from gr2.prompts.prompt import load_prompt
 from gr2.sft import encoding, examples
 from gr2.stages.sft import Config, run
 from tests.forking import forked
-from tests.helpers import TINY, gr2, refused, resumed_after_a_kill, save_model
+from tests.helpers import TINY, refused, resumed_after_a_kill, save_model
 
 pytestmark = pytest.mark.slow
 REQUIRED = [
@@ -24,13 +25,13 @@ REQUIRED = [
 
 
 def test_sft_teaches_the_answer_format(world, traced, tuned, tmp_path):
-    gr2("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
-        "--reranker", tuned, "--prompt", "student_no_trace", "--split", "train", "--max_tokens", "64",
-        "--output_dir", tmp_path / "ranked")  # fmt: skip
+    forked("rerank", "--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates,
+           "--reranker", tuned, "--prompt", "student_no_trace", "--split", "train", "--max_tokens", "64",
+           "--output_dir", tmp_path / "ranked")  # fmt: skip
     valid = pl.read_parquet(tmp_path / "ranked/rankings.parquet")["valid"]
     share = valid.mean()
     error = (share * (1 - share) / len(valid)) ** 0.5
-    assert share - 3 * error > 0.5, "measured 0.97 of 112, standard error 0.02; before SFT none is valid"
+    assert share - 3 * error > 0.5, "measured 0.93 of 112, standard error 0.02; before SFT none is valid"
 
 
 def test_every_parameter_changed(midtrained, tuned):
@@ -55,7 +56,7 @@ def test_a_teachers_order_is_learned_from_its_probabilities(world, traced, midtr
     prompt = ["--prompt", "student_no_trace"]
     forked("sft", *given, *prompt, "--teacher", popular, "--teacher_temperature", "3", "--teacher_weight", "1",
            "--model_name_or_path", midtrained, "--output_dir", tmp_path / "sft", "--bf16", "false",
-           "--num_train_epochs", "20", "--learning_rate", "3e-3", *TINY)  # fmt: skip
+           "--num_train_epochs", "10", "--learning_rate", "3e-3", *TINY)  # fmt: skip
     taught, same = pl.read_parquet(popular), {}
     for name, model in {"before": midtrained, "after": tmp_path / "sft"}.items():
         forked("rerank", *given, *prompt, "--reranker", model, "--split", "train", "--order", "choices",
@@ -64,7 +65,8 @@ def test_a_teachers_order_is_learned_from_its_probabilities(world, traced, midtr
         same[name] = (found["ranking"].list.first() == found["ranking_taught"].list.first()).mean()
     log = [json.loads(line) for line in (tmp_path / "sft/training_log.jsonl").read_text().splitlines()]
     assert log[-1]["choice_agreement"] > log[0]["choice_agreement"]
-    assert same["after"] > same["before"] + 0.2, same
+    # From 0.31 to 0.61 of 112: one standard error of the difference is 0.06.
+    assert same["after"] > same["before"] + 0.1, same
 
 
 def test_a_teacher_without_scores_and_a_prompt_that_explains_are_refused(world, traced, midtrained, popular, tmp_path):
@@ -84,38 +86,14 @@ def test_an_example_longer_than_max_length_is_refused_not_cut(world, midtrained,
 
 
 def test_resumed_training_gives_the_same_bytes(world, traced, midtrained, tmp_path):
-    resumed_after_a_kill(
-        "sft",
-        tmp_path,
-        [
-            "--items",
-            world.items,
-            "--semantic_ids",
-            world.semantic_ids,
-            "--slates",
-            traced.slates,
-            "--traces",
-            traced.traces,
-            "--model_name_or_path",
-            midtrained,
-            "--trainable",
-            "lora",
-            "--shuffle_candidates",
-            "true",
-            "--num_train_epochs",
-            "4",
-            "--bf16",
-            "false",
-            "--per_device_train_batch_size",
-            "4",
-            "--save_steps",
-            "5",
-            "--logging_steps",
-            "1",
-            "--disable_tqdm",
-            "true",
-        ],
+    """Killed in the first of two epochs: the second shows the candidates in another order."""
+    words = ["--items", world.items, "--semantic_ids", world.semantic_ids, "--slates", traced.slates]
+    words += ["--traces", traced.traces, "--model_name_or_path", midtrained]
+    words += shlex.split(
+        "--trainable lora --shuffle_candidates true --num_train_epochs 2 --per_device_train_batch_size 8 "
+        "--bf16 false --save_steps 5 --logging_steps 1 --disable_tqdm true"
     )
+    resumed_after_a_kill("sft", tmp_path, words)
 
 
 def test_packing_leaves_no_token_out(world, traced, midtrained, tmp_path, capsys):

@@ -1,17 +1,14 @@
 """The weighted mean is over the tokens of all processes: one step in two gloo processes is the step of one."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.scenarios.launching import start_both, wait_for
 from tests.sft.test_weighting import made, trainer_of, weighted_rows
-
-ROOT = Path(__file__).parents[2]
 
 
 def one_step(folder: Path) -> None:
@@ -38,23 +35,7 @@ def one_step(folder: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_make_the_step_of_one(tmp_path):
     one_step(tmp_path)
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        __file__,
-        str(tmp_path),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-4000:]
+    wait_for(start_both(one_step, (tmp_path,), tmp_path, {}), tmp_path)
     alone, together = (load_file(tmp_path / f"{world}.safetensors") for world in (1, 2))
     torch.testing.assert_close(together, alone)
     assert any(not torch.equal(value, alone[name]) for name, value in made()[0].state_dict().items())
-
-
-if __name__ == "__main__":
-    one_step(Path(sys.argv[1]))
