@@ -17,7 +17,8 @@ demo: install
 	$(BIN)/gr2 run demo
 
 test: install lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile  # two processes, each on a core of its own
+	# two processes, each on a core of its own; slow files first (tests/conftest.py), so that both end together
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .
