@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/gr2 run demo
 
 test: install lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile  # two processes, each on a core of its own
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # two processes, each on a core of its own
 
 lint: install
 	$(BIN)/ruff check .

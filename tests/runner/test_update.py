@@ -26,7 +26,6 @@ from tests.days import DAYS, NEW, language_model_recipe, make_shop, start_of, wr
 from tests.forking import forked
 from tests.helpers import gr2, once
 
-KILLS = 10
 STAGES = ("prepare", "embed", "sids", "slates", "candidate", "rerank_new", "rerank_old", "promote")
 
 
@@ -122,13 +121,12 @@ def test_a_broken_day_is_refused_until_it_is_whole_and_what_serves_stays(second,
 
 
 @pytest.mark.slow
-def test_killed_at_ten_random_moments_it_ends_with_the_same_decision(first, second, tmp_path):
+def test_killed_at_a_random_moment_of_every_stage_it_ends_with_the_same_decision(first, second, tmp_path):
     shop, rng = tmp_path / "shop", random.Random(0)
     shutil.copytree(first, shop, symlinks=True)
     write_day(shop, 1)
-    stages = sorted([*STAGES, *rng.choices(STAGES, k=KILLS - len(STAGES))], key=STAGES.index)
-    killed = [kill(shop, stage, rng.uniform(0, 1)) for stage in stages]
-    assert sum(killed) >= KILLS - 2  # the last stage may end before its moment comes
+    killed = [kill(shop, stage, rng.uniform(0, 1)) for stage in STAGES]
+    assert sum(killed) >= len(STAGES) - 2  # the last ones may end before their moment comes
     gr2("update", "shop.yaml", cwd=shop)
     assert (shop / "runs/decisions.jsonl").read_text() == (second / "runs/decisions.jsonl").read_text()
     assert os.readlink(shop / "runs/current") == DAYS[1]
