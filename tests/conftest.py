@@ -17,7 +17,7 @@ settings.register_profile("gr2", deadline=None, derandomize=True)  # the same ex
 settings.load_profile("gr2")
 
 
-LONGEST = (  # the files that take a minute or so, the longest first: but the second needs nothing that the first makes
+LONGEST = (  # the files that take a minute or so, the longest first; the second needs nothing that the first makes
     "stages/test_sft", "runner/test_update", "samplers/test_ray", "scenarios/test_distributed", "stages/test_rl",
     "rerankers/test_on_ray", "semantic_ids/test_shards", "runner/test_pipeline", "samplers/test_base",
 )  # fmt: skip
@@ -144,7 +144,7 @@ def traced(world, midtrained) -> World:
 def tuned(world, midtrained, traced) -> str:
     """The mid-trained model after SFT on the template traces: it lists the candidates, without a trace.
 
-    Three candidates and no trace: what a model of 60,000 parameters learns to write in a minute.
+    Three candidates and no trace: what a model of 60,000 parameters learns to write in half a minute.
     """
     folder = world.root / "sft"
     words = shlex.split("--bf16 false --prompt student_no_trace --num_train_epochs 24 --learning_rate 5e-3")
