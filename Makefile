@@ -17,8 +17,7 @@ demo: install
 	$(BIN)/gr2 run demo
 
 test: install lint
-	# two processes, each on a core of its own; slow files first (tests/conftest.py), so that both end together
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder  # on two cores: one often waits
 
 lint: install
 	$(BIN)/ruff check .

@@ -17,10 +17,19 @@ settings.register_profile("gr2", deadline=None, derandomize=True)  # the same ex
 settings.load_profile("gr2")
 
 
+LONGEST = (  # the files that take a minute or so, the longest first; the second needs nothing that the first makes
+    "stages/test_sft", "runner/test_update", "samplers/test_ray", "scenarios/test_distributed", "stages/test_rl",
+    "rerankers/test_on_ray", "semantic_ids/test_shards", "runner/test_pipeline", "samplers/test_base",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: two processes then end at about the same time."""
+    """The longest files first, then others with slow tests: several processes then end at about the same time."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    folder = Path(__file__).parent
+    rank = {folder / f"{name}.py": place for place, name in enumerate(LONGEST)}
+    rank = {path: rank.get(path, len(LONGEST) + (path not in slow)) for path in {item.path for item in items}}
+    items.sort(key=lambda item: rank[item.path])
 
 
 def pytest_unconfigure() -> None:
@@ -135,7 +144,7 @@ def traced(world, midtrained) -> World:
 def tuned(world, midtrained, traced) -> str:
     """The mid-trained model after SFT on the template traces: it lists the candidates, without a trace.
 
-    Three candidates and no trace: what a model of 60,000 parameters learns to write in a minute.
+    Three candidates and no trace: what a model of 60,000 parameters learns to write in half a minute.
     """
     folder = world.root / "sft"
     words = shlex.split("--bf16 false --prompt student_no_trace --num_train_epochs 24 --learning_rate 5e-3")

@@ -1,7 +1,8 @@
 """`gr2` in processes of their own that need not import torch, transformers and TRL first: a server has, and forks.
 
-The imports of a training take ten seconds. `tests.helpers.gr2` starts a process as a user does: every command has a
-test with it, and so has every claim that one process ends as another, because forked ones hash strings alike.
+The imports of a training take ten seconds. `tests.helpers.gr2` starts a process as a user does; tests of recipes and
+launchers do so, too. Forked processes hash strings alike: a claim that one process ends as another needs one that is
+not forked, which may be the tests' own.
 """
 
 import multiprocessing

@@ -22,7 +22,7 @@ from gr2.language_model.loading import load_model
 from gr2.language_model.scratch import small_model, train_tokenizer
 from gr2.samplers.base import Request
 from gr2.samplers.open import open_sampler
-from tests.helpers import save_model, vllm_in_this_process
+from tests.helpers import save_model
 from tests.samplers.test_base import ranking_schema
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
@@ -53,13 +53,12 @@ def write_model(folder: Path) -> str:
 def sampler(tmp_path_factory):
     vllm = pytest.importorskip("vllm")
     folder = write_model(tmp_path_factory.mktemp("model"))
-    with vllm_in_this_process():
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(vllm, "LLM", partial(in_float32, vllm.LLM))
-            sampler = open_sampler("vllm", folder, batch_size=5)
-        sampler.folder = folder
-        yield sampler
-        sampler.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vllm, "LLM", partial(in_float32, vllm.LLM))
+        sampler = open_sampler("vllm", folder, batch_size=5)
+    sampler.folder = folder
+    yield sampler
+    sampler.close()
 
 
 def in_float32(engine, **settings):

@@ -16,7 +16,6 @@ from gr2.language_model.trainable import id_tokens
 from gr2.runner.stage import run_stage
 from gr2.samplers.open import open_sampler
 from gr2.training import find_last_checkpoint
-from tests.helpers import vllm_in_this_process
 from tests.scenarios.launching import kill, launch, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # four launches make what all tests of a mode look at
@@ -127,10 +126,9 @@ def test_vllm_answers_from_the_checkpoint_as_transformers_does(together):
     pytest.importorskip("vllm")
     questions = [[{"role": "user", "content": text}] for text in ("Rerank them.", "Hello there, which?", "History:")]
     written = {}
-    with vllm_in_this_process():
-        for engine in ("transformers", "vllm"):
-            sampler = open_sampler(engine, str(together / "rl"))
-            answers = sampler.sample(questions, seeds=[0, 0, 0], temperature=0.0, top_p=1.0, max_tokens=12)
-            written[engine] = [answer.text.rstrip("\ufffd") for answer in answers]
-        sampler.close()
+    for engine in ("transformers", "vllm"):
+        sampler = open_sampler(engine, str(together / "rl"))
+        answers = sampler.sample(questions, seeds=[0, 0, 0], temperature=0.0, top_p=1.0, max_tokens=12)
+        written[engine] = [answer.text.rstrip("\ufffd") for answer in answers]
+    sampler.close()
     assert written["vllm"] == written["transformers"] and any(written["vllm"])

@@ -8,7 +8,10 @@ import pytest
 from tests.forking import forked
 from tests.helpers import gr2, refused
 
-COMMON = "--bf16 false --disable_tqdm true --save_strategy no --logging_steps 1 --prompt student_no_trace"
+COMMON = (
+    "--bf16 false --disable_tqdm true --save_strategy no --logging_steps 1 --prompt student_no_trace"
+    " --gradient_checkpointing false"
+)
 LONG = f"{COMMON} --per_device_train_batch_size 16 --max_steps 30 --max_completion_length 48 --learning_rate 2e-3"
 SHORT = f"{COMMON} --per_device_train_batch_size 8 --max_steps 1 --max_completion_length 110 --learning_rate 1e-2"
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 SHORT = shlex.split(
     "--bf16 false --disable_tqdm true --logging_steps 1 --per_device_train_batch_size 16 --num_generations 8 "
-    "--max_completion_length 48 --prompt student_no_trace"
+    "--max_completion_length 48 --prompt student_no_trace --gradient_checkpointing false"
 )
 VALIDATED = shlex.split("--max_steps 6 --learning_rate 1e-3 --eval_steps 2")
 
