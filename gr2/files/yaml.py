@@ -20,6 +20,10 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# lm-format-enforcer, which vLLM imports, makes every SafeLoader read dates as texts.
+Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_timestamp)
+
+
 def read_yaml(path: Path) -> dict:
     """A file's mapping of text keys to texts, numbers, booleans, null, and lists and mappings of these.
 

@@ -63,7 +63,6 @@ def test_peak_memory_of_three_sizes_within_a_fifth(world, tmp_path):
         shape = read_shape(folder / "config.json")
         batch = Batch(rows, LENGTH, rows * LENGTH, "whole", steps=2)
         load = train("midtrain", shape, trained=count_parameters(shape), cluster=ON_CPU, batch=batch, mixed=False)
-        print(hidden, load.memory.peak / measured)
         assert load.memory.peak == pytest.approx(measured, rel=0.2), (hidden, load.memory)
 
 

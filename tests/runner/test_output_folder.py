@@ -30,8 +30,8 @@ def names(folder):
 HOLD = """
 import sys, time
 from pathlib import Path
-from gr2.runner.lock import locked
-with locked(Path(sys.argv[1])):
+from gr2.runner.lock import hold_lock
+with hold_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """

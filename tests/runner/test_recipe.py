@@ -158,3 +158,13 @@ def test_a_stage_in_its_process_gets_the_variables(tmp_path):
     words = ["--recipe", str(path), "--stage", "prepare", "--set", "day=sunday", "--seed", "3"]
     options = stage_options("prepare", words)
     assert options["interactions"] == ["sunday/events.csv"] and options["seed"] == ["3"] and "set" not in options
+
+
+def test_a_date_is_refused_also_where_a_library_has_made_every_loader_read_it_as_text(tmp_path, monkeypatch):
+    """lm-format-enforcer does so when vLLM imports it."""
+    kind = "tag:yaml.org,2002:timestamp"
+    monkeypatch.setitem(yaml.SafeLoader.yaml_constructors, kind, yaml.SafeLoader.construct_yaml_str)
+    assert yaml.safe_load("day: 2024-05-01") == {"day": "2024-05-01"}
+    (tmp_path / "recipe.yaml").write_text("folder: a\nstages:\n  prepare: {seed: 2024-05-01}\n")
+    with pytest.raises(InputError, match="found the date 2024-05-01"):
+        read_recipe(tmp_path / "recipe.yaml")

@@ -132,7 +132,7 @@ def test_rewards_and_references_are_counted_there(inputs):
 
 @pytest.mark.parametrize("by", ["evaluator", "labels", "both"])
 def test_lists_are_mined_and_drawn_there(by, slates, inputs, evaluator, reader):
-    seen, labels = reader.read(reader.know(slates)), inputs["labels"]
+    seen, labels = reader.read(reader.add_features(slates)), inputs["labels"]
     judge = Judge() if by == "labels" else Judge(evaluator, label_weight=0.5 if by == "both" else 0.0)
 
     def found():
@@ -190,14 +190,14 @@ def test_a_step_of_degre_and_goalrank_runs_there(trainer, slates, lists, trainin
         find, weights = partial(draw_group, judge=judge, size=2, group=3), {}
     examples = add_lists(slates, find, reader)
     write = partial(collate, catalogue=lists.catalogue, history=4)
-    train, valid = (collate_examples(some, write, reader) for some in (examples, reader.know(slates)))
+    train, valid = (collate_examples(some, write, reader) for some in (examples, reader.add_features(slates)))
     model, arguments = new_network("pointer", lists, training), make_arguments(training, "score", ["labels"])
     data = {"train_dataset": Examples(examples), "eval_dataset": Examples(slates)}
     step_of(trainer(model, arguments, **data, judge=judge, **weights), train | valid)
 
 
 def test_a_step_of_the_evaluator_runs_there(slates, evaluator, reader):
-    shown = [draw_lists(known, 2, 3, seed) for seed, known in enumerate(reader.know(slates))]
+    shown = [draw_lists(known, 2, 3, seed) for seed, known in enumerate(reader.add_features(slates))]
     inputs = collate_shown(shown, reader, 2)
     with torch.device("meta"):
         there = evaluator(**inputs)

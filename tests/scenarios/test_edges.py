@@ -61,9 +61,9 @@ def test_a_checkpoint_that_does_not_fit_is_one_sentence(tmp_path):
     code = "\n".join([
         "import sys, torch",
         "from gr2 import cli",
-        "from gr2.errors import naming_disk_errors",
+        "from gr2.errors import name_disk_errors",
         "def save(words):",
-        "    with naming_disk_errors(sys.argv[1]):",
+        "    with name_disk_errors(sys.argv[1]):",
         "        torch.save(torch.zeros(100_000), sys.argv[1] + '/optimizer.pt')",
         "cli.run = save",
     ])  # fmt: skip
