@@ -137,10 +137,8 @@ class Evaluator(PreTrainedModel):
 
         Returns the loss, and `probabilities` float [n, lists, list_size], P(V >= k) of the whole lists.
         """
-        logits, mask = (
-            self.prefix_logits(EvaluatorInput(history, candidates, features), lists),
-            (lists != NONE)[..., None],
-        )
+        logits = self.prefix_logits(EvaluatorInput(history, candidates, features), lists)
+        mask = (lists != NONE)[..., None]
         lengths = torch.arange(1, lists.shape[2] + 1, device=lists.device)
         reached = outcomes[..., None] >= torch.arange(1, self.config.list_size + 1, device=lists.device)
         losses = binary_cross_entropy_with_logits(logits, reached.to(logits.dtype), reduction="none")
