@@ -11,10 +11,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from unittest.mock import patch
 
+from gr2 import cli
 from gr2.terminal import SILENCE
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -56,11 +60,9 @@ def start_forked(words: list[str], folder: Path, cwd: Path | None = None) -> For
 
 
 def do_gr2(words: list[str], cwd: str) -> None:
-    from gr2.cli import main
-
     os.chdir(cwd)
     sys.argv = ["gr2", *words]
-    main(words)
+    cli.main(words)
 
 
 def forked(*words: str | Path, expect: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -71,3 +73,16 @@ def forked(*words: str | Path, expect: int = 0, cwd: Path | None = None) -> subp
         out, err = ((Path(folder) / name).read_text() for name in ("out", "err"))
     assert process.exitcode == expect, f"exit {process.exitcode}\n{out[-2000:]}\n{err[-4000:]}"
     return subprocess.CompletedProcess(["gr2", *words], process.exitcode, out, err)
+
+
+def run_recipe(*words: str | Path) -> list[str]:
+    """`gr2 run WORDS` in this process, its stages in forked ones; the lines that it prints itself."""
+
+    def run_forked(command: list[str]) -> int:
+        assert command[:3] == [sys.executable, "-m", "gr2"]
+        forked(*command[3:])
+        return 0
+
+    with patch("gr2.runner.pipeline.run_in_a_process", run_forked), redirect_stdout(StringIO()) as printed:
+        cli.main(["run", *map(str, words)])
+    return printed.getvalue().splitlines()

@@ -48,7 +48,9 @@ def check_files(command: str, options: dict[str, list[str]], made: tuple[Path, .
                 continue
             if kind and (Path(path) / kind).is_file():
                 raise InputError(f"--{name} {path}: expected a file, found a folder; use {Path(path) / kind}")
-            advice = advise(path) or (where if recipe and not Path(path).is_absolute() else "")
+            advice = ""
+            if not exists(path):
+                advice = advise(path) or (where if recipe and not Path(path).is_absolute() else "")
             if Path(kind).suffix or (is_table(path) and not exists(path) and not set("*?[") & set(path)):
                 expect_file(path, advice)
             if is_path(path) and not exists(path):

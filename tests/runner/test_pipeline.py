@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from gr2.cli import main
+from tests.forking import run_recipe
 from tests.helpers import gr2
 
 STAGES = ("prepare", "slates", "shuffled", "evaluate")
@@ -29,9 +30,13 @@ def recipe(world, root, **changed):
     return file
 
 
-def run(path, *words):
+def run(*words):
     """{stage's id: why it ran, or "" where it was skipped}"""
-    lines = [line for line in gr2("run", path, *words).stdout.splitlines() if line.startswith("[")]
+    return read_reasons(run_recipe(*words))
+
+
+def read_reasons(lines):
+    lines = [line for line in lines if line.startswith("[")]
     reasons = {line.split()[1].strip(":"): line.split(": ", 2)[2] for line in lines}
     return {stage: reason.replace("unchanged, skipped", "") for stage, reason in reasons.items()}
 
@@ -73,7 +78,8 @@ def untimed(file):
 @pytest.fixture(scope="module")
 def done(world, tmp_path_factory):
     root = tmp_path_factory.mktemp("done")
-    assert run(recipe(world, root)) == dict.fromkeys(STAGES, "never run")
+    lines = gr2("run", recipe(world, root)).stdout.splitlines()
+    assert read_reasons(lines) == dict.fromkeys(STAGES, "never run")
     return root
 
 
@@ -176,7 +182,7 @@ def test_a_wrong_value_in_the_last_stage_shows_before_the_first_runs(world, tmp_
 def test_the_plan_says_what_would_run_and_why_and_runs_nothing(world, done):
     before = contents(done)
     path = recipe(world, done, slates={"history": 19})
-    lines = gr2("run", path, "--dry_run").stdout.splitlines()
+    lines = run_recipe(path, "--dry_run")
     plan = [line for line in lines if line.startswith("[")]
     assert plan == [
         f"[1/4] prepare: gr2 prepare -> {done}/run/prepare: unchanged",
@@ -185,7 +191,7 @@ def test_the_plan_says_what_would_run_and_why_and_runs_nothing(world, done):
         f"[4/4] evaluate: gr2 evaluate -> {done}/run/evaluate: after slates, shuffled, if that changes",
     ]
     assert f"    {done}/run/shuffled/rankings.parquet (of shuffled)" in lines
-    only = [line for line in gr2("run", path, "--dry_run", "--only", "evaluate").stdout.splitlines() if line[0] == "["]
+    only = [line for line in run_recipe(path, "--dry_run", "--only", "evaluate") if line[0] == "["]
     assert [line.split(": ")[-1] for line in only] == ["not asked for"] * 3 + ["unchanged"]
     recipe(world, done)
     assert contents(done) == before
