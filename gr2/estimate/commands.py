@@ -32,6 +32,11 @@ def count_steps(stage: Stage, rows: float, cluster: Cluster, epochs: float) -> f
     return steps if steps > 0 else ceil(rows * epochs / (at_once * cluster.devices))
 
 
+def cut(stage: Stage, slates: float) -> float:
+    """As many as --max_slates leaves."""
+    return min(slates, number(stage, "max_slates", slates))
+
+
 def train_stage(stage: Stage, shape: Shape, cluster: Cluster, batch: Batch, checkpointing: bool) -> Load:
     """checkpointing: the default of the command's library."""
     batch = replace(
@@ -65,10 +70,12 @@ def sft(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     if traces:
         data.note("assumed: every train slate with a relevant item has an accepted trace")
     rows, answer = number(stage, "per_device_train_batch_size", 8), texts.answer(prompt)
-    steps = count_steps(stage, examples, cluster, number(stage, "num_train_epochs", 3))
+    length = texts.prompt(prompt) + answer
+    packed = number(stage, "max_length", 1024) / length if flag(stage, "packing", False) else 1  # examples in a row
+    steps = count_steps(stage, examples / packed, cluster, number(stage, "num_train_epochs", 3))
     places = texts.candidates + answer - texts.answer("student_no_trace") if has_teacher else answer
     logits = "whole" if has_teacher else "fused"
-    batch = Batch(rows, texts.prompt(prompt) + answer, rows * places, logits, steps, masked=False)
+    batch = Batch(rows, length * packed, rows * places * packed, logits, steps, masked=False)
     yield train_stage(stage, shape, cluster, batch, checkpointing=True)
 
 
@@ -78,8 +85,9 @@ def rl(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     structured, group = flag(stage, "structured", False), number(stage, "num_generations", 8)
     rows, prompt_tokens = number(stage, "per_device_train_batch_size", 8), texts.prompt(prompt)
     answer = min(texts.answer(prompt), number(stage, "max_completion_length", 512))
-    slates, epochs = data.count_slates(stage, "train", labelled=True), number(stage, "num_train_epochs", 3)
-    steps, shared = count_steps(stage, slates * group, cluster, epochs), min(group, rows) if structured else 1
+    slates, epochs = cut(stage, data.count_slates(stage, "train", labelled=True)), number(stage, "num_train_epochs", 3)
+    times = number(stage, "num_iterations", 1)  # that every batch of answers is learned from
+    steps, shared = count_steps(stage, slates * group * times, cluster, epochs), min(group, rows) if structured else 1
     logits, places = ("choices", texts.candidates) if structured else ("fused", answer)
     batch = Batch(rows / shared, prompt_tokens + shared * answer, rows * places, logits, steps)
     learning = train_stage(stage, shape, cluster, batch, checkpointing=True)
@@ -87,7 +95,7 @@ def rl(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     at_once = rows * number(stage, "gradient_accumulation_steps", 1)
     answers = Answers(at_once, prompt_tokens, answer, passes, shared, launched=not by_vllm)
     every = number(stage, "eval_steps", number(stage, "save_steps", 500))
-    batches = steps * (cluster.devices + number(stage, "eval_slates", 0) / every / at_once)
+    batches = steps * (cluster.devices / times + number(stage, "eval_slates", 0) / every / at_once)
     if flag(stage, "dynamic_sampling", False):
         data.note("assumed: groups without spread are not sampled again (dynamic_sampling asks for it)")
     if by_vllm and option_of(stage, "vllm_mode", "colocate") == "server":
@@ -107,8 +115,8 @@ def traces(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
         data.note(f"{stage.id}: a server answers, which is not counted")
         return
     texts, shape, prompt = data.texts(stage), find_model(data, stage), option_of(stage, "prompt", "rejection")
-    slates = data.count_slates(stage, option_of(stage, "split", "train"), labelled=True)
-    slates = min(slates, number(stage, "max_slates", slates)) * number(stage, "tries", 1)
+    slates = cut(stage, data.count_slates(stage, option_of(stage, "split", "train"), labelled=True))
+    slates *= number(stage, "tries", 1)
     if number(stage, "tries", 1) > 1:
         data.note("assumed: traces are asked for as often as `tries` allows")
     rows = min(slates, number(stage, "batch_size", 256))
@@ -143,8 +151,7 @@ def rerank(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     rankers = find_rankers(data, stage)
     for ranker in rankers:
         texts, shape, prompt = data.texts(stage), model_of(data, ranker), option_of(stage, "prompt", "student")
-        slates = data.count_slates(stage, option_of(stage, "split", "test"))
-        slates = min(slates, number(stage, "max_slates", slates))
+        slates = cut(stage, data.count_slates(stage, option_of(stage, "split", "test")))
         slates += number(stage, "shuffles", 0) * min(slates, number(stage, "shuffled_slates", 100))
         rows, order = min(slates, number(stage, "batch_size", 128)), option_of(stage, "order", "written")
         order = "choices" if order == "written" and flag(stage, "structured", False) else order
@@ -164,9 +171,8 @@ def one_pass(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
         return
     shape, length = model_of(data, stage), count_one_pass(data, stage)
     labelled, epochs = data.count_slates(stage, "train", labelled=True), number(stage, "epochs", 20)
-    teacher_rows = (
-        data.count_slates(stage, "train") * number(stage, "teacher_epochs", 3) if "teacher" in stage.options else 0
-    )
+    teacher_epochs = number(stage, "teacher_epochs", 3) if "teacher" in stage.options else 0
+    teacher_rows = data.count_slates(stage, "train") * teacher_epochs
     data.note("assumed: fit one_pass learns for all of its epochs; patience may end it earlier")
     rows = number(stage, "batch_size", 32)
     steps = ceil((labelled * epochs + teacher_rows) / rows)

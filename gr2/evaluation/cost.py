@@ -16,10 +16,11 @@ from gr2.evaluation.significance import number
 from gr2.evaluation.systems import mean_of_known
 from gr2.files.artifacts import MANIFEST, files_below, read_json, read_manifest, stage_of
 from gr2.files.rankings import TIMING_FILE
+from gr2.files.slates import SLATE_STAGES
 from gr2.rerankers import blend, lambdamart, rules
 
 WEIGHTS, TREES = (blend.FILE, FUSION), (lambdamart.FILE, FUSED_TREES)
-SHARED = ("prepare", "slates", "facts")  # and with slates what made them
+SHARED = ("prepare", *SLATE_STAGES, "simulate-clicks", "facts")  # and with slates what made them
 
 
 @dataclass

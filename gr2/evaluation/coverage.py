@@ -11,8 +11,11 @@ PER_POSITION = ("recall", "ndcg", "map", "hr")  # 0 where the list lacks the tar
 
 
 def recall_ceiling(slates_report: dict | None, split: str) -> float | None:
-    """The share of a split's positions that have a slate, which then holds the target; None where it is not known."""
-    counts = slates_report["splits"].get(split) if slates_report else None
+    """The share of a split's positions that have a slate, which then holds the target; None where it is not known, and
+    for slates of another protocol than `next`: what is relevant is in them by construction, or was never asked for.
+    """
+    retrieved = slates_report is not None and slates_report["protocol"] == "next"
+    counts = slates_report["splits"].get(split) if retrieved else None
     return counts["slates"] / counts["positions"] if counts and counts["positions"] else None
 
 

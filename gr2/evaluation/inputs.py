@@ -7,7 +7,7 @@ from gr2.evaluation.systems import COMPUTED
 from gr2.files.artifacts import read_json, read_lines
 from gr2.files.columns import cast_ids, read_table, refuse_rows, require_columns
 from gr2.files.interactions import read_interactions
-from gr2.files.slates import read_slate_table
+from gr2.files.slates import PROTOCOLS, read_slate_table
 from gr2.traces.store import read_traces
 
 TRACES = ("slate_id", "mode", "accepted", "reason", "completion_tokens", "teacher")  # columns that the report shows
@@ -106,7 +106,7 @@ def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.Da
 
 
 def read_slates_report(path: str) -> dict:
-    """The slates stage's report; for each of `splits` it counts `positions`, `missed`, `slates`, and maybe `short`."""
+    """The slates stage's report: `protocol`; each of `splits` has `positions`, `missed`, `slates`, maybe `short`."""
     content = read_json(path)
     splits = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(splits, dict):
@@ -116,4 +116,7 @@ def read_slates_report(path: str) -> dict:
             count = counts.get(name, 0 if name == "short" else None) if isinstance(counts, dict) else None
             if type(count) is not int or count < 0:
                 raise InputError(f"{path}: splits.{split}.{name}: expected a whole number of at least 0")
+    if (protocol := content.get("protocol")) not in PROTOCOLS:
+        expected = f"protocol: expected one of {', '.join(PROTOCOLS)}, found {protocol!r}"
+        raise InputError(f"{path}: {expected}; an earlier gr2 left it out: make the slates again")
     return content

@@ -16,6 +16,8 @@ from gr2.files.schema import NUMBERS, TEXT, TEXTS, WHOLES, Types, cast_columns
 from gr2.files.sources import check_sources
 
 SLATE_SPLITS = SPLITS[1:]
+SLATE_STAGES = ("slates", "impressions")  # that make slates.parquet
+PROTOCOLS = ("next", "later", "impressions", "log")  # of `gr2 slates`, and `log` of `gr2 impressions`
 SLATES: Types = {
     "slate_id": TEXT,
     "user_id": TEXT,

@@ -10,6 +10,7 @@ from gr2.metrics import Yardstick
 from gr2.reports import figures
 from gr2.reports.cost_picture import cost_picture
 from gr2.reports.render import fixed, render_page, signed
+from gr2.reports.slate_counts import tabulate_counts
 from gr2.reports.terminal import print_counterfactual, print_sentences, print_systems
 from gr2.reports.verdict import additions, headline
 
@@ -71,6 +72,7 @@ def render(
         pictures=pictures,
         examples=examples,
         background=background,
+        slate_counts=tabulate_counts(background.slates_report),
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from gr2.api import find_inputs
 from gr2.errors import InputError
 from gr2.files.artifacts import MANIFEST, find_in_stages, read_manifest
+from gr2.files.slates import SLATE_STAGES
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.rerankers.record import kind_of
 from gr2.rerankers.rules import NAMES
@@ -126,7 +127,7 @@ def find_files(options: argparse.Namespace) -> Inputs:
 def read_history(run: str | None) -> int:
     """The history of the run's slates, the longest where several stages made some: rerankers have learned from it."""
     manifests = [read_manifest(file) for file in find_in_stages(run, MANIFEST)] if run else []
-    return max((made["config"]["history"] for made in manifests if made["stage"] == "slates"), default=HISTORY)
+    return max((made["config"]["history"] for made in manifests if made["stage"] in SLATE_STAGES), default=HISTORY)
 
 
 def read_sampling(options: argparse.Namespace) -> Sampling:

@@ -74,7 +74,13 @@ def run(config: Config) -> None:
     slates = check_slates(frame.drop(dropped), output / "slates.parquet", log.item_ids)
     # write
     write_parquet(slates, output / "slates.parquet")
-    report = {"pre_ranker": "log", "splits": splits, "log": found, "earlier_than_pretrain": round(earlier, 6)}
+    report = {
+        "protocol": "log",
+        "pre_ranker": "log",
+        "splits": splits,
+        "log": found,
+        "earlier_than_pretrain": round(earlier, 6),
+    }
     write_json(output / "slates_report.json", report)
     for name, counts in splits.items():
         print(f"{name}: {counts['slates']} slates, {counts['unclicked']} of them without a click; left out: "

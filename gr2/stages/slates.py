@@ -92,7 +92,7 @@ def run(config: Config) -> None:
     if top_k is not None:
         write_parquet(top_k, output / "top_k.parquet")
     write_parquet(frame, output / "slates.parquet")
-    made = {"pre_ranker": " + ".join(config.pre_ranker), "candidates": config.candidates}
+    made = {"protocol": config.protocol, "pre_ranker": " + ".join(config.pre_ranker), "candidates": config.candidates}
     write_json(output / "slates_report.json", made | {"exclude_seen": exclude_history(config), "splits": report})
     for name, counts in report.items():
         print(describe_counts(name, counts, config.candidates))

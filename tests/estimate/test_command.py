@@ -60,6 +60,24 @@ def test_a_larger_model_a_spread_and_an_option_change_the_figures(tmp_path):
     assert longer["rl: training"]["tokens"] == alone["rl: training"]["tokens"]  # max_steps
 
 
+def test_what_an_option_leaves_out_or_repeats_is_counted(tmp_path):
+    """--max_slates, answers that are learned from several times, and packed blocks."""
+    base = ["smollm2-135m", "--gpu", "h200", "--rl.max_steps", "null", "--rl.eval_slates", "0"]
+    whole, fewer, again = (
+        rows(tmp_path, *base, *more) for more in ([], ["--rl.max_slates", "1000"], ["--rl.num_iterations", "4"])
+    )
+    for part in ("rollouts", "training"):
+        assert fewer[f"rl: {part}"]["seconds"] == pytest.approx(whole[f"rl: {part}"]["seconds"] / 10, rel=0.01)
+    assert again["rl: training"]["seconds"] == pytest.approx(4 * whole["rl: training"]["seconds"], rel=0.01)
+    assert again["rl: rollouts"]["seconds"] == pytest.approx(whole["rl: rollouts"]["seconds"], rel=0.01)
+    steps = [rows(tmp_path, *base[:3], "--rl.eval_slates", "0", "--rl.num_iterations", times) for times in ("1", "4")]
+    assert steps[1]["rl: rollouts"]["seconds"] == pytest.approx(steps[0]["rl: rollouts"]["seconds"] / 4, rel=0.01)
+    assert steps[1]["rl: training"]["seconds"] == steps[0]["rl: training"]["seconds"]
+    packed = rows(tmp_path, *base, "--sft.packing", "true", "--sft.max_length", "4096")
+    assert packed["sft"]["bytes"]["activations"] > 2 * whole["sft"]["bytes"]["activations"]
+    assert packed["sft"]["tokens"] == pytest.approx(whole["sft"]["tokens"], rel=0.05)
+
+
 def test_what_does_not_fit_is_named(capsys):
     main(["estimate", "smollm2-135m", "--gpu", "l4", "--midtrain_rows.model_name_or_path", "Qwen/Qwen3-8B"])
     text = capsys.readouterr().out

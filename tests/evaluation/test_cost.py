@@ -43,7 +43,10 @@ def ranked(tmp_path):
     return stage(tmp_path / "ranked", "rerank:rankings.parquet", 7, text, [slates, model, prompt], **made)
 
 
-def test_training_counts_the_stages_of_the_model_but_not_what_all_systems_share(ranked):
+@pytest.mark.parametrize("maker", ["slates", "impressions"])
+def test_training_counts_the_stages_of_the_model_but_not_what_all_systems_share(ranked, maker):
+    made = ranked.parents[1] / "slates" / "manifest.json"
+    write_json(made, json.loads(made.read_text()) | {"stage": maker})
     cost = measure_costs({"mine": [str(ranked)]}, {"mine": [PLAIN]})["mine"]
     root = ranked.parents[1]
     assert cost["stages"] == {str(root / "sft"): 3, str(root / "traces"): 20}

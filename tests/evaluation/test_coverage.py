@@ -13,7 +13,7 @@ def test_end_to_end_is_the_mean_over_all_positions_where_a_missed_one_counts_0()
     values = measure(labels, order, np.ones(3, bool))
     missed = 5
     systems = {"mine": {metric: value.mean() for metric, value in values.items()}}
-    report = {"splits": {"test": {"positions": 3 + missed, "missed": missed, "slates": 3}}}
+    report = {"protocol": "next", "splits": {"test": {"positions": 3 + missed, "missed": missed, "slates": 3}}}
     main = ("recall@1", "ndcg@3", "precision@3", "f1@3")
     intervals = {"mine": {metric: [0.5, None] for metric in main}}
     found = end_to_end(systems, intervals, main, recall_ceiling(report, "test"))
@@ -27,8 +27,14 @@ def test_end_to_end_is_the_mean_over_all_positions_where_a_missed_one_counts_0()
 
 def test_without_counts_there_is_no_ceiling():
     assert recall_ceiling(None, "test") is None and end_to_end({}, {}, (), None) is None
-    empty = {"splits": {"test": {"positions": 0, "missed": 0, "slates": 0}}}
+    empty = {"protocol": "next", "splits": {"test": {"positions": 0, "missed": 0, "slates": 0}}}
     assert recall_ceiling(empty, "test") is None and recall_ceiling(empty, "valid") is None
+
+
+@pytest.mark.parametrize("protocol", ["later", "impressions", "log"])
+def test_where_nothing_was_retrieved_there_is_no_ceiling(protocol):
+    report = {"protocol": protocol, "splits": {"test": {"positions": 9, "missed": 4, "slates": 5}}}
+    assert recall_ceiling(report, "test") is None
 
 
 def test_coverage_counts_the_different_items_that_are_shown():

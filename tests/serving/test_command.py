@@ -65,11 +65,15 @@ def test_a_user_has_as_long_a_history_as_the_runs_slates(tmp_path):
         ("slates_beam", "slates", 30),
         ("slates.old-1", "slates", 70),
         ("sasrec", "sasrec", 90),
+        ("log", "impressions", 6),
     ):
         (tmp_path / folder).mkdir()
         manifest = {"stage": stage, "config": {"history": history}, "outputs": {}}
         (tmp_path / folder / "manifest.json").write_text(json.dumps(manifest))
     assert command.read_history(tmp_path) == 50
+    for folder in ("slates", "slates_beam"):
+        (tmp_path / folder / "manifest.json").unlink()
+    assert command.read_history(tmp_path) == 6, "slates of a log have a history too"
 
 
 def test_what_was_moved_aside_is_no_file_of_the_run(world, tmp_path):

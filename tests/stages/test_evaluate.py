@@ -332,7 +332,11 @@ def test_same_inputs_same_bytes_and_the_seed_matters(folder):
 def test_report_shows_the_background_and_escapes_item_text(folder):
     (folder / "report.json").write_text(
         json.dumps(
-            {"pre_ranker": "sasrec", "splits": {"test": {"positions": 298, "missed": 151, "short": 87, "slates": 60}}}
+            {
+                "protocol": "next",
+                "pre_ranker": "sasrec",
+                "splits": {"test": {"positions": 298, "missed": 151, "short": 87, "slates": 60}},
+            }
         )
     )
     log = [{"step": step, "reward": 0.1 * step, "identity_rate": 0.5} for step in range(1, 9)]
@@ -442,6 +446,11 @@ def test_unlabelled_or_broken_slates_are_refused(folder, labels, message):
         ("traces", TRACE % ('"s1"', '"ten"'), "row 0, column 'completion_tokens': expected a whole number or null"),
         ("slates_report", '{"splits": {"test": {"positions": 9, "missed": -1, "slates": 3}}}', "splits.test.missed"),
         ("slates_report", '{"splits": {"test": {"positions": 1}}}', "splits.test.missed"),
+        (
+            "slates_report",
+            '{"splits": {}}',
+            "protocol: expected one of next, later, .* found None; .* make the slates again",
+        ),
         ("slates_report", "[]", "expected a JSON object, found \\[\\]"),
     ],
 )
@@ -640,7 +649,7 @@ def test_the_report_shows_what_it_could_be_accused_of_hiding(folder):
     assert not [text for text in hidden if text in page] and "their files hold no time: good, copy." in page
     slates = pl.read_parquet(folder / "slates.parquet")
     counts = {"positions": 240, "missed": 180, "slates": 60}
-    (folder / "slates_report.json").write_text(json.dumps({"splits": {"test": counts}}))
+    (folder / "slates_report.json").write_text(json.dumps({"protocol": "next", "splits": {"test": counts}}))
     entry = made_by(folder, "copy", "popularity")
     orders = [list(range(len(row))) for row in slates["candidates"]]
     tied = [[1.0] * len(row) for row in orders]

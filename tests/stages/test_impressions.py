@@ -130,13 +130,16 @@ def test_the_report_has_ips_and_snips_with_the_effective_sample_size(world, made
         evaluate.Config(
             rankings=[f"reversed={tmp_path / 'reversed/rankings.parquet'}"],
             output_dir=str(tmp_path / "out"),
+            slates_report=str(made[0] / "slates_report.json"),
             resamples=200,
             **options,
         )
     )
     said, page = capsys.readouterr().out, (tmp_path / "out/report.html").read_text()
-    found = read_json(tmp_path / "out/metrics.json")["counterfactual"]
-    counts = read_json(made[0] / "slates_report.json")["splits"]["test"]
+    metrics = read_json(tmp_path / "out/metrics.json")
+    found, counts = metrics["counterfactual"], read_json(made[0] / "slates_report.json")["splits"]["test"]
+    assert metrics["end_to_end"] is None and "End to end" not in page, "a log retrieves nothing"
+    assert f"<td>{counts['slates']}</td><td>{counts['unclicked']}</td>" in page and "<th>recall ceiling" not in page
     assert found["requests"] == counts["slates"] and found["clicks"] == counts["slates"] - counts["unclicked"]
     assert 0 < found["effective_clicks"] < found["clicks"] < 100
     for text in (said, page):
