@@ -14,11 +14,12 @@ from gr2.errors import InputError
 from gr2.files.artifacts import read_json
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
-from gr2.rerankers.fusion.answers import ask, digests, read_answers, read_milliseconds
+from gr2.rerankers.fusion.answers import ask, read_answers, read_milliseconds
 from gr2.rerankers.fusion.choose import predict
 from gr2.rerankers.fusion.table import add_features, rank_name, read_members, score_name
 from gr2.rerankers.fusion.train import FILE, TREES_FILE
 from gr2.rerankers.protocol import Inputs, Reranker, rank_by_scores
+from gr2.rerankers.record import digests
 
 
 class Fusion:
@@ -31,11 +32,11 @@ class Fusion:
         try:
             self.members = [member["reranker"] for member in report["members"]]
             self.scored = [member["scored"] for member in report["members"]]
-            known = [member["files"] for member in report["members"]]
+            self.known = [member["files"] for member in report["members"]]
             self.model = report["weights"] if "weights" in report else open_trees(Path(folder) / TREES_FILE)
         except (KeyError, TypeError):
             raise InputError(f"{path}: expected members, and weights or gains; run `gr2 fit fusion` again") from None
-        self.check_members(known)
+        self.check_members()
         names = tuple(self.model) if isinstance(self.model, dict) else self.model.feature_name()
         given = {name(at) for at in range(len(self.members)) for name in (score_name, rank_name)}
         self.names = tuple(name for name in names if name not in given)
@@ -43,12 +44,12 @@ class Fusion:
             check_names(self.names, path)
             self.features = inputs.features(folder)
 
-    def check_members(self, known: list[dict[str, str]]) -> None:
+    def check_members(self) -> None:
         """InputError for members that changed since, and for a wrong number of files."""
         if self.files and len(self.files) != len(self.members):
             expected = f"expected {len(self.members)} files, of {', '.join(self.members)}, in this order"
             raise InputError(f"--member_rankings: {expected}; found {len(self.files)}")
-        for member, files in zip(self.members, known, strict=True):
+        for member, files in zip(self.members, self.known, strict=True):
             if not self.files and digests(member) != files:
                 raise InputError(f"{self.folder}: its member {member} is not what it was; run `gr2 fit fusion` again")
 
@@ -72,7 +73,8 @@ class Fusion:
         """Each one's rankings, and the milliseconds that one took."""
         if not self.files:
             return [ask(self.open_member, member, slates) for member in self.members]
-        answers = [read_answers(*member, slates) for member in zip(self.members, self.files, strict=True)]
+        members = zip(self.members, self.known, self.files, strict=True)
+        answers = [read_answers(*member, slates) for member in members]
         return [(answer, read_milliseconds(file, answer)) for file, answer in zip(self.files, answers, strict=True)]
 
 

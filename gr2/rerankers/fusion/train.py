@@ -9,10 +9,9 @@ from gr2.data.features import Features, find_names
 from gr2.files.artifacts import write_json, write_text
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
-from gr2.rerankers.fusion.answers import digests
 from gr2.rerankers.fusion.choose import FOLDS, describe_way, fit_way, judge_ways, list_ways
 from gr2.rerankers.fusion.table import add_features, read_members, score_name
-from gr2.rerankers.record import FILES
+from gr2.rerankers.record import FILES, digests
 
 FILE, TREES_FILE = FILES["fusion"], "trees.txt"  # LightGBM's own text, where the fusion is made of trees
 

@@ -16,7 +16,7 @@ from gr2.rerankers.fusion.answers import ask, read_answers, refuse_member
 from gr2.rerankers.fusion.train import train_fusion
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.protocol import Inputs, Sampling
-from gr2.rerankers.record import write_record
+from gr2.rerankers.record import digests, write_record
 from gr2.stages.fit.shared import ByFeatures, read_train
 from gr2.stages.shared import PromptOptions
 
@@ -60,7 +60,7 @@ def run(config: Config) -> None:
     # ask
     if config.member_rankings:
         files = zip(config.members, config.member_rankings, strict=True)
-        answers = [read_answers(member, file, slates) for member, file in files]
+        answers = [read_answers(member, digests(member), file, slates) for member, file in files]
     else:
         inputs = Inputs(config.items, config.interactions, config.embeddings, config.semantic_ids)
         names = ("prompt", "max_prompt_tokens", "order", "batch_size", "seed")
