@@ -18,7 +18,7 @@ import polars as pl
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.items import read_items
-from gr2.files.rankings import SHUFFLED_FILE, TIMING_FILE, Ranking, write_rankings, write_shuffled
+from gr2.files.rankings import BETWEEN, SHUFFLED_FILE, TIMING_FILE, Ranking, write_rankings, write_shuffled
 from gr2.files.slates import Slate, Slates, read_slate_table, sample_slates
 from gr2.options.declare import arg
 from gr2.prompts.answer import hint_at_limit
@@ -118,10 +118,11 @@ def run(config: Config) -> None:
         **{f"p{share}_ms": round(float(np.percentile(waits, share)), 6) if waits else None for share in (50, 99)},
     })  # fmt: skip
     (output / PARTIAL).unlink(missing_ok=True)
-    unusable = Counter(rankings.filter(~pl.col("valid"))["reason"])
-    reasons = ", ".join(f"{reason} {count}" for reason, count in unusable.most_common())
-    hint = hint_at_limit(unusable, len(rankings), config.max_tokens)
-    print(f"{len(rankings)} slates, {unusable.total()} unusable answers" + (f" ({reasons})" if reasons else "") + hint)
+    unusable = rankings.filter(~pl.col("valid"))["reason"]
+    counts = Counter(unusable.str.split(BETWEEN).explode())
+    reasons = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+    hint = hint_at_limit(counts, len(rankings), config.max_tokens)
+    print(f"{len(rankings)} slates, {len(unusable)} unusable answers" + (f" ({reasons})" if reasons else "") + hint)
     batches = f" in batches of {config.batch_size}" if len(latencies) else ""
     print(f"{milliseconds:.3g} ms a slate{batches}")
     if waits:

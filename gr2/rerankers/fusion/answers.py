@@ -25,14 +25,17 @@ def ask(open_member: Callable[[str], Reranker], member: str, slates: list[Slate]
     return rankings, 1000 * (time.monotonic() - started) / len(slates)
 
 
-def read_answers(member: str, files: dict[str, str], path: str, slates: Sequence[Slate]) -> list[Ranking]:
-    """A member's rankings.parquet of these slates; InputError where its manifest says that it is another reranker's.
+def check_file(member: str, files: dict[str, str], path: str) -> None:
+    """InputError where the manifest beside a rankings.parquet says that it is not this member's.
 
     files: the member's, as `digests` gives them.
     """
-    origin, where = find_origin(path), f"--member_rankings {path}"
+    origin = find_origin(path)
     if origin:
-        check_origin(origin, where, member, files)
+        check_origin(origin, f"--member_rankings {path}", member, files)
+
+
+def read_answers(path: str, slates: Sequence[Slate]) -> list[Ranking]:
     return read_whole_rankings(path, slates, " (of the split that is asked for)")
 
 

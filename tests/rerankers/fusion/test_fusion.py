@@ -253,5 +253,7 @@ def test_a_file_that_it_did_not_write_is_refused(known, tmp_path):
     with pytest.raises(InputError, match=r"trees.txt: expected a model of LightGBM"):
         answered(str(tmp_path), tmp_path / "no", known)
     write_json(tmp_path / "fusion.json", {"members": [{}], "weights": {}})
-    with pytest.raises(InputError, match="expected members, and weights or gains; run `gr2 fit fusion` again"):
+    with pytest.raises(
+        InputError, match="expected members, how they were asked, and weights or gains; run `gr2 fit fusion` again"
+    ):
         answered(str(tmp_path), tmp_path / "no", known)
