@@ -95,8 +95,7 @@ def test_files_of_a_language_models_answers_say_how_it_was_asked(known, fusion, 
     fit("fusion", tmp_path / "by_files", known, members=members, member_rankings=files["valid"])  # by other defaults
     assert read_json(tmp_path / "by_files/fusion.json") == read_json(f"{fusion}/fusion.json")
     asked = ranked(known, tmp_path / "asked", fusion, **HOW)
-    read = [word for file in files["test"] for word in ("--member_rankings", file)]
-    run_stage("rerank", [*words(known, tmp_path / "read", fusion), *read])
+    run_stage("rerank", [*words(known, tmp_path / "read", fusion), "--member_rankings", *files["test"]])
     assert pl.read_parquet(tmp_path / "read/rankings.parquet")["ranking"].equals(asked["ranking"])
     ranked(known, tmp_path / "first", members[0], **HOW | {"order": "first"})
     (tmp_path / "bare").mkdir()
@@ -108,7 +107,7 @@ def test_files_of_a_language_models_answers_say_how_it_was_asked(known, fusion, 
         ),
         (bare, "bare/rankings.parquet: expected the manifest of `gr2 rerank` beside it, .*; found none"),
     ):
-        read[1] = str(file)
+        read = ["--member_rankings", str(file), files["test"][1]]
         with pytest.raises(InputError, match=complaint):
             run_stage("rerank", [*words(known, tmp_path / "no", fusion), *read])
 
@@ -121,7 +120,7 @@ def test_unusable_answers_of_members_are_counted_by_member_and_kept(known, membe
     valid = (pl.read_parquet(known["slates"])["split"] == "valid").sum()
     assert model["unusable"] > valid / 2 and rule["unusable"] == 0
     assert f"beginner: NDCG@5 {model['ndcg@5']:.3f}, {model['unusable']} unusable answers\n" in capsys.readouterr().out
-    found = ranked(known, tmp_path / "ranked", tmp_path / "fusion", max_tokens=8, **how)
+    found = ranked(known, tmp_path / "ranked", tmp_path / "fusion", max_tokens=94, **how)
     assert not found["valid"].any() and found["reason"].str.starts_with("member0 beginner: ").all()
     assert f"{len(found)} slates, {len(found)} unusable answers (member0 beginner: " in capsys.readouterr().out
 
