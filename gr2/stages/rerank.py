@@ -118,15 +118,21 @@ def run(config: Config) -> None:
         **{f"p{share}_ms": round(float(np.percentile(waits, share)), 6) if waits else None for share in (50, 99)},
     })  # fmt: skip
     (output / PARTIAL).unlink(missing_ok=True)
-    unusable = rankings.filter(~pl.col("valid"))["reason"]
-    counts = Counter(unusable.str.split(BETWEEN).explode())
-    reasons = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
-    hint = hint_at_limit(counts, len(rankings), config.max_tokens)
-    print(f"{len(rankings)} slates, {len(unusable)} unusable answers" + (f" ({reasons})" if reasons else "") + hint)
+    unusable = Counter(rankings.filter(~pl.col("valid"))["reason"])
+    hint = hint_at_limit(unusable, len(rankings), config.max_tokens)
+    of_members = Counter(rankings.filter("valid")["reason"].drop_nulls().str.split(BETWEEN).explode())  # of a fusion
+    print(f"{len(rankings)} slates, {unusable.total()} unusable answers{in_brackets(unusable)}{hint}")
+    if of_members:
+        print(f"{of_members.total()} unusable answers of members{in_brackets(of_members)}")
     batches = f" in batches of {config.batch_size}" if len(latencies) else ""
     print(f"{milliseconds:.3g} ms a slate{batches}")
     if waits:
         print(f"{np.median(waits):.3g} ms for a slate alone (the median of {len(waits)})")
+
+
+def in_brackets(reasons: Counter) -> str:
+    """` (truncated 2, no_json 1)`; "" where there are none."""
+    return f" ({', '.join(f'{reason} {count}' for reason, count in reasons.most_common())})" if reasons else ""
 
 
 def shuffle_slates(slates: Sequence[Slate], config: Config) -> list[tuple[int, Slate]]:

@@ -1,7 +1,7 @@
 """A fusion as a reranker: asks its members, or reads their answers from files, and ranks by what was fitted.
 
-An answer costs what its members' answers cost together: tokens, and time. It is as good as theirs: where a member's
-answer is unusable, the fusion ranks with the input order in its place, and calls its own answer unusable.
+An answer costs what its members' answers cost together: tokens, and time. Where a member's answer is unusable, the
+input order stands in for it, as when the fusion was fitted; `reason` then names the member.
 """
 
 import functools
@@ -89,11 +89,9 @@ class Fusion:
         return [replace(ranking, **self.sum_up(given), latency_ms=spent) for ranking, given in of_slates]
 
     def sum_up(self, answers: tuple[Ranking, ...]) -> dict:
-        """What the members' answers to a slate make of the fusion's: whether it is usable, and its tokens, where some
-        member's are known.
-        """
+        """Of the members' answers to a slate: which are unusable, and their tokens, where some have any."""
         faults = [
-            f"member{at} {Path(member).name}: {answer.reason}"
+            f"member{at} {Path(member).name}: {answer.reason or 'unusable'}"
             for at, (member, answer) in enumerate(zip(self.members, answers, strict=True))
             if not answer.valid
         ]
@@ -101,7 +99,7 @@ class Fusion:
         for name in ("prompt_tokens", "completion_tokens"):
             known = [vars(answer)[name] for answer in answers if vars(answer)[name] is not None]
             counted[name] = sum(known) if known else None
-        return {"valid": not faults, "reason": BETWEEN.join(faults) or None, **counted}
+        return {"reason": BETWEEN.join(faults) or None, **counted}
 
     def ask_members(self, slates: list[Slate]) -> list[tuple[list[Ranking], float]]:
         """Each one's rankings, and the milliseconds that one took."""
