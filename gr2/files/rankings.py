@@ -28,9 +28,7 @@ class Ranking:
     valid: bool = True  # false: the answer was unusable, and the ranking is the input order
     scores: list[float] | None = None  # of the ranking's items, by rerankers that score
     choice_log_probs: list[float] | None = None  # of each of the ranking's items after those before it
-    reason: str | None = (
-        None  # why it is unusable; of a fusion, why members' answers are. From here on: language models
-    )
+    reason: str | None = None  # why an answer, or a fusion's members', is unusable; from here on of language models
     reasoning: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None

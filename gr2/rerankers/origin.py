@@ -26,6 +26,7 @@ def check_origin(origin: dict, where: str, reranker: str, files: dict[str, str])
     else:
         inside = [file for file in origin["inputs"] if Path(file).is_relative_to(found)]
         read = {str(Path(file).relative_to(found)): origin["inputs"][file] for file in inside}
+        # Files that are new in the folder, such as these rankings, were not read.
         same = bool(read) and all(files.get(name) == digest for name, digest in read.items())
     if not same:
         other = "another model in the same folder" if Path(found).resolve() == Path(reranker).resolve() else found

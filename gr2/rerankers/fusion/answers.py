@@ -36,6 +36,7 @@ def check_file(member: str, files: dict[str, str], path: str) -> None:
 
 
 def read_answers(path: str, slates: Sequence[Slate]) -> list[Ranking]:
+    """A member's rankings of these slates; InputError where one is missing."""
     return read_whole_rankings(path, slates, " (of the split that is asked for)")
 
 
