@@ -15,6 +15,7 @@ SCORED = {"scores": NUMBERS}
 CHOSEN = {"choice_log_probs": NUMBERS}
 WRITTEN = {"reason": TEXT, "reasoning": TEXT, "prompt_tokens": WHOLE, "completion_tokens": WHOLE, "latency_ms": NUMBER}
 SHUFFLED_FILE, TIMING_FILE = "shuffled.parquet", "timing.json"  # beside a rankings.parquet
+BETWEEN = "; "  # reasons of a fusion's answer, one for each member whose answer was unusable
 SHUFFLED = {"slate_id": TEXT, "shuffle": WHOLE, "ranking": TEXTS, "valid": TRUTH}
 
 
@@ -27,7 +28,7 @@ class Ranking:
     valid: bool = True  # false: the answer was unusable, and the ranking is the input order
     scores: list[float] | None = None  # of the ranking's items, by rerankers that score
     choice_log_probs: list[float] | None = None  # of each of the ranking's items after those before it
-    reason: str | None = None  # why an answer is unusable; this and the rest: of language models
+    reason: str | None = None  # why an answer, or a fusion's members', is unusable; from here on of language models
     reasoning: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None

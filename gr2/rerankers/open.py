@@ -57,5 +57,5 @@ def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling | None
         return OnRay(partial(open_reranker, name_or_folder, inputs, in_worker), sampling)
     if kind == "fusion":  # its members keep no unfinished answers: they would share one file
         of_members = replace(sampling, unfinished=None)
-        return Fusion(name_or_folder, inputs, partial(open_reranker, inputs=inputs, sampling=of_members))
+        return Fusion(name_or_folder, inputs, partial(open_reranker, inputs=inputs, sampling=of_members), sampling)
     return KINDS[kind].open(name_or_folder, inputs, sampling)

@@ -74,11 +74,18 @@ def ids_digest(catalogue: Catalogue) -> str:
     return digest.hexdigest()
 
 
+def digests(name_or_folder: str) -> dict[str, str]:
+    """sha256 of every file of a reranker's folder, by its path inside; of a rule none."""
+    if name_or_folder in NAMES:
+        return {}
+    return {str(file.relative_to(name_or_folder)): sha256(file) for file in files_below(name_or_folder)}
+
+
 def version_of(name_or_folder: str) -> str:
     """A rule's name; of a folder the first 12 digits of a SHA-256 over its files' names and contents, so that the same
     model has the same version wherever it lies and whenever it was made.
     """
     if name_or_folder in NAMES:
         return name_or_folder
-    files = [f"{file.relative_to(name_or_folder)} {sha256(file)}" for file in files_below(name_or_folder)]
+    files = [f"{file} {digest}" for file, digest in digests(name_or_folder).items()]
     return hashlib.sha256("\n".join(files).encode()).hexdigest()[:12]

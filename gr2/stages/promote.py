@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gr2.arrays import pad_lists
+from gr2.errors import InputError
 from gr2.evaluation import inputs, systems
 from gr2.evaluation.significance import compare, number
 from gr2.files.artifacts import write_json
@@ -21,7 +22,8 @@ from gr2.files.decisions import point_current, write_decision
 from gr2.files.rankings import read_rankings
 from gr2.metrics import TOP
 from gr2.options.declare import arg
-from gr2.rerankers.record import version_of
+from gr2.rerankers.origin import check_origin, find_origin
+from gr2.rerankers.record import digests, version_of
 from gr2.rerankers.rules import NAMES
 from gr2.stages.shared import EvaluationOptions
 
@@ -49,6 +51,10 @@ def run(config: Config) -> None:
     output = Path(config.output_dir)
     days, day = output.absolute().parents[1], output.absolute().parent.name
 
+    # check
+    check_rankings("--new_rankings", config.new_rankings, config.new)
+    check_rankings("--old_rankings", config.old_rankings, config.old)
+
     # measure
     decision = {"day": day, **measure(config)}
 
@@ -63,6 +69,15 @@ def run(config: Config) -> None:
         point_current(days, day)
     write_decision(days, decision)  # last: from now on the day is decided
     print(f"{day}: {decision['decision']}: {decision['reason']}")
+
+
+def check_rankings(option: str, path: str, reranker: str) -> None:
+    """InputError unless `gr2 rerank` made these rankings with this reranker, as it is now."""
+    origin = find_origin(path)
+    if not origin:
+        expected = "the manifest of `gr2 rerank` beside it, which says what made the rankings"
+        raise InputError(f"{option} {path}: expected {expected}; found none")
+    check_origin(origin, f"{option} {path}", reranker, digests(reranker))
 
 
 def measure(config: Config) -> dict:

@@ -18,7 +18,7 @@ import polars as pl
 from gr2.errors import InputError
 from gr2.files.artifacts import write_json
 from gr2.files.items import read_items
-from gr2.files.rankings import SHUFFLED_FILE, TIMING_FILE, Ranking, write_rankings, write_shuffled
+from gr2.files.rankings import BETWEEN, SHUFFLED_FILE, TIMING_FILE, Ranking, write_rankings, write_shuffled
 from gr2.files.slates import Slate, Slates, read_slate_table, sample_slates
 from gr2.options.declare import arg
 from gr2.prompts.answer import hint_at_limit
@@ -119,13 +119,20 @@ def run(config: Config) -> None:
     })  # fmt: skip
     (output / PARTIAL).unlink(missing_ok=True)
     unusable = Counter(rankings.filter(~pl.col("valid"))["reason"])
-    reasons = ", ".join(f"{reason} {count}" for reason, count in unusable.most_common())
     hint = hint_at_limit(unusable, len(rankings), config.max_tokens)
-    print(f"{len(rankings)} slates, {unusable.total()} unusable answers" + (f" ({reasons})" if reasons else "") + hint)
+    of_members = Counter(rankings.filter("valid")["reason"].drop_nulls().str.split(BETWEEN).explode())  # of a fusion
+    print(f"{len(rankings)} slates, {unusable.total()} unusable answers{in_brackets(unusable)}{hint}")
+    if of_members:
+        print(f"{of_members.total()} unusable answers of members{in_brackets(of_members)}")
     batches = f" in batches of {config.batch_size}" if len(latencies) else ""
     print(f"{milliseconds:.3g} ms a slate{batches}")
     if waits:
         print(f"{np.median(waits):.3g} ms for a slate alone (the median of {len(waits)})")
+
+
+def in_brackets(reasons: Counter) -> str:
+    """` (truncated 2, no_json 1)`; "" where there are none."""
+    return f" ({', '.join(f'{reason} {count}' for reason, count in reasons.most_common())})" if reasons else ""
 
 
 def shuffle_slates(slates: Sequence[Slate], config: Config) -> list[tuple[int, Slate]]:

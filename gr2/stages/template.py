@@ -1,7 +1,7 @@
 """gr2 template: traces without a teacher, written from the items' categories.
 
 The relevant item comes first and the others keep their order. With `rankings`, the traces teach any reranker's order,
-which needs no labels.
+which needs no labels; unusable answers are left out.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,14 @@ def run(config: Config) -> None:
     slates = sample_slates(slates, config.max_slates, config.seed)
 
     # examples
-    orders = read_orders(config.rankings, slates) if config.rankings else [relevant_first(slate) for slate in slates]
+    if config.rankings:
+        usable, orders = read_orders(config.rankings, slates)
+        left_out["slates_without_usable_ranking"] = unusable = len(slates) - len(usable)
+        slates = usable
+        if unusable:
+            print(f"left out: {unusable} slates whose ranking is unusable")
+    else:
+        orders = [relevant_first(slate) for slate in slates]
     rows = write_rows(slates, orders, prompt, catalogue, teacher=config.rankings or "template")
 
     # write

@@ -1,8 +1,11 @@
 """Traces that no teacher writes: an order, and a reason for its first item from the items' categories."""
 
+from itertools import compress
+
 import polars as pl
 
 from gr2.data.catalogue import Catalogue
+from gr2.errors import InputError
 from gr2.files.rankings import read_rankings
 from gr2.files.slates import Slate
 from gr2.prompts.answer import write_answer
@@ -17,10 +20,17 @@ def relevant_first(slate: Slate) -> list[str]:
     return [target, *(item_id for item_id in slate.candidates if item_id != target)]
 
 
-def read_orders(rankings: str, slates: list[Slate]) -> list[list[str]]:
-    """The slates' rankings in a rankings.parquet."""
+def read_orders(rankings: str, slates: list[Slate]) -> tuple[list[Slate], list[list[str]]]:
+    """The slates that have a usable ranking in a rankings.parquet, and these rankings. InputError where none has one.
+
+    The ranking of an unusable answer is the input order, which nobody should learn.
+    """
     columns = {name: [vars(slate)[name] for slate in slates] for name in ("slate_id", "candidates")}
-    return read_rankings(rankings, pl.DataFrame(columns))["ranking"].to_list()
+    frame = read_rankings(rankings, pl.DataFrame(columns))
+    usable = frame["valid"].to_list()
+    if slates and not any(usable):
+        raise InputError(f"--rankings {rankings}: expected usable rankings, found {len(slates)} unusable ones")
+    return list(compress(slates, usable)), frame.filter("valid")["ranking"].to_list()
 
 
 def write_rows(

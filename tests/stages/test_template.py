@@ -51,6 +51,22 @@ def test_the_template_teaches_the_order_of_a_reranker(tables, tmp_path):
         assert SIDS[row["ranking"][0]] in row["reasoning"] and row["teacher"] == str(tmp_path / "rankings.parquet")
 
 
+def test_unusable_answers_are_not_taught_and_are_counted(tables, tmp_path, capsys):
+    slates = pl.read_parquet(tables["slates"]).filter(pl.col("split") == "train")
+    usable = pl.int_range(pl.len()) % 4 != 1
+    ranked = slates.select("slate_id", ranking="candidates", valid=usable)
+    ranked.write_parquet(tmp_path / "rankings.parquet")
+    rows = run(tables, tmp_path / "out", rankings=str(tmp_path / "rankings.parquet"))
+    assert [row["slate_id"] for row in rows] == ranked.filter("valid")["slate_id"].to_list() and len(rows) == 15
+    assert [row["ranking"] for row in rows] == ranked.filter("valid")["ranking"].to_list()
+    assert read_json(tmp_path / "out/summary.json")["slates_without_usable_ranking"] == 5
+    assert "left out: 5 slates whose ranking is unusable" in capsys.readouterr().out
+    ranked.with_columns(valid=pl.lit(False)).write_parquet(tmp_path / "none.parquet")
+    with pytest.raises(InputError, match=r"--rankings .*none.parquet: expected usable rankings, found 20 unusable"):
+        run(tables, tmp_path / "no", rankings=str(tmp_path / "none.parquet"))
+    assert not (tmp_path / "no").exists()
+
+
 def test_the_order_of_a_reranker_must_be_there_for_every_slate(tables, tmp_path):
     slates = pl.read_parquet(tables["slates"]).head(3)
     slates.select("slate_id", ranking="candidates", valid=pl.lit(True)).write_parquet(tmp_path / "few.parquet")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from gr2.data.teacher_rankings import read_whole_rankings
 from gr2.errors import InputError
-from gr2.files.artifacts import MANIFEST, files_below, read_json, read_manifest, sha256
+from gr2.files.artifacts import MANIFEST, read_json, read_manifest, stage_of
 from gr2.files.rankings import TIMING_FILE, Ranking
 from gr2.files.slates import Slate
+from gr2.rerankers.origin import check_origin, find_origin
 from gr2.rerankers.protocol import Reranker
 from gr2.rerankers.record import kind_of
 from gr2.rerankers.rules import NAMES
@@ -24,18 +25,19 @@ def ask(open_member: Callable[[str], Reranker], member: str, slates: list[Slate]
     return rankings, 1000 * (time.monotonic() - started) / len(slates)
 
 
-def read_answers(member: str, path: str, slates: Sequence[Slate]) -> list[Ranking]:
-    """A member's rankings.parquet of these slates; InputError where its manifest says that another reranker's it is."""
-    manifest = Path(path).parent / MANIFEST
-    made = read_json(manifest) if manifest.exists() else {}
-    if made.get("stage") == "rerank" and not same_reranker(made["config"]["reranker"], member):
-        found = made["config"]["reranker"]
-        raise InputError(f"--member_rankings {path}: expected rankings of the member {member}, found those of {found}")
+def check_file(member: str, files: dict[str, str], path: str) -> None:
+    """InputError where the manifest beside a rankings.parquet says that it is not this member's.
+
+    files: the member's, as `digests` gives them.
+    """
+    origin = find_origin(path)
+    if origin:
+        check_origin(origin, f"--member_rankings {path}", member, files)
+
+
+def read_answers(path: str, slates: Sequence[Slate]) -> list[Ranking]:
+    """A member's rankings of these slates; InputError where one is missing."""
     return read_whole_rankings(path, slates, " (of the split that is asked for)")
-
-
-def same_reranker(first: str, second: str) -> bool:
-    return first == second or Path(first).resolve() == Path(second).resolve()
 
 
 def read_milliseconds(path: str, rankings: Sequence[Ranking]) -> float:
@@ -49,17 +51,10 @@ def read_milliseconds(path: str, rankings: Sequence[Ranking]) -> float:
     return read_json(timing)["ms_a_slate"]
 
 
-def digests(member: str) -> dict[str, str]:
-    """sha256 of every file of a member's folder; of a rule none."""
-    if member in NAMES:
-        return {}
-    return {str(file.relative_to(member)): sha256(file) for file in files_below(member)}
-
-
 def refuse_member(member: str) -> None:
-    """InputError for a fusion, and for a member that, by its manifests, learned from answers to valid or test slates.
+    """InputError for a fusion, and for a member that, by its manifests, learned from one, or from valid or test slates.
 
-    A fusion learns from the valid split itself, so as a member it would know the labels.
+    A fusion learns from the valid split itself, so as a member it would know the labels; so would its student.
     """
     if member in NAMES:
         return
@@ -75,7 +70,10 @@ def refuse_member(member: str) -> None:
         seen.add(folder)
         manifest = read_manifest(folder / MANIFEST)
         split = manifest.get("config", {}).get("split", "train")
-        if manifest.get("stage") in TEACH and split != "train":
-            reason = f"it learned from {folder}, made of split {split}"
+        taught_by = f"made of split {split}" if manifest.get("stage") in TEACH and split != "train" else None
+        if manifest.get("stage") == "fit fusion":
+            taught_by = "a fusion, which has learned the valid split"
+        if taught_by:
+            reason = f"it learned from {folder}, {taught_by}"
             raise InputError(f"--members {member}: {reason}; expected a reranker that knows the train split only")
-        folders += {Path(file).parent for file in manifest["inputs"]}
+        folders += filter(None, map(stage_of, manifest["inputs"]))

@@ -1,6 +1,7 @@
 """A fusion as a reranker: asks its members, or reads their answers from files, and ranks by what was fitted.
 
-An answer costs what its members' answers cost together: tokens, and time.
+An answer costs what its members' answers cost together: tokens, and time. Where a member's answer is unusable, the
+input order stands in for it, as when the fusion was fitted; `reason` then names the member.
 """
 
 import functools
@@ -12,18 +13,22 @@ from pathlib import Path
 from gr2.data.features import check_names
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
-from gr2.files.rankings import Ranking
+from gr2.files.rankings import BETWEEN, Ranking
 from gr2.files.slates import Slate
-from gr2.rerankers.fusion.answers import ask, digests, read_answers, read_milliseconds
+from gr2.rerankers.fusion.answers import ask, check_file, read_answers, read_milliseconds
+from gr2.rerankers.fusion.asking import check_asked, describe_file, describe_sampling
 from gr2.rerankers.fusion.choose import predict
 from gr2.rerankers.fusion.table import add_features, rank_name, read_members, score_name
 from gr2.rerankers.fusion.train import FILE, TREES_FILE
-from gr2.rerankers.protocol import Inputs, Reranker, rank_by_scores
+from gr2.rerankers.protocol import Inputs, Reranker, Sampling, rank_by_scores
+from gr2.rerankers.record import digests
 
 
 class Fusion:
-    def __init__(self, folder: str, inputs: Inputs, open_member: Callable[[str], Reranker]):
-        """InputError for files that `gr2 fit fusion` did not write, and for other members than the ones it had."""
+    def __init__(self, folder: str, inputs: Inputs, open_member: Callable[[str], Reranker], sampling: Sampling):
+        """InputError for files that `gr2 fit fusion` did not write, for other members than the ones it had, and where
+        `sampling` is not how its language models were asked.
+        """
         path = Path(folder) / FILE
         report = read_json(path)
         self.folder, self.files = folder, inputs.member_rankings
@@ -31,11 +36,16 @@ class Fusion:
         try:
             self.members = [member["reranker"] for member in report["members"]]
             self.scored = [member["scored"] for member in report["members"]]
-            known = [member["files"] for member in report["members"]]
+            self.known = [member["files"] for member in report["members"]]
+            self.asked = [member["asked"] for member in report["members"]]
             self.model = report["weights"] if "weights" in report else open_trees(Path(folder) / TREES_FILE)
         except (KeyError, TypeError):
-            raise InputError(f"{path}: expected members, and weights or gains; run `gr2 fit fusion` again") from None
-        self.check_members(known)
+            expected = "members, how they were asked, and weights or gains"
+            raise InputError(f"{path}: expected {expected}; run `gr2 fit fusion` again") from None
+        if self.files:
+            self.check_files()
+        else:
+            self.check_members(sampling)
         names = tuple(self.model) if isinstance(self.model, dict) else self.model.feature_name()
         given = {name(at) for at in range(len(self.members)) for name in (score_name, rank_name)}
         self.names = tuple(name for name in names if name not in given)
@@ -43,14 +53,23 @@ class Fusion:
             check_names(self.names, path)
             self.features = inputs.features(folder)
 
-    def check_members(self, known: list[dict[str, str]]) -> None:
-        """InputError for members that changed since, and for a wrong number of files."""
-        if self.files and len(self.files) != len(self.members):
+    def check_files(self) -> None:
+        """InputError for a wrong number of files, for those of others, or of language models asked otherwise."""
+        if len(self.files) != len(self.members):
             expected = f"expected {len(self.members)} files, of {', '.join(self.members)}, in this order"
             raise InputError(f"--member_rankings: {expected}; found {len(self.files)}")
-        for member, files in zip(self.members, known, strict=True):
-            if not self.files and digests(member) != files:
+        for member, file, files, asked in zip(self.members, self.files, self.known, self.asked, strict=True):
+            check_file(member, files, file)
+            if asked:
+                check_asked(f"--member_rankings {file}", member, asked, describe_file(file))
+
+    def check_members(self, sampling: Sampling) -> None:
+        """InputError for members that changed since, and for language models that would be asked otherwise."""
+        for member, files, asked in zip(self.members, self.known, self.asked, strict=True):
+            if digests(member) != files:
                 raise InputError(f"{self.folder}: its member {member} is not what it was; run `gr2 fit fusion` again")
+            if asked:
+                check_asked(self.folder, member, asked, describe_sampling(sampling))
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
         """InputError for a member without scores that gave some to be fitted on."""
@@ -66,13 +85,27 @@ class Fusion:
             table = add_features(table, self.names, self.features.compute(slates, self.names))
         rankings = rank_by_scores(slates, table.split(predict(self.model, table)))
         spent = sum(milliseconds) + 1000 * (time.monotonic() - started) / len(slates)
-        return [add_costs(*pair, spent) for pair in zip(rankings, zip(*answers, strict=True), strict=True)]
+        of_slates = zip(rankings, zip(*answers, strict=True), strict=True)
+        return [replace(ranking, **self.sum_up(given), latency_ms=spent) for ranking, given in of_slates]
+
+    def sum_up(self, answers: tuple[Ranking, ...]) -> dict:
+        """Of the members' answers to a slate: which are unusable, and their tokens, where some have any."""
+        faults = [
+            f"member{at} {Path(member).name}: {answer.reason or 'unusable'}"
+            for at, (member, answer) in enumerate(zip(self.members, answers, strict=True))
+            if not answer.valid
+        ]
+        counted = {}
+        for name in ("prompt_tokens", "completion_tokens"):
+            known = [vars(answer)[name] for answer in answers if vars(answer)[name] is not None]
+            counted[name] = sum(known) if known else None
+        return {"reason": BETWEEN.join(faults) or None, **counted}
 
     def ask_members(self, slates: list[Slate]) -> list[tuple[list[Ranking], float]]:
         """Each one's rankings, and the milliseconds that one took."""
         if not self.files:
             return [ask(self.open_member, member, slates) for member in self.members]
-        answers = [read_answers(*member, slates) for member in zip(self.members, self.files, strict=True)]
+        answers = [read_answers(file, slates) for file in self.files]
         return [(answer, read_milliseconds(file, answer)) for file, answer in zip(self.files, answers, strict=True)]
 
 
@@ -84,12 +117,3 @@ def open_trees(path: Path):
         return lightgbm.Booster(model_file=path)
     except lightgbm.basic.LightGBMError as error:
         raise InputError(f"{path}: expected a model of LightGBM ({error})") from None
-
-
-def add_costs(ranking: Ranking, answers: tuple[Ranking, ...], milliseconds: float) -> Ranking:
-    """answers: the members' to this slate; tokens are counted where some member has any."""
-    counted = {}
-    for name in ("prompt_tokens", "completion_tokens"):
-        known = [vars(answer)[name] for answer in answers if vars(answer)[name] is not None]
-        counted[name] = sum(known) if known else None
-    return replace(ranking, latency_ms=milliseconds, **counted)

@@ -9,10 +9,9 @@ from gr2.data.features import Features, find_names
 from gr2.files.artifacts import write_json, write_text
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
-from gr2.rerankers.fusion.answers import digests
 from gr2.rerankers.fusion.choose import FOLDS, describe_way, fit_way, judge_ways, list_ways
 from gr2.rerankers.fusion.table import add_features, read_members, score_name
-from gr2.rerankers.record import FILES
+from gr2.rerankers.record import FILES, digests
 
 FILE, TREES_FILE = FILES["fusion"], "trees.txt"  # LightGBM's own text, where the fusion is made of trees
 
@@ -21,11 +20,13 @@ def train_fusion(
     slates: list[Slate],
     members: Sequence[str],
     answers: Sequence[Sequence[Ranking]],
+    asked: Sequence[dict | None],
     features: Features,
     folder: str | Path,
     seed: int,
 ) -> dict:
-    """Every slate has a label above 0; answers: each member's rankings of the slates.
+    """Every slate has a label above 0; answers: each member's rankings of the slates; asked: of a language model how it
+    was asked, of another member None.
 
     Writes and returns fusion.json: the members, every way's NDCG@5 on held-out folds, and the one that was chosen with
     its weights, or with each column's share of what trees.txt gains.
@@ -43,8 +44,15 @@ def train_fusion(
     parts = model if isinstance(model, dict) else share_gains(model)
     report = {
         "members": [
-            {"reranker": member, "scored": gives, "ndcg@5": round(float(value), 6), "files": digests(member)}
-            for member, gives, value in zip(members, scored, alone, strict=True)
+            {
+                "reranker": member,
+                "scored": gives,
+                "ndcg@5": round(float(value), 6),
+                "unusable": sum(not ranking.valid for ranking in rankings),
+                "asked": how,
+                "files": digests(member),
+            }
+            for member, gives, value, rankings, how in zip(members, scored, alone, answers, asked, strict=True)
         ],
         "slates": len(slates),
         "users": len(set(users)),

@@ -157,13 +157,18 @@ def test_files_of_other_rerankers_splits_or_numbers_are_refused(known, root, fus
         answered(fusion, tmp_path / "no", known, member_rankings=files(root, "test", MEMBERS[:1]))
     with pytest.raises(InputError, match="--member_rankings: expected --reranker of `gr2 fit fusion`, found random"):
         answered("random", tmp_path / "no", known, member_rankings=files(root, "test"))
-    words = ["--reranker", root / "blend", "--output_dir", tmp_path / "blend", "--split", "valid"]
+    swapped = [recorded(root / "blend", tmp_path / "blend", known, "valid"), *files(root, "valid")[1:]]
+    fitted(swapped)
+    with pytest.raises(InputError, match=r"expected rankings of .*lambdamart, found those of .*blend"):
+        fitted([swapped[0], swapped[0], swapped[2]])
+
+
+def recorded(reranker, folder, known, split: str) -> str:
+    """Rankings with a manifest."""
+    words = ["--reranker", reranker, "--output_dir", folder, "--split", split, "--alone", "0"]
     words += [word for name in known if name != "semantic_ids" for word in (f"--{name}", known[name])]
     run_stage("rerank", [*map(str, words)])
-    swapped = [str(tmp_path / "blend/rankings.parquet"), *files(root, "valid")[1:]]
-    fitted(swapped)
-    with pytest.raises(InputError, match=r"expected rankings of the member .*lambdamart, found those of .*blend"):
-        fitted([swapped[0], swapped[0], swapped[2]])
+    return str(folder / "rankings.parquet")
 
 
 def test_a_member_that_gave_scores_must_give_them_again(known, root, fusion, tmp_path):
@@ -178,12 +183,19 @@ def test_a_member_that_gave_scores_must_give_them_again(known, root, fusion, tmp
 
 
 def test_a_changed_member_is_refused(known, root, tmp_path):
+    """Asked, or by its rankings; the rankings that it gave before are still those of the fusion's member."""
     shutil.copytree(root / "blend", tmp_path / "blend")
     fit("fusion", tmp_path / "fusion", known, members=[str(tmp_path / "blend"), "popularity"])
+    popular = files(root, "test")[2]
+    before = recorded(tmp_path / "blend", tmp_path / "before", known, "test")
     model = read_json(tmp_path / "blend/blend.json")
     write_json(tmp_path / "blend/blend.json", {**model, "scale": [2 * value for value in model["scale"]]})
     with pytest.raises(InputError, match=r"its member .*blend is not what it was; run `gr2 fit fusion` again"):
         answered(str(tmp_path / "fusion"), tmp_path / "no", known)
+    after = recorded(tmp_path / "blend", tmp_path / "after", known, "test")
+    with pytest.raises(InputError, match=r"expected rankings of .*blend, found those of another model in the same fol"):
+        answered(str(tmp_path / "fusion"), tmp_path / "no", known, member_rankings=[after, popular])
+    answered(str(tmp_path / "fusion"), tmp_path / "yes", known, member_rankings=[before, popular])
 
 
 def test_members_that_know_the_valid_split_are_refused(known, root, fusion, tmp_path):
@@ -193,12 +205,33 @@ def test_members_that_know_the_valid_split_are_refused(known, root, fusion, tmp_
         fit("fusion", tmp_path / "no", known, members=["nowhere", "popularity"])
     taught, teacher = tmp_path / "taught", tmp_path / "teacher"
     shutil.copytree(root / "blend", taught)
-    teacher.mkdir()
-    write_json(teacher / "manifest.json", {"stage": "rerank", "config": {"split": "test"}, "outputs": {}})
-    write_json(taught / "manifest.json", {"stage": "fit prm", "config": {}, "outputs": {},
-                                          "inputs": {str(teacher / "rankings.parquet"): "0"}})  # fmt: skip
+    write_manifest(teacher, "rerank", split="test")
+    write_manifest(taught, "fit prm", teacher / "rankings.parquet")
     with pytest.raises(InputError, match=r"it learned from .*teacher, made of split test; expected"):
         fit("fusion", tmp_path / "no", known, members=[str(taught), "popularity"])
+
+
+def test_a_student_of_a_fusion_is_refused(known, root, tmp_path):
+    """It learned from train slates only, but from what the valid split taught; however many stages lie between."""
+    student = tmp_path / "student"
+    shutil.copytree(root / "blend", student)
+    write_manifest(tmp_path / "fusion", "fit fusion")
+    write_manifest(tmp_path / "teacher", "rerank", tmp_path / "fusion/fusion.json", split="train")
+    write_manifest(student, "fit prm", tmp_path / "teacher/rankings.parquet")
+    with pytest.raises(InputError, match=r"it learned from .*fusion, a fusion, which has learned the valid split; exp"):
+        fit("fusion", tmp_path / "no", known, members=[str(student), "popularity"])
+    write_manifest(tmp_path / "tuned", "sft", tmp_path / "teacher/rankings.parquet")
+    write_manifest(student, "fit one_pass", tmp_path / "tuned/model/config.json")
+    with pytest.raises(InputError, match="a fusion, which has learned the valid split"):
+        fit("fusion", tmp_path / "no", known, members=[str(student), "popularity"])
+    write_manifest(tmp_path / "teacher", "rerank", split="train")
+    fit("fusion", tmp_path / "yes", known, members=[str(student), "popularity"])
+
+
+def write_manifest(folder, stage: str, *inputs, **config) -> None:
+    """What refusals read of one."""
+    made = {"stage": stage, "config": config, "inputs": dict.fromkeys(map(str, inputs), "0"), "outputs": {}}
+    write_json(folder / "manifest.json", made)
 
 
 def test_one_member_or_one_twice_is_refused(known):
@@ -220,5 +253,7 @@ def test_a_file_that_it_did_not_write_is_refused(known, tmp_path):
     with pytest.raises(InputError, match=r"trees.txt: expected a model of LightGBM"):
         answered(str(tmp_path), tmp_path / "no", known)
     write_json(tmp_path / "fusion.json", {"members": [{}], "weights": {}})
-    with pytest.raises(InputError, match="expected members, and weights or gains; run `gr2 fit fusion` again"):
+    with pytest.raises(
+        InputError, match="expected members, how they were asked, and weights or gains; run `gr2 fit fusion` again"
+    ):
         answered(str(tmp_path), tmp_path / "no", known)
