@@ -63,6 +63,18 @@ def test_a_batch_is_answered_in_its_order(world, fitted, asked):
     assert together == alone and [answer.fallback for answer in together] == [None, "unknown_user", None]
 
 
+def test_a_request_is_answered_under_its_number(world, beginner, asked):
+    """Whatever is asked beside it: as `gr2 rerank` answers a slate with this slate_id."""
+    how = {"order": "choices", "prompt": "student_no_trace", "max_tokens": 60, "temperature": 1.0}
+    engine, slate = open_engine(world, beginner, **how), replace(asked[0], candidates=asked[0].candidates[:3])
+    jobs = [make_job(slate, str(number)) for number in range(12)]
+    orders = [answer.order for answer in engine.answer(jobs)]
+    assert len(set(map(tuple, orders))) > 2
+    assert [answer.order for answer in engine.answer(jobs[5:7])] == orders[5:7]
+    ranked = [engine.reranker.rank([replace(slate, slate_id=job.number, scores=[])])[0].ranking for job in jobs]
+    assert ranked == [[slate.candidates[at] for at in order] for order in orders]
+
+
 def test_no_path_leaves_the_server():
     assert remove_paths("/a/b c: expected 2; see s3://k/v") == "the reranker c: expected 2; see the reranker."
 
