@@ -78,6 +78,16 @@ def test_positions_take_the_bias_out_of_what_is_learned_from_clicks(fit, tmp_pat
         assert own == pytest.approx(other[::-1]), "where an item stands when it is ranked changes nothing"
 
 
+def test_lambdamart_prints_the_ndcg_of_the_trees_that_it_writes(tmp_path, capsys):
+    """Of the trees alone: with the positions they order the clicks of a log much better."""
+    features, (train, _), (valid, _) = untold(VECTORS), log(1, 1500), log(2, 300)
+    reranker, slates = fit_lambdamart(train, valid, features, tmp_path), clicked(valid)
+    value = ndcg(np.array([slate.labels for slate in slates]), reranker.scores(without(slates)))
+    said = capsys.readouterr().out
+    assert f"trees, ndcg@5 {value:.3f} (" in said and said.strip().endswith(" with the positions, by which it stopped)")
+    assert float(said.split("(")[1].split()[0]) > value + 0.05
+
+
 def test_the_blend_tells_what_a_position_costs(tmp_path):
     train, _ = log(1, 1500)
     weights = train_blend(train, untold(VECTORS), tmp_path, seed=0)
