@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from gr2.errors import InputError
@@ -9,6 +10,7 @@ from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.serving.engine import Engine, remove_paths
 from gr2.serving.messages import RankingJob
 from gr2.serving.settings import Settings
+from tests.helpers import fit
 from tests.serving.conftest import known
 
 
@@ -53,6 +55,20 @@ def test_features_of_a_request_reach_rerankers_that_read_them(world, fitted, ask
     prm.encode, prm.ranks_text = (lambda texts: prm.reranker.features.vectors[: len(texts)]), True
     answer = prm.answer([new])[0]
     assert answer.marks == {} and None not in answer.scores
+
+
+def test_an_answer_without_the_scores_that_the_reranker_learned_from_is_marked(world, fitted, asked, tmp_path):
+    slate, names = asked[0], ("items", "interactions", "embeddings")
+    pl.read_parquet(world.slates).drop("scores").write_parquet(tmp_path / "slates.parquet")
+    files = {name: known(world)[name] for name in names} | {"slates": str(tmp_path / "slates.parquet")}
+    fit("blend", tmp_path / "blend", files)
+    bare, scored = make_job(slate), make_job(slate, "2", scores=slate.scores)
+    given = make_job(slate, "3", features=[{"score": value} for value in slate.scores])
+    nobody = RankingJob("4", slate.candidates, user="nobody")
+    for folder, lacks in ((fitted / "blend", "score"), (fitted / "prm", "score"), (tmp_path / "blend", None)):
+        answers = open_engine(world, folder).answer([bare, scored, given, nobody])
+        assert [answer.lacks for answer in answers] == [lacks, None, None, None], folder
+        assert [answer.fallback for answer in answers] == [None, None, None, "unknown_user"]
 
 
 def test_a_batch_is_answered_in_its_order(world, fitted, asked):

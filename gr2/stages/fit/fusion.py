@@ -16,7 +16,7 @@ from gr2.rerankers.fusion.answers import ask, read_answers, refuse_member
 from gr2.rerankers.fusion.train import train_fusion
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.protocol import Inputs, Sampling
-from gr2.rerankers.record import write_record
+from gr2.rerankers.record import needs_scores, write_record
 from gr2.stages.fit.shared import ByFeatures, read_train
 from gr2.stages.shared import PromptOptions
 
@@ -80,4 +80,5 @@ def run(config: Config) -> None:
           f"NDCG@5 {chosen['ndcg@5']:.3f}")  # fmt: skip
 
     # write
-    write_record(config.output_dir, "fusion")
+    reads = "score" in chosen["reads"] and all(slate.scores for slate in slates)
+    write_record(config.output_dir, "fusion", scores=reads or any(map(needs_scores, config.members)))
