@@ -87,9 +87,8 @@ class PRM(PreTrainedModel):
         inputs = (batch.inputs - self.mean) / self.scale
         states = items + preference
         if self.rank:
-            states = states + self.rank(
-                torch.arange(items.shape[1], device=items.device).clamp(max=self.config.ranks - 1)
-            )
+            ranks = torch.arange(items.shape[1], device=items.device)
+            states = states + self.rank(ranks.clamp(max=self.config.ranks - 1))
         states = self.dropout(self.norm(states + self.inputs(inputs)))
         scores = self.output(self.layers(states, src_key_padding_mask=~batch.mask)).squeeze(2)
         if self.config.features:
