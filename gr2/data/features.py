@@ -58,9 +58,13 @@ def find_names(slates: Sequence[Slate]) -> tuple[str, ...]:
     log's without RANKED.
     """
     sources = sorted({source for slate in slates[:1] for known in slate.sources[:1] for source in known})
-    logged = any(slate.positions for slate in slates[:1])
-    kept = tuple(name for name in NAMES if not (logged and name in RANKED))
+    kept = tuple(name for name in NAMES if not (is_logged(slates) and name in RANKED))
     return kept + tuple(f"{kind}_{source}" for source in sources for kind in ("rank", "score"))
+
+
+def is_logged(slates: Sequence[Slate]) -> bool:
+    """Whether these slates of one file are those of an impression log, with positions."""
+    return any(slate.positions for slate in slates[:1])
 
 
 def check_names(names: Sequence[str], path: str | Path) -> None:

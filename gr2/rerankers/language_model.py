@@ -19,7 +19,7 @@ from gr2.prompts.render import render
 from gr2.prompts.schema import answer_schema
 from gr2.rerankers.on_ray import rank_batches
 from gr2.rerankers.protocol import Inputs, Sampling
-from gr2.samplers.base import Sampler
+from gr2.samplers.base import Sampler, sample_seed
 from gr2.samplers.open import open_sampler
 from gr2.terminal import show_progress
 
@@ -91,7 +91,7 @@ class LanguageModel:
             temperature=how.temperature,
             top_p=1.0,
             max_tokens=how.max_tokens,
-            seeds=[how.seed] * len(batch),
+            seeds=[sample_seed(how.seed, slate.slate_id) for slate in batch],
             **under_schema,
         )
         latency = 1000 * (time.monotonic() - started) / len(batch)

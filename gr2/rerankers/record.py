@@ -1,4 +1,5 @@
-"""`reranker.json`: the kind of reranker in a folder of `gr2 fit`, and the items and semantic IDs that it was fitted on.
+"""`reranker.json`: the kind of reranker in a folder of `gr2 fit`, the items and semantic IDs that it was fitted on, and
+whether it needs the retriever's scores.
 
 A folder is opened by this record, never by whichever file is found first.
 """
@@ -19,9 +20,12 @@ MODEL_TYPES = dict.fromkeys(("glorank", "degre", "goalrank"), "list_writer")
 MODEL_TYPES |= {"prm": "prm", "one_pass": "one_pass", "evaluator": "lookahead_evaluator"}
 
 
-def write_record(folder: str | Path, kind: str, catalogue: Catalogue | None = None) -> None:
-    """To be written after the model; `catalogue`: the one that a list writer or an evaluator was fitted on."""
+def write_record(folder: str | Path, kind: str, catalogue: Catalogue | None = None, scores: bool = False) -> None:
+    """To be written after the model; `catalogue`: the one that a list writer or an evaluator was fitted on; scores:
+    whether it reads the candidates' scores, and was fitted on slates that all have them.
+    """
     fitted_on = {"semantic_ids": ids_digest(catalogue)} if catalogue else {}
+    fitted_on |= {"scores": True} if scores else {}
     write_json(Path(folder) / RECORD, {"kind": kind, **fitted_on})
 
 
@@ -51,6 +55,12 @@ def kind_of(folder: str | Path) -> str:
     if found != [NETWORK] or model_type in MODEL_TYPES.values():
         raise InputError(f"{folder}: {RECORD} is missing; run `gr2 fit` again")
     return "sasrec" if model_type == "sasrec" else "language model"
+
+
+def needs_scores(name_or_folder: str | Path) -> bool:
+    """Whether a reranker was fitted on slates with scores, and so ranks worse without; of an older one nobody knows."""
+    record = Path(name_or_folder) / RECORD
+    return record.exists() and read_json(record).get("scores", False)
 
 
 def check_kind(folder: str | Path, kind: str, option: str) -> None:

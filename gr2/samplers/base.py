@@ -4,6 +4,7 @@ A sampler takes requests whenever it has room and gives answers as they come, so
 continuously is never drained by the slowest answer of a batch.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Sampler(ABC):
         """Yields answers as they come, one for each request, until nothing is in flight and `take` has no more.
 
         `take(n)` gives n requests or fewer; it may give more after an answer, for what was not good enough.
-        A request's sample depends on its own seed; with transformers on the seeds of its whole batch.
+        A request's sample depends on its own seed, not on the requests beside it (but for how a batch rounds).
         Raises InputError where a prompt and its answer do not fit into the model's context, ServiceError where a server
         or worker fails.
         """
@@ -101,6 +102,11 @@ class Sampler(ABC):
         requests.sort(key=lambda request: sum(len(message["content"]) for message in request.messages))
         answers = {request.key: sample for request, sample in self.answer(requests, top_p=top_p, max_tokens=max_tokens)}
         return [answers[index] for index in range(len(conversations))]
+
+
+def sample_seed(seed: int, slate_id: str, attempt: int = 0) -> int:
+    """31 bits that depend on all three and on nothing else, so that slates do not share their random numbers."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{attempt}/{slate_id}".encode()).digest()[:4]) >> 1
 
 
 def prompt_ids(

@@ -3,9 +3,9 @@
 On a CPU the fastest engine for models of a few million parameters; it needs nothing installed beside transformers.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING
 
 from gr2.language_model.loading import load_model, load_tokenizer
@@ -13,9 +13,9 @@ from gr2.packaged_models import resolve
 from gr2.samplers.base import Answered, Request, Sample, Sampler, Take, padding_rows, prompt_ids, stop_token_ids
 
 if TYPE_CHECKING:  # slow to import
-    from gr2.samplers.structured_answers import StructuredAnswer
+    from torch import FloatTensor, LongTensor
 
-COLDEST = 1e-5  # the temperature of a greedy request in a batch that samples
+    from gr2.samplers.structured_answers import StructuredAnswer
 
 
 class TransformersSampler(Sampler):
@@ -38,13 +38,11 @@ class TransformersSampler(Sampler):
         self.batch_size = batch_size
 
     def stream(self, take: Take, *, top_p: float, max_tokens: int) -> Iterator[Answered]:
-        """See `Sampler.stream`; a batch draws from one generator seeded by all its seeds, but each list by its own."""
+        """See `Sampler.stream`."""
         import torch
 
         while batch := take(self.batch_size):
             prompts = prompt_ids(self.tokenizer, batch, max_tokens, self.context)
-            seeds = repr([request.seed for request in batch]).encode()
-            torch.manual_seed(int.from_bytes(hashlib.sha256(seeds).digest()[:7]))
             with torch.inference_mode():
                 answer = self._answer_structured if batch[0].schema else self._answer_freely
                 samples = answer(batch, prompts, top_p, max_tokens)
@@ -82,20 +80,16 @@ class TransformersSampler(Sampler):
         return [self._structured_sample(*row) for row in zip(batch, prompts, answers, strict=True)]
 
     def _settings(self, batch: list[Request], top_p: float, max_tokens: int) -> tuple:
-        """A generation config, and logits processors for each row's own temperature; top_p comes after them."""
-        import torch
+        """A generation config, and the logits processors that come last."""
         from transformers import GenerationConfig
 
-        sampled = any(request.temperature for request in batch)
-        settings = {"do_sample": True, "top_p": top_p, "top_k": 0} if sampled else {"do_sample": False}
         generation = GenerationConfig(
-            **settings,
+            do_sample=False,  # where a request is not greedy, `Draws` leaves one token to choose
             max_new_tokens=max_tokens,
             pad_token_id=self.tokenizer.pad_token_id,
             suppress_tokens=self.padding_rows or None,
         )
-        rows = torch.tensor([[max(request.temperature, COLDEST)] for request in batch], device=self.model.device)
-        return generation, [lambda input_ids, scores: scores / rows] if sampled else []
+        return generation, [Draws(batch, top_p)] if any(request.temperature for request in batch) else []
 
     def _sample(self, prompt_tokens: int, completion: list[int]) -> Sample:
         """Cuts a row of `generate` at its first stop token; padding follows."""
@@ -109,3 +103,32 @@ class TransformersSampler(Sampler):
         explained = len(answer.explanation.tokens) if answer.explanation else 0
         tokens = explained if request.order == "first" else sample.completion_tokens
         return replace(sample, completion_tokens=tokens, log_probs=answer.log_probs)
+
+
+class Draws:
+    """A logits processor that draws a token for each row above temperature 0, and admits no other in that row.
+
+    Every row has its own random numbers: `generate` would draw all rows from one generator, so that a sample would
+    depend on the batch that it is in.
+    """
+
+    def __init__(self, batch: list[Request], top_p: float):
+        self.rows = [row for row, request in enumerate(batch) if request.temperature]
+        self.temperatures = [batch[row].temperature for row in self.rows]
+        self.randoms = [Random(f"text {batch[row].seed}") for row in self.rows]  # lists are drawn from the bare seed
+        self.top_p = top_p
+
+    def __call__(self, input_ids: "LongTensor", scores: "FloatTensor") -> "FloatTensor":
+        """scores [batch, vocabulary] -> -inf for all tokens but the drawn one, in the rows that are drawn."""
+        import torch
+        from transformers import TopPLogitsWarper
+
+        values = scores[self.rows].double()
+        values /= values.new_tensor(self.temperatures)[:, None]
+        if self.top_p < 1:
+            values = TopPLogitsWarper(self.top_p)(input_ids, values)
+        sums = values.softmax(-1).cumsum(-1)
+        uniform = sums.new_tensor([[random.random()] for random in self.randoms])
+        drawn = (sums <= uniform * sums[:, -1:]).sum(-1, keepdim=True)
+        one = torch.full_like(scores[self.rows], -torch.inf).scatter(1, drawn, 0.0)
+        return scores.index_copy(0, torch.tensor(self.rows, device=scores.device), one)

@@ -117,12 +117,14 @@ class Server:
 def describe(job: RankingJob, answer: Answer) -> dict:
     """What a log may hold of a request."""
     facts = {"request": job.number, "candidates": len(job.candidates), "fallback": answer.fallback}
+    facts |= {"lacks": answer.lacks} if answer.lacks else {}
     return facts | ({"unranked": len(answer.marks)} if answer.marks else {})
 
 
 def label(answer: Answer, version: str) -> dict[str, str]:
     """Headers for interfaces whose bodies have no place for it."""
-    return {"X-Gr2-Model": version} | ({"X-Gr2-Fallback": answer.fallback} if answer.fallback else {})
+    said = {"X-Gr2-Fallback": answer.fallback, "X-Gr2-Lacks": answer.lacks}
+    return {"X-Gr2-Model": version} | {name: value for name, value in said.items() if value}
 
 
 def make_app(server: Server) -> FastAPI:

@@ -25,7 +25,7 @@ from gr2.rerankers.language_model import LanguageModel
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.prm.reranker import PRMReranker
 from gr2.rerankers.protocol import FeatureScorer, Reranker
-from gr2.rerankers.record import version_of
+from gr2.rerankers.record import needs_scores, version_of
 from gr2.rerankers.rules import NAMES
 from gr2.serving import logs
 from gr2.serving.candidates import Lookup, look_up
@@ -45,6 +45,7 @@ class Engine:
         reads_features = isinstance(self.reranker, FeatureScorer)
         self.ranks_text = reads_features and (self.encode is not None or not isinstance(self.reranker, PRMReranker))
         self.ranks_features = reads_features and not isinstance(self.reranker, PRMReranker)
+        self.needs_scores = needs_scores(settings.reranker)
         self.rank = rank_with(self.reranker)
         self.warm_up()
 
@@ -75,7 +76,14 @@ class Engine:
         for lookup, ranking in zip(together, self.rank_all([lookup.slate for lookup in together]), strict=True):
             failed = isinstance(ranking, Exception)
             answers[lookup.job.number] = fail(lookup.job, ranking) if failed else lookup.arrange(ranking)
-        return [answers[job.number] for job in jobs]
+        return [self.mark(job, answers[job.number]) for job in jobs]
+
+    def mark(self, job: RankingJob, answer: Answer) -> Answer:
+        """Says where the reranker took the candidates' scores for 0. It is no refusal: clients of texts send none."""
+        given = job.features and all(one and "score" in one for one in job.features)
+        given = job.scores or (given and isinstance(self.reranker, FeatureScorer))
+        lacks = self.needs_scores and not given and not answer.fallback
+        return answer._replace(lacks="score") if lacks else answer
 
     def rank_all(self, slates: list[Slate]) -> list[Ranking | Exception]:
         """All at once; where that fails one after the other, so that a bad slate harms no other."""

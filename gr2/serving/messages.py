@@ -40,6 +40,7 @@ class Answer(NamedTuple):
     tokens: tuple[int, int] | None = None  # of the prompt and of the completion
     fallback: str | None = None
     why: str | None = None  # the fallback in a sentence
+    lacks: str | None = None  # what the reranker was fitted on, and the request did not send
     model: str | None = None  # the version of the model that ranked; the server adds it
 
 

@@ -97,6 +97,7 @@ def slate_body(request: forms.SlateRequest, job: RankingJob, answer: Answer, ver
     ]
     body = {"id": job.number, "model": version, "ranking": ranking[: request.top_n]}
     body["fallback"] = {"reason": answer.fallback, "why": answer.why} if answer.fallback else None
+    body["lacks"] = answer.lacks
     if answer.tokens:
         body["tokens"] = dict(zip(("prompt", "completion"), answer.tokens, strict=True))
     return body | ({"trace": answer.trace} if request.with_trace else {})
@@ -138,6 +139,10 @@ def tei_body(request: forms.TeiRequest, job: RankingJob, answer: Answer, version
 def warnings(answer: Answer) -> dict[str, list[str]]:
     """Cohere's `meta.warnings`."""
     found = [f"{answer.fallback}: {answer.why} The order is that of the request."] if answer.fallback else []
+    if answer.lacks:
+        found.append(
+            f"The reranker was fitted with a {answer.lacks} for each candidate; send it, or expect worse orders."
+        )
     if answer.marks:
         places = ", ".join(f"{at} ({why})" for at, why in answer.marks.items())
         found.append(f"Documents that kept their place: {places}.")

@@ -1,6 +1,5 @@
 """What a teacher is asked about a slate, and how its answers are judged."""
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from gr2.prompts.answer import parse
 from gr2.prompts.prompt import Prompt
 from gr2.prompts.render import render
 from gr2.prompts.schema import answer_schema
-from gr2.samplers.base import Request, Sample
+from gr2.samplers.base import Request, Sample, sample_seed
 from gr2.traces.accept import Rules, judge
 
 
@@ -86,11 +85,6 @@ class Teacher:
             "completion_tokens": sample.completion_tokens,
             "teacher": self.name,
         }
-
-
-def sample_seed(seed: int, slate_id: str, attempt: int) -> int:
-    """31 bits that depend on all three and on nothing else."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{attempt}/{slate_id}".encode()).digest()[:4]) >> 1
 
 
 def short_catalogue(catalogue: Catalogue) -> Catalogue:

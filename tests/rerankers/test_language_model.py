@@ -1,4 +1,6 @@
 import math
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -133,3 +135,22 @@ def test_the_room_that_is_asked_for_is_enough_for_a_ranking(world, known, tmp_pa
     config = typed(known) | {"slates": world.slates, "prompt": "student_no_trace", "max_tokens": room}
     rerank.run(rerank.Config(output_dir=str(tmp_path / "out"), max_slates=4, **config))
     assert pl.read_parquet(tmp_path / "out" / "rankings.parquet")["valid"].all()
+
+
+@pytest.mark.parametrize("order", ["choices", "written"])
+def test_slates_share_no_random_numbers_and_batches_change_no_answer(world, beginner, order):
+    """The beginner finds all candidates about as likely, so that an answer is what was drawn."""
+    how = {"prompt": "student_no_trace", "max_tokens": 60, "temperature": 1.0, "order": order}
+    inputs = Inputs(world.items, semantic_ids=world.semantic_ids)
+    slate = slates_of(read_slate_table(world.slates))[0]
+    slates = [replace(slate, slate_id=f"s{number}", candidates=slate.candidates[:3]) for number in range(20)]
+
+    def answers(slates, **changed):
+        rankings = LanguageModel(str(beginner), inputs, Sampling(**how | changed)).rank(slates)
+        return [(own.slate_id, own.ranking, own.reason, own.completion_tokens) for own in rankings]
+
+    together = answers(slates)
+    kinds = Counter(str(answer[1:]) for answer in together)
+    assert len(kinds) > 3 and kinds.most_common()[0][1] < 14, kinds
+    assert answers(slates, batch_size=3) == together and answers(slates[7:9]) == together[7:9]
+    assert answers(slates, seed=1) != together

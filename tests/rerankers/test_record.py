@@ -9,8 +9,9 @@ from gr2.files.artifacts import read_json, write_json
 from gr2.files.semantic_ids import write_semantic_ids
 from gr2.rerankers.prm.network import PRM, PRMConfig
 from gr2.rerankers.record import version_of
+from gr2.runner.stage import run_stage
 from gr2.stages import rerank
-from tests.helpers import fit
+from tests.helpers import fit, refused
 
 RECORD = "reranker.json"
 SMALL = {"list_size": 2, "hidden_size": 8, "epochs": 1}
@@ -137,6 +138,29 @@ def test_places_beyond_the_networks_outputs_are_refused(folders, known, tmp_path
     wider.write_parquet(tmp_path / "wider.parquet")
     with pytest.raises(InputError, match=r"place: it ranks at most 12 candidates; slate_id '.*' has 13"):
         ranked(tmp_path / "out", folders["place"], known, slates=str(tmp_path / "wider.parquet"))
+
+
+@pytest.mark.parametrize("kind", ["blend", "lambdamart", "prm", "one_pass", "fusion"])
+def test_slates_lack_no_scores_that_a_reranker_was_fitted_on(world, tmp_path, kind):
+    """One that was fitted without any ranks slates without any."""
+    files = {name: getattr(world, name) for name in ("items", "interactions", "embeddings")}
+    few = {"prm": {"features": True, "epochs": 1}, "one_pass": {"readout": "none", "epochs": 1}}
+    for name, column in (("scored", world.slates), ("bare", str(tmp_path / "bare.parquet"))):
+        if name == "bare":
+            pl.read_parquet(world.slates).drop("scores").write_parquet(column)
+        few["fusion"] = {"members": [str(tmp_path / name / "member"), "popularity"]}
+        if kind == "fusion":
+            fit("blend", tmp_path / name / "member", files, slates=column)
+        fit(kind, tmp_path / name / "it", files, slates=column, **few.get(kind, {}))
+    how = {"slates": str(tmp_path / "bare.parquet"), "alone": 0} | files
+    words = [word for name, value in how.items() for word in (f"--{name}", value)]
+    words += ["--output_dir", tmp_path / "out", "--reranker"]
+    complaint = refused("rerank", *words, tmp_path / "scored/it")
+    assert "expected the pre-ranker's score of each candidate in column 'scores'" in complaint
+    assert f"{tmp_path / 'bare.parquet'}: --reranker {tmp_path / 'scored/it'}: " in complaint
+    assert complaint.endswith(" has none") and not (tmp_path / "out").exists()
+    run_stage("rerank", [*map(str, words), str(tmp_path / "bare/it")])
+    assert (tmp_path / "out" / "rankings.parquet").exists()
 
 
 def test_scores_that_are_not_numbers_are_refused(known, tmp_path):

@@ -46,9 +46,11 @@ def sample(sampler, conversations=CONVERSATIONS, seeds=SEEDS, **settings):
     return sampler.sample(conversations, seeds=seeds, **{"temperature": 0.0, "top_p": 1.0, "max_tokens": 12} | settings)
 
 
-def test_samples_come_in_order_and_padding_changes_nothing(sampler):
-    together = sample(sampler)
-    alone = [sample(sampler, [conversation], [0])[0] for conversation in CONVERSATIONS]
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_samples_come_in_order_and_the_batch_changes_nothing(sampler, temperature):
+    together = sample(sampler, temperature=temperature)
+    questions = zip(CONVERSATIONS, SEEDS, strict=True)
+    alone = [sample(sampler, [one], [seed], temperature=temperature)[0] for one, seed in questions]
     assert together == alone
     assert len({one.text for one in together}) > 1
     assert [one.prompt_tokens for one in together] == [one.prompt_tokens for one in alone]
@@ -58,6 +60,37 @@ def test_the_same_seeds_give_the_same_samples(sampler):
     first = sample(sampler, temperature=1.0)
     assert first == sample(sampler, temperature=1.0)
     assert first != sample(sampler, temperature=1.0, seeds=[seed + 1 for seed in SEEDS])
+
+
+def test_no_batch_repeats_the_draws_of_another(sampler):
+    """Three in a batch: one question, twelve times."""
+    texts = [one.text for one in sample(sampler, CONVERSATIONS[:1] * 12, range(12), temperature=1.0)]
+    assert len(set(texts)) == 12
+    again = [one.text for one in sample(sampler, CONVERSATIONS[:1] * 12, [0] * 12, temperature=1.0)]
+    assert set(again) == {texts[0]}, "one seed, one sample"
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely():
+    import torch
+
+    from gr2.samplers.transformers import Draws
+
+    scores = torch.tensor([[0.5, 0.0, 0.3, 0.2]]).log().expand(4000, 4)
+    for temperature, top_p, shares in ((1.0, 1.0, [0.5, 0, 0.3, 0.2]), (0.5, 1.0, [25 / 38, 0, 9 / 38, 4 / 38]),
+                                       (1.0, 0.7, [5 / 8, 0, 3 / 8, 0])):  # fmt: skip
+        draws = Draws([Request(seed, [], seed, temperature) for seed in range(4000)], top_p)
+        found = draws(None, scores).isfinite().float()
+        assert (found.sum(1) == 1).all() and found.mean(0).tolist() == pytest.approx(shares, abs=0.03)
+
+
+def test_the_samples_of_a_structured_batch_are_those_of_each_alone(sampler):
+    """Explanations too, which are written token by token."""
+    schemas = [schema([sid_string([1, code, 3]) for code in range(3)])] * len(SEEDS)
+    how = {"temperature": 1.0, "max_tokens": 80}
+    together = sample(sampler, schemas=schemas, **how)
+    questions = zip(CONVERSATIONS, SEEDS, schemas, strict=True)
+    alone = [sample(sampler, [one], [seed], schemas=[of_one], **how)[0] for one, seed, of_one in questions]
+    assert [one.text for one in together] == [one.text for one in alone] and len({one.text for one in alone}) > 3
 
 
 def test_nothing_is_merged_in_from_the_generation_config(sampler):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from gr2.errors import InputError
@@ -9,6 +10,7 @@ from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.serving.engine import Engine, remove_paths
 from gr2.serving.messages import RankingJob
 from gr2.serving.settings import Settings
+from tests.helpers import fit
 from tests.serving.conftest import known
 
 
@@ -55,12 +57,38 @@ def test_features_of_a_request_reach_rerankers_that_read_them(world, fitted, ask
     assert answer.marks == {} and None not in answer.scores
 
 
+def test_an_answer_without_the_scores_that_the_reranker_learned_from_is_marked(world, fitted, asked, tmp_path):
+    slate, names = asked[0], ("items", "interactions", "embeddings")
+    pl.read_parquet(world.slates).drop("scores").write_parquet(tmp_path / "slates.parquet")
+    files = {name: known(world)[name] for name in names} | {"slates": str(tmp_path / "slates.parquet")}
+    fit("blend", tmp_path / "blend", files)
+    bare, scored = make_job(slate), make_job(slate, "2", scores=slate.scores)
+    given = make_job(slate, "3", features=[{"score": value} for value in slate.scores])
+    nobody = RankingJob("4", slate.candidates, user="nobody")
+    for folder, lacks in ((fitted / "blend", "score"), (fitted / "prm", "score"), (tmp_path / "blend", None)):
+        answers = open_engine(world, folder).answer([bare, scored, given, nobody])
+        assert [answer.lacks for answer in answers] == [lacks, None, None, None], folder
+        assert [answer.fallback for answer in answers] == [None, None, None, "unknown_user"]
+
+
 def test_a_batch_is_answered_in_its_order(world, fitted, asked):
     engine = open_engine(world, fitted / "pointer")
     nobody = RankingJob("x", ["film01", "film02"], user="nobody")
     batch = [make_job(asked[0], "a"), nobody, make_job(asked[1], "b")]
     together, alone = engine.answer(batch), [engine.answer([one])[0] for one in batch]
     assert together == alone and [answer.fallback for answer in together] == [None, "unknown_user", None]
+
+
+def test_a_request_is_answered_under_its_number(world, beginner, asked):
+    """Whatever is asked beside it: as `gr2 rerank` answers a slate with this slate_id."""
+    how = {"order": "choices", "prompt": "student_no_trace", "max_tokens": 60, "temperature": 1.0}
+    engine, slate = open_engine(world, beginner, **how), replace(asked[0], candidates=asked[0].candidates[:3])
+    jobs = [make_job(slate, str(number)) for number in range(12)]
+    orders = [answer.order for answer in engine.answer(jobs)]
+    assert len(set(map(tuple, orders))) > 2
+    assert [answer.order for answer in engine.answer(jobs[5:7])] == orders[5:7]
+    ranked = [engine.reranker.rank([replace(slate, slate_id=job.number, scores=[])])[0].ranking for job in jobs]
+    assert ranked == [[slate.candidates[at] for at in order] for order in orders]
 
 
 def test_no_path_leaves_the_server():

@@ -23,7 +23,8 @@ from gr2.metrics import ndcg
 
 class PRMConfig(PretrainedConfig):
     """`vector_size`: of the item vectors; `ranks`, `history`: positions with an embedding of their own. Higher ranks
-    share the last one; older items of a history are not read."""
+    share the last one; older items of a history are not read. `ranks` 0: the input order is not seen, as where it is
+    that of an impression log, in which a click depends on the position."""
 
     model_type = "prm"
 
@@ -56,7 +57,7 @@ class PRM(PreTrainedModel):
         super().__init__(config)
         size = config.hidden_size
         self.item = nn.Linear(config.vector_size, size)
-        self.rank = nn.Embedding(config.ranks, size)
+        self.rank = nn.Embedding(config.ranks, size) if config.ranks else None
         self.recency = nn.Embedding(config.history, size)
         self.preference = nn.MultiheadAttention(size, config.heads, config.dropout, batch_first=True)
         self.register_buffer("mean", torch.zeros(len(config.inputs)))  # of the inputs, on the train slates
@@ -83,9 +84,12 @@ class PRM(PreTrainedModel):
         history = self.item(batch.history) + self.recency.weight[: batch.history.shape[1]]
         ignored = ~batch.history_mask
         preference, _ = self.preference(items, history, history, key_padding_mask=ignored, need_weights=False)
-        rank = torch.arange(items.shape[1], device=items.device).clamp(max=self.config.ranks - 1)
         inputs = (batch.inputs - self.mean) / self.scale
-        states = self.dropout(self.norm(items + preference + self.rank(rank) + self.inputs(inputs)))
+        states = items + preference
+        if self.rank:
+            ranks = torch.arange(items.shape[1], device=items.device)
+            states = states + self.rank(ranks.clamp(max=self.config.ranks - 1))
+        states = self.dropout(self.norm(states + self.inputs(inputs)))
         scores = self.output(self.layers(states, src_key_padding_mask=~batch.mask)).squeeze(2)
         if self.config.features:
             scores = scores + self.residual * inputs[..., self.config.inputs.index("score")]

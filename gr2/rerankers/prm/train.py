@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import set_seed
 
 from gr2.arrays import pad
-from gr2.data.features import Features, find_names
+from gr2.data.features import Features, find_names, is_logged
 from gr2.files.slates import Slate
 from gr2.rerankers.prm.network import PRM, PRMConfig, SlateRows, encode, make_batch
 from gr2.rerankers.settings import Training
@@ -27,7 +27,7 @@ def train_prm(
         hidden_size=training.hidden_size,
         layers=training.layers,
         dropout=training.dropout,
-        ranks=max(len(slate.candidates) for slate in train),
+        ranks=0 if is_logged(train) else max(len(slate.candidates) for slate in train),
         history=max(len(slate.history) for slate in train),
     )
     encoded = encode(train, features, config)

@@ -27,4 +27,4 @@ def run(config: Config) -> None:
     print(f"{len(train)} slates; weights of the standardised features: {shown}")
 
     # write
-    write_record(config.output_dir, "blend")
+    write_record(config.output_dir, "blend", scores=all(slate.scores for slate in train))

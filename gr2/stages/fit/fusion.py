@@ -17,7 +17,7 @@ from gr2.rerankers.fusion.asking import describe_file, describe_sampling, is_lan
 from gr2.rerankers.fusion.train import train_fusion
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.protocol import Inputs, Sampling
-from gr2.rerankers.record import digests, write_record
+from gr2.rerankers.record import digests, needs_scores, write_record
 from gr2.stages.fit.shared import ByFeatures, read_train
 from gr2.stages.shared import PromptOptions
 
@@ -86,4 +86,5 @@ def run(config: Config) -> None:
           f"NDCG@5 {chosen['ndcg@5']:.3f}")  # fmt: skip
 
     # write
-    write_record(config.output_dir, "fusion")
+    reads = "score" in chosen["reads"] and all(slate.scores for slate in slates)
+    write_record(config.output_dir, "fusion", scores=reads or any(map(needs_scores, config.members)))

@@ -27,4 +27,4 @@ def run(config: Config) -> None:
     print("shares of the gain: " + ", ".join(f"{name} {share:.2f}" for name, share in shares.items()))
 
     # write
-    write_record(config.output_dir, "lambdamart")
+    write_record(config.output_dir, "lambdamart", scores=all(slate.scores for slate in train))

@@ -121,7 +121,7 @@ def run(config: Config) -> None:
     # write
     if ids:
         write_json(Path(config.output_dir) / FILE, ids)
-    write_record(config.output_dir, "one_pass")
+    write_record(config.output_dir, "one_pass", scores=config.features and all(slate.scores for slate in train))
 
 
 def make_network(config: Config, network: "OnePassConfig") -> "tuple[OnePass, Rendering | None, dict | None]":

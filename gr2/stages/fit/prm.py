@@ -40,4 +40,4 @@ def run(config: Config) -> None:
     train_prm(train, valid, features, config.training, config.features)
 
     # write
-    write_record(config.output_dir, "prm")
+    write_record(config.output_dir, "prm", scores=all(slate.scores for slate in train))

@@ -97,7 +97,7 @@ def test_it_is_no_worse_than_its_best_member_and_says_how_it_was_chosen(known, r
         assert value == pytest.approx(own, abs=1e-6)
     assert report["ways"][0]["ndcg@5"] == max(by_valid.values()) and report["ways"][0]["kind"] == "member"
     assert report["chosen"] in report["ways"] and report["slates"] >= report["users"] > 20
-    assert read_json(f"{fusion}/{RECORD}") == {"kind": "fusion"}
+    assert read_json(f"{fusion}/{RECORD}") == {"kind": "fusion", "scores": True}
 
 
 def test_files_of_its_members_answers_stand_for_the_members(known, root, fusion, tmp_path):

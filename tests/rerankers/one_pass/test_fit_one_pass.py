@@ -146,7 +146,7 @@ def test_a_folder_says_which_inputs_are_missing(known, tmp_path, options, compla
 def test_the_record_and_the_config_say_what_it_reads(known, tmp_path):
     fit("one_pass", tmp_path, known, **SHORT)
     config = read_json(tmp_path / "config.json")
-    assert read_json(tmp_path / "reranker.json") == {"kind": "one_pass"}
+    assert read_json(tmp_path / "reranker.json") == {"kind": "one_pass", "scores": True}
     assert (config["model_type"], config["history"], config["title_tokens"]) == ("one_pass", 3, 4)
     assert config["language_model"]["model_type"] == "qwen3" and "followed_last" in config["inputs"]
 
