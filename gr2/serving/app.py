@@ -123,8 +123,8 @@ def describe(job: RankingJob, answer: Answer) -> dict:
 
 def label(answer: Answer, version: str) -> dict[str, str]:
     """Headers for interfaces whose bodies have no place for it."""
-    said = {"X-Gr2-Fallback": answer.fallback, "X-Gr2-Lacks": answer.lacks}
-    return {"X-Gr2-Model": version} | {name: value for name, value in said.items() if value}
+    headers = {"X-Gr2-Fallback": answer.fallback, "X-Gr2-Lacks": answer.lacks}
+    return {"X-Gr2-Model": version} | {name: value for name, value in headers.items() if value}
 
 
 def make_app(server: Server) -> FastAPI:

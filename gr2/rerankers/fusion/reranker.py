@@ -16,8 +16,8 @@ from gr2.files.artifacts import read_json
 from gr2.files.rankings import BETWEEN, Ranking
 from gr2.files.slates import Slate
 from gr2.rerankers.fusion.answers import ask, check_file, read_answers, read_milliseconds
-from gr2.rerankers.fusion.asking import check_asked, describe_file, describe_sampling
 from gr2.rerankers.fusion.choose import predict
+from gr2.rerankers.fusion.settings import check_settings, describe_file, describe_sampling
 from gr2.rerankers.fusion.table import add_features, rank_name, read_members, score_name
 from gr2.rerankers.fusion.train import FILE, TREES_FILE
 from gr2.rerankers.protocol import Inputs, Reranker, Sampling, rank_by_scores
@@ -37,7 +37,7 @@ class Fusion:
             self.members = [member["reranker"] for member in report["members"]]
             self.scored = [member["scored"] for member in report["members"]]
             self.known = [member["files"] for member in report["members"]]
-            self.asked = [member["asked"] for member in report["members"]]
+            self.settings = [member["settings"] for member in report["members"]]
             self.model = report["weights"] if "weights" in report else open_trees(Path(folder) / TREES_FILE)
         except (KeyError, TypeError):
             expected = "members, how they were asked, and weights or gains"
@@ -58,18 +58,18 @@ class Fusion:
         if len(self.files) != len(self.members):
             expected = f"expected {len(self.members)} files, of {', '.join(self.members)}, in this order"
             raise InputError(f"--member_rankings: {expected}; found {len(self.files)}")
-        for member, file, files, asked in zip(self.members, self.files, self.known, self.asked, strict=True):
+        for member, file, files, fitted in zip(self.members, self.files, self.known, self.settings, strict=True):
             check_file(member, files, file)
-            if asked:
-                check_asked(f"--member_rankings {file}", member, asked, describe_file(file))
+            if fitted:
+                check_settings(f"--member_rankings {file}", member, fitted, describe_file(file))
 
     def check_members(self, sampling: Sampling) -> None:
         """InputError for members that changed since, and for language models that would be asked otherwise."""
-        for member, files, asked in zip(self.members, self.known, self.asked, strict=True):
+        for member, files, fitted in zip(self.members, self.known, self.settings, strict=True):
             if digests(member) != files:
                 raise InputError(f"{self.folder}: its member {member} is not what it was; run `gr2 fit fusion` again")
-            if asked:
-                check_asked(self.folder, member, asked, describe_sampling(sampling))
+            if fitted:
+                check_settings(self.folder, member, fitted, describe_sampling(sampling))
 
     def rank(self, slates: list[Slate]) -> list[Ranking]:
         """InputError for a member without scores that gave some to be fitted on."""

@@ -20,13 +20,13 @@ def train_fusion(
     slates: list[Slate],
     members: Sequence[str],
     answers: Sequence[Sequence[Ranking]],
-    asked: Sequence[dict | None],
+    settings: Sequence[dict | None],
     features: Features,
     folder: str | Path,
     seed: int,
 ) -> dict:
-    """Every slate has a label above 0; answers: each member's rankings of the slates; asked: of a language model how it
-    was asked, of another member None.
+    """Every slate has a label above 0; answers: each member's rankings of the slates; settings: of a language model how
+    it was asked, of another member None.
 
     Writes and returns fusion.json: the members, every way's NDCG@5 on held-out folds, and the one that was chosen with
     its weights, or with each column's share of what trees.txt gains.
@@ -49,10 +49,10 @@ def train_fusion(
                 "scored": gives,
                 "ndcg@5": round(float(value), 6),
                 "unusable": sum(not ranking.valid for ranking in rankings),
-                "asked": how,
+                "settings": how,
                 "files": digests(member),
             }
-            for member, gives, value, rankings, how in zip(members, scored, alone, answers, asked, strict=True)
+            for member, gives, value, rankings, how in zip(members, scored, alone, answers, settings, strict=True)
         ],
         "slates": len(slates),
         "users": len(set(users)),

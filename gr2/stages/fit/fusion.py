@@ -13,7 +13,7 @@ from gr2.data.features import load_features
 from gr2.errors import InputError
 from gr2.options.declare import arg
 from gr2.rerankers.fusion.answers import ask, check_file, read_answers, refuse_member
-from gr2.rerankers.fusion.asking import describe_file, describe_sampling, is_language_model
+from gr2.rerankers.fusion.settings import describe_file, describe_sampling, is_language_model
 from gr2.rerankers.fusion.train import train_fusion
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.protocol import Inputs, Sampling
@@ -63,18 +63,18 @@ def run(config: Config) -> None:
         files = dict(zip(config.members, config.member_rankings, strict=True))
         for member, file in files.items():
             check_file(member, digests(member), file)
-        asked = [describe_file(file) if is_language_model(member) else None for member, file in files.items()]
+        settings = [describe_file(file) if is_language_model(member) else None for member, file in files.items()]
         answers = [read_answers(file, slates) for file in config.member_rankings]
     else:
         inputs = Inputs(config.items, config.interactions, config.embeddings, config.semantic_ids)
         names = ("prompt", "max_prompt_tokens", "order", "batch_size", "seed")
         sampling = replace(Sampling(), **{name: vars(config)[name] for name in names})
         opener = partial(open_reranker, inputs=inputs, sampling=sampling)
-        asked = [describe_sampling(sampling) if is_language_model(member) else None for member in config.members]
+        settings = [describe_sampling(sampling) if is_language_model(member) else None for member in config.members]
         answers = [ask(opener, member, slates)[0] for member in config.members]
 
     # model
-    report = train_fusion(slates, config.members, answers, asked, features, config.output_dir, config.seed)
+    report = train_fusion(slates, config.members, answers, settings, features, config.output_dir, config.seed)
     for member in report["members"]:
         unusable = f", {member['unusable']} unusable answers" if member["unusable"] else ""
         print(f"{member['reranker']}: NDCG@5 {member['ndcg@5']:.3f}{unusable}")

@@ -47,8 +47,8 @@ def fusion(known, members, tmp_path_factory) -> str:
 
 def test_a_fusion_remembers_how_its_language_model_was_asked_and_is_asked_no_other_way(known, fusion, tmp_path):
     model, rule = read_json(f"{fusion}/fusion.json")["members"]
-    assert rule["asked"] is None and model["unusable"] == rule["unusable"] == 0
-    assert {name: model["asked"][name] for name in HOW} == HOW
+    assert rule["settings"] is None and model["unusable"] == rule["unusable"] == 0
+    assert {name: model["settings"][name] for name in HOW} == HOW
     error = refused("rerank", *words(known, tmp_path / "no", fusion))
     expected = "expected --prompt student_no_trace and --order choices and --max_prompt_tokens 250, with which"
     assert f"{fusion}: {expected}" in error
@@ -131,7 +131,7 @@ def test_a_fusion_of_an_earlier_version_is_refused(known, fusion, tmp_path):
     shutil.copytree(fusion, tmp_path / "fusion")
     report = json.loads((tmp_path / "fusion/fusion.json").read_text())
     for member in report["members"]:
-        del member["asked"]
+        del member["settings"]
     write_json(tmp_path / "fusion/fusion.json", report)
     (tmp_path / "fusion/manifest.json").unlink(missing_ok=True)
     with pytest.raises(InputError, match=r"expected members, how they were asked, .*; run `gr2 fit fusion` again"):

@@ -43,7 +43,7 @@ def describe_options(given: Mapping, digest: str | None) -> dict:
     return {**{name: given.get(name) for name in OPTIONS}, "prompt_sha256": digest}
 
 
-def check_asked(where: str, member: str, fitted: dict, found: dict) -> None:
+def check_settings(where: str, member: str, fitted: dict, found: dict) -> None:
     """InputError where the answers to come, or of a file, are not of the kind that the fusion was fitted on."""
     if found["prompt_sha256"] != fitted["prompt_sha256"] and found["prompt"] == fitted["prompt"]:
         changed = f"the prompt {found['prompt']} is not what {member} was asked with when the fusion was fitted"
@@ -52,11 +52,11 @@ def check_asked(where: str, member: str, fitted: dict, found: dict) -> None:
     same["prompt"] = found["prompt_sha256"] == fitted["prompt_sha256"]
     wrong = [name for name in OPTIONS if not same[name]]
     if wrong:
-        given, expected = (write_options(asked, wrong) for asked in (found, fitted))
+        given, expected = (write_options(settings, wrong) for settings in (found, fitted))
         why = f"with which {member} was asked when the fusion was fitted"
         raise InputError(f"{where}: expected {expected}, {why}; found {given}")
 
 
-def write_options(asked: dict, names: list[str]) -> str:
-    words = [f"no --{name}" if asked[name] is None else f"--{name} {asked[name]}" for name in names]
+def write_options(settings: dict, names: list[str]) -> str:
+    words = [f"no --{name}" if settings[name] is None else f"--{name} {settings[name]}" for name in names]
     return " and ".join(words)
