@@ -1,6 +1,7 @@
 """A tiny world, made once a session: films of four genres, users who each like one of them."""
 
 import faulthandler
+import gc
 import shlex
 import sys
 from pathlib import Path
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {folder / f"{name}.py": place for place, name in enumerate(LONGEST)}
     rank = {path: rank.get(path, len(LONGEST) + (path not in slow)) for path in {item.path for item in items}}
     items.sort(key=lambda item: rank[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: to look for garbage among its million objects took 8 % of the fast tests' time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:

@@ -82,11 +82,12 @@ def once(folder: Path) -> Iterator[bool]:
 def local_ray(module: str) -> Iterator[None]:
     """A Ray of the tests' own, whose workers get a test module's classes by value: they cannot import it.
 
-    It keeps idle workers, as to start one takes seconds.
+    It keeps idle workers, as to start one takes seconds, and does not rank them below other processes, as Ray does.
     """
     ray = pytest.importorskip("ray")
     ray.cloudpickle.register_pickle_by_value(sys.modules[module])
-    with patch.dict(os.environ, {"RAY_idle_worker_killing_time_threshold_ms": "600000"}):
+    settings = {"RAY_idle_worker_killing_time_threshold_ms": "600000", "RAY_worker_niceness": "0"}
+    with patch.dict(os.environ, settings):
         yield
         ray.shutdown()
 

@@ -4,7 +4,10 @@
 """
 
 import json
+import os
 import shlex
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -25,6 +28,16 @@ COMMON = shlex.split(
     "--dataloader_drop_last true"  # accelerate fills an epoch's last batch up with others
 )
 KILLED = ("midtrain", "sft_choices", "rl")
+MODES = ("ddp", "fsdp2")
+QUESTIONS = [[{"role": "user", "content": text}] for text in ("Rerank them.", "Hello there, which?", "History:")]
+# In a process of its own, since its engine is not: then both checkpoints need one import.
+ANSWER = """
+import json, os, sys
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+from tests.scenarios.test_distributed import answer
+if __name__ == "__main__":
+    print(json.dumps([answer("vllm", folder) for folder in sys.argv[1:]]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +85,20 @@ def alone(inputs, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["ddp", "fsdp2"])
-def together(request, inputs, tmp_path_factory) -> Path:
-    """The same in two processes, killed in three of them after step 2 and started again."""
-    folder = tmp_path_factory.mktemp(request.param)
-    todo = jobs(inputs, folder, 2)
-    for name in KILLED:
-        processes = start(request.param, todo, folder)
-        while all(process.is_alive() for process in processes) and not find_last_checkpoint(folder / name):
-            time.sleep(0.01)
-        kill(processes)
-        assert not (folder / name / "manifest.json").exists(), f"{name} ended before it could be killed"
-    assert "resuming from" in launch(request.param, todo, folder)
-    return folder
+@pytest.fixture(scope="module")
+def together(inputs, tmp_path_factory) -> dict[str, Path]:
+    """By mode the same in two processes, killed in three of them after step 2 and started again."""
+    folders = {mode: tmp_path_factory.mktemp(mode) for mode in MODES}
+    for mode, folder in folders.items():
+        todo = jobs(inputs, folder, 2)
+        for name in KILLED:
+            processes = start(mode, todo, folder)
+            while all(process.is_alive() for process in processes) and not find_last_checkpoint(folder / name):
+                time.sleep(0.01)
+            kill(processes)
+            assert not (folder / name / "manifest.json").exists(), f"{name} ended before it could be killed"
+        assert "resuming from" in launch(mode, todo, folder)
+    return folders
 
 
 def read_log(folder: Path) -> list[dict]:
@@ -92,17 +106,19 @@ def read_log(folder: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("name", ["midtrain_rows", "midtrain", "sft", "sft_choices", "rl"])
-def test_two_processes_end_as_one(inputs, alone, together, name):
+@pytest.mark.parametrize("mode", MODES)
+def test_two_processes_end_as_one(inputs, alone, together, mode, name):
     """Loss, gradient norm and weights to 1e-4 in float32, over a resume; the weights in a plain checkpoint."""
     from transformers import AutoModelForCausalLM
 
-    manifest = json.loads((together / name / "manifest.json").read_text())
-    assert manifest["processes"] == 2 and not list((together / name).glob("checkpoint-*"))
-    logs = [read_log(folder / name) for folder in (alone, together)]
+    folder = together[mode] / name
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["processes"] == 2 and not list(folder.glob("checkpoint-*"))
+    logs = [read_log(one) for one in (alone / name, folder)]
     for key in ("step", "loss", "grad_norm"):
         one, two = ([entry[key] for entry in log] for log in logs)
         assert len(one) == 4 and two == pytest.approx(one, abs=1e-4), key
-    model, loading = AutoModelForCausalLM.from_pretrained(together / name, output_loading_info=True)
+    model, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
     assert not any(loading.values())
     after = model.state_dict()
     before, expected = (load_file(folder / "model.safetensors") for folder in (base_of(inputs), alone / name))
@@ -120,15 +136,20 @@ def base_of(inputs: dict[str, list[str]]) -> Path:
     return Path(words[words.index("--model_name_or_path") + 1])
 
 
+def answer(engine: str, folder: str) -> list[str]:
+    """Without bytes at the end that are no character yet: vLLM waits for the rest."""
+    sampler = open_sampler(engine, folder)
+    answers = sampler.sample(QUESTIONS, seeds=[0, 0, 0], temperature=0.0, top_p=1.0, max_tokens=12)
+    return [answer.text.rstrip("\ufffd") for answer in answers]
+
+
 @pytest.mark.vllm
-def test_vllm_answers_from_the_checkpoint_as_transformers_does(together):
-    """But for bytes at the end that are no character yet: vLLM waits for the rest."""
+def test_vllm_answers_from_the_checkpoints_as_transformers_does(together, tmp_path):
     pytest.importorskip("vllm")
-    questions = [[{"role": "user", "content": text}] for text in ("Rerank them.", "Hello there, which?", "History:")]
-    written = {}
-    for engine in ("transformers", "vllm"):
-        sampler = open_sampler(engine, str(together / "rl"))
-        answers = sampler.sample(questions, seeds=[0, 0, 0], temperature=0.0, top_p=1.0, max_tokens=12)
-        written[engine] = [answer.text.rstrip("\ufffd") for answer in answers]
-    sampler.close()
-    assert written["vllm"] == written["transformers"] and any(written["vllm"])
+    folders = [str(folder / "rl") for folder in together.values()]
+    (tmp_path / "answer.py").write_text(ANSWER)
+    command, here = [sys.executable, str(tmp_path / "answer.py"), *folders], os.environ | {"PYTHONPATH": os.getcwd()}
+    done = subprocess.run(command, capture_output=True, text=True, env=here)
+    assert done.returncode == 0, done.stderr[-4000:]
+    written = json.loads(done.stdout.splitlines()[-1])
+    assert written == [answer("transformers", folder) for folder in folders] and all(map(any, written))
