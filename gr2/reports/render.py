@@ -1,6 +1,7 @@
 """An HTML page, one file without scripts, from a template of this folder; and how pages write numbers."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -11,11 +12,16 @@ FOLDER = Path(__file__).parent
 
 def render_page(template: str, folder: Path = FOLDER, **content: object) -> str:
     """The page. `template`, of `folder`, may use what lies beside this file; all `content` is escaped but Markup."""
+    return find_templates(folder).get_template(template).render(content)
+
+
+@cache
+def find_templates(folder: Path) -> Environment:
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader([folder, FOLDER]), **options)
     environment.filters |= {"fixed": fixed, "signed": signed, "p_value": p_value, "percent": percent, "whole": whole}
     environment.filters |= {"amount": amount, "short_commit": short_commit, "with_contents": add_contents}
-    return environment.get_template(template).render(content)
+    return environment
 
 
 def add_contents(page: Markup) -> Markup:
