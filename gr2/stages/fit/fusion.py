@@ -60,10 +60,10 @@ def run(config: Config) -> None:
 
     # ask
     if config.member_rankings:
-        files = dict(zip(config.members, config.member_rankings, strict=True))
-        for member, file in files.items():
+        files = list(zip(config.members, config.member_rankings, strict=True))
+        for member, file in files:
             check_file(member, digests(member), file)
-        settings = [describe_file(file) if is_language_model(member) else None for member, file in files.items()]
+        settings = [describe_file(file) if is_language_model(member) else None for member, file in files]
         answers = [read_answers(file, slates) for file in config.member_rankings]
     else:
         inputs = Inputs(config.items, config.interactions, config.embeddings, config.semantic_ids)
