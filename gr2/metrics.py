@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gr2.arrays import pad
+
 KS = (1, 3, 5)
 
 
@@ -79,6 +81,13 @@ def ndcg(labels: np.ndarray, k: int) -> np.ndarray:
     best = -np.sort(-gains, axis=1)
     discounts = 1 / np.log2(np.arange(2, labels.shape[1] + 2))
     return _ratio((gains * discounts)[:, :k].sum(1), (best * discounts)[:, :k].sum(1))
+
+
+def rank_ndcg(scores: Sequence[np.ndarray], labels: Sequence[Sequence[float]], k: int) -> np.ndarray:
+    """NDCG@k of each list ranked by its scores, float [n]; equal ones keep the input order."""
+    orders = [(-of_list).argsort(kind="stable") for of_list in scores]
+    ranked = [np.array(of_list)[order] for of_list, order in zip(labels, orders, strict=True)]
+    return ndcg(pad(ranked, np.nan), k)
 
 
 def auc(labels: np.ndarray) -> np.ndarray:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gr2.arrays import pad
 from gr2.data.features import Features, check_names, find_names
 from gr2.errors import InputError
 from gr2.files.artifacts import write_text
 from gr2.files.slates import Slate
-from gr2.metrics import ndcg
+from gr2.metrics import rank_ndcg
 from gr2.rerankers.position_bias import fit_logistic, log_positions
 from gr2.rerankers.protocol import FeatureScorer
 from gr2.rerankers.record import FILES
@@ -65,7 +64,7 @@ def train_lambdamart(
     rows = [features.table(slates, names) for slates in (train, valid)]
     bias = fit_bias(train, rows[0], seed) if all(slate.positions for slate in train + valid) else 0.0
     # The valid slates start from the positions, too: their clicks also depend on these, so the trees are judged by what
-    # they add. In 48 simulated logs the true NDCG@5 was .897, and .891 with trees that stopped by their own NDCG.
+    # they add.
     train_set = make_dataset(train, rows[0], names, gains, bias, options)
     valid_set = make_dataset(valid, rows[1], names, gains, bias, options, train_set)
     stopping = lightgbm.early_stopping(PATIENCE, verbose=False)
@@ -74,20 +73,13 @@ def train_lambdamart(
     if not share.any():
         raise InputError(f"fit lambdamart: no feature splits the {len(train)} train slates; expected more of them")
     write_text(Path(folder) / FILE, model.model_to_string())
-    value = judge(valid, model.predict(rows[1], num_threads=1), list_size)
+    scores = np.split(model.predict(rows[1], num_threads=1), np.cumsum([len(slate.candidates) for slate in valid])[:-1])
+    value = rank_ndcg(scores, [slate.labels for slate in valid], list_size).mean()
     best = model.best_score["valid_0"][f"ndcg@{list_size}"]
     stopped = f" ({best:.3f} with the positions, by which it stopped)" if bias else ""
     grown = f"{len(train)} train slates, {len(valid)} valid: {model.best_iteration} trees"
     print(f"{grown}, ndcg@{list_size} {value:.3f}{stopped}")
     return dict(zip(names, (share / share.sum()).tolist(), strict=True))
-
-
-def judge(slates: Sequence[Slate], scores: np.ndarray, list_size: int) -> float:
-    """NDCG at `list_size` of slates ranked by their candidates' scores, float [candidates]."""
-    split = np.split(scores, np.cumsum([len(slate.candidates) for slate in slates])[:-1])
-    orders = [(-values).argsort(kind="stable") for values in split]
-    ranked = [np.array(slate.labels)[order] for slate, order in zip(slates, orders, strict=True)]
-    return float(ndcg(pad(ranked, np.nan), list_size).mean())
 
 
 def fit_bias(slates: list[Slate], rows: np.ndarray, seed: int) -> float:

@@ -106,7 +106,7 @@ def _set_environment() -> None:
     import torch
 
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB
-    if "OMP_NUM_THREADS" in os.environ:  # else vLLM takes no heed of it, and binds its threads to every core
+    if "OMP_NUM_THREADS" in os.environ:  # else vLLM ignores it and binds its threads to cores
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # vLLM would lower it to 1
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")

@@ -1,4 +1,4 @@
-"""What is told to vLLM before it is imported; the engine itself is in test_base.py and test_vllm_orders.py."""
+"""The environment in which vLLM is imported; test_base.py and test_vllm_orders.py run the engine."""
 
 import os
 from unittest.mock import patch
@@ -13,8 +13,8 @@ from gr2.samplers import vllm
     ({"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "0-3"}, "0-3"),
     ({}, None),
 ])  # fmt: skip
-def test_a_number_of_threads_that_the_user_sets_is_heeded(user, binding):
-    """vLLM would bind one thread to every core, and several engines to the same ones."""
+def test_a_number_of_threads_that_the_user_sets_is_kept(user, binding):
+    """vLLM would set its own and bind the threads to cores, those of several engines to the same ones."""
     with patch.dict(os.environ, user, clear=True):
         vllm._set_environment()
         assert os.environ.get("VLLM_CPU_OMP_THREADS_BIND") == binding

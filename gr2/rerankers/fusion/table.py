@@ -7,11 +7,10 @@ from typing import Self
 
 import numpy as np
 
-from gr2.arrays import pad
 from gr2.data.features import standardise
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
-from gr2.metrics import ndcg
+from gr2.metrics import rank_ndcg
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,7 @@ class Table:
 
     def ndcg(self, values: np.ndarray, labels: Sequence[Sequence[float]]) -> np.ndarray:
         """NDCG@5 of each slate ranked by these values, float [slates]; equal ones keep the input order."""
-        orders = [(-of_slate).argsort(kind="stable") for of_slate in self.split(values)]
-        return ndcg(pad([np.array(of_slate)[order] for of_slate, order in zip(labels, orders, strict=True)], np.nan), 5)
+        return rank_ndcg(self.split(values), labels, 5)
 
 
 def score_name(member: int) -> str:
