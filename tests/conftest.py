@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: to look for garbage among its million objects took 8 % of the fast tests' time."""
+    """What was imported stays: to look for garbage among its million objects took 8 % of some tests' time."""
     gc.collect()
     gc.freeze()
 
