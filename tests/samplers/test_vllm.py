@@ -1,4 +1,4 @@
-"""The environment in which vLLM is imported; test_base.py and test_vllm_orders.py run the engine."""
+"""The environment in which vLLM is imported; test_vllm_orders.py and test_ray.py run the engine."""
 
 import os
 from unittest.mock import patch

@@ -5,6 +5,7 @@ The engine computes in float32 here, so that its numbers can be held to those of
 
 import json
 import math
+import multiprocessing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from gr2.choices.drawing import Drawing
 from gr2.choices.spelling import Spelling, spell
 from gr2.choices.walk import ListWriter
 from gr2.choices.write import begin, score_first
+from gr2.errors import InputError
 from gr2.files.sid_tokens import sid_string, vocabulary
 from gr2.language_model.chat import prompt_text
 from gr2.language_model.loading import load_model
@@ -59,6 +61,7 @@ def sampler(tmp_path_factory):
     sampler.folder = folder
     yield sampler
     sampler.close()
+    assert multiprocessing.active_children() == []
 
 
 def in_float32(engine, **settings):
@@ -203,6 +206,14 @@ def test_an_explanation_that_is_cut_off_has_no_list(sampler):
     requests = [Request(order, MESSAGES[0], 0, 1.0, schema, order) for order in ("first", "choices")]
     for _, sample in sampler.answer(requests, top_p=1.0, max_tokens=5):
         assert (sample.finish_reason, sample.log_probs) == ("length", None) and sample.completion_tokens > 0
+
+
+def test_texts_follow_their_seeds_and_long_prompts_are_refused(sampler):
+    how = {"temperature": 1.5, "top_p": 1.0, "max_tokens": 8}
+    texts = [one.text for one in sampler.sample(MESSAGES[:1] * 3, seeds=[1, 1, 2], **how)]
+    assert texts[0] == texts[1] != texts[2] and "<|im_end|>" not in "".join(texts)
+    with pytest.raises(InputError, match="context of 2048"):
+        sampler.sample([[{"role": "user", "content": "word " * 3000}]], seeds=[0], **how)
 
 
 def test_every_request_is_answered_once_whatever_is_asked_together(sampler, model):

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from safetensors.torch import load_file
 from gr2.language_model.loading import load_tokenizer
 from gr2.language_model.trainable import id_tokens
 from gr2.runner.stage import run_stage
-from gr2.samplers.open import open_sampler
 from gr2.training import find_last_checkpoint
 from tests.scenarios.launching import kill, launch, start
 
@@ -29,14 +27,22 @@ COMMON = shlex.split(
 )
 KILLED = ("midtrain", "sft_choices", "rl")
 MODES = ("ddp", "fsdp2")
-QUESTIONS = [[{"role": "user", "content": text}] for text in ("Rerank them.", "Hello there, which?", "History:")]
-# In a process of its own, since its engine is not: then both checkpoints need one import.
-ANSWER = """
+QUESTION, LENGTH = "<|im_start|>user\nHistory:", 12
+# vLLM as its users run it, with no code of ours; the engine in this process, so that all checkpoints need one import.
+SERVE = """
 import json, os, sys
-os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-from tests.scenarios.test_distributed import answer
+os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1",
+               "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+
+def answer(folder, question, length):
+    from vllm import LLM, SamplingParams
+    llm = LLM(folder, dtype="float32", enforce_eager=True, max_model_len=512, generation_config="vllm")
+    greedy = SamplingParams(max_tokens=length, min_tokens=length, temperature=0)
+    return list(llm.generate([question], greedy, use_tqdm=False)[0].outputs[0].token_ids)
+
 if __name__ == "__main__":
-    print(json.dumps([answer("vllm", folder) for folder in sys.argv[1:]]))
+    question, length, *folders = sys.argv[1:]
+    print(json.dumps([answer(folder, question, int(length)) for folder in folders]))
 """
 
 
@@ -136,20 +142,22 @@ def base_of(inputs: dict[str, list[str]]) -> Path:
     return Path(words[words.index("--model_name_or_path") + 1])
 
 
-def answer(engine: str, folder: str) -> list[str]:
-    """Without bytes at the end that are no character yet: vLLM waits for the rest."""
-    sampler = open_sampler(engine, folder)
-    answers = sampler.sample(QUESTIONS, seeds=[0, 0, 0], temperature=0.0, top_p=1.0, max_tokens=12)
-    return [answer.text.rstrip("\ufffd") for answer in answers]
+def answer(folder: str) -> list[int]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    prompt = AutoTokenizer.from_pretrained(folder)(QUESTION, return_tensors="pt")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    ids = model.generate(**prompt, max_new_tokens=LENGTH, min_new_tokens=LENGTH, do_sample=False)
+    return ids[0, prompt["input_ids"].shape[1] :].tolist()
 
 
 @pytest.mark.vllm
-def test_vllm_answers_from_the_checkpoints_as_transformers_does(together, tmp_path):
+def test_plain_vllm_answers_from_the_checkpoints_as_plain_transformers_does(together, tmp_path):
     pytest.importorskip("vllm")
-    folders = [str(folder / "rl") for folder in together.values()]
-    (tmp_path / "answer.py").write_text(ANSWER)
-    command, here = [sys.executable, str(tmp_path / "answer.py"), *folders], os.environ | {"PYTHONPATH": os.getcwd()}
-    done = subprocess.run(command, capture_output=True, text=True, env=here)
+    folders = [str(folder / name) for folder in together.values() for name in ("sft", "rl")]
+    (tmp_path / "serve.py").write_text(SERVE)
+    command = [sys.executable, tmp_path / "serve.py", QUESTION, str(LENGTH), *folders]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path("/"))
     assert done.returncode == 0, done.stderr[-4000:]
     written = json.loads(done.stdout.splitlines()[-1])
-    assert written == [answer("transformers", folder) for folder in folders] and all(map(any, written))
+    assert written == [answer(folder) for folder in folders] and {len(ids) for ids in written} == {LENGTH}
