@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from io import StringIO
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
@@ -21,6 +21,7 @@ from unittest.mock import patch
 from gr2 import cli
 from gr2.terminal import SILENCE
 
+ROOT = Path(__file__).parents[1]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.preload"])
 
@@ -29,7 +30,8 @@ def start(do: Callable, arguments: tuple, out: Path, err: Path, environment: dic
     """A process that does `do(*arguments)`; what it says goes to the files `out` and `err`."""
     told = dict(os.environ)
     os.environ.update({name: value for name, value in SILENCE.items() if name not in told})
-    forkserver.ensure_running()
+    with chdir(ROOT):  # where its server finds `tests`
+        forkserver.ensure_running()
     os.environ.clear()
     os.environ.update(told)
     process = CONTEXT.Process(target=settle, args=(str(out), str(err), environment, do, arguments))

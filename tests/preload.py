@@ -3,6 +3,7 @@
 Nothing of it is garbage. No process looks through its million objects for any, neither here nor after the fork.
 """
 
+import atexit
 import gc
 
 gc.disable()
@@ -16,3 +17,4 @@ import trl.trainer.sft_trainer  # noqa: E402, F401
 
 gc.freeze()
 gc.enable()
+atexit.register(gc.unfreeze)  # else libraries report at exit what was never freed

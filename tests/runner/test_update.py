@@ -44,11 +44,15 @@ def first(tmp_path_factory, worker_id) -> Path:
 
 @pytest.fixture(scope="module")
 def second(first, tmp_path_factory) -> Path:
-    """Another shop, after its second day."""
+    """Another shop, after its second day, by the recipe alone: `gr2 update` itself ends there in a test of kills."""
     folder = tmp_path_factory.mktemp("second") / "shop"
     shutil.copytree(first, folder, symlinks=True)
     write_day(folder, 1)
-    gr2("update", "shop.yaml", cwd=folder)
+    serving = f"runs/{decisions(folder)[-1]['serving']}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        sets = [f"day={DAYS[1]}", f"yesterday=runs/{DAYS[0]}", f"old={serving}"]
+        run_recipe("shop.yaml", "--set", *sets)
     return folder
 
 
