@@ -2,8 +2,10 @@
 
 import faulthandler
 import gc
+import os
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank[item.path])
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A cache that all processes of this run share: a packaged model is converted once, by the code that is tested."""
+    if not is_worker():
+        cache = tempfile.TemporaryDirectory(prefix="gr2-cache-", ignore_cleanup_errors=True)
+        os.environ["XDG_CACHE_HOME"] = cache.name
+        config.add_cleanup(cache.cleanup)
+
+
 def pytest_sessionstart() -> None:
     """What is imported stays: to look for garbage among its million objects took 8 % of some tests' time."""
     gc.disable()
@@ -44,9 +54,14 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_unconfigure() -> None:
-    """A process that hangs at its exit says where, and fails."""
+    """A process that hangs at its exit says where, and fails; not one of xdist's, which wait for each other here."""
     gc.unfreeze()  # else libraries report at exit what was never freed
-    faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
+    if not is_worker():
+        faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
+
+
+def is_worker() -> bool:
+    return "PYTEST_XDIST_WORKER" in os.environ
 
 
 @pytest.fixture(scope="session")

@@ -67,11 +67,10 @@ def test_a_faster_process_wins(monkeypatch, tmp_path):
 
 @needs_smollm2
 @pytest.mark.slow
-def test_smollm2_becomes_a_plain_folder_that_speaks_english(monkeypatch, tmp_path):
+def test_smollm2_becomes_a_plain_folder_that_speaks_english(monkeypatch):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = resolve(SMOLLM2)
     monkeypatch.setattr(packaged_models, "_convert", None)
     assert resolve(SMOLLM2) == folder, "converted once"
