@@ -62,6 +62,8 @@ def space_out(heights: np.ndarray, least: float) -> np.ndarray:
 def svg(figure: Figure) -> Markup:
     """An <svg> element that templates do not escape, in the page's colours."""
     buffer = io.StringIO()
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")  # else savefig would draw all of it twice, once for the layout
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
     for color, name in OF_THE_PAGE.items():

@@ -84,6 +84,7 @@ def rank_change_histograms(changes: dict[str, np.ndarray]) -> Markup:
             axes.set_xlabel("places up")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.tick_params(labelbottom=True)
+        grid[0].set_ylim(top=1.3 * grid[0].get_ylim()[1])  # shared: room for the summaries above the bars
         for axes in grid[::3]:
             axes.set_ylabel("slates, %")
         return svg(figure)
