@@ -27,6 +27,7 @@ def example_lists(rng, n=40):
     return labels
 
 
+@pytest.mark.slow  # ranx compiles its metrics
 @pytest.mark.parametrize("k", metrics.KS)
 def test_agrees_with_ranx(k):
     labels = example_lists(np.random.default_rng(0))

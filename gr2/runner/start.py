@@ -45,23 +45,25 @@ def run_launched(command: list[str]) -> int:
     """
     handle_signals()
     held: list[str] = []
+    passed: list[str] = []
     interrupted = False
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "failure.json"
         environment = os.environ | {process_errors.FILE: str(file)}
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", env=environment) as process:
             try:
-                pass_on(process, held)
+                pass_on(process, passed, held)
             except KeyboardInterrupt:
                 interrupted = True  # a launcher that is sent a second signal leaves its processes alone
-                timer = threading.Timer(PATIENCE, lambda: held or process.send_signal(signal.SIGINT))
+                timer = threading.Timer(PATIENCE, lambda: has_stopped(held) or process.send_signal(signal.SIGINT))
                 timer.start()
-                pass_on(process, held)
+                pass_on(process, passed, held, ours_alone=True)
                 timer.cancel()
         failure = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     if interrupted:
-        if not failure:
-            print(f"gr2: interrupted; {GOES_ON}", file=sys.stderr)
+        sentence = failure["sentence"] if failure else f"gr2: interrupted; {GOES_ON}"
+        if f"{sentence}\n" not in passed:  # a line that was being read when Ctrl-C came is lost
+            print(sentence, file=sys.stderr)
         return INTERRUPTED
     if failure:
         return failure["code"]
@@ -69,11 +71,21 @@ def run_launched(command: list[str]) -> int:
     return process.returncode
 
 
-def pass_on(process: subprocess.Popen, held: list[str]) -> None:
-    """Prints what the processes say, to their end; `held` gets what is not gr2's, from the launcher's first line on."""
+def has_stopped(held: list[str]) -> bool:
+    """Whether a launcher has said that it got a signal."""
+    return any(map(LAUNCHER.search, held))
+
+
+def pass_on(process: subprocess.Popen, passed: list[str], held: list[str], ours_alone: bool = False) -> None:
+    """Prints what the processes say, to their end, and adds it to `passed`; from the launcher's first line on, `held`
+    gets what is not gr2's.
+
+    ours_alone: from now on; a launcher that is interrupted may begin with a traceback.
+    """
     for line in process.stderr:
-        if not line.startswith("gr2: ") and (held or LAUNCHER.search(line)):
+        if not line.startswith("gr2: ") and (ours_alone or held or LAUNCHER.search(line)):
             held.append(line)
         else:
             print(line, end="", file=sys.stderr, flush=True)
+            passed.append(line)
     process.wait()

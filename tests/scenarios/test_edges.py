@@ -153,6 +153,15 @@ def test_a_fault_of_gr2_keeps_its_traceback_and_the_launchers_account():
     assert process.returncode == 1 and errors.count("KeyError: 'a fault of gr2'") == 1 and "Root Cause" in errors
 
 
+def test_ctrl_c_under_a_launcher_that_begins_with_a_traceback_is_one_sentence_too():
+    words = [*BY_GR2, sys.executable, "-c", "import time; print('runs', flush=True); time.sleep(60)"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout.readline() == "runs\n"
+    os.killpg(process.pid, signal.SIGINT)
+    errors = process.communicate()[1]
+    assert (process.returncode, errors) == (130, f"gr2: interrupted; {GOES_ON}\n")
+
+
 @pytest.mark.parametrize("to", ["all", "gr2 run alone"])
 def test_ctrl_c_under_a_launcher_is_one_sentence_and_130(to):
     process = launch("waits", *BY_GR2, start_new_session=True)
