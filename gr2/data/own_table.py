@@ -20,7 +20,7 @@ class OwnTable:
     """raw: None where the file cannot be read, or has no rows; a problem then says so. rows_read: how many it had."""
 
     path: str
-    names: dict[str, str]
+    names: dict[str, list[str]]
     raw: RawTable | None = None
     rows_read: int = 0
     problems: list[Problem] = field(default_factory=list)
@@ -62,7 +62,7 @@ class OwnTable:
             require_columns(self.raw.frame, self.path, (EVENT,))
             types = cast_exactly(self.raw.frame[EVENT], self.path, TEXT).fill_null("")
         except InputError as error:
-            self.problems.append(whole_file(error))
+            self.problems.append(whole_file(error, self.raw.columns))
             return 0
         counts = dict(types.value_counts(sort=True).iter_rows())
         known = ", ".join(f"{name or 'none'} {count:,}" for name, count in counts.items())
@@ -96,7 +96,8 @@ class OwnTable:
         """A line for each problem."""
         unit = self.raw.unit if self.raw else ""
         described = [describe(problem, self.path, unit) for problem in self.problems]
-        return [sentence + name_columns(sentence, self.names) for sentence in described]
+        columns = self.raw.columns if self.raw else []
+        return [sentence + name_columns(sentence, self.names, columns) for sentence in described]
 
     def list_rows(self, more: list[Problem]) -> list[dict]:
         return list_rows(self.raw, self.path, [*self.problems, *more])

@@ -1,6 +1,6 @@
 """What is wrong with the rows of a file: all of it found in one go, described by kind, and listed row by row."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from math import inf
@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.columns import BadRows, abbreviate
+from gr2.files.columns import BadRows, MissingColumn, abbreviate
 from gr2.files.interactions import Check
 from gr2.files.raw import RawTable
 
@@ -31,7 +31,10 @@ class Problem:
     found: list[str]
 
 
-def whole_file(error: InputError) -> Problem:
+def whole_file(error: InputError, columns: Collection[str] = ()) -> Problem:
+    """columns: those of the file, by its own names, which the complaint about a missing one then lists."""
+    if isinstance(error, MissingColumn):
+        error = MissingColumn(error.sentence, columns)
     return Problem(str(error), [], [], [])
 
 
@@ -56,7 +59,7 @@ def find_problems(raw: RawTable, checks: list[Check]) -> Iterator[Problem]:
                 yield Problem(sentence, bad.to_list(), raw.numbers.gather(bad).to_list(), [*map(abbreviate, values)])
                 rows = rows.filter(~rows.is_in(bad.implode()))
             except InputError as error:
-                yield whole_file(error)
+                yield whole_file(error, raw.columns)
                 break
 
 

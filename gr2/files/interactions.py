@@ -6,8 +6,15 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.errors import InputError
-from gr2.files.columns import cast_exactly, cast_ids, cast_whole, read_table, refuse_rows, require_columns
+from gr2.files.columns import (
+    MissingColumn,
+    cast_exactly,
+    cast_ids,
+    cast_whole,
+    read_table,
+    refuse_rows,
+    require_columns,
+)
 from gr2.files.schema import NUMBER, TEXT
 from gr2.files.times import add_times
 
@@ -55,8 +62,7 @@ def check_items(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | Non
 
 def check_times(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
     if not {"timestamp", "position"} & set(frame.columns):
-        columns = ", ".join(frame.columns)
-        raise InputError(f"{path}: expected a column 'timestamp' or 'position'; it has {columns}")
+        raise MissingColumn(f"{path}: expected a column 'timestamp' or 'position'", frame.columns)
     return add_times(frame, path) if "timestamp" in frame.columns else frame
 
 

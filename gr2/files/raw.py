@@ -3,13 +3,14 @@
 import gzip
 import json
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.delimited import BrokenLine, Lines, decode, read_delimited
+from gr2.files.names import choose_columns
 from gr2.files.paths import TABLES, expect_file, table_ending
 from gr2.files.remote import fetch, is_url
 
@@ -18,15 +19,16 @@ TEXT_COLUMNS = ("user_id", "item_id", "slate_id", "request_id", "title", "descri
 
 @dataclass(frozen=True)
 class RawTable(Lines):
-    """unit: what `numbers` count, `line`, from 1, or in parquet `row`, from 0."""
+    """unit: what `numbers` count, `line`, from 1, or in parquet `row`, from 0. columns: the names that the file has."""
 
     unit: str = "line"
+    columns: list[str] = field(default_factory=list)
 
 
-def read_raw(path: str | Path, names: dict[str, str]) -> RawTable:
+def read_raw(path: str | Path, names: dict[str, list[str]]) -> RawTable:
     """The rows of a file, those of a text file without its broken lines; InputError where it cannot be read.
 
-    names: our name -> the file's own; its columns are renamed, and replace a column that already has our name. Columns
+    names: see `column_names`; the file's columns are renamed, and replace a column that already has our name. Columns
     of CSV and TSV get the type that all their values have; TEXT_COLUMNS stay text: `007` is not 7.
     """
     ending, zipped = table_ending(path), Path(path).suffix == ".gz"
@@ -46,12 +48,13 @@ def read_raw(path: str | Path, names: dict[str, str]) -> RawTable:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not a readable {ending[1:]} file ({reason})") from None
-    frame = rename(raw.frame, names)
-    return replace(raw, frame=infer_types(frame) if ending in (".csv", ".tsv") else frame)
+    columns = raw.frame.columns
+    frame = rename(raw.frame, choose_columns(names, str(path), columns))
+    return replace(raw, frame=infer_types(frame) if ending in (".csv", ".tsv") else frame, columns=columns)
 
 
-def rename(frame: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
-    present = {ours: theirs for ours, theirs in names.items() if theirs in frame.columns}
+def rename(frame: pl.DataFrame, present: dict[str, str]) -> pl.DataFrame:
+    """present: our name -> the frame's."""
     others = [name for name in frame.columns if name not in {*present.keys(), *present.values()}]
     return frame.select(*(pl.col(theirs).alias(ours) for ours, theirs in present.items()), *others)
 

@@ -12,7 +12,7 @@ from gr2.errors import InputError
 from gr2.files.columns import cast_exactly
 from gr2.files.interactions import event_checks
 from gr2.files.items import drop_empty_categories, item_checks
-from gr2.files.names import column_names
+from gr2.files.names import column_names, find_unknown
 from gr2.files.schema import TEXT
 from gr2.files.times import FINE, read_times
 
@@ -73,18 +73,15 @@ def known_ids(catalogue: OwnTable, earlier: EarlierRun | None) -> pl.Series | No
     return pl.concat([ids, earlier.item_ids]) if earlier else ids
 
 
-def find_unused(names: dict[str, str], *files: OwnTable) -> list[Problem]:
-    """A problem for each name of `--columns` that no file has, unless its absence is a problem already."""
+def find_unused(names: dict[str, list[str]], *files: OwnTable) -> list[Problem]:
+    """A problem for each column of `--columns` that no file has, unless its absence is a problem already."""
     if any(file.raw is None for file in files):
         return []
     known = [name for file in files for name in file.columns()]
     required = ["item_id", "title", "user_id", *(["timestamp"] if "position" not in known else [])]
-    paths = " or ".join(file.path for file in files)
-    found = " and ".join(", ".join(file.columns()) for file in files)
+    unknown = find_unknown(names, {file.path: file.raw.columns for file in files})
     return [
-        whole_file(InputError(f"--columns {name}={names[name]}: expected a column of {paths}, found {found}"))
-        for name in names
-        if name not in known + required
+        whole_file(InputError(complaint)) for name, complaint in unknown if name in known or name not in required
     ]
 
 

@@ -154,9 +154,11 @@ def test_a_bad_value_is_named_with_both_names_of_its_column(tmp_path, changed, c
     (["item_id"], "columns item_id: expected NAME=COLUMN, e.g. item_id=sku"),
     (["=sku"], "columns =sku: expected NAME=COLUMN"),
     ([*COLUMNS, "brand="], "columns brand=: expected NAME=COLUMN"),
-    ([*COLUMNS, "title=kind"], "columns title=kind: expected each NAME once, found also title=name"),
+    ([*COLUMNS, "title=kind"],
+     r"columns title=name title=kind: expected one of these columns in .*items\.parquet, found 2"),
+    ([*COLUMNS, "title=name"], "columns title=name: expected it once, found it twice"),
     (["item_id=sku", "title=nmae"],
-     r"items\.parquet: column 'title' is missing; it has item_id, name, kind; --columns reads 'title' from 'nmae'"),
+     r"column 'title' is missing; it has sku, name, kind; --columns looks for 'nmae'; did you mean 'name'"),
     (["sku=item_id"],
      r"column 'item_id' is missing; it has sku, name, kind; if another column has it: --columns item_id="),
     (["item_id=sku", "title=name", "user_id=who"],
@@ -167,6 +169,33 @@ def test_a_bad_value_is_named_with_both_names_of_its_column(tmp_path, changed, c
 def test_columns_that_name_nothing_are_refused(tmp_path, columns, complaint):
     with pytest.raises(InputError, match=complaint):
         read(tmp_path, columns)
+
+
+def test_a_misspelled_column_is_refused_where_a_file_has_one_of_our_name(tmp_path):
+    """Nothing else would say that `timestamp` was read in its place."""
+    events = {"user_id": ["u"], "item_id": ["12"], "timestamp": [1], "bought_at": [2]}
+    items = {"item_id": ["12"], "title": ["Brazil"]}
+    for words, near in ((["timestamp=bougt_at"], "; did you mean 'bought_at'"), (["item_id=nosuch"], "")):
+        complaint = f"--columns {words[0]}: expected a column of .*items.csv or .*events.csv, found item_id, title and "
+        with pytest.raises(InputError, match=rf"{complaint}user_id, item_id, timestamp, bought_at{near}"):
+            read(tmp_path, words, items, events, ".csv")
+
+
+def test_two_files_may_call_the_same_thing_by_different_names(tmp_path):
+    items = {"sku": ["007", "12"], "title": ["1984", "Brazil"]}
+    events = {"user_id": ["u"], "artikel": ["12"], "timestamp": [5]}
+    catalogue, events_read = read(tmp_path, ["item_id=sku", "item_id=artikel"], items, events)
+    assert catalogue["item_id"].to_list() == ["007", "12"] and events_read["item_id"].to_list() == ["12"]
+    with pytest.raises(InputError) as refusal:
+        read(tmp_path, ["item_id=sku", "item_id=artikel"], items, events | {"artikel": ["13"]})
+    assert "; --columns reads 'item_id' from 'artikel'" in str(refusal.value) and "sku" not in str(refusal.value)
+
+
+def test_a_name_is_only_said_of_the_file_that_has_it(tmp_path):
+    events = {"user_id": ["u"], "item_id": ["13"], "timestamp": [5]}
+    with pytest.raises(InputError, match="found '13'; `--on_bad_row") as refusal:
+        read(tmp_path, ["item_id=sku", "title=name"], events=events)
+    assert "reads" not in str(refusal.value)
 
 
 def test_broken_gzips_and_absent_files_are_named(tmp_path):
