@@ -9,10 +9,11 @@ from gr2.errors import InputError
 from gr2.files.columns import cast_exactly, require_columns
 from gr2.files.interactions import Check
 from gr2.files.names import name_columns
-from gr2.files.raw import RawTable, read_raw
+from gr2.files.raw import ID_COLUMNS, RawTable, read_raw
 from gr2.files.schema import TEXT
 
 EVENT = "event"  # the column with the type of an event
+PLACEHOLDERS = ("NULL", "null", "nan", "NaN", "None", "N/A")
 
 
 @dataclass
@@ -37,6 +38,7 @@ class OwnTable:
             self.problems.append(whole_file(error))
         for note in self.raw.notes if self.raw else ():
             print(f"{self.path}: {note}")
+        self.describe_placeholders()
 
     def columns(self) -> list[str]:
         return self.raw.frame.columns if self.raw else []
@@ -44,6 +46,16 @@ class OwnTable:
     def check(self, checks: list[Check]) -> None:
         self.checks = checks
         self.problems += find_problems(self.raw, checks)
+
+    def describe_placeholders(self) -> None:
+        """Prints how many ids of a text file may stand for missing ones: any of them is an id like all others."""
+        for name in ID_COLUMNS:
+            if self.raw and self.raw.unit == "line" and self.raw.frame.schema.get(name) == pl.String:
+                ids = self.raw.frame[name].filter(self.raw.frame[name].str.strip_chars().is_in(PLACEHOLDERS))
+                if len(ids):
+                    rows = f"{len(ids):,} row{'s' * (len(ids) > 1)}"
+                    found = ", ".join(map(repr, ids.unique(maintain_order=True)))
+                    print(f"{self.path}: column '{name}': ids that may stand for missing ones, in {rows}: {found}")
 
     def fill_titles(self) -> None:
         """A missing title is an empty one."""

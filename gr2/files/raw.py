@@ -14,7 +14,8 @@ from gr2.files.names import choose_columns
 from gr2.files.paths import TABLES, expect_file, table_ending
 from gr2.files.remote import fetch, is_url
 
-TEXT_COLUMNS = ("user_id", "item_id", "slate_id", "request_id", "title", "description", "categories", "candidates")
+ID_COLUMNS = ("user_id", "item_id", "slate_id", "request_id")
+TEXT_COLUMNS = (*ID_COLUMNS, "title", "description", "categories", "candidates")
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,30 @@ def read_raw(path: str | Path, names: dict[str, list[str]]) -> RawTable:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not a readable {ending[1:]} file ({reason})") from None
     columns = raw.frame.columns
-    frame = rename(raw.frame, choose_columns(names, str(path), columns))
-    return replace(raw, frame=infer_types(frame) if ending in (".csv", ".tsv") else frame, columns=columns)
+    chosen = choose_columns(names, str(path), columns)
+    if ending not in (".csv", ".tsv"):
+        return replace(raw, frame=rename(raw.frame, chosen), columns=columns)
+    raw = set_headers_aside(raw, chosen)
+    return replace(raw, frame=infer_types(rename(raw.frame, chosen)), columns=columns)
+
+
+def set_headers_aside(raw: RawTable, chosen: dict[str, str]) -> RawTable:
+    """Rows that repeat the header in all columns of ids, as where files were joined, become broken lines.
+
+    chosen: our name -> the file's.
+    """
+    ids = [column for name in ID_COLUMNS if (column := chosen.get(name, name)) in raw.frame.columns]
+    if not ids:
+        return raw
+    same = pl.all_horizontal(pl.col(column).str.strip_chars() == column for column in ids).fill_null(False)
+    again = raw.frame.select(same).to_series()
+    headers = zip(raw.numbers.filter(again), raw.frame.filter(again).iter_rows(), strict=True)
+    broken = [
+        BrokenLine(line, "one header", "a second", ",".join(field or "" for field in row)[:500])
+        for line, row in headers
+    ]
+    rows = {"frame": raw.frame.filter(~again), "numbers": raw.numbers.filter(~again)}
+    return replace(raw, **rows, broken=raw.broken + broken)
 
 
 def rename(frame: pl.DataFrame, present: dict[str, str]) -> pl.DataFrame:

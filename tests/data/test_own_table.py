@@ -1,0 +1,52 @@
+"""Faults of the user's own files that no single column shows, and what gr2 says of them."""
+
+import pytest
+
+from gr2.data.sources.files import read_files
+from gr2.errors import InputError
+
+ITEMS = "item_id,title\n1,Lamp\n2,Kettle\n3,Scarf\n"
+EVENTS = "user_id,item_id,timestamp\nu,1,1700000000\nu,2,1700000001\nv,3,1700000002\n"
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads the text of an items file and of an events file, CSV or what `ending` says."""
+
+    def read_texts(items=ITEMS, events=EVENTS, columns=(), drop=False, ending=".csv"):
+        paths = [tmp_path / f"{name}{ending}" for name in ("items", "events")]
+        for path, text in zip(paths, (items, events), strict=True):
+            path.write_text(text)
+        return read_files(*map(str, paths), list(columns), drop=drop)
+
+    return read_texts
+
+
+def refusal(read, *args, **kwargs):
+    with pytest.raises(InputError) as error:
+        read(*args, **kwargs)
+    return str(error.value)
+
+
+def test_words_that_may_stand_for_a_missing_id_are_counted_and_kept(read, capsys):
+    words = ["NULL", "null", "nan", "NaN", "None", "N/A"]
+    items = ITEMS + "".join(f"{word},Lamp\n" for word in [*words, "Nan"])
+    read(items, EVENTS + "null,1,1700000003\nnull,2,1700000004\n")
+    said = capsys.readouterr().out.splitlines()
+    found = "'NULL', 'null', 'nan', 'NaN', 'None', 'N/A'"
+    assert said[0].endswith(f"items.csv: column 'item_id': ids that may stand for missing ones, in 6 rows: {found}")
+    assert said[1].endswith("events.csv: column 'user_id': ids that may stand for missing ones, in 2 rows: 'null'")
+    read()
+    assert "missing" not in capsys.readouterr().out
+
+
+def test_a_second_header_is_no_row_and_spoils_no_column(read):
+    header, *rows = EVENTS.replace("item_id", "sku").splitlines(keepends=True)
+    events, items = "".join([header, *rows, header, *rows]), ITEMS + "item_id,title\n"
+    assert "events.csv: line 5: expected one header, found a second; `--on" in refusal(
+        read, events=events, columns=["item_id=sku"]
+    )
+    source = read(items, events, ["item_id=sku"], drop=True)
+    assert source.interactions["timestamp"].to_list() == [1700000000, 1700000001, 1700000002]
+    assert source.left_out.wrong_items == source.left_out.wrong_events == 1
+    assert [row["row"] for row in source.left_out.rows[:2]] == ["item_id,title", "user_id,sku,timestamp"]
