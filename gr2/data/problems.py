@@ -23,12 +23,14 @@ class Problem:
 
     sentence: of a row, `column 'item_id': expected an id`; of a file, with its path. rows: their indices in the frame
     of the `RawTable`, none for broken lines. numbers: their lines, or rows, in the file. found: what the first have.
+    hint: what may be the cause.
     """
 
     sentence: str
     rows: list[int]
     numbers: list[int]
     found: list[str]
+    hint: str = ""
 
 
 def whole_file(error: InputError, columns: Collection[str] = ()) -> Problem:
@@ -70,11 +72,12 @@ def describe(problem: Problem, path: str | Path, unit: str) -> str:
     first, *others = [f"{unit} {number}" for number in problem.numbers[:SHOWN]]
     between = ", " if problem.sentence.startswith("column") else ": "
     sentence = f"{path}: {first}{between}{problem.sentence}, found {problem.found[0]}"
+    hint = f"; {problem.hint}" if problem.hint else ""
     if not others:
-        return sentence
+        return f"{sentence}{hint}"
     more = len(problem.numbers) - 1
     also = ", ".join(f"{other} {found}" for other, found in zip(others, problem.found[1:], strict=True))
-    return f"{sentence} (and {more} more {unit}{'s' * (more > 1)}: {also}{', ...' * (more >= SHOWN)})"
+    return f"{sentence} (and {more} more {unit}{'s' * (more > 1)}: {also}{', ...' * (more >= SHOWN)}){hint}"
 
 
 def refuse(sentences: list[str], wrong: int, droppable: bool) -> None:

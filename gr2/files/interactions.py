@@ -19,6 +19,7 @@ from gr2.files.schema import NUMBER, TEXT
 from gr2.files.times import add_times
 
 SPLITS = ("pretrain", "train", "valid", "test")
+KNOWN = "an item of the items file"
 Check = Callable[[pl.DataFrame], pl.DataFrame]  # a table, and the same with some columns in their types
 
 
@@ -56,7 +57,7 @@ def check_items(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | Non
     require_columns(frame, path, ("item_id",))
     ids = cast_ids(frame, path, "item_id")
     if item_ids is not None:
-        refuse_rows(~ids.is_in(item_ids.implode()), path, "item_id", "an item of the items file", ids)
+        refuse_rows(~ids.is_in(item_ids.implode()), path, "item_id", KNOWN, ids)
     return frame.with_columns(ids)
 
 

@@ -50,3 +50,11 @@ def test_a_second_header_is_no_row_and_spoils_no_column(read):
     assert source.interactions["timestamp"].to_list() == [1700000000, 1700000001, 1700000002]
     assert source.left_out.wrong_items == source.left_out.wrong_events == 1
     assert [row["row"] for row in source.left_out.rows[:2]] == ["item_id,title", "user_id,sku,timestamp"]
+
+
+def test_events_of_items_that_are_known_but_for_spaces_or_a_final_0_are_hinted_at(read):
+    rows = "".join(f"u,{item},1700000009\n" for item in ("' 1'", "1.0", " 2", "9", "4", "9.0"))
+    complaint = refusal(read, ITEMS + " 4 ,Drill\n", EVENTS + rows)
+    assert "found \"' 1'\" (and 5 more lines: line 6 '1.0', line 7 ' 2', ...)" in complaint
+    assert "); 3 of 6 are known but for spaces or a final '.0'; `--on_bad_row drop`" in complaint
+    assert "known" not in refusal(read, events=EVENTS + "u,9,1700000009\n")

@@ -1,5 +1,6 @@
 """The user's own two files, in parquet, JSON lines, CSV or TSV, with any column names."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -10,7 +11,7 @@ from gr2.data.problems import Problem, refuse, whole_file
 from gr2.data.sources.source import LeftOutRows, Source, select_from
 from gr2.errors import InputError
 from gr2.files.columns import cast_exactly
-from gr2.files.interactions import event_checks
+from gr2.files.interactions import KNOWN, event_checks
 from gr2.files.items import drop_empty_categories, item_checks
 from gr2.files.names import column_names, find_unknown
 from gr2.files.schema import TEXT
@@ -41,7 +42,9 @@ def read_files(
         catalogue.check(item_checks(items))
     other_types = events.keep_types(event_types or [])
     if events.raw:
-        events.check(event_checks(interactions, known_ids(catalogue, earlier)))
+        known = known_ids(catalogue, earlier)
+        events.check(event_checks(interactions, known))
+        events.problems = [hint_at_items(problem, events, known) for problem in events.problems]
     events.problems += find_unused(names, catalogue, events)
     refuse_wrong([catalogue, events], drop)
     frame, _ = catalogue.good()
@@ -71,6 +74,20 @@ def known_ids(catalogue: OwnTable, earlier: EarlierRun | None) -> pl.Series | No
     except InputError:  # a problem of the catalogue, not of the events
         return None
     return pl.concat([ids, earlier.item_ids]) if earlier else ids
+
+
+def hint_at_items(problem: Problem, events: OwnTable, known: pl.Series | None) -> Problem:
+    """Says of events of unknown items how many are of known ones but for spaces or a final `.0`."""
+    if known is None or problem.sentence != f"column 'item_id': expected {KNOWN}":
+        return problem
+    ids = events.raw.frame["item_id"].gather(problem.rows)
+    near = int(simplify(ids).is_in(simplify(known).implode()).sum())
+    hint = f"{near:,} of {len(ids):,} {'is' if near == 1 else 'are'} known but for spaces or a final '.0'"
+    return replace(problem, hint=hint) if near else problem
+
+
+def simplify(ids: pl.Series) -> pl.Series:
+    return ids.cast(pl.String).str.strip_chars().str.strip_suffix(".0")
 
 
 def find_unused(names: dict[str, list[str]], *files: OwnTable) -> list[Problem]:
