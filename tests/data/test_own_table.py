@@ -58,3 +58,11 @@ def test_events_of_items_that_are_known_but_for_spaces_or_a_final_0_are_hinted_a
     assert "found \"' 1'\" (and 5 more lines: line 6 '1.0', line 7 ' 2', ...)" in complaint
     assert "); 3 of 6 are known but for spaces or a final '.0'; `--on_bad_row drop`" in complaint
     assert "known" not in refusal(read, events=EVENTS + "u,9,1700000009\n")
+
+
+def test_events_in_the_future_are_counted(read, capsys):
+    read(events=EVENTS + "u,1,4070908800\nv,1,4080000000\n")
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1].endswith("events.csv: events in the future: 2 of 5, the latest on 2099-04-16")
+    read()
+    assert "future" not in capsys.readouterr().out

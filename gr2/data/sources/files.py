@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import time_ns
 
 import polars as pl
 
@@ -121,8 +122,11 @@ def find_repeated(events: pl.DataFrame) -> pl.Series:
 
 
 def describe_times(events: OwnTable, rows: pl.Series) -> None:
-    """Prints how the times were read, so that a wrong unit shows."""
+    """Prints how the times were read, so that a wrong unit shows, and how many are later than now."""
     if "timestamp" in events.columns():
         times, form = read_times(events.raw.frame["timestamp"].gather(rows), events.path)
         first, last = (datetime.fromtimestamp(time // 10**9, UTC).date() for time in (times.min(), times.max()))
         print(f"{events.path}: times are {form}, from {first} to {last}")
+        later = int((times > time_ns()).sum())
+        if later:
+            print(f"{events.path}: events in the future: {later:,} of {len(times):,}, the latest on {last}")
