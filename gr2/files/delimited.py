@@ -55,8 +55,11 @@ def decode(content: bytes, path: str | Path) -> tuple[str, str | None, str | Non
         text = decode_windows(content[len(mark) :], path)
         example = re.search(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", text)[0][:40]
         note = guess = f"read as Windows-1252 (latin-1), because it is not UTF-8; one of its words is {example!r}"
-    if "\0" in text:
-        raise InputError(f"{path}: not a readable text file (it holds zero bytes; expected UTF-8)")
+    before, zero, _ = text.partition("\0")
+    if zero:
+        line = 1 + before.replace("\r\n", "\n").replace("\r", "\n").count("\n")
+        expected = "text in UTF-8 or Windows-1252, or in UTF-16 with a byte order mark"
+        raise InputError(f"{path}: line {line}: expected {expected}, found a zero byte")
     return text, note, guess
 
 

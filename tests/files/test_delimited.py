@@ -71,7 +71,8 @@ def test_lines_that_are_no_rows_are_told_apart_from_the_rows_around_them(text, s
 
 
 @pytest.mark.parametrize(("content", "complaint"), [
-    (b"", "it is empty"), (b"\n\n", "it is empty"), (b"a,b\n1,\x00\n", "zero bytes"),
+    (b"", "it is empty"), (b"\n\n", "it is empty"),
+    (b"a,b\r\n1,2\r\n3,\x00\r\n\x00", "line 3: expected text in UTF-8 or Windows-1252, .*, found a zero byte"),
     (b"a,b\n\x81\x8d,\x9d\n", "found neither UTF-8 nor Windows-1252"), (b"a,a\n", "column 'a': expected it once"),
 ])  # fmt: skip
 def test_what_is_no_table_is_refused(content, complaint):
