@@ -29,7 +29,8 @@ def choose_columns(names: dict[str, list[str]], path: str, columns: Collection[s
         if len(found) > 1:
             options = " ".join(f"{ours}={theirs}" for theirs in found)
             raise InputError(f"--columns {options}: expected one of these columns in {path}, found {len(found)}")
-        chosen |= {ours: theirs for theirs in found}
+        if found:
+            chosen[ours] = found[0]
     return chosen
 
 

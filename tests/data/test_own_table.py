@@ -65,4 +65,4 @@ def test_events_in_the_future_are_counted(read, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[-1].endswith("events.csv: events in the future: 2 of 5, the latest on 2099-04-16")
     read()
-    assert "future" not in capsys.readouterr().out
+    assert "in the future" not in capsys.readouterr().out

@@ -98,9 +98,7 @@ def find_unused(names: dict[str, list[str]], *files: OwnTable) -> list[Problem]:
     known = [name for file in files for name in file.columns()]
     required = ["item_id", "title", "user_id", *(["timestamp"] if "position" not in known else [])]
     unknown = find_unknown(names, {file.path: file.raw.columns for file in files})
-    return [
-        whole_file(InputError(complaint)) for name, complaint in unknown if name in known or name not in required
-    ]
+    return [whole_file(InputError(complaint)) for name, complaint in unknown if name in known or name not in required]
 
 
 def refuse_wrong(files: list[OwnTable], drop: bool) -> None:
