@@ -104,6 +104,9 @@ class OwnTable:
         broken = len(self.raw.broken) if self.raw else 0
         return broken + len({row for problem in self.problems for row in problem.rows})
 
+    def is_all_wrong(self) -> bool:
+        return self.raw is not None and 0 < self.count_wrong() == len(self.raw.frame) + len(self.raw.broken)
+
     def sentences(self) -> list[str]:
         """A line for each problem."""
         unit = self.raw.unit if self.raw else ""

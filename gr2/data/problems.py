@@ -80,9 +80,8 @@ def describe(problem: Problem, path: str | Path, unit: str) -> str:
     return f"{sentence} (and {more} more {unit}{'s' * (more > 1)}: {also}{', ...' * (more >= SHOWN)}){hint}"
 
 
-def refuse(sentences: list[str], wrong: int, droppable: bool) -> None:
+def refuse(sentences: list[str], wrong: int, advice: list[str]) -> None:
     """InputError with all sentences; of one alone it is one line. wrong: how many rows and lines are."""
-    advice = [ADVICE] if droppable else []
     if len(sentences) == 1:
         raise InputError("; ".join(sentences + advice))
     rows = f", {wrong:,} wrong row{'s' * (wrong != 1)}" if wrong else ""

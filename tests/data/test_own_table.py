@@ -66,3 +66,10 @@ def test_events_in_the_future_are_counted(read, capsys):
     assert said[-1].endswith("events.csv: events in the future: 2 of 5, the latest on 2099-04-16")
     read()
     assert "in the future" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_no_advice_to_drop_rows_where_none_would_be_left(read, drop):
+    complaint = refusal(read, events=EVENTS.replace(",1700", ",soon"), drop=drop)
+    assert "(and 2 more lines: line 3 'soon000001', line 4 'soon000002'); all rows of " in complaint
+    assert complaint.endswith("events.csv are wrong") and "--on_bad_row" not in complaint

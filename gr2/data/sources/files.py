@@ -8,7 +8,7 @@ import polars as pl
 
 from gr2.data.earlier_run import EarlierRun
 from gr2.data.own_table import OwnTable
-from gr2.data.problems import Problem, refuse, whole_file
+from gr2.data.problems import ADVICE, Problem, refuse, whole_file
 from gr2.data.sources.source import LeftOutRows, Source, select_from
 from gr2.errors import InputError
 from gr2.files.columns import cast_exactly
@@ -105,12 +105,10 @@ def refuse_wrong(files: list[OwnTable], drop: bool) -> None:
     """InputError with all problems, unless there is none, or all are rows that may be dropped."""
     problems = [problem for file in files for problem in file.problems]
     droppable = all(problem.numbers for problem in problems)
-    if problems and not (drop and droppable):
+    hopeless = [f"all rows of {file.path} are wrong" for file in files if file.is_all_wrong()]
+    if problems and (hopeless or not (drop and droppable)):
         sentences = [sentence for file in files for sentence in file.sentences()]
-        refuse(sentences, sum(file.count_wrong() for file in files), droppable)
-    for file in files:
-        if file.count_wrong() == len(file.raw.frame) + len(file.raw.broken):
-            raise InputError(f"{file.path}: all rows are wrong: {'; '.join(file.count_reasons())}")
+        refuse(sentences, sum(file.count_wrong() for file in files), hopeless or [ADVICE] * droppable)
 
 
 def find_repeated(events: pl.DataFrame) -> pl.Series:

@@ -128,11 +128,13 @@ UNCLEAR = "a date like 2024-01-31, because nothing shows whether days or months 
 def test_a_bad_date_is_named(tmp_path, values, row, expected, shown, ending, unit, first):
     with pytest.raises(InputError) as refusal:
         read(tmp_path, events=EVENTS | {"at": values}, ending=ending)
+    advice = "`--on_bad_row drop` leaves such rows out and lists them in dropped.jsonl"
+    if "2 more" in shown:
+        advice = f"all rows of {tmp_path}/events{ending} are wrong"
     shown = shown.format(unit, unit, first + 1, unit, first + 2)
     assert str(refusal.value) == (
         f"{tmp_path}/events{ending}: {unit} {first + row}, column 'timestamp': expected {expected}, found {shown}; "
-        "--columns reads 'timestamp' from 'at'; "
-        "`--on_bad_row drop` leaves such rows out and lists them in dropped.jsonl"
+        f"--columns reads 'timestamp' from 'at'; {advice}"
     )
 
 
@@ -192,7 +194,7 @@ def test_two_files_may_call_the_same_thing_by_different_names(tmp_path):
 
 
 def test_a_name_is_only_said_of_the_file_that_has_it(tmp_path):
-    events = {"user_id": ["u"], "item_id": ["13"], "timestamp": [5]}
+    events = {"user_id": ["u", "u"], "item_id": ["13", "12"], "timestamp": [5, 6]}
     with pytest.raises(InputError, match="found '13'; `--on_bad_row") as refusal:
         read(tmp_path, ["item_id=sku", "title=name"], events=events)
     assert "reads" not in str(refusal.value)
