@@ -97,7 +97,10 @@ def can_become(given: pl.DataType, wanted: pl.DataType) -> bool:
 
 
 def cast_ids(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
-    """A column of ids as strings; refuses missing and empty ids."""
+    """A column of ids as strings; refuses missing and empty ids, and types that are neither text nor whole numbers."""
+    if not can_become(frame[name].dtype, pl.String()):
+        found = f"expected ids stored as text or whole numbers, found {frame[name].dtype}"
+        raise InputError(f"{path}: column '{name}': {found}")
     ids = cast_exactly(frame[name], path, pl.String())
     refuse_rows(ids.is_null() | (ids == ""), path, name, "an id", frame[name])
     return ids

@@ -11,7 +11,7 @@ import polars as pl
 from gr2.errors import InputError
 from gr2.files.delimited import BrokenLine, Lines, decode, read_delimited
 from gr2.files.names import choose_columns
-from gr2.files.paths import TABLES, expect_file, table_ending
+from gr2.files.paths import TABLES, expect_file, refuse_folder, table_ending
 from gr2.files.remote import fetch, is_url
 
 ID_COLUMNS = ("user_id", "item_id", "slate_id", "request_id")
@@ -33,6 +33,7 @@ def read_raw(path: str | Path, names: dict[str, list[str]]) -> RawTable:
     of CSV and TSV get the type that all their values have; TEXT_COLUMNS stay text: `007` is not 7.
     """
     ending, zipped = table_ending(path), Path(path).suffix == ".gz"
+    refuse_folder(path)
     if ending not in TABLES or (zipped and ending == ".parquet"):
         raise InputError(f"{path}: expected a file ending in {', '.join(TABLES)}")
     if not is_url(path):

@@ -1,5 +1,6 @@
 """Faults of the user's own files that no single column shows, and what gr2 says of them."""
 
+import polars as pl
 import pytest
 
 from gr2.data.sources.files import read_files
@@ -73,3 +74,19 @@ def test_no_advice_to_drop_rows_where_none_would_be_left(read, drop):
     complaint = refusal(read, events=EVENTS.replace(",1700", ",soon"), drop=drop)
     assert "(and 2 more lines: line 3 'soon000001', line 4 'soon000002'); all rows of " in complaint
     assert complaint.endswith("events.csv are wrong") and "--on_bad_row" not in complaint
+
+
+def test_ids_stored_as_floats_are_refused_with_what_would_do(tmp_path):
+    """As pandas writes a column of numbers where one is missing."""
+    events = pl.DataFrame({"user_id": ["u"], "item_id": [1.0], "timestamp": [1700000000]})
+    events.write_parquet(tmp_path / "events.parquet")
+    (tmp_path / "items.csv").write_text(ITEMS)
+    expected = "column 'item_id': expected ids stored as text or whole numbers, found Float64"
+    with pytest.raises(InputError, match=expected):
+        read_files(str(tmp_path / "items.csv"), str(tmp_path / "events.parquet"), [])
+
+
+def test_a_folder_is_named_as_one(tmp_path):
+    (tmp_path / "events.csv").write_text(EVENTS)
+    with pytest.raises(InputError, match=f"^{tmp_path}: expected a file, found a folder$"):
+        read_files(str(tmp_path), str(tmp_path / "events.csv"), [])
