@@ -53,8 +53,8 @@ def name_columns(message: str, names: dict[str, list[str]], columns: Collection[
         name = missing[1] or missing[2]
         if name not in names:
             return f"; if another column has it: --columns {name}=COLUMN"
-        near = did_you_mean(names[name][0], columns or [])
-        return f"; --columns looks for {' or '.join(map(repr, names[name]))}{near}"
+        advice = did_you_mean(names[name][0], columns or []) or f"; if another column has it, add {name}=COLUMN"
+        return f"; --columns looks for {' or '.join(map(repr, names[name]))}{advice}"
     named = [(ours, theirs) for ours, given in names.items() if f"column '{ours}'" in message for theirs in given]
     renamed = [(ours, theirs) for ours, theirs in named if columns is None or theirs in columns]
     return "".join(f"; --columns reads '{ours}' from '{theirs}'" for ours, theirs in renamed)

@@ -198,6 +198,10 @@ def test_a_name_is_only_said_of_the_file_that_has_it(tmp_path):
     with pytest.raises(InputError, match="found '13'; `--on_bad_row") as refusal:
         read(tmp_path, ["item_id=sku", "title=name"], events=events)
     assert "reads" not in str(refusal.value)
+    advice = "--columns looks for 'sku'; if another column has it, add item_id=COLUMN"
+    events = {"user_id": ["u"], "artikel": ["13"], "at": [5]}
+    with pytest.raises(InputError, match=f"it has user_id, artikel, at; {advice}"):
+        read(tmp_path, ["item_id=sku", "title=name", "timestamp=at"], events=events)
 
 
 def test_broken_gzips_and_absent_files_are_named(tmp_path):
