@@ -59,8 +59,8 @@ class OwnTable:
 
     def fill_titles(self) -> None:
         """A missing title is an empty one."""
-        if self.raw and self.raw.frame.schema.get("title") == pl.String:
-            titles = self.raw.frame["title"].fill_null("")
+        if self.raw and self.raw.frame.schema.get("title") in (pl.String, pl.Null):
+            titles = self.raw.frame["title"].cast(pl.String).fill_null("")
             self.raw = replace(self.raw, frame=self.raw.frame.with_columns(titles))
             empty = int((titles.str.strip_chars() == "").sum())
             if empty:

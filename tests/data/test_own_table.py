@@ -90,3 +90,11 @@ def test_a_folder_is_named_as_one(tmp_path):
     (tmp_path / "events.csv").write_text(EVENTS)
     with pytest.raises(InputError, match=f"^{tmp_path}: expected a file, found a folder$"):
         read_files(str(tmp_path), str(tmp_path / "events.csv"), [])
+
+
+def test_a_catalogue_without_any_title_is_counted(read, capsys):
+    untitled = "".join(f'{{"item_id": "{item}", "title": null}}\n' for item in (1, 2))
+    event = '{"user_id": "u", "item_id": "1", "timestamp": 1700000000}\n'
+    source = read(untitled, event, ending=".jsonl")
+    assert "items.jsonl: items without a title: 2 of 2" in capsys.readouterr().out
+    assert source.items(pl.Series(["1"]))["title"].to_list() == [""]
