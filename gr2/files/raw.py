@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.delimited import BrokenLine, Lines, decode, read_delimited
+from gr2.files.delimited import BrokenLine, Lines, decode, read_delimited, refuse_zero_bytes
 from gr2.files.names import choose_columns
 from gr2.files.paths import TABLES, expect_file, refuse_folder, table_ending
 from gr2.files.remote import fetch, is_url
@@ -90,6 +90,7 @@ def read_csv(content: bytes, path: str | Path) -> Lines:
 def read_json_lines(content: bytes, path: str | Path) -> Lines:
     """A row an object; blank lines are left out."""
     text, note, guess = decode(content, path)
+    refuse_zero_bytes(text, path)
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     broken = []
     try:
