@@ -9,10 +9,11 @@ from gr2.errors import InputError
 from gr2.files.columns import cast_exactly, require_columns
 from gr2.files.interactions import Check
 from gr2.files.names import name_columns
-from gr2.files.raw import RawTable, read_raw
+from gr2.files.raw import ID_COLUMNS, RawTable, read_raw
 from gr2.files.schema import TEXT
 
 EVENT = "event"  # the column with the type of an event
+PLACEHOLDERS = ("NULL", "null", "nan", "NaN", "None", "N/A")
 
 
 @dataclass
@@ -20,7 +21,7 @@ class OwnTable:
     """raw: None where the file cannot be read, or has no rows; a problem then says so. rows_read: how many it had."""
 
     path: str
-    names: dict[str, str]
+    names: dict[str, list[str]]
     raw: RawTable | None = None
     rows_read: int = 0
     problems: list[Problem] = field(default_factory=list)
@@ -37,6 +38,7 @@ class OwnTable:
             self.problems.append(whole_file(error))
         for note in self.raw.notes if self.raw else ():
             print(f"{self.path}: {note}")
+        self.describe_placeholders()
 
     def columns(self) -> list[str]:
         return self.raw.frame.columns if self.raw else []
@@ -45,10 +47,20 @@ class OwnTable:
         self.checks = checks
         self.problems += find_problems(self.raw, checks)
 
+    def describe_placeholders(self) -> None:
+        """Prints how many ids of a text file may stand for missing ones: any of them is an id like all others."""
+        for name in ID_COLUMNS:
+            if self.raw and self.raw.unit == "line" and self.raw.frame.schema.get(name) == pl.String:
+                ids = self.raw.frame[name].filter(self.raw.frame[name].str.strip_chars().is_in(PLACEHOLDERS))
+                if len(ids):
+                    rows = f"{len(ids):,} row{'s' * (len(ids) > 1)}"
+                    found = ", ".join(map(repr, ids.unique(maintain_order=True)))
+                    print(f"{self.path}: column '{name}': ids that may stand for missing ones, in {rows}: {found}")
+
     def fill_titles(self) -> None:
         """A missing title is an empty one."""
-        if self.raw and self.raw.frame.schema.get("title") == pl.String:
-            titles = self.raw.frame["title"].fill_null("")
+        if self.raw and self.raw.frame.schema.get("title") in (pl.String, pl.Null):
+            titles = self.raw.frame["title"].cast(pl.String).fill_null("")
             self.raw = replace(self.raw, frame=self.raw.frame.with_columns(titles))
             empty = int((titles.str.strip_chars() == "").sum())
             if empty:
@@ -62,7 +74,7 @@ class OwnTable:
             require_columns(self.raw.frame, self.path, (EVENT,))
             types = cast_exactly(self.raw.frame[EVENT], self.path, TEXT).fill_null("")
         except InputError as error:
-            self.problems.append(whole_file(error))
+            self.problems.append(whole_file(error, self.raw.columns))
             return 0
         counts = dict(types.value_counts(sort=True).iter_rows())
         known = ", ".join(f"{name or 'none'} {count:,}" for name, count in counts.items())
@@ -92,11 +104,15 @@ class OwnTable:
         broken = len(self.raw.broken) if self.raw else 0
         return broken + len({row for problem in self.problems for row in problem.rows})
 
+    def is_all_wrong(self) -> bool:
+        return self.raw is not None and 0 < self.count_wrong() == len(self.raw.frame) + len(self.raw.broken)
+
     def sentences(self) -> list[str]:
         """A line for each problem."""
         unit = self.raw.unit if self.raw else ""
         described = [describe(problem, self.path, unit) for problem in self.problems]
-        return [sentence + name_columns(sentence, self.names) for sentence in described]
+        columns = self.raw.columns if self.raw else []
+        return [sentence + name_columns(sentence, self.names, columns) for sentence in described]
 
     def list_rows(self, more: list[Problem]) -> list[dict]:
         return list_rows(self.raw, self.path, [*self.problems, *more])

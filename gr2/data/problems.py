@@ -1,6 +1,6 @@
 """What is wrong with the rows of a file: all of it found in one go, described by kind, and listed row by row."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from math import inf
@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.columns import BadRows, abbreviate
+from gr2.files.columns import BadRows, MissingColumn, abbreviate
 from gr2.files.interactions import Check
 from gr2.files.raw import RawTable
 
@@ -23,15 +23,20 @@ class Problem:
 
     sentence: of a row, `column 'item_id': expected an id`; of a file, with its path. rows: their indices in the frame
     of the `RawTable`, none for broken lines. numbers: their lines, or rows, in the file. found: what the first have.
+    hint: what may be the cause.
     """
 
     sentence: str
     rows: list[int]
     numbers: list[int]
     found: list[str]
+    hint: str = ""
 
 
-def whole_file(error: InputError) -> Problem:
+def whole_file(error: InputError, columns: Collection[str] = ()) -> Problem:
+    """columns: those of the file, by its own names, which the complaint about a missing one then lists."""
+    if isinstance(error, MissingColumn):
+        error = MissingColumn(error.sentence, columns)
     return Problem(str(error), [], [], [])
 
 
@@ -56,7 +61,7 @@ def find_problems(raw: RawTable, checks: list[Check]) -> Iterator[Problem]:
                 yield Problem(sentence, bad.to_list(), raw.numbers.gather(bad).to_list(), [*map(abbreviate, values)])
                 rows = rows.filter(~rows.is_in(bad.implode()))
             except InputError as error:
-                yield whole_file(error)
+                yield whole_file(error, raw.columns)
                 break
 
 
@@ -67,16 +72,16 @@ def describe(problem: Problem, path: str | Path, unit: str) -> str:
     first, *others = [f"{unit} {number}" for number in problem.numbers[:SHOWN]]
     between = ", " if problem.sentence.startswith("column") else ": "
     sentence = f"{path}: {first}{between}{problem.sentence}, found {problem.found[0]}"
+    hint = f"; {problem.hint}" if problem.hint else ""
     if not others:
-        return sentence
+        return f"{sentence}{hint}"
     more = len(problem.numbers) - 1
     also = ", ".join(f"{other} {found}" for other, found in zip(others, problem.found[1:], strict=True))
-    return f"{sentence} (and {more} more {unit}{'s' * (more > 1)}: {also}{', ...' * (more >= SHOWN)})"
+    return f"{sentence} (and {more} more {unit}{'s' * (more > 1)}: {also}{', ...' * (more >= SHOWN)}){hint}"
 
 
-def refuse(sentences: list[str], wrong: int, droppable: bool) -> None:
+def refuse(sentences: list[str], wrong: int, advice: list[str]) -> None:
     """InputError with all sentences; of one alone it is one line. wrong: how many rows and lines are."""
-    advice = [ADVICE] if droppable else []
     if len(sentences) == 1:
         raise InputError("; ".join(sentences + advice))
     rows = f", {wrong:,} wrong row{'s' * (wrong != 1)}" if wrong else ""

@@ -1,20 +1,26 @@
 """Reads and writes files with rows and columns. InputErrors name file, row (counted from 0), column and expectation."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import polars as pl
 
 from gr2.errors import InputError
 from gr2.files.artifacts import write_whole
+from gr2.files.names import find_unknown
 from gr2.files.raw import read_raw
 
 NAMES = {pl.String(): "text", pl.Int64(): "whole numbers", pl.Float64(): "numbers", pl.Boolean(): "true or false"}
 ONE = {pl.Int64(): "a whole number", pl.Boolean(): "true or false"}
 
 
-def read_table(path: str | Path, names: dict[str, str] | None = None) -> pl.DataFrame:
-    """`raw.read_raw`, of a file that must not have broken lines and whose encoding must be known."""
+def read_table(path: str | Path, names: dict[str, list[str]] | None = None) -> pl.DataFrame:
+    """`raw.read_raw`, of a file that must not have broken lines, whose encoding must be known, and that has all columns
+    of `names` (see `column_names`).
+    """
     raw = read_raw(path, names or {})
+    for _, complaint in find_unknown(names or {}, {str(path): raw.columns}):
+        raise InputError(complaint)
     for row in raw.broken[:1]:
         more = f" (and {len(raw.broken) - 1} more lines)" if len(raw.broken) > 1 else ""
         raise InputError(f"{path}: line {row.line}: expected {row.expected}, found {row.found}{more}")
@@ -28,10 +34,18 @@ def write_parquet(frame: pl.DataFrame, path: str | Path, metadata: dict[str, str
         frame.write_parquet(aside, metadata=metadata)
 
 
+class MissingColumn(InputError):
+    """A table that lacks a column. sentence: the complaint, to which the names in `columns` are added."""
+
+    def __init__(self, sentence: str, columns: Collection[str]):
+        self.sentence = sentence
+        super().__init__(f"{sentence}; it has {', '.join(columns)}")
+
+
 def require_columns(frame: pl.DataFrame, path: str | Path, names: tuple[str, ...]) -> None:
     for name in names:
         if name not in frame.columns:
-            raise InputError(f"{path}: column '{name}' is missing; it has {', '.join(frame.columns)}")
+            raise MissingColumn(f"{path}: column '{name}' is missing", frame.columns)
 
 
 class BadRows(InputError):
@@ -83,7 +97,10 @@ def can_become(given: pl.DataType, wanted: pl.DataType) -> bool:
 
 
 def cast_ids(frame: pl.DataFrame, path: str | Path, name: str) -> pl.Series:
-    """A column of ids as strings; refuses missing and empty ids."""
+    """A column of ids as strings; refuses missing and empty ids, and types that are neither text nor whole numbers."""
+    if not can_become(frame[name].dtype, pl.String()):
+        found = f"expected ids stored as text or whole numbers, found {frame[name].dtype}"
+        raise InputError(f"{path}: column '{name}': {found}")
     ids = cast_exactly(frame[name], path, pl.String())
     refuse_rows(ids.is_null() | (ids == ""), path, name, "an id", frame[name])
     return ids

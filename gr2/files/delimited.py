@@ -16,6 +16,7 @@ from gr2.errors import InputError
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 NOT_UTF8 = re.compile("[\udc80-\udcff]")  # bytes that are no UTF-8, as `surrogateescape` keeps them
+NO_TEXT = re.compile("[\0\udc80-\udcff]")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Lines:
 def decode(content: bytes, path: str | Path) -> tuple[str, str | None, str | None]:
     """The text, a note on an encoding other than UTF-8, and this note again if the encoding is a guess.
 
-    Where most of a file is UTF-8, bytes that are not stay in the text as NOT_UTF8. InputError for what is no text.
+    Where most of a file is UTF-8, bytes that are not stay in the text as NOT_UTF8. InputError for another encoding.
     """
     mark, name = next(((mark, name) for mark, name in MARKS if content.startswith(mark)), (b"", "utf-8"))
     text = content[len(mark) :].decode(name, "surrogateescape" if name == "utf-8" else "replace")
@@ -55,9 +56,15 @@ def decode(content: bytes, path: str | Path) -> tuple[str, str | None, str | Non
         text = decode_windows(content[len(mark) :], path)
         example = re.search(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", text)[0][:40]
         note = guess = f"read as Windows-1252 (latin-1), because it is not UTF-8; one of its words is {example!r}"
-    if "\0" in text:
-        raise InputError(f"{path}: not a readable text file (it holds zero bytes; expected UTF-8)")
     return text, note, guess
+
+
+def refuse_zero_bytes(text: str, path: str | Path) -> None:
+    before, zero, _ = text.partition("\0")
+    if zero:
+        line = 1 + before.replace("\r\n", "\n").replace("\r", "\n").count("\n")
+        expected = "text in UTF-8 or Windows-1252, or in UTF-16 with a byte order mark"
+        raise InputError(f"{path}: line {line}: expected {expected}, found a zero byte")
 
 
 def decode_windows(content: bytes, path: str | Path) -> str:
@@ -72,7 +79,7 @@ def read_delimited(content: bytes, path: str | Path, usual: str) -> Lines:
     """The rows of CSV or TSV, all columns text, an empty field null. usual: the separator, unless the header has more
     names with another of SEPARATORS.
 
-    Broken are rows with more or fewer fields than the header, and those that are not UTF-8.
+    Broken are rows with more or fewer fields than the header, and those that are not UTF-8 or have a zero byte.
     """
     text, note, guess = decode(content, path)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -81,7 +88,9 @@ def read_delimited(content: bytes, path: str | Path, usual: str) -> Lines:
     _, header = next(rows, (1, []))
     if not header:
         raise InputError(f"{path}: not a readable csv file (it is empty)")
-    names, damaged = name_columns(header, path), bool(NOT_UTF8.search(text))
+    if "\0" in "".join(header):  # as in all rows of UTF-16 without a mark
+        refuse_zero_bytes(text, path)
+    names, damaged = name_columns(header, path), bool(NO_TEXT.search(text))
     numbers, broken, clean = array("q"), [], io.StringIO()
     writer = csv.writer(clean, lineterminator="\n")
     for line, fields in rows:
@@ -145,11 +154,13 @@ def split_rows(text: str, separator: str) -> Iterator[tuple[int, list[str] | str
 
 
 def find_fault(fields: list[str] | str, width: int, damaged: bool) -> tuple[str, str] | None:
-    """What was expected of a row, and what was found, if it is broken. damaged: some of the rows are not UTF-8."""
+    """What was expected of a row, and what was found, if it is broken. damaged: some of the rows have NO_TEXT."""
     if isinstance(fields, str):
         return "quotes that are closed, and doubled within a field", repr(fields[:40])
     if len(fields) != width:
         return f"{width} fields, as in the header", str(len(fields))
     if damaged and any(NOT_UTF8.search(field) for field in fields):
         return "UTF-8", "other bytes"
+    if damaged and any("\0" in field for field in fields):
+        return "text", "a zero byte"
     return None

@@ -18,7 +18,7 @@ REQUIRED = ("user_id", "item_id", "position", "click", "timestamp")
 OPTIONAL = ("request_id", "propensity", "score")
 
 
-def read_impressions(path: str | Path, names: dict[str, str] | None = None) -> tuple[pl.DataFrame, int]:
+def read_impressions(path: str | Path, names: dict[str, list[str]] | None = None) -> tuple[pl.DataFrame, int]:
     """The log's rows in their types, `position` from 1 and `click` a number; and how many clicks have no position,
     which are left out. names: see `read_table`.
 

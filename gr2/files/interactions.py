@@ -6,12 +6,20 @@ from pathlib import Path
 
 import polars as pl
 
-from gr2.errors import InputError
-from gr2.files.columns import cast_exactly, cast_ids, cast_whole, read_table, refuse_rows, require_columns
+from gr2.files.columns import (
+    MissingColumn,
+    cast_exactly,
+    cast_ids,
+    cast_whole,
+    read_table,
+    refuse_rows,
+    require_columns,
+)
 from gr2.files.schema import NUMBER, TEXT
 from gr2.files.times import add_times
 
 SPLITS = ("pretrain", "train", "valid", "test")
+KNOWN = "an item of the items file"
 Check = Callable[[pl.DataFrame], pl.DataFrame]  # a table, and the same with some columns in their types
 
 
@@ -49,14 +57,13 @@ def check_items(frame: pl.DataFrame, path: str | Path, item_ids: pl.Series | Non
     require_columns(frame, path, ("item_id",))
     ids = cast_ids(frame, path, "item_id")
     if item_ids is not None:
-        refuse_rows(~ids.is_in(item_ids.implode()), path, "item_id", "an item of the items file", ids)
+        refuse_rows(~ids.is_in(item_ids.implode()), path, "item_id", KNOWN, ids)
     return frame.with_columns(ids)
 
 
 def check_times(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
     if not {"timestamp", "position"} & set(frame.columns):
-        columns = ", ".join(frame.columns)
-        raise InputError(f"{path}: expected a column 'timestamp' or 'position'; it has {columns}")
+        raise MissingColumn(f"{path}: expected a column 'timestamp' or 'position'", frame.columns)
     return add_times(frame, path) if "timestamp" in frame.columns else frame
 
 

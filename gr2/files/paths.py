@@ -23,9 +23,13 @@ def exists(path: str) -> bool:
         return False
 
 
-def expect_file(path: str | Path, advice: str = "") -> None:
-    """InputError for a folder, and where there is no file; `advice` then says what to do."""
+def refuse_folder(path: str | Path) -> None:
     if Path(path).is_dir():
         raise InputError(f"{path}: expected a file, found a folder")
+
+
+def expect_file(path: str | Path, advice: str = "") -> None:
+    """InputError for a folder, and where there is no file; `advice` then says what to do."""
+    refuse_folder(path)
     if not exists(str(path)):
         raise InputError(f"{path}: no such file{advice}")

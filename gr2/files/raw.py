@@ -3,33 +3,37 @@
 import gzip
 import json
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from gr2.errors import InputError
-from gr2.files.delimited import BrokenLine, Lines, decode, read_delimited
-from gr2.files.paths import TABLES, expect_file, table_ending
+from gr2.files.delimited import BrokenLine, Lines, decode, read_delimited, refuse_zero_bytes
+from gr2.files.names import choose_columns
+from gr2.files.paths import TABLES, expect_file, refuse_folder, table_ending
 from gr2.files.remote import fetch, is_url
 
-TEXT_COLUMNS = ("user_id", "item_id", "slate_id", "request_id", "title", "description", "categories", "candidates")
+ID_COLUMNS = ("user_id", "item_id", "slate_id", "request_id")
+TEXT_COLUMNS = (*ID_COLUMNS, "title", "description", "categories", "candidates")
 
 
 @dataclass(frozen=True)
 class RawTable(Lines):
-    """unit: what `numbers` count, `line`, from 1, or in parquet `row`, from 0."""
+    """unit: what `numbers` count, `line`, from 1, or in parquet `row`, from 0. columns: the names that the file has."""
 
     unit: str = "line"
+    columns: list[str] = field(default_factory=list)
 
 
-def read_raw(path: str | Path, names: dict[str, str]) -> RawTable:
+def read_raw(path: str | Path, names: dict[str, list[str]]) -> RawTable:
     """The rows of a file, those of a text file without its broken lines; InputError where it cannot be read.
 
-    names: our name -> the file's own; its columns are renamed, and replace a column that already has our name. Columns
+    names: see `column_names`; the file's columns are renamed, and replace a column that already has our name. Columns
     of CSV and TSV get the type that all their values have; TEXT_COLUMNS stay text: `007` is not 7.
     """
     ending, zipped = table_ending(path), Path(path).suffix == ".gz"
+    refuse_folder(path)
     if ending not in TABLES or (zipped and ending == ".parquet"):
         raise InputError(f"{path}: expected a file ending in {', '.join(TABLES)}")
     if not is_url(path):
@@ -46,12 +50,35 @@ def read_raw(path: str | Path, names: dict[str, str]) -> RawTable:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not a readable {ending[1:]} file ({reason})") from None
-    frame = rename(raw.frame, names)
-    return replace(raw, frame=infer_types(frame) if ending in (".csv", ".tsv") else frame)
+    columns = raw.frame.columns
+    chosen = choose_columns(names, str(path), columns)
+    if ending not in (".csv", ".tsv"):
+        return replace(raw, frame=rename(raw.frame, chosen), columns=columns)
+    raw = set_headers_aside(raw, chosen)
+    return replace(raw, frame=infer_types(rename(raw.frame, chosen)), columns=columns)
 
 
-def rename(frame: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
-    present = {ours: theirs for ours, theirs in names.items() if theirs in frame.columns}
+def set_headers_aside(raw: RawTable, chosen: dict[str, str]) -> RawTable:
+    """Rows that repeat the header in all columns of ids, as where files were joined, become broken lines.
+
+    chosen: our name -> the file's.
+    """
+    ids = [column for name in ID_COLUMNS if (column := chosen.get(name, name)) in raw.frame.columns]
+    if not ids:
+        return raw
+    same = pl.all_horizontal(pl.col(column).str.strip_chars() == column for column in ids).fill_null(False)
+    again = raw.frame.select(same).to_series()
+    headers = zip(raw.numbers.filter(again), raw.frame.filter(again).iter_rows(), strict=True)
+    broken = [
+        BrokenLine(line, "one header", "a second", ",".join(field or "" for field in row)[:500])
+        for line, row in headers
+    ]
+    rows = {"frame": raw.frame.filter(~again), "numbers": raw.numbers.filter(~again)}
+    return replace(raw, **rows, broken=raw.broken + broken)
+
+
+def rename(frame: pl.DataFrame, present: dict[str, str]) -> pl.DataFrame:
+    """present: our name -> the frame's."""
     others = [name for name in frame.columns if name not in {*present.keys(), *present.values()}]
     return frame.select(*(pl.col(theirs).alias(ours) for ours, theirs in present.items()), *others)
 
@@ -63,6 +90,7 @@ def read_csv(content: bytes, path: str | Path) -> Lines:
 def read_json_lines(content: bytes, path: str | Path) -> Lines:
     """A row an object; blank lines are left out."""
     text, note, guess = decode(content, path)
+    refuse_zero_bytes(text, path)
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     broken = []
     try:

@@ -32,9 +32,9 @@ def add_times(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
 def read_times(times: pl.Series, path: str | Path) -> tuple[pl.Series, str]:
     """int64 nanoseconds since 1970, and the form that the times have.
 
-    times: dates, times, or numbers, all of them as text too. The form of most of them counts (`dates.parse_dates`), and
-    the unit of most numbers. InputError for a time that is missing, of another form or unit, or not between 1840 and
-    2100, for days and months that cannot be told apart, and for floats of 32 bits.
+    times: dates, times, or numbers, with fractions or without, all of them as text too. The form of most of them counts
+    (`dates.parse_dates`), and the unit of most numbers. InputError for a time that is missing, of another form or unit,
+    or not between 1840 and 2100, for days and months that cannot be told apart, and for floats of 32 bits.
     """
     if times.dtype in (pl.Float32, pl.Float16):
         found = f"{times.dtype}, which rounds seconds to minutes"
@@ -43,9 +43,8 @@ def read_times(times: pl.Series, path: str | Path) -> tuple[pl.Series, str]:
         seconds = times.dt.epoch("s")
         refuse_rows(~seconds.is_between(-LIMIT, LIMIT), path, "timestamp", INSIDE, times)
         return times.cast(pl.Datetime("ns")).to_physical(), "dates"
-    whole = times
+    whole, rest = split_numbers(times, path)
     if times.dtype == pl.String:
-        whole = times.str.strip_chars().str.replace(r"\.0+$", "").cast(pl.Int64, strict=False)
         form, dates = parse_dates(times)
         if form is None:
             unclear = times.str.contains(r"^\s*\d\d?[-/.]\d\d?[-/.]\d{4}").fill_null(False)
@@ -54,12 +53,38 @@ def read_times(times: pl.Series, path: str | Path) -> tuple[pl.Series, str]:
             refuse_rows(dates.is_null(), path, "timestamp", f"dates as {form}, as most are", times)
             refuse_rows(~dates.is_between(-LIMIT * 10**9, LIMIT * 10**9), path, "timestamp", INSIDE, times)
             return dates, f"dates as {form}"
-        refuse_rows(whole.is_null(), path, "timestamp", EXPECTED, times)
-    whole = cast_whole(pl.DataFrame([whole]), path, "timestamp")
+    refuse_rows(whole.is_null(), path, "timestamp", describe_others(whole.drop_nulls()), times)
     if times.dtype.is_float():
-        refuse_rows(whole.abs() > 2**53, path, "timestamp", "a whole number below 2^53 in a column of floats", times)
+        refuse_rows(whole.abs() > 2**53, path, "timestamp", "a number below 2^53 in a column of floats", times)
     unit = find_unit(whole, path)
-    return in_nanoseconds(whole, path, unit), f"{unit} since 1970"
+    fraction = (rest * (10**9 // UNITS[unit])).round().cast(pl.Int64)
+    return in_nanoseconds(whole, path, unit) + fraction, f"{unit} since 1970"
+
+
+def split_numbers(times: pl.Series, path: str | Path) -> tuple[pl.Series, pl.Series]:
+    """Numbers as int64, null for what is none, and their fractions as float64."""
+    if times.dtype == pl.String:
+        times = times.str.strip_chars()
+        whole = times.str.extract(r"^([+-]?\d+)(?:\.\d+)?$").cast(pl.Int64, strict=False)
+    elif times.dtype.is_float() or times.dtype.is_decimal():
+        whole = times.cast(pl.Int64, strict=False)
+    else:
+        whole = cast_whole(pl.DataFrame([times]), path, "timestamp")
+    return whole, times.cast(pl.Float64, strict=False) - whole.cast(pl.Float64)
+
+
+def describe_others(numbers: pl.Series) -> str:
+    """What to expect of a time in a column with these numbers."""
+    unit = unit_of(find_median(numbers)) if len(numbers) else None
+    return f"{unit} since 1970, as the other times are" if unit else EXPECTED
+
+
+def find_median(times: pl.Series) -> int:
+    return times.sort()[len(times) // 2] if len(times) else 0
+
+
+def unit_of(time: int) -> str | None:
+    return next((unit for unit, size in UNITS.items() if smallest_of(unit) <= time < LIMIT * size), None)
 
 
 def find_unit(times: pl.Series, path: str | Path) -> str:
@@ -71,8 +96,8 @@ def find_unit(times: pl.Series, path: str | Path) -> str:
     dates &= times.cast(pl.String).str.to_date("%Y%m%d", strict=False).is_not_null()
     if 2 * dates.sum() > len(times):  # 20240131
         refuse_rows(dates, path, "timestamp", "a date like 2024-01-31, or seconds since 1970", times)
-    usual = times.sort()[len(times) // 2] if len(times) else 0
-    unit = next(unit for unit in UNITS if smallest_of(unit) <= usual < LIMIT * UNITS[unit])
+    usual = find_median(times)
+    unit = unit_of(usual)
     refuse_rows(~ranges[unit], path, "timestamp", f"{unit} since 1970, as {usual} is", times)
     return unit
 

@@ -19,13 +19,13 @@ def read_top_k(
     item_ids: pl.Series,
     positions: pl.DataFrame,
     events: pl.DataFrame | None = None,
-    names: dict[str, str] | None = None,
+    names: dict[str, list[str]] | None = None,
 ) -> pl.DataFrame:
     """`user_id`, `position`, `candidates` (best first), `scores` that do not rise, and `sources` as in slates.parquet
     where the file has them; InputError names the first bad row.
 
     Without scores in the file they are minus the rank, counted from 0. With a `timestamp` in place of `position`, see
-    `look_up_positions`; events: `user_id`, `position`, `timestamp`. names: see `raw.read_raw`. A file with another
+    `look_up_positions`; events: `user_id`, `position`, `timestamp`. names: see `read_table`. A file with another
     ending than a table's is LLMRank's: `user<TAB>item item item`, for each user's last one of the `positions`
     (`user_id`, `position`).
     """
@@ -56,7 +56,7 @@ def read_top_k(
     return table.select(name for name in (*TOP_K, "sources") if name in table.columns)
 
 
-def read_own_lists(path: str, names: dict[str, str]) -> pl.DataFrame:
+def read_own_lists(path: str, names: dict[str, list[str]]) -> pl.DataFrame:
     """CSV and TSV, which have no lists, have `item|item` and `score|score`."""
     table = read_table(path, names)
     if table_ending(path) not in (".csv", ".tsv"):

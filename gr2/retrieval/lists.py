@@ -34,7 +34,7 @@ def block_size(n_items: int) -> int:
 
 
 def read_lists(
-    file: str, positions: pl.DataFrame, log: EventLog, count: int, names: dict[str, str] | None = None
+    file: str, positions: pl.DataFrame, log: EventLog, count: int, names: dict[str, list[str]] | None = None
 ) -> tuple[Top, pl.Series | None]:
     """The lists of the user's own ranker at the positions, and their `sources` where the file has them; prints how many
     are for other positions. names: see `read_top_k`.

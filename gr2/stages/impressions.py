@@ -93,13 +93,9 @@ def read_log(config: Config):
     """`read_impressions`; InputError for a column that `--columns` names and the log lacks."""
     names = column_names(config.columns)
     try:
-        impressions, lost = read_impressions(config.impressions, names)
+        return read_impressions(config.impressions, names)
     except InputError as error:
         raise InputError(f"{error}{name_columns(str(error), names)}") from None
-    for name in names:
-        if name not in impressions.columns:
-            raise InputError(f"--columns {name}={names[name]}: expected a column of {config.impressions}")
-    return impressions, lost
 
 
 def list_warnings(found: dict[str, int], earlier: float) -> list[str]:

@@ -28,13 +28,20 @@ class SplitOptions:
     """How events are divided into pretrain, train, valid and test."""
 
     split: Literal["user", "time"] = arg(
-        "user", "user: the shares are of each user's events; time: of all events, with the same times for all users"
+        "user",
+        "user: the shares are of each user's events, and even a share of 0 is at least one event; time: of all events, "
+        "with the same times for all users",
     )
     train_share: float = arg(
         0.2, "share of events that become train positions: slates for SFT, RL and rerankers", least=0, below=1
     )
-    valid_share: float = arg(0.05, "share for validation slates, after the training positions", least=0, below=1)
-    test_share: float = arg(0.15, "share for test slates, the latest positions", least=0, below=1)
+    valid_share: float = arg(
+        0.05, "share for validation slates, after the training positions; 0 is no event only with split time",
+        least=0, below=1,
+    )  # fmt: skip
+    test_share: float = arg(
+        0.15, "share for test slates, the latest positions; 0 is no event only with split time", least=0, below=1
+    )
     test_from: str | None = arg(
         None, "split time: events from this date on are test; the other shares are then of the events before it"
     )

@@ -62,6 +62,7 @@ def test_few_bytes_that_are_not_utf8_in_a_file_that_is_are_broken_lines_and_no_o
     ("sku,name\n1,\"open\n2,b\n3,\"c\"\n4,d\n", ["2", "3", "4"], {2: QUOTES}),
     ("sku,name\n1,\"open\n2,b\n", ["2"], {2: QUOTES}),
     ("sku,name\n1,\"7\" tablet\"\n2,b\n", ["2"], {2: QUOTES}),
+    ("sku,name\n1,a\n2,\0b\n3,c\n", ["1", "3"], {3: "text"}),
     ("sku,name\n1,\"two\nlines\"\n2,b,c\n", ["1"], {4: "2 fields, as in the header"}),
 ])  # fmt: skip
 def test_lines_that_are_no_rows_are_told_apart_from_the_rows_around_them(text, skus, broken):
@@ -71,7 +72,9 @@ def test_lines_that_are_no_rows_are_told_apart_from_the_rows_around_them(text, s
 
 
 @pytest.mark.parametrize(("content", "complaint"), [
-    (b"", "it is empty"), (b"\n\n", "it is empty"), (b"a,b\n1,\x00\n", "zero bytes"),
+    (b"", "it is empty"), (b"\n\n", "it is empty"),
+    ("a,b\n1,2\n".encode("utf-16-le"), "line 1: expected text in UTF-8 or Windows-1252, .*, found a zero byte"),
+    (b"\r\n\r\na,b\x00\r\n", "line 3: expected text in UTF-8 or Windows-1252, .*, found a zero byte"),
     (b"a,b\n\x81\x8d,\x9d\n", "found neither UTF-8 nor Windows-1252"), (b"a,a\n", "column 'a': expected it once"),
 ])  # fmt: skip
 def test_what_is_no_table_is_refused(content, complaint):

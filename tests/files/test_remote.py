@@ -35,7 +35,7 @@ def test_tables_are_read_by_url_as_from_a_file(store, tmp_path):
         assert read_table(store(name, content)).equals(TABLE), name
         (tmp_path / name).write_bytes(content)
         assert read_table((tmp_path / name).as_uri()).equals(TABLE), name
-    renamed = read_table(store("items.csv", CSV), {"cost": "price"})
+    renamed = read_table(store("items.csv", CSV), {"cost": ["price"]})
     assert renamed.columns == ["cost", "item_id"]
 
 

@@ -109,7 +109,7 @@ ODD = {
 # Which of these are right after all.
 GOOD = {
     "title": ("text",), "description": ("null", "text"), "categories": ("null", "text", "list", "list of null"),
-    "user_id": ("text",), "timestamp": ("date",), "rating": ("null", "half", "decimal", "huge"),
+    "user_id": ("text",), "timestamp": ("date", "half", "decimal"), "rating": ("null", "half", "decimal", "huge"),
     "labels": ("half list",), "valid": ("truth",), "reasoning": ("null", "text"), "completion_tokens": ("null",),
     "prompt_tokens": ("null",), "latency_ms": ("null", "half", "huge", "decimal"), "scores": ("half list",),
     "rankings scores": ("null", "list", "list of null"),

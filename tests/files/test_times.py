@@ -13,6 +13,7 @@ from gr2.files.times import FINE, LIMIT, add_times
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 LATE = 100_000_000  # 1973: later times are of the unit that they look like
+seconds = st.integers(-LIMIT, 19_000_100) | st.integers(20_991_232, LIMIT - 1)  # those between may look like dates
 moments = st.integers(LATE * 10**9, LIMIT * 10**9 - 1)  # nanoseconds
 
 
@@ -30,7 +31,7 @@ def read(times, dtype=None):
     return add_times(events(times, dtype), "events.parquet")
 
 
-@given(st.lists(st.integers(-LIMIT, LIMIT - 1), max_size=20))
+@given(st.lists(seconds, max_size=20))
 def test_seconds_stay_as_they_are_and_need_no_other_column(times):
     times_read = read(times, pl.Int64)
     assert times_read.columns == ["user_id", "item_id", "timestamp"]
@@ -100,9 +101,13 @@ def test_a_given_position_is_stronger_than_a_time():
     (["31/01/2024", "01/31/2024"], 0, "a date like 2024-01-31, because nothing shows whether days or months"),
     (["31/01/2024", "31/02/2024"], 1, "dates as day/month/year, as most are, found '31/02/2024'"),
     ([20_240_131, 20_240_201], 0, "a date like 2024-01-31, or seconds since 1970, found 20240131"),
-    ([1.0, 2.0**60], 1, "a whole number below 2^53"),
-    ([1.0, float("nan")], 1, "a whole number, found nan"),
-    ([1.0, 1.5], 1, "a whole number, found 1.5"),
+    ([1.0, 2.0**60], 1, "a number below 2^53"),
+    ([1.0, float("nan")], 1, "seconds since 1970, as the other times are, found nan"),
+    ([1.7e12, float("inf")], 1, "milliseconds since 1970, as the other times are, found inf"),
+    (["1704086763000", "2024-03-01T10:00:00"], 1,
+     "milliseconds since 1970, as the other times are, found '2024-03-01T10:00:00'"),
+    (["1704086763000", "", "x"], 1, "milliseconds since 1970, as the other times are, found ''"),
+    (["soon", ""], 0, "seconds since 1970, or a date and time like 2024-01-31 12:00:00, found 'soon'"),
 ])  # fmt: skip
 def test_a_time_that_cannot_be_told_is_named(times, row, complaint):
     with pytest.raises(InputError) as refusal:
@@ -130,6 +135,31 @@ def test_float64_and_decimals_of_whole_seconds_are_seconds():
     assert read([1.7e9, 3.0])["timestamp"].to_list() == [1_700_000_000, 3]
     assert read(pl.Series([3, 4]).cast(pl.Decimal(12, 2)))["timestamp"].to_list() == [3, 4]
     assert read([1.7e12])["timestamp"].to_list() == [1_700_000_000]
+
+
+@pytest.mark.parametrize("form", ["floats", "decimals", "text", "milliseconds"])
+def test_numbers_may_have_fractions_which_order_events(form):
+    """As Python's `time.time()` gives them."""
+    times = pl.Series([1_715_179_929.75, 1_715_179_929.25, 1_715_179_929.0, -1.5])
+    given_times = {
+        "floats": times,
+        "decimals": times.cast(pl.Decimal(14, 2)),
+        "text": times.cast(pl.String),
+        "milliseconds": times[:3] * 1000 + 0.5,
+    }[form]
+    times_read, plus = read(given_times), 500_000 if form == "milliseconds" else 0
+    seconds = [1_715_179_929, 1_715_179_929, 1_715_179_929, -2][: len(given_times)]
+    assert times_read["timestamp"].to_list() == seconds
+    nanoseconds = [1_715_179_929_750_000_000, 1_715_179_929_250_000_000, 1_715_179_929_000_000_000, -1_500_000_000]
+    assert times_read[FINE].to_list() == [time + plus for time in nanoseconds[: len(given_times)]]
+    ordered = order_events(times_read, seed=0)["item_id"].to_list()
+    assert ordered == ["i3", "i2", "i1", "i0"][-len(given_times) :]
+
+
+@given(st.lists(st.floats(LATE, LIMIT - 1), min_size=1, max_size=20, unique=True))
+def test_floats_that_differ_are_never_tied(times):
+    ordered = order_events(read(times), seed=0)
+    assert ordered["item_id"].to_list() == [f"i{n}" for n in pl.Series(times).arg_sort()]
 
 
 def test_zones_and_parts_of_a_second_may_stand_in_text():

@@ -95,7 +95,7 @@ def test_lists_of_a_time_are_for_the_first_event_from_then_on(world, tmp_path, l
     words = ["--items", world.items, "--interactions", world.interactions, "--output_dir", tmp_path / "no"]
     words += ["--pre_ranker", "file", "--top_k", tmp_path / f"log{ending}", "--columns"]
     complaint = refused("slates", *words, "user_id=customer", "candidates=sku")
-    assert "column 'candidates' is missing; it has" in complaint and "reads 'candidates' from 'sku'" in complaint
+    assert "--columns candidates=sku: expected a column of" in complaint and "did you mean 'skus'?" in complaint
     assert "--columns basket=...: expected --pre_ranker file and one of user_id," in refused(
         "slates", *words, "basket=x"
     )

@@ -65,7 +65,7 @@ def newcomers_shop(folder: Path) -> Shop:
             shop.mark(shop.events, "an item of the items file", len(lines) + 1)
         if at % 100 == 8:
             row[2] = "31/01/2024"
-            shop.mark(shop.events, "seconds since 1970, or a date", len(lines) + 1)
+            shop.mark(shop.events, "milliseconds since 1970, as the other times are", len(lines) + 1)
         if at % 300 == 9:
             row[0] = ""
             shop.mark(shop.events, "an id", len(lines) + 1)

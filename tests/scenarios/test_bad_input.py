@@ -108,8 +108,14 @@ CASES = [
     (missing_title, "films.parquet: column 'title' is missing; it has item_id, categories"),
     (duplicate_item, "films.csv: line 50, column 'item_id': expected unique item ids, found 'film03'"),
     (unknown_item, "events.csv: line 13, column 'item_id': expected an item of the items file, found 'film99'"),
-    (nan_timestamp, "events.parquet: row 5, column 'timestamp': expected a whole number, found nan"),
-    (nan_timestamp_csv, "events.csv: line 7, column 'timestamp': expected a whole number, found nan"),
+    (
+        nan_timestamp,
+        "events.parquet: row 5, column 'timestamp': expected seconds since 1970, as the other times are, found nan",
+    ),
+    (
+        nan_timestamp_csv,
+        "events.csv: line 7, column 'timestamp': expected seconds since 1970, as the other times are, found nan",
+    ),
     (empty_history, "slates.parquet: row 2, column 'history': expected at least one item, found []"),
     (
         duplicate_candidate,

@@ -6,6 +6,7 @@ import pytest
 from gr2.data.splits import measure_later_share
 from gr2.errors import InputError
 from gr2.files.artifacts import read_json
+from gr2.options.help import describe_options
 from gr2.stages import prepare, rerank, slates
 from tests.helpers import refused
 
@@ -201,3 +202,9 @@ def test_leave_one_out_makes_no_training_positions(world, tmp_path):
     assert read_json(tmp_path / "out" / "summary.json")["splits"] == {
         "pretrain": 880, "train": 0, "valid": 40, "test": 40,
     }  # fmt: skip
+
+
+def test_the_help_says_that_a_share_of_0_is_still_an_event_of_each_user():
+    help = " ".join(describe_options("prepare", prepare.Config, "About.").split())
+    assert "even a share of 0 is at least one event; time:" in help
+    assert help.count("0 is no event only with split time") == 2

@@ -1,18 +1,20 @@
 """The user's own two files, in parquet, JSON lines, CSV or TSV, with any column names."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from time import time_ns
 
 import polars as pl
 
 from gr2.data.earlier_run import EarlierRun
 from gr2.data.own_table import OwnTable
-from gr2.data.problems import Problem, refuse, whole_file
+from gr2.data.problems import ADVICE, Problem, refuse, whole_file
 from gr2.data.sources.source import LeftOutRows, Source, select_from
 from gr2.errors import InputError
 from gr2.files.columns import cast_exactly
-from gr2.files.interactions import event_checks
+from gr2.files.interactions import KNOWN, event_checks
 from gr2.files.items import drop_empty_categories, item_checks
-from gr2.files.names import column_names
+from gr2.files.names import column_names, find_unknown
 from gr2.files.schema import TEXT
 from gr2.files.times import FINE, read_times
 
@@ -41,7 +43,9 @@ def read_files(
         catalogue.check(item_checks(items))
     other_types = events.keep_types(event_types or [])
     if events.raw:
-        events.check(event_checks(interactions, known_ids(catalogue, earlier)))
+        known = known_ids(catalogue, earlier)
+        events.check(event_checks(interactions, known))
+        events.problems = [hint_at_items(problem, events, known) for problem in events.problems]
     events.problems += find_unused(names, catalogue, events)
     refuse_wrong([catalogue, events], drop)
     frame, _ = catalogue.good()
@@ -73,31 +77,38 @@ def known_ids(catalogue: OwnTable, earlier: EarlierRun | None) -> pl.Series | No
     return pl.concat([ids, earlier.item_ids]) if earlier else ids
 
 
-def find_unused(names: dict[str, str], *files: OwnTable) -> list[Problem]:
-    """A problem for each name of `--columns` that no file has, unless its absence is a problem already."""
+def hint_at_items(problem: Problem, events: OwnTable, known: pl.Series | None) -> Problem:
+    """Says of events of unknown items how many are of known ones but for spaces or a final `.0`."""
+    if known is None or problem.sentence != f"column 'item_id': expected {KNOWN}":
+        return problem
+    ids = events.raw.frame["item_id"].gather(problem.rows)
+    near = int(simplify(ids).is_in(simplify(known).implode()).sum())
+    hint = f"{near:,} of {len(ids):,} {'is' if near == 1 else 'are'} known but for spaces or a final '.0'"
+    return replace(problem, hint=hint) if near else problem
+
+
+def simplify(ids: pl.Series) -> pl.Series:
+    return ids.cast(pl.String).str.strip_chars().str.strip_suffix(".0")
+
+
+def find_unused(names: dict[str, list[str]], *files: OwnTable) -> list[Problem]:
+    """A problem for each column of `--columns` that no file has, unless its absence is a problem already."""
     if any(file.raw is None for file in files):
         return []
     known = [name for file in files for name in file.columns()]
     required = ["item_id", "title", "user_id", *(["timestamp"] if "position" not in known else [])]
-    paths = " or ".join(file.path for file in files)
-    found = " and ".join(", ".join(file.columns()) for file in files)
-    return [
-        whole_file(InputError(f"--columns {name}={names[name]}: expected a column of {paths}, found {found}"))
-        for name in names
-        if name not in known + required
-    ]
+    unknown = find_unknown(names, {file.path: file.raw.columns for file in files})
+    return [whole_file(InputError(complaint)) for name, complaint in unknown if name in known or name not in required]
 
 
 def refuse_wrong(files: list[OwnTable], drop: bool) -> None:
     """InputError with all problems, unless there is none, or all are rows that may be dropped."""
     problems = [problem for file in files for problem in file.problems]
     droppable = all(problem.numbers for problem in problems)
-    if problems and not (drop and droppable):
+    hopeless = [f"all rows of {file.path} are wrong" for file in files if file.is_all_wrong()]
+    if problems and (hopeless or not (drop and droppable)):
         sentences = [sentence for file in files for sentence in file.sentences()]
-        refuse(sentences, sum(file.count_wrong() for file in files), droppable)
-    for file in files:
-        if file.count_wrong() == len(file.raw.frame) + len(file.raw.broken):
-            raise InputError(f"{file.path}: all rows are wrong: {'; '.join(file.count_reasons())}")
+        refuse(sentences, sum(file.count_wrong() for file in files), hopeless or [ADVICE] * droppable)
 
 
 def find_repeated(events: pl.DataFrame) -> pl.Series:
@@ -107,8 +118,11 @@ def find_repeated(events: pl.DataFrame) -> pl.Series:
 
 
 def describe_times(events: OwnTable, rows: pl.Series) -> None:
-    """Prints how the times were read, so that a wrong unit shows."""
+    """Prints how the times were read, so that a wrong unit shows, and how many are later than now."""
     if "timestamp" in events.columns():
         times, form = read_times(events.raw.frame["timestamp"].gather(rows), events.path)
         first, last = (datetime.fromtimestamp(time // 10**9, UTC).date() for time in (times.min(), times.max()))
         print(f"{events.path}: times are {form}, from {first} to {last}")
+        later = int((times > time_ns()).sum())
+        if later:
+            print(f"{events.path}: events in the future: {later:,} of {len(times):,}, the latest on {last}")

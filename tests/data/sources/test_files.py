@@ -119,7 +119,7 @@ UNCLEAR = "a date like 2024-01-31, because nothing shows whether days or months 
     (["yesterday", "2024-01-31", "2024-02-01"], 0, DAYS, "'yesterday'"),
     (["2024-01-31", "2024-02-01", "2024-02-30"], 2, DAYS, "'2024-02-30'"),
     (["2024-01-31", None, "2024-02-01"], 1, DAYS, "None"),
-    (["1706702400", "5", "soon"], 2, NUMBERS, "'soon'"),
+    (["1706702400", "5", "soon"], 2, "seconds since 1970, as the other times are", "'soon'"),
     (["02/01/2024", "03/01/2024", "04/01/2024"], 0, UNCLEAR, "'02/01/2024' (and 2 more {}s: {} {} '03/01/2024', "
      "{} {} '04/01/2024')"),  # of January, or the 1st?
     (["soon", "later", "never"], 0, NUMBERS, "'soon' (and 2 more {}s: {} {} 'later', {} {} 'never')"),
@@ -128,17 +128,19 @@ UNCLEAR = "a date like 2024-01-31, because nothing shows whether days or months 
 def test_a_bad_date_is_named(tmp_path, values, row, expected, shown, ending, unit, first):
     with pytest.raises(InputError) as refusal:
         read(tmp_path, events=EVENTS | {"at": values}, ending=ending)
+    advice = "`--on_bad_row drop` leaves such rows out and lists them in dropped.jsonl"
+    if "2 more" in shown:
+        advice = f"all rows of {tmp_path}/events{ending} are wrong"
     shown = shown.format(unit, unit, first + 1, unit, first + 2)
     assert str(refusal.value) == (
         f"{tmp_path}/events{ending}: {unit} {first + row}, column 'timestamp': expected {expected}, found {shown}; "
-        "--columns reads 'timestamp' from 'at'; "
-        "`--on_bad_row drop` leaves such rows out and lists them in dropped.jsonl"
+        f"--columns reads 'timestamp' from 'at'; {advice}"
     )
 
 
 @pytest.mark.parametrize(("changed", "complaint"), [
-    ({"at": [1.0, 2.5, 3.0]},
-     "row 1, column 'timestamp': expected a whole number, found 2.5; .* 'timestamp' from 'at'"),
+    ({"at": [1.0, None, 3.0]},
+     "row 1, column 'timestamp': expected seconds since 1970, .*, found None; .* 'timestamp' from 'at'"),
     ({"at": [timedelta(1)] * 3}, "column 'timestamp': expected whole numbers, found Duration.* 'timestamp' from 'at'"),
     ({"buyer": ["u", None, "v"]},
      "row 1, column 'user_id': expected an id, found None; --columns reads 'user_id' from 'buyer'"),
@@ -154,9 +156,11 @@ def test_a_bad_value_is_named_with_both_names_of_its_column(tmp_path, changed, c
     (["item_id"], "columns item_id: expected NAME=COLUMN, e.g. item_id=sku"),
     (["=sku"], "columns =sku: expected NAME=COLUMN"),
     ([*COLUMNS, "brand="], "columns brand=: expected NAME=COLUMN"),
-    ([*COLUMNS, "title=kind"], "columns title=kind: expected each NAME once, found also title=name"),
+    ([*COLUMNS, "title=kind"],
+     r"columns title=name title=kind: expected one of these columns in .*items\.parquet, found 2"),
+    ([*COLUMNS, "title=name"], "columns title=name: expected it once, found it twice"),
     (["item_id=sku", "title=nmae"],
-     r"items\.parquet: column 'title' is missing; it has item_id, name, kind; --columns reads 'title' from 'nmae'"),
+     r"column 'title' is missing; it has sku, name, kind; --columns looks for 'nmae'; did you mean 'name'"),
     (["sku=item_id"],
      r"column 'item_id' is missing; it has sku, name, kind; if another column has it: --columns item_id="),
     (["item_id=sku", "title=name", "user_id=who"],
@@ -167,6 +171,37 @@ def test_a_bad_value_is_named_with_both_names_of_its_column(tmp_path, changed, c
 def test_columns_that_name_nothing_are_refused(tmp_path, columns, complaint):
     with pytest.raises(InputError, match=complaint):
         read(tmp_path, columns)
+
+
+def test_a_misspelled_column_is_refused_where_a_file_has_one_of_our_name(tmp_path):
+    """Nothing else would say that `timestamp` was read in its place."""
+    events = {"user_id": ["u"], "item_id": ["12"], "timestamp": [1], "bought_at": [2]}
+    items = {"item_id": ["12"], "title": ["Brazil"]}
+    for words, near in ((["timestamp=bougt_at"], "; did you mean 'bought_at'"), (["item_id=nosuch"], "")):
+        complaint = f"--columns {words[0]}: expected a column of .*items.csv or .*events.csv, found item_id, title and "
+        with pytest.raises(InputError, match=rf"{complaint}user_id, item_id, timestamp, bought_at{near}"):
+            read(tmp_path, words, items, events, ".csv")
+
+
+def test_two_files_may_call_the_same_thing_by_different_names(tmp_path):
+    items = {"sku": ["007", "12"], "title": ["1984", "Brazil"]}
+    events = {"user_id": ["u"], "artikel": ["12"], "timestamp": [5]}
+    catalogue, events_read = read(tmp_path, ["item_id=sku", "item_id=artikel"], items, events)
+    assert catalogue["item_id"].to_list() == ["007", "12"] and events_read["item_id"].to_list() == ["12"]
+    with pytest.raises(InputError) as refusal:
+        read(tmp_path, ["item_id=sku", "item_id=artikel"], items, events | {"artikel": ["13"]})
+    assert "; --columns reads 'item_id' from 'artikel'" in str(refusal.value) and "sku" not in str(refusal.value)
+
+
+def test_a_name_is_only_said_of_the_file_that_has_it(tmp_path):
+    events = {"user_id": ["u", "u"], "item_id": ["13", "12"], "timestamp": [5, 6]}
+    with pytest.raises(InputError, match="found '13'; `--on_bad_row") as refusal:
+        read(tmp_path, ["item_id=sku", "title=name"], events=events)
+    assert "reads" not in str(refusal.value)
+    advice = "--columns looks for 'sku'; if another column has it, add item_id=COLUMN"
+    events = {"user_id": ["u"], "artikel": ["13"], "at": [5]}
+    with pytest.raises(InputError, match=f"it has user_id, artikel, at; {advice}"):
+        read(tmp_path, ["item_id=sku", "title=name", "timestamp=at"], events=events)
 
 
 def test_broken_gzips_and_absent_files_are_named(tmp_path):
