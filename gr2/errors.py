@@ -27,9 +27,9 @@ class ServiceError(ConnectionError):
     """A server or a worker that gr2 asked failed. What was answered is kept: the same command goes on from there."""
 
 
-def did_you_mean(word: str, known: Collection[str]) -> str:
+def did_you_mean(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
     """The end of a sentence on an unknown word: `; did you mean 'rerank'?`, empty if none of the known is near."""
-    near = difflib.get_close_matches(word, known, n=1)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
