@@ -179,6 +179,19 @@ def test_a_wrong_value_in_the_last_stage_shows_before_the_first_runs(world, tmp_
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("changed", "complaint"), [
+    ({"evaluate": {"resamples": "ten"}}, "evaluate: --resamples ten: expected a whole number"),
+    ({"slates": {"pre_ranker": "populr"}}, "slates: --pre_ranker populr: expected one or more of"),
+    ({"shuffled": {"reranker": "slats"}}, "shuffled: --reranker slats: expected a stage of the recipe"),
+    ({"evaluate": {"rankings": ["a.parquet"]}}, "evaluate: a.parquet: no such file"),
+])  # fmt: skip
+def test_a_dry_run_refuses_what_a_run_would(world, tmp_path, capsys, changed, complaint):
+    path = recipe(world, tmp_path, **changed)
+    for words in ([], ["--dry_run"]):
+        assert failed(capsys, path, *words).startswith(f"gr2: {complaint}")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_plan_says_what_would_run_and_why_and_runs_nothing(world, done):
     before = contents(done)
     path = recipe(world, done, slates={"history": 19})
@@ -218,7 +231,7 @@ def test_trainings_are_started_by_what_launch_says(monkeypatch, tmp_path):
     commands = []
     for start in ("run_in_a_process", "run_launched"):
         monkeypatch.setattr(pipeline, start, lambda command: commands.append(command) or 0)
-    monkeypatch.setattr(pipeline, "check", lambda plan: None)
+    monkeypatch.setattr(pipeline, "check_all", lambda plan, chosen: None)
     inputs = ("items", "semantic_ids", "slates", "traces")
     for name in inputs:
         (tmp_path / name).touch()
