@@ -9,6 +9,7 @@ from gr2.errors import InputError
 from gr2.files.artifacts import MANIFEST
 from gr2.options.parse import parse
 from gr2.runner.checks import check_files, check_words
+from gr2.runner.declarations import read_command
 from gr2.runner.plan import Stage
 from gr2.stages import module_of
 
@@ -16,6 +17,7 @@ from gr2.stages import module_of
 def check_all(plan: list[Stage], chosen: list[str]) -> None:
     """InputError on what can be known to be wrong before the first stage runs."""
     check_inputs(plan, chosen)
+    check_facts(plan, chosen)
     check(plan)
 
 
@@ -36,6 +38,23 @@ def check_inputs(plan: list[Stage], chosen: list[str]) -> None:
         with name_stage(stage):
             if stage.id in chosen:
                 check_files(stage.command, stage.options, folders, recipe=True)
+
+
+def check_facts(plan: list[Stage], chosen: list[str]) -> None:
+    """InputError where the prompt of a chosen training shows facts, and its slates are those of another stage than
+    `gr2 facts`.
+    """
+    from gr2.prompts.prompt import load_prompt  # slow to import
+    from gr2.prompts.render import NO_FACTS, needs_facts
+
+    commands = {str(stage.folder / "slates.parquet"): stage.command for stage in plan}
+    for stage in plan:
+        command = commands.get("".join(stage.options.get("slates", [])), "facts")  # of other files, nothing is known
+        prompt = "".join(stage.options.get("prompt", []))
+        if stage.id in chosen and read_command(stage.command).trains and command != "facts" and prompt:
+            with name_stage(stage):
+                if needs_facts(load_prompt(prompt)):
+                    raise InputError(f"--prompt {prompt}: {NO_FACTS}")
 
 
 @contextmanager
