@@ -9,11 +9,12 @@ again. `--ID.OPTION VALUE` is an option of one stage that wins over the recipe's
 import argparse
 import fnmatch
 import shlex
+import shutil
 import signal
 import sys
 import time
 
-from gr2.errors import GOES_ON, InputError
+from gr2.errors import GOES_ON, InputError, did_you_mean
 from gr2.masking import mask
 from gr2.options.words import read_words
 from gr2.runner.check_plan import check_all, check_sources
@@ -24,15 +25,19 @@ from gr2.runner.recipe import find_recipe
 from gr2.runner.start import INTERRUPTED, REFUSED, run_in_a_process, run_launched
 from gr2.terminal import silence_libraries
 
+OPTIONS = ("config", "dry_run", "only", "from", "until", "set", "launch")
+
 
 def main(words: list[str]) -> None:
     words, changes = split_changes(words)
-    options = parser().parse_args(words)
+    options, unknown = parser().parse_known_args(words)
     silence_libraries()
     name = options.recipe or options.config
     if not name:
-        raise InputError("gr2 run: expected a recipe: a name that `gr2 recipes` lists, or a file")
+        raise InputError("run: expected a recipe: a name that `gr2 recipes` lists, or a file")
+    check_launcher(options.launch)
     plan = read_plan(find_recipe(name), changes, options.set)
+    refuse_words(unknown, plan)
     chosen = select(plan, options)
     check_sources(plan, chosen, name)
     if options.dry_run == "true":
@@ -60,6 +65,22 @@ def main(words: list[str]) -> None:
             print(f"gr2 run: stage {stage.id} {describe_end(status)}, {GOES_ON}", file=sys.stderr)
             sys.exit(status if status > 0 else 1)
     print(f"gr2 run: {name} done in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def check_launcher(launch: str) -> None:
+    program = next(iter(shlex.split(launch)), "")
+    if program and not shutil.which(program):
+        raise InputError(f"--launch {program}: no such program; expected, say, 'accelerate launch --num_processes 8'")
+
+
+def refuse_words(words: list[str], plan: list[Stage]) -> None:
+    """InputError for options that are not those of `gr2 run`; one of a stage is written with the stage's id."""
+    for name, values in read_words(words).items():
+        expected = f"expected one of --{', --'.join(OPTIONS)}{did_you_mean(name, OPTIONS)}"
+        known = [stage.id for stage in plan if name in read_command(stage.command).all_options.keys() - {"output_dir"}]
+        if known:
+            expected = f"an option of a stage has the stage's id before it: --{known[0]}.{shlex.join([name, *values])}"
+        raise InputError(f"run: --{name}: {expected}")
 
 
 def describe_end(status: int) -> str:

@@ -69,7 +69,7 @@ def main(words: list[str]) -> None:
     try:
         from gr2.serving.run import run
     except ModuleNotFoundError as error:
-        raise InputError(f"gr2 serve: expected the package {error.name}; pip install 'gr2[serve]'") from None
+        raise InputError(f"serve: expected the package {error.name}; pip install 'gr2[serve]'") from None
     run(settings, timeouts, batch_limits, limits, os.environ.get(TOKEN), options.host, options.port)
 
 
@@ -120,7 +120,7 @@ def find_files(options: argparse.Namespace) -> Inputs:
     if options.run:
         return replace(find_inputs(options.run), **given)
     if "items" not in given:
-        raise InputError("gr2 serve: expected --items FILE, or --run FOLDER")
+        raise InputError("serve: expected --items FILE, or --run FOLDER")
     return Inputs(**given)
 
 

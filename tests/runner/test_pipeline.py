@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -225,13 +226,29 @@ def test_only_some_stages_run_and_take_the_others_outputs_as_they_are(world, don
     assert "expected a recipe: a name that `gr2 recipes` lists, or a file" in failed(capsys)
 
 
+@pytest.mark.parametrize(("words", "complaint"), [
+    (["--columns", "item_id=sku", "title=name"],
+     "--columns: an option of a stage has the stage's id before it: --prepare.columns item_id=sku title=name\n"),
+    (["--resamples=300"], "--resamples: an option of a stage has the stage's id before it: --evaluate.resamples 300\n"),
+    (["--output_dir", "there"], "--output_dir: expected one of --config, --dry_run, --only, "),
+])  # fmt: skip
+def test_an_option_that_is_no_recipes_is_answered_with_what_to_write(world, tmp_path, capsys, words, complaint):
+    assert failed(capsys, recipe(world, tmp_path), *words).startswith(f"gr2: run: {complaint}")
+    assert "did you mean 'dry_run'?" in failed(capsys, recipe(world, tmp_path), "--dryrun")
+
+
+def test_a_launcher_that_is_not_there_is_refused_before_anything_else(capsys):
+    error = failed(capsys, "nosuch.yaml", "--launch", "accelerat launch --num_processes 2")
+    assert error.startswith("gr2: --launch accelerat: no such program")
+
+
 def test_trainings_are_started_by_what_launch_says(monkeypatch, tmp_path):
     from gr2.runner import pipeline
 
     commands = []
     for start in ("run_in_a_process", "run_launched"):
         monkeypatch.setattr(pipeline, start, lambda command: commands.append(command) or 0)
-    monkeypatch.setattr(pipeline, "check_all", lambda plan, chosen: None)
+    monkeypatch.setattr("gr2.runner.check_plan.check", lambda plan: None)
     inputs = ("items", "semantic_ids", "slates", "traces")
     for name in inputs:
         (tmp_path / name).touch()
@@ -241,11 +258,11 @@ def test_trainings_are_started_by_what_launch_says(monkeypatch, tmp_path):
     (tmp_path / "recipe.yaml").write_text(
         yaml.safe_dump({"folder": str(tmp_path / "run"), "stages": stages}, sort_keys=False)
     )
-    recipe, words = str(tmp_path / "recipe.yaml"), ["--launch", "accelerate launch --num_processes 2"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
+    recipe, words = str(tmp_path / "recipe.yaml"), ["--launch", shlex.join(launch)]
     main(["run", recipe, *words, "--rerank.slates", "null", "--rerank.reranker", "sft"])
-    launch = ["accelerate", "launch", "--num_processes", "2", "-m", "gr2"]
     assert commands == [  # a secret of the recipe is in none of them
-        [*launch, "sft", "--recipe", recipe, "--stage", "sft"],
+        [*launch, "-m", "gr2", "sft", "--recipe", recipe, "--stage", "sft"],
         [sys.executable, "-m", "gr2", "rerank", "--recipe", recipe, "--stage", "rerank",
          "--slates", "null", "--reranker", f"{tmp_path}/run/sft"],
     ]  # fmt: skip
