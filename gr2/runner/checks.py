@@ -58,7 +58,11 @@ def check_files(command: str, options: dict[str, list[str]], made: tuple[Path, .
                 expect_file(path, advice)
             if is_path(path) and not exists(path):
                 raise InputError(f"{path}: no such file or folder{advice}")
-            if made and option.path is True and name not in NAMED and options.get("engine") != ["openai"]:
+            if name in NAMED and not exists(path):
+                from gr2.prompts.prompt import DOMAINS, PROMPTS, find_file
+
+                find_file(path, PROMPTS if name == "prompt" else DOMAINS)
+            elif made and option.path is True and options.get("engine") != ["openai"]:
                 refuse_no_stage(name, path, [folder.name for folder in made])
 
 

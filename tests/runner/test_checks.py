@@ -11,7 +11,7 @@ from gr2.errors import InputError
 from gr2.runner.checks import check_files, check_words
 from gr2.stages import STAGES
 
-HEAVY = ("torch", "transformers", "trl", "datasets", "accelerate", "vllm", "sklearn", "ray")
+HEAVY = ("torch", "transformers", "trl", "datasets", "accelerate", "vllm", "sklearn", "ray", "huggingface_hub", "fastapi")
 REFUSED_IN_ONE_PROCESS = """
 import json, sys
 from gr2.cli import main
@@ -63,6 +63,21 @@ def test_a_wrong_value_of_a_training_imports_no_library(tmp_path):
         "gr2: s.parquet: no such file",
         f"gr2: {tmp_path}: expected a file, found a folder",
     ]
+
+
+def test_a_prompt_that_is_not_there_imports_no_library():
+    tables = [word for name in ("items", "semantic_ids", "slates") for word in (f"--{name}", __file__)]
+    words = ["sft", *tables, "--output_dir", "o", "--model_name_or_path", "m", "--prompt", "nosuch"]
+    (complaint,), imported = refuse_all([words])
+    assert imported == []
+    assert complaint.startswith("gr2: nosuch: no such file; expected one, or a name of rejection, ")
+
+
+def test_wrong_words_around_the_stages_import_no_library():
+    around = [["card"], ["card", "nosuch"], ["push"], ["push", "nosuch", "me/x"]]
+    complaints, imported = refuse_all([*around, ["serve", "runs/x/nosuch", "--items", "i"]])
+    assert imported == []
+    assert complaints[-1].startswith("gr2: --reranker runs/x/nosuch: expected input_order, ")
 
 
 def test_options_that_do_not_go_together_import_no_library(world):
