@@ -11,7 +11,6 @@ token is read from the environment variable GR2_TOKEN. docs/serve.md describes r
 
 import argparse
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from gr2.errors import InputError
@@ -120,7 +119,7 @@ def find_files(options: argparse.Namespace) -> Inputs:
     if options.run:
         from gr2.api import find_inputs  # slow to import
 
-        return replace(find_inputs(options.run), **given)
+        return find_inputs(options.run, **given)
     if "items" not in given:
         raise InputError("serve: expected --items FILE, or --run FOLDER")
     return Inputs(**given)

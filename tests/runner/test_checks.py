@@ -11,7 +11,8 @@ from gr2.errors import InputError
 from gr2.runner.checks import check_files, check_words
 from gr2.stages import STAGES
 
-HEAVY = ("torch", "transformers", "trl", "datasets", "accelerate", "vllm", "sklearn", "ray", "huggingface_hub", "fastapi")
+LIBRARIES = "torch transformers trl datasets accelerate vllm sklearn ray huggingface_hub fastapi"
+HEAVY = LIBRARIES.split()
 REFUSED_IN_ONE_PROCESS = """
 import json, sys
 from gr2.cli import main
