@@ -28,13 +28,19 @@ __all__ = ["Inputs", "Ranking", "Reranker", "Sampling", "Slate", "evaluate", "fi
            "read_slates", "write_slates"]  # fmt: skip
 
 
-def find_inputs(run: str | Path) -> Inputs:
-    """The files that rerankers read, in the folders of a run's stages; InputError where two stages wrote one."""
+def find_inputs(run: str | Path, **given: str) -> Inputs:
+    """The files that rerankers read: those `given`, and the others in the folders of a run's stages. InputError where
+    two stages wrote one.
+    """
+    if not Path(run).is_dir():
+        raise InputError(f"{run}: no such folder; expected a run's, which holds its stages' folders")
     names = ("items.parquet", "interactions.parquet", "embeddings.safetensors", "semantic_ids.parquet")
     files = {name.partition(".")[0]: [*map(str, find_in_stages(run, name))] for name in names}
+    files |= {name: [path] for name, path in given.items()}
     for name, paths in files.items():
         if len(paths) > 1 or (name == "items" and not paths):
-            raise InputError(f"{run}: expected one file of {name}, found {', '.join(paths) or 'none'}; use Inputs(...)")
+            found = f"found {', '.join(paths) or 'none'}; name it: --{name} FILE, in Python {name}=FILE"
+            raise InputError(f"{run}: expected one file of {name} in its stages' folders, {found}")
     return Inputs(**{name: paths[0] for name, paths in files.items() if paths})
 
 

@@ -27,9 +27,9 @@ class ServiceError(ConnectionError):
     """A server or a worker that gr2 asked failed. What was answered is kept: the same command goes on from there."""
 
 
-def did_you_mean(word: str, known: Collection[str]) -> str:
+def did_you_mean(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
     """The end of a sentence on an unknown word: `; did you mean 'rerank'?`, empty if none of the known is near."""
-    near = difflib.get_close_matches(word, known, n=1)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
@@ -49,7 +49,8 @@ def disk_error(error: Exception) -> int | None:
     """The number of an error of the disk, as the libraries that write files report it."""
     if isinstance(error, OSError):
         return error.errno if error.errno in ADVICE else None
-    if "inline_container" in str(error) and "unexpected pos" in str(error):  # torch does not say why it stopped writing
+    silent = (r"(?s)inline_container.*unexpected pos", "Invalid thrift: transport error")
+    if any(re.search(text, str(error)) for text in silent):  # torch, and polars at a file's end, do not say why
         return errno.ENOSPC
     number = re.search(r"\(os error (\d+)\)", str(error))  # polars, safetensors
     return int(number[1]) if number else None

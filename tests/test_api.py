@@ -37,8 +37,11 @@ def test_the_inputs_of_a_run_are_found_by_name(world):
 
 
 def test_a_run_without_items_is_refused(tmp_path):
-    with pytest.raises(InputError, match="expected one file of items, found none"):
+    with pytest.raises(InputError, match="expected one file of items in its stages' folders, found none; name it: "):
         find_inputs(tmp_path)
+    with pytest.raises(InputError, match="nope: no such folder"):
+        find_inputs(tmp_path / "nope")
+    assert find_inputs(tmp_path, items="mine.parquet").items == "mine.parquet"
 
 
 def test_rankings_of_other_items_are_refused(world):

@@ -78,6 +78,12 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"gr2 {__version__}\n"
 
 
+def test_env_takes_no_words(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["env", "--x"])
+    assert stop.value.code == 2 and "gr2: env --x: expected no more words" in capsys.readouterr().err
+
+
 def test_env_prints_versions_and_hardware():
     facts = yaml.safe_load(gr2("env").stdout)
     assert {"python", "torch", "transformers", "gr2"} <= set(facts["packages"])

@@ -13,8 +13,8 @@ from gr2.errors import InputError
 from gr2.files.yaml import read_yaml
 from gr2.options.parse import parse, refuse_unknown
 from gr2.options.words import config_file, read_words
+from gr2.runner.check_plan import check as check_options
 from gr2.runner.declarations import read_command
-from gr2.runner.pipeline import check as check_options
 from gr2.runner.pipeline import select, split_changes
 from gr2.runner.plan import read_plan, stage_options
 from gr2.runner.recipe import find_recipe

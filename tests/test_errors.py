@@ -14,6 +14,7 @@ FULL = "no space left on device; make room, and the same command goes on from he
     OSError(errno.ENOSPC, "No space left on device"),
     pl.exceptions.ComputeError("parquet: underlying IO error: No space left on device (os error 28)"),
     RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 1600 vs 1558"),  # torch.save's
+    pl.exceptions.ComputeError("parquet: File out of specification: Invalid thrift: transport error"),  # a footer
 ])  # fmt: skip
 def test_every_librarys_full_disk_names_the_file(error):
     with pytest.raises(OSError) as failure, name_disk_errors("run/items.parquet"):

@@ -1,14 +1,5 @@
-"""`gr2 card MODEL`: writes README.md, the model's card, or adds the figures of a report to it.
+"""A model's card, README.md: written when the model has been trained, and the figures of a report added to it."""
 
-MODEL is the folder of a finished `gr2 midtrain`, `sft`, `rl`, `distil` or `fit one_pass`. It already has a card.
-
-  gr2 card runs/demo/rl --metrics runs/demo/evaluate/metrics.json
-
-The model's weights tell which of the report's systems it is; if the rankings are gone, name it with --system. Whatever
-you have written into README.md stays, except in the section Evaluation. docs/hub.md has more.
-"""
-
-import argparse
 import re
 from pathlib import Path
 
@@ -17,54 +8,14 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from gr2.errors import InputError
 from gr2.evaluation.cost import count_parameters
-from gr2.files.artifacts import CARD, MANIFEST, read_json, read_manifest, sha256, write_json, write_text
+from gr2.files.artifacts import CARD, read_json, write_text
 from gr2.hub.facts import TITLES, Facts, read_facts
-from gr2.hub.figures import TASK, describe_figures, eval_results, find_system, read_metrics
+from gr2.hub.figures import TASK, describe_figures, eval_results
 from gr2.language_model.id_record import FILE
 
 TEMPLATE = Path(__file__).parent / "card.md.j2"
 TAGS = ["gr2", "recommender-systems", "reranking"]
 FIGURES = re.compile(r"(?<=^## Evaluation\n)(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-
-
-def main(words: list[str]) -> None:
-    options = parser().parse_args(words)
-    folder = Path(options.model)
-    manifest = read_model_manifest(folder)
-    if not (folder / CARD).exists():
-        write_card(folder, manifest)
-    card = load_card(folder / CARD)
-    if options.dataset:
-        card.data.datasets = [options.dataset]
-    if options.metrics:
-        system = find_system(Path(options.metrics), manifest, options.system)
-        add_figures(card, read_metrics(Path(options.metrics)), system)
-        manifest["card"] = {"metrics": sha256(options.metrics), "system": system}
-    write_text(folder / CARD, str(card))
-    manifest["outputs"][CARD] = sha256(folder / CARD)
-    write_json(folder / MANIFEST, manifest)
-    print(f"gr2 card: {folder / CARD}" + (f" with the figures of {system}" if options.metrics else ""))
-
-
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("gr2 card", description=__doc__, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", help="the model's folder")
-    parser.add_argument("--metrics", metavar="FILE", help="metrics.json of `gr2 evaluate`")
-    parser.add_argument("--system", metavar="NAME", help="the model's name in the report")
-    parser.add_argument("--dataset", metavar="ID", help="the data's name on the hub, e.g. me/clicks")
-    return parser
-
-
-def read_model_manifest(folder: Path) -> dict:
-    """InputError unless it is the finished folder of a model that has a card."""
-    if not (folder / MANIFEST).exists():
-        raise InputError(f"{folder}: expected the folder of a finished training; it has no {MANIFEST}")
-    manifest = read_manifest(folder / MANIFEST)
-    if manifest.get("stage") not in TITLES:
-        expected = ", ".join(f"gr2 {stage}" for stage in TITLES)
-        raise InputError(f"{folder}: expected the folder of one of {expected}; found {manifest.get('stage')}")
-    return manifest
 
 
 def load_card(path: Path) -> ModelCard:

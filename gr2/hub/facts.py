@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from gr2.errors import InputError
 from gr2.files.artifacts import MANIFEST, read_manifest
 from gr2.options.words import read_words
 from gr2.packaged_models import MINILM, SMOLLM2
@@ -37,6 +38,17 @@ class Facts:
     packages: dict[str, str]
     base_model: str | None
     dataset: str | None
+
+
+def read_model_manifest(folder: Path) -> dict:
+    """InputError unless it is the finished folder of a model that has a card."""
+    if not (folder / MANIFEST).exists():
+        raise InputError(f"{folder}: expected the folder of a finished training; it has no {MANIFEST}")
+    manifest = read_manifest(folder / MANIFEST)
+    if manifest.get("stage") not in TITLES:
+        expected = ", ".join(f"gr2 {stage}" for stage in TITLES)
+        raise InputError(f"{folder}: expected the folder of one of {expected}; found {manifest.get('stage')}")
+    return manifest
 
 
 def read_facts(manifest: dict) -> Facts:

@@ -47,9 +47,9 @@ def read_values(
     """The values of the options, but of those whose type is not known; InputError as of `parse`."""
     refuse_unknown(stage, options, declared, f" ({source} or command line)" if source else "")
     required = {name for name, option in declared.items() if option.required}
-    for key in sorted(required | {"output_dir"}):
-        if key not in options:
-            raise InputError(f"{stage}: --{key} is required")
+    missing = [f"--{key}" for key in sorted(required | {"output_dir"}) if key not in options]
+    if missing:
+        raise InputError(f"{stage}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} required")
     values = {}
     for name, words in options.items():
         if declared[name].kind is None:

@@ -68,7 +68,7 @@ def load_prompt(prompt: str | Path, domain: str | Path | None = None, priming: b
     prompt: a file, or the name of one that comes with gr2. domain: likewise, in place of the prompt's own. priming:
     False leaves out GR2's knowledge priming (2602.07774 ablates it).
     """
-    path = _find(prompt, PROMPTS)
+    path = find_file(prompt, PROMPTS)
     values = OPTIONAL | read_yaml(path)
     if set(values) != REQUIRED | set(OPTIONAL):
         found = ", ".join(name for name in values if name not in OPTIONAL)
@@ -79,7 +79,7 @@ def load_prompt(prompt: str | Path, domain: str | Path | None = None, priming: b
     if domain is not None:
         if not words:
             raise InputError(f"--domain {domain}: {path} has no domain that it could replace")
-        file = _find(domain, DOMAINS)
+        file = find_file(domain, DOMAINS)
         words = _check_domain(file, read_yaml(file)) | {"name": file.stem}
     strict = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(**strict)
@@ -112,7 +112,8 @@ def prompt_file(name_or_path: str) -> str:
     return name_or_path
 
 
-def _find(name_or_path: str | Path, folder: Path) -> Path:
+def find_file(name_or_path: str | Path, folder: Path) -> Path:
+    """The file that is named, or the one of that name in `folder`; InputError where there is neither."""
     path = Path(prompt_file(str(name_or_path)))
     if not path.is_file():
         names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))

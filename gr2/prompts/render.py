@@ -10,11 +10,25 @@ domain, priming        `domain.expert`, `.chose`, `.choose`, and a text that is 
 from collections import Counter
 
 import jinja2
+import polars as pl
 
 from gr2.data.catalogue import Catalogue
 from gr2.errors import InputError
 from gr2.files.slates import Slate
 from gr2.prompts.prompt import Prompt
+
+NO_FACTS = "it shows facts of the candidates, and slates.parquet has none; `gr2 facts` adds them"
+
+
+class MissingFact(jinja2.StrictUndefined):
+    __index__ = jinja2.StrictUndefined.__str__  # `letters[item.facts.score]` fails with the same sentence
+
+
+class NoFacts(dict):
+    """The facts of a candidate that has none: empty, and whatever a template takes from it is undefined."""
+
+    def __missing__(self, name: str) -> MissingFact:
+        return MissingFact(NO_FACTS)
 
 
 def render(prompt: Prompt, slate: Slate, catalogue: Catalogue, target: str | None = None) -> list[dict[str, str]]:
@@ -22,6 +36,17 @@ def render(prompt: Prompt, slate: Slate, catalogue: Catalogue, target: str | Non
     values = template_values(prompt, slate, catalogue, target)
     roles = {"system": prompt.system, "user": prompt.user}
     return [{"role": role, "content": fill(template, values, prompt.name)} for role, template in roles.items()]
+
+
+def needs_facts(prompt: Prompt) -> bool:
+    """Whether the prompt cannot show slates without facts."""
+    text = {"item": "text"}
+    catalogue = Catalogue(pl.Series(["item"]), title=text, category=text, description=text, sid=text, codes={})
+    try:
+        render(prompt, Slate("slate", ["item"], ["item"]), catalogue)
+    except InputError as error:
+        return NO_FACTS in str(error)
+    return False
 
 
 def shown_items(prompt: Prompt, slate: Slate) -> list[str]:
@@ -40,7 +65,7 @@ def template_values(prompt: Prompt, slate: Slate, catalogue: Catalogue, target: 
         }
 
     history = [describe(item_id) for item_id in slate.with_latest(prompt.max_history).history]
-    all_facts = slate.facts or [{}] * len(slate.candidates)
+    all_facts = slate.facts or [NoFacts()] * len(slate.candidates)
     pairs = zip(slate.candidates, all_facts, strict=True)
     categories = Counter(category for item in history for category in item["category"].split(" > ") if category)
     values = {

@@ -22,7 +22,10 @@ def headline(results: dict, metric: str) -> dict[str, str]:
         text += f". {unusable(systems[best]).capitalize()} of its answers were unusable; there the input order stands"
     more = []
     if len(leading) > 1:
-        more.append(f"It is the best of {len(leading)} systems on these very slates, which flatters it a little.")
+        kind = results["kinds"][best]
+        beside = " and ".join(name for name in results["against"] if results["kinds"][name] == kind)
+        chosen = ("systems" if kind == "reference" else f"{kind}s") + (f" beside {beside}" if beside else "")
+        more.append(f"It is the best of {len(leading)} {chosen} on these very slates, which flatters it a little.")
     trained = {name for name, kind in results["kinds"].items() if kind != "reference"} - {best}
     gains = [row for row in results["comparisons"] if (row["baseline"], row["metric"]) == ("input_order", metric)]
     others = [row for row in gains if row["system"] in trained]

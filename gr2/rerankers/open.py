@@ -9,7 +9,6 @@ are imported as a reranker is opened.
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from gr2.errors import InputError
 from gr2.rerankers.blend import Blend
@@ -22,7 +21,7 @@ from gr2.rerankers.on_ray import OnRay
 from gr2.rerankers.one_pass.reranker import OnePassReranker
 from gr2.rerankers.prm.reranker import PRMReranker
 from gr2.rerankers.protocol import Inputs, Reranker, Sampling
-from gr2.rerankers.record import kind_of
+from gr2.rerankers.record import expect_folder, kind_of
 from gr2.rerankers.rules import NAMES, Rule
 from gr2.rerankers.sasrec import SASRecReranker
 
@@ -45,9 +44,7 @@ def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling | None
     """A rule by its name; anything else by the kind that its folder says. InputError for a missing input."""
     kind = name_or_folder
     if kind not in NAMES:
-        if not Path(name_or_folder).is_dir():
-            expected = f"{', '.join(NAMES)}, or a folder of `gr2 fit`, `gr2 sasrec` or a language model"
-            raise InputError(f"--reranker {name_or_folder}: expected {expected}")
+        expect_folder(name_or_folder)
         kind = kind_of(name_or_folder)
     if kind not in KINDS:
         raise InputError(f"--reranker {name_or_folder}: an {kind} ranks nothing; `gr2 fit degre` learns from it")

@@ -29,6 +29,13 @@ def write_record(folder: str | Path, kind: str, catalogue: Catalogue | None = No
     write_json(Path(folder) / RECORD, {"kind": kind, **fitted_on})
 
 
+def expect_folder(name_or_folder: str) -> None:
+    """InputError for what is neither a rule nor a folder."""
+    if name_or_folder not in NAMES and not Path(name_or_folder).is_dir():
+        expected = f"{', '.join(NAMES)}, or a folder of `gr2 fit`, `gr2 sasrec` or a language model"
+        raise InputError(f"--reranker {name_or_folder}: expected {expected}")
+
+
 def kind_of(folder: str | Path) -> str:
     """A kind of `gr2 fit`, `latent`, `sasrec` or `language model`.
 

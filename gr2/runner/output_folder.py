@@ -71,7 +71,8 @@ def release(folder: Path, claim: Claim) -> None:
         if source.exists():
             move(source.iterdir(), source, folder)
             source.rmdir()
-            print(f"gr2: {folder} is as it was", file=sys.stderr)
+            back = f"{source} was moved back, " if source == claim.aside else ""
+            print(f"gr2: {back}{folder} is as it was", file=sys.stderr)
 
 
 def written(folder: Path) -> list[str]:

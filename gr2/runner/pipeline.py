@@ -8,42 +8,41 @@ again. `--ID.OPTION VALUE` is an option of one stage that wins over the recipe's
 
 import argparse
 import fnmatch
-import importlib
 import shlex
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-from gr2.errors import GOES_ON, InputError
-from gr2.files.artifacts import MANIFEST
+from gr2.errors import GOES_ON, InputError, did_you_mean
 from gr2.masking import mask
-from gr2.options.parse import parse
 from gr2.options.words import read_words
-from gr2.runner.checks import check_files, check_words
+from gr2.runner.check_plan import check_all, check_sources
 from gr2.runner.current import why_run
 from gr2.runner.declarations import read_command
 from gr2.runner.plan import Stage, read_plan
 from gr2.runner.recipe import find_recipe
 from gr2.runner.start import INTERRUPTED, REFUSED, run_in_a_process, run_launched
-from gr2.stages import module_of
 from gr2.terminal import silence_libraries
+
+OPTIONS = ("config", "dry_run", "only", "from", "until", "set", "launch")
 
 
 def main(words: list[str]) -> None:
     words, changes = split_changes(words)
-    options = parser().parse_args(words)
+    options, unknown = parser().parse_known_args(words)
     silence_libraries()
     name = options.recipe or options.config
     if not name:
-        raise InputError("gr2 run: expected a recipe: a name that `gr2 recipes` lists, or a file")
+        raise InputError("run: expected a recipe: a name that `gr2 recipes` lists, or a file")
+    check_launcher(options.launch)
     plan = read_plan(find_recipe(name), changes, options.set)
+    refuse_words(unknown, plan)
     chosen = select(plan, options)
     check_sources(plan, chosen, name)
     if options.dry_run == "true":
-        print_plan(plan, chosen)
+        if print_plan(plan, chosen):
+            check_all(plan, chosen)
         return
     started, checked = time.monotonic(), False
     for number, stage in enumerate(plan, start=1):
@@ -55,8 +54,7 @@ def main(words: list[str]) -> None:
             print(f"{label}: unchanged, skipped", flush=True)
             continue
         if not checked:  # a typing error in the last stage shows before the first one runs for an hour
-            check_inputs(plan, chosen)
-            check(plan)
+            check_all(plan, chosen)
             checked = True
         print(f"{label}: {reason}", flush=True)
         start = run_launched if is_launched(stage, options) else run_in_a_process
@@ -67,6 +65,22 @@ def main(words: list[str]) -> None:
             print(f"gr2 run: stage {stage.id} {describe_end(status)}, {GOES_ON}", file=sys.stderr)
             sys.exit(status if status > 0 else 1)
     print(f"gr2 run: {name} done in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def check_launcher(launch: str) -> None:
+    program = next(iter(shlex.split(launch)), "")
+    if program and not shutil.which(program):
+        raise InputError(f"--launch {program}: no such program; expected, say, 'accelerate launch --num_processes 8'")
+
+
+def refuse_words(words: list[str], plan: list[Stage]) -> None:
+    """InputError for options that are not those of `gr2 run`; one of a stage is written with the stage's id."""
+    for name, values in read_words(words).items():
+        expected = f"expected one of --{', --'.join(OPTIONS)}{did_you_mean(name, OPTIONS)}"
+        known = [stage.id for stage in plan if name in read_command(stage.command).all_options.keys() - {"output_dir"}]
+        if known:
+            expected = f"an option of a stage has the stage's id before it: --{known[0]}.{shlex.join([name, *values])}"
+        raise InputError(f"run: --{name}: {expected}")
 
 
 def describe_end(status: int) -> str:
@@ -125,18 +139,10 @@ def select(plan: list[Stage], options: argparse.Namespace) -> list[str]:
     return [stage_id for row, stage_id in enumerate(ids) if row in rows and first <= row <= last]
 
 
-def check_sources(plan: list[Stage], chosen: list[str], name: str) -> None:
-    """InputError where a chosen stage reads what a stage that is not chosen has yet to write."""
-    folders = {stage.id: stage.folder for stage in plan}
-    for stage in plan:
-        for path, source in stage.sources.items() if stage.id in chosen else ():
-            if source not in chosen and not ((folders[source] / MANIFEST).exists() and Path(path).exists()):
-                command = f"gr2 run {name} --only {source}"
-                raise InputError(f"stage {stage.id} reads {path}, which stage {source} has yet to write: {command}")
-
-
-def print_plan(plan: list[Stage], chosen: list[str]) -> None:
-    """Every stage with its inputs and why it would run; an input that is made again may come out the same."""
+def print_plan(plan: list[Stage], chosen: list[str]) -> list[str]:
+    """Every stage with its inputs and why it would run; an input that is made again may come out the same. Returns the
+    ids of those that would run.
+    """
     runs: list[str] = []
     for number, stage in enumerate(plan, start=1):
         before = [source for source in dict.fromkeys(stage.sources.values()) if source in runs]
@@ -147,34 +153,7 @@ def print_plan(plan: list[Stage], chosen: list[str]) -> None:
         print(f"[{number}/{len(plan)}] {stage.id}: gr2 {stage.command} -> {stage.folder}: {reason}")
         for path, source in stage.sources.items():
             print(f"    {mask(path)} (of {source})")
-
-
-def check(plan: list[Stage]) -> None:
-    """InputError on the first option that is wrong, of any stage; first what can be said without importing stages."""
-    for stage in plan:
-        with name_stage(stage):
-            check_words(stage.command, stage.options)
-    for stage in plan:
-        with name_stage(stage):
-            parse(stage.command, importlib.import_module(module_of(stage.command)).Config, stage.options)
-
-
-def check_inputs(plan: list[Stage], chosen: list[str]) -> None:
-    """InputError where a chosen stage is to read a file that is not there, and that no stage of the plan writes."""
-    folders = tuple(stage.folder for stage in plan)
-    for stage in plan:
-        with name_stage(stage):
-            if stage.id in chosen:
-                check_files(stage.command, stage.options, folders, recipe=True)
-
-
-@contextmanager
-def name_stage(stage: Stage) -> Iterator[None]:
-    """Replaces the command by the stage's id in an InputError."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{stage.id}: {str(error).removeprefix(f'{stage.command}: ')}") from None
+    return runs
 
 
 def is_launched(stage: Stage, options: argparse.Namespace) -> bool:

@@ -97,12 +97,17 @@ def command_of(stage_id: str, given: str | None) -> str:
     """The command that `stage:` names, else the longest that the id, or the id up to a `_`, is."""
     if given is not None and str(given) not in STAGES:
         raise InputError(f"stage: expected one of {', '.join(STAGES)}, found {given!r:.80}")
-    parts = stage_id.replace("-", "_").split("_")
-    starts = ["_".join(parts[:count]) for count in range(len(parts), 0, -1)]
-    command = given or next((COMMANDS[start] for start in starts if start in COMMANDS), None)
+    command = given or find_command(stage_id)
     if command is None:
         raise InputError("expected `stage: COMMAND` among its options, since its id is no command")
     return command
+
+
+def find_command(stage_id: str) -> str | None:
+    """The longest command that the id, or the id up to a `_`, is."""
+    parts = stage_id.replace("-", "_").split("_")
+    starts = ["_".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    return next((COMMANDS[start] for start in starts if start in COMMANDS), None)
 
 
 def resolve(word: str, name: str, declared: Command, stage_id: str, ids: list[str], stages: list[Stage]) -> list[str]:

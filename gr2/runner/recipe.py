@@ -8,7 +8,7 @@ from gr2.files.shipped import shipped
 from gr2.files.yaml import read_yaml
 
 KEYS = ("base", "folder", "variables", "defaults", "training", "stages")
-OLD = "this is a pipeline of gr2 0.1; docs/recipes.md shows what a recipe is: `folder:`, and `stages:` with ID: options"
+STAGES = "stages: expected a mapping of ID: {option: value, ...}, as docs/recipes.md shows, and no list, no other file"
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -110,7 +110,7 @@ def check_form(recipe: dict, path: Path) -> None:
     stages = recipe.get("stages")
     entries = stages.values() if isinstance(stages, dict) else ()
     if isinstance(stages, list) or any(isinstance(entry, str) or "config" in (entry or ()) for entry in entries):
-        raise InputError(f"{path}: {OLD}")
+        raise InputError(f"{path}: {STAGES}")
     for key, value in recipe.items():
         if key not in KEYS:
             raise InputError(f"{path}: '{key}': expected one of the keys {', '.join(KEYS)}")

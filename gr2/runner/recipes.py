@@ -18,7 +18,7 @@ def main(words: list[str]) -> None:
     else:
         print(__doc__)
         if words[0] not in ("-h", "--help"):
-            raise InputError(f"gr2 recipes {' '.join(words)}: expected no more words, or copy NAME [FILE]")
+            raise InputError(f"recipes {' '.join(words)}: expected no more words, or copy NAME [FILE]")
 
 
 def copy(name: str, target: Path) -> None:

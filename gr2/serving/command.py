@@ -11,15 +11,13 @@ token is read from the environment variable GR2_TOKEN. docs/serve.md describes r
 
 import argparse
 import os
-from dataclasses import replace
 from pathlib import Path
 
-from gr2.api import find_inputs
 from gr2.errors import InputError
 from gr2.files.artifacts import MANIFEST, find_in_stages, read_manifest
 from gr2.files.slates import SLATE_STAGES
 from gr2.rerankers.protocol import Inputs, Sampling
-from gr2.rerankers.record import kind_of
+from gr2.rerankers.record import expect_folder, kind_of
 from gr2.rerankers.rules import NAMES
 from gr2.serving.settings import FILES, BatchLimits, Limits, Settings, Timeouts
 
@@ -69,7 +67,7 @@ def main(words: list[str]) -> None:
     try:
         from gr2.serving.run import run
     except ModuleNotFoundError as error:
-        raise InputError(f"gr2 serve: expected the package {error.name}; pip install 'gr2[serve]'") from None
+        raise InputError(f"serve: expected the package {error.name}; pip install 'gr2[serve]'") from None
     run(settings, timeouts, batch_limits, limits, os.environ.get(TOKEN), options.host, options.port)
 
 
@@ -100,7 +98,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def check(options: argparse.Namespace) -> None:
-    """InputError for a number out of range, an engine without what it needs, an open door."""
+    """InputError for no such reranker, a number out of range, an engine without what it needs, an open door."""
+    expect_folder(options.reranker)
     least = {name: least for name, (_, least, _) in NUMBERS.items()}
     least |= {"history": 1, "max_prompt_tokens": 1, "threads": 1}
     for name, bound in least.items():
@@ -118,9 +117,11 @@ def find_files(options: argparse.Namespace) -> Inputs:
     """Those that are named, and of a run the others. InputError without items."""
     given = {name: vars(options)[name] for name in FILES if vars(options)[name]}
     if options.run:
-        return replace(find_inputs(options.run), **given)
+        from gr2.api import find_inputs  # slow to import
+
+        return find_inputs(options.run, **given)
     if "items" not in given:
-        raise InputError("gr2 serve: expected --items FILE, or --run FOLDER")
+        raise InputError("serve: expected --items FILE, or --run FOLDER")
     return Inputs(**given)
 
 

@@ -77,7 +77,7 @@ def check_packages() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ModuleNotFoundError as error:
-        raise InputError(f"gr2 export: expected the package {error.name}; pip install 'gr2[export]'") from None
+        raise InputError(f"export: expected the package {error.name}; pip install 'gr2[export]'") from None
 
 
 def check_writer(folder: str, catalogue: Catalogue) -> str:

@@ -84,6 +84,8 @@ class Config(SlateOptions, PromptOptions, ProbeOptions, ServerOptions, SamplingW
 
 def run(config: Config) -> None:
     """Reads slates and the reranker; writes rankings.parquet; prints the unusable answers by reason."""
+    if config.structured:
+        print(f"--structured true: the order is {config.order}", flush=True)
     # read
     slates = choose_slates(config)
     inputs = Inputs(**{name: vars(config)[name] for name in Inputs.__dataclass_fields__})

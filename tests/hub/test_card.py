@@ -13,7 +13,7 @@ from gr2.cli import main
 from gr2.errors import InputError
 from gr2.files.artifacts import sha256
 from gr2.hub.card import add_figures, write_card
-from gr2.hub.card import main as card
+from gr2.hub.card_command import main as card
 from gr2.hub.facts import TITLES
 from gr2.options.words import read_options
 from gr2.runner.current import why_run

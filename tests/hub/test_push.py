@@ -129,7 +129,7 @@ def test_a_file_that_changed_is_not_pushed(hub, model, world):
 
 
 def push(*words: str) -> None:
-    from gr2.hub.push import main
+    from gr2.hub.push_command import main
 
     main([*words])
 

@@ -125,6 +125,7 @@ def test_a_value_may_look_like_an_assignment():
     (NEEDED, ["--items"], "^demo: --items: expected one value$"),
     (NEEDED + "items: [a, b]\n", [], "b"),
     ("output_dir: out\n", [], "--items is required"),
+    ("steps: 1\n", [], "--items, --output_dir are required"),
     ("items: a\n", [], "--output_dir is required"),
     (NEEDED, ["stray"], "'stray': expected options"),
     ("- a\n- b\n", [], r"stage\.yaml: expected a YAML mapping"),

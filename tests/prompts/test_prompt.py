@@ -15,7 +15,7 @@ from gr2.files.slates import Slate
 from gr2.prompts.prompt import DOMAINS as DOMAIN_FOLDER
 from gr2.prompts.prompt import PROMPTS as FOLDER
 from gr2.prompts.prompt import load_prompt
-from gr2.prompts.render import render
+from gr2.prompts.render import NO_FACTS, needs_facts, render
 from gr2.prompts.schema import answer_schema
 from tests.prompts.test_answer import CATALOGUE, IDS
 
@@ -64,6 +64,31 @@ def test_guided_prompts_know_only_what_a_domain_brings(name):
     assert (without, with_it) == (False, True)
     assert primed.replace(knowledge + "\n", "") == alone != primed
     assert system(movies, priming=False) == (alone, False)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_prompt_of_facts_says_how_slates_get_them(file):
+    prompt, bare = load_prompt(file), replace(SLATE, facts=[])
+    assert needs_facts(prompt) == ("facts" in file.stem)
+    if needs_facts(prompt):
+        with pytest.raises(InputError) as refusal:
+            render(prompt, bare, CATALOGUE)
+        assert str(refusal.value) == f"prompt {file.stem}: {NO_FACTS}"
+    elif not prompt.shows_target:
+        assert render(prompt, bare, CATALOGUE) == render(prompt, SLATE, CATALOGUE)
+
+
+@pytest.mark.parametrize(("shown", "needs"), [
+    ("{{ 'abc'[item.facts.score] }}", True),
+    ("{{ item.facts['score'] }}", True),
+    ("{% if item.facts %}{{ item.facts.score }}{% endif %}", False),
+    ("{{ item.facts.score | default(0) }}", False),
+])  # fmt: skip
+def test_a_prompt_may_do_without_facts(tmp_path, shown, needs):
+    values = yaml.safe_load((FOLDER / "student_facts.yaml").read_text())
+    values["user"] = "{% for item in candidates %}" + shown + "{% endfor %}"
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    assert needs_facts(load_prompt(tmp_path / "mine.yaml")) == needs
 
 
 def test_the_history_is_cut_to_the_latest():

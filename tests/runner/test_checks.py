@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,8 @@ from gr2.errors import InputError
 from gr2.runner.checks import check_files, check_words
 from gr2.stages import STAGES
 
-HEAVY = ("torch", "transformers", "trl", "datasets", "accelerate", "vllm", "sklearn", "ray")
+LIBRARIES = "torch transformers trl datasets accelerate vllm sklearn ray huggingface_hub fastapi"
+HEAVY = LIBRARIES.split()
 REFUSED_IN_ONE_PROCESS = """
 import json, sys
 from gr2.cli import main
@@ -64,6 +66,21 @@ def test_a_wrong_value_of_a_training_imports_no_library(tmp_path):
     ]
 
 
+def test_a_prompt_that_is_not_there_imports_no_library():
+    tables = [word for name in ("items", "semantic_ids", "slates") for word in (f"--{name}", __file__)]
+    words = ["sft", *tables, "--output_dir", "o", "--model_name_or_path", "m", "--prompt", "nosuch"]
+    (complaint,), imported = refuse_all([words])
+    assert imported == []
+    assert complaint.startswith("gr2: nosuch: no such file; expected one, or a name of rejection, ")
+
+
+def test_wrong_words_around_the_stages_import_no_library():
+    around = [["card"], ["card", "nosuch"], ["push"], ["push", "nosuch", "me/x"]]
+    complaints, imported = refuse_all([*around, ["serve", "runs/x/nosuch", "--items", "i"]])
+    assert imported == []
+    assert complaints[-1].startswith("gr2: --reranker runs/x/nosuch: expected input_order, ")
+
+
 def test_options_that_do_not_go_together_import_no_library(world):
     """But for trainings, whose options transformers and TRL hold together."""
     rerank = ["rerank", "--items", world.items, "--slates", world.slates, "--output_dir", "o"]
@@ -109,6 +126,38 @@ def test_what_may_be_no_file_is_left_to_the_command(tmp_path):
     check_files("embed-shards", {"items": [str(tmp_path / "shards.parquet")]})
     check_files("embed-shards", {"items": ["items/*.parquet"]})
     check_files("rerank", {"slates": ["run/slates/slates.parquet"]}, (tmp_path, tmp_path.__class__("run/slates")))
+
+
+MADE = tuple(Path("run", name) for name in ("midtrain", "fit_prm", "rerank_random", "rerank_sft", "sft_gpt2"))
+HUB = "expected a stage of the recipe, a folder, or a model of the hub as OWNER/NAME; no stage has this id"
+
+
+@pytest.mark.parametrize(("command", "options", "complaint"), [
+    ("sft", {"model_name_or_path": "midtrian"}, f"{HUB}; did you mean 'midtrain'?"),
+    ("rerank", {"reranker": "fit_prn"}, f"{HUB}; did you mean 'fit_prm'?"),
+    ("rerank", {"reranker": "sft"}, HUB),
+    ("rerank", {"reranker": "fit_lambdamart"}, HUB),
+    ("fit fusion", {"members": "fit_blend"}, HUB),
+])  # fmt: skip
+def test_a_word_that_was_meant_as_a_stage_is_refused(command, options, complaint):
+    with pytest.raises(InputError) as refusal:
+        check_files(command, {name: [value] for name, value in options.items()}, MADE)
+    assert str(refusal.value) == "".join(f"--{name} {value}: " for name, value in options.items()) + complaint
+
+
+@pytest.mark.parametrize(("command", "options"), [
+    ("sft", {"model_name_or_path": "gpt2"}),
+    ("sft", {"model_name_or_path": "Qwen/Qwen3-1.7B"}),
+    ("sft", {"model_name_or_path": "me/midtrain"}),
+    ("midtrain", {"model_name_or_path": "packaged:SmolLM2-135M-Instruct"}),
+    ("midtrain", {"model_name_or_path": "midtrain"}),  # of its own id: no stage is meant
+    ("rerank", {"reranker": "random"}),
+    ("rerank", {"reranker": "run/midtrain"}),
+    ("rerank", {"reranker": "x", "prompt": "student_more_facts"}),
+    ("traces", {"model_name_or_path": "sft", "engine": "openai"}),  # what a server calls its model
+])  # fmt: skip
+def test_a_word_that_may_be_a_model_of_the_hub_passes(command, options):
+    check_files(command, {name: [value] for name, value in options.items()}, MADE)
 
 
 def test_a_recipe_is_told_what_its_paths_are_relative_to(tmp_path, monkeypatch):

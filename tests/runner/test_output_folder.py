@@ -182,6 +182,22 @@ def test_wrong_input_writes_nothing_even_where_a_stage_wrote_first(world, tmp_pa
     assert {name: (out / name).read_bytes() for name in names(out)} == before
 
 
+def test_work_that_was_moved_aside_for_a_stage_that_is_refused_is_moved_back(world, tmp_path, monkeypatch, capsys):
+    from gr2.stages import rerank as stage
+
+    def refuse(config):
+        raise InputError("labels: expected numbers")
+
+    out = tmp_path / "out"
+    main(["rerank", *words(world, out)])
+    before = {name: (out / name).read_bytes() for name in names(out)}
+    monkeypatch.setattr(stage, "run", refuse)
+    with pytest.raises(SystemExit):
+        main(["rerank", *words(world, out, seed=1)])
+    assert f"gr2: {out}.old-1 was moved back, {out} is as it was" in capsys.readouterr().err
+    assert {name: (out / name).read_bytes() for name in names(out)} == before and names(tmp_path) == ["out"]
+
+
 def test_an_input_that_changes_while_a_stage_runs_fails_it(world, tmp_path, monkeypatch):
     from gr2.stages import rerank as stage
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -179,6 +180,19 @@ def test_a_wrong_value_in_the_last_stage_shows_before_the_first_runs(world, tmp_
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("changed", "complaint"), [
+    ({"evaluate": {"resamples": "ten"}}, "evaluate: --resamples ten: expected a whole number"),
+    ({"slates": {"pre_ranker": "populr"}}, "slates: --pre_ranker populr: expected one or more of"),
+    ({"shuffled": {"reranker": "slats"}}, "shuffled: --reranker slats: expected a stage of the recipe"),
+    ({"evaluate": {"rankings": ["a.parquet"]}}, "evaluate: a.parquet: no such file"),
+])  # fmt: skip
+def test_a_dry_run_refuses_what_a_run_would(world, tmp_path, capsys, changed, complaint):
+    path = recipe(world, tmp_path, **changed)
+    for words in ([], ["--dry_run"]):
+        assert failed(capsys, path, *words).startswith(f"gr2: {complaint}")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_plan_says_what_would_run_and_why_and_runs_nothing(world, done):
     before = contents(done)
     path = recipe(world, done, slates={"history": 19})
@@ -212,13 +226,29 @@ def test_only_some_stages_run_and_take_the_others_outputs_as_they_are(world, don
     assert "expected a recipe: a name that `gr2 recipes` lists, or a file" in failed(capsys)
 
 
+@pytest.mark.parametrize(("words", "complaint"), [
+    (["--columns", "item_id=sku", "title=name"],
+     "--columns: an option of a stage has the stage's id before it: --prepare.columns item_id=sku title=name\n"),
+    (["--resamples=300"], "--resamples: an option of a stage has the stage's id before it: --evaluate.resamples 300\n"),
+    (["--output_dir", "there"], "--output_dir: expected one of --config, --dry_run, --only, "),
+])  # fmt: skip
+def test_an_option_that_is_no_recipes_is_answered_with_what_to_write(world, tmp_path, capsys, words, complaint):
+    assert failed(capsys, recipe(world, tmp_path), *words).startswith(f"gr2: run: {complaint}")
+    assert "did you mean 'dry_run'?" in failed(capsys, recipe(world, tmp_path), "--dryrun")
+
+
+def test_a_launcher_that_is_not_there_is_refused_before_anything_else(capsys):
+    error = failed(capsys, "nosuch.yaml", "--launch", "accelerat launch --num_processes 2")
+    assert error.startswith("gr2: --launch accelerat: no such program")
+
+
 def test_trainings_are_started_by_what_launch_says(monkeypatch, tmp_path):
     from gr2.runner import pipeline
 
     commands = []
     for start in ("run_in_a_process", "run_launched"):
         monkeypatch.setattr(pipeline, start, lambda command: commands.append(command) or 0)
-    monkeypatch.setattr(pipeline, "check", lambda plan: None)
+    monkeypatch.setattr("gr2.runner.check_plan.check", lambda plan: None)
     inputs = ("items", "semantic_ids", "slates", "traces")
     for name in inputs:
         (tmp_path / name).touch()
@@ -228,11 +258,11 @@ def test_trainings_are_started_by_what_launch_says(monkeypatch, tmp_path):
     (tmp_path / "recipe.yaml").write_text(
         yaml.safe_dump({"folder": str(tmp_path / "run"), "stages": stages}, sort_keys=False)
     )
-    recipe, words = str(tmp_path / "recipe.yaml"), ["--launch", "accelerate launch --num_processes 2"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
+    recipe, words = str(tmp_path / "recipe.yaml"), ["--launch", shlex.join(launch)]
     main(["run", recipe, *words, "--rerank.slates", "null", "--rerank.reranker", "sft"])
-    launch = ["accelerate", "launch", "--num_processes", "2", "-m", "gr2"]
     assert commands == [  # a secret of the recipe is in none of them
-        [*launch, "sft", "--recipe", recipe, "--stage", "sft"],
+        [*launch, "-m", "gr2", "sft", "--recipe", recipe, "--stage", "sft"],
         [sys.executable, "-m", "gr2", "rerank", "--recipe", recipe, "--stage", "rerank",
          "--slates", "null", "--reranker", f"{tmp_path}/run/sft"],
     ]  # fmt: skip

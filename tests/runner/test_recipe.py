@@ -45,9 +45,9 @@ def test_a_recipe_can_be_another_one_with_changes(tmp_path):
 
 
 @pytest.mark.parametrize(("values", "complaint"), [
-    ({"stages": [{"prepare": "prepare.yaml"}]}, "a pipeline of gr2 0.1; docs/recipes.md shows"),
-    ({"folder": "a", "stages": {"prepare": "prepare.yaml"}}, "a pipeline of gr2 0.1"),
-    ({"folder": "a", "stages": {"prepare": {"config": "prepare.yaml"}}}, "a pipeline of gr2 0.1"),
+    ({"stages": [{"prepare": "prepare.yaml"}]}, "stages: expected a mapping of ID: {option: value, ...}, as"),
+    ({"folder": "a", "stages": {"prepare": "prepare.yaml"}}, "stages: expected a mapping of ID"),
+    ({"folder": "a", "stages": {"prepare": {"config": "prepare.yaml"}}}, "stages: expected a mapping of ID"),
     ({"stages": {"prepare": {}}}, "expected `folder:`, the folder to write to, and `stages:`"),
     ({"folder": "a", "stages": {}}, "expected `folder:`, the folder to write to, and `stages:`"),
     ({"folder": "a", "stage": {}}, "'stage': expected one of the keys base, folder, variables, defaults, training"),

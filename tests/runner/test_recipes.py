@@ -4,7 +4,7 @@ import pytest
 
 from gr2.files.shipped import shipped
 from gr2.prompts.prompt import load_prompt
-from gr2.runner.pipeline import check
+from gr2.runner.check_plan import check
 from gr2.runner.plan import read_plan
 from gr2.runner.recipe import shipped_recipes
 

@@ -36,7 +36,10 @@ def test_an_open_door_is_refused(monkeypatch):
 
 def test_what_is_missing_is_named(tmp_path):
     assert "expected --items FILE, or --run FOLDER" in refused("popularity")
-    assert "expected one file of items, found none" in refused("popularity", "--run", str(tmp_path))
+    missing = "expected one file of items in its stages' folders, found none; name it: --items FILE"
+    assert missing in refused("popularity", "--run", str(tmp_path))
+    assert refused("popularity", "--run", "nope").startswith("nope: no such folder; expected a run's")
+    assert refused("nope", "--items", "i").startswith("--reranker nope: expected input_order, ")
     assert "expected --base_url" in refused("popularity", "--items", "i", "--engine", "openai")
 
 

@@ -256,7 +256,7 @@ def test_one_system_that_is_worse_is_named_beside_a_better_one_of_its_kind(folde
     results(folder, rankings=[f"sft={folder}/good.parquet", f"rl={folder}/rl.parquet"])
     page = unescape((folder / "out" / "report.html").read_text())
     text = page[page.index('<div class="headline open">') :].split("</div>")[0]
-    assert "sft beats the input order by" in text and "It is the best of 2 systems on these very slates" in text
+    assert "sft beats the input order by" in text and "It is the best of 2 language models on these very slates" in text
     assert "; rl is worse" in text or "NDCG@5: rl is worse, −" in text
 
 
@@ -317,6 +317,7 @@ def test_the_report_says_what_share_of_pretrain_is_later_than_the_first_test_eve
     assert found["pretrain_later_than_first_test"] == 0.25  # an event at the same time is not later
     page = (folder / "out/report.html").read_text()
     assert "25.0 % of the pretrain events are later than the first test event." in page
+    assert "What is learned from them was not known at that time" in page
     frame.drop("timestamp").with_columns(position=pl.int_range(pl.len())).write_parquet(folder / "events.parquet")
     assert results(folder, interactions=str(folder / "events.parquet"))["pretrain_later_than_first_test"] is None
 
@@ -626,6 +627,15 @@ def test_the_best_small_reranker_is_a_baseline_and_each_language_model_is_compar
     assert "; sft +0.000 (+0.0 %, 95 % interval +0.000 to +0.000, p = 1.000), not significant." in text
     asked = results(folder, rankings=entries, against=["blend"])
     assert list(dict.fromkeys(row["baseline"] for row in asked["comparisons"])) == ["input_order", "blend", "prm"]
+
+
+def test_the_baselines_are_not_counted_among_those_that_the_best_was_chosen_from(folder):
+    for name in ("prm", "lambdamart", "blend"):
+        lifted = pl.read_parquet(folder / "good.parquet").drop("completion_tokens", "reasoning")
+        lifted.write_parquet(folder / f"{name}.parquet")
+    results(folder, rankings=[f"{name}={folder}/{name}.parquet" for name in ("prm", "lambdamart", "blend")])
+    page = unescape((folder / "out" / "report.html").read_text())
+    assert "It is the best of 2 rerankers beside blend on these very slates" in page
 
 
 def test_the_best_small_reranker_is_a_baseline_also_without_a_language_model(folder):

@@ -178,5 +178,5 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(world, tmp_pa
     assert "it was fitted on other items or semantic IDs" in refused("export", *words(world, place), *output)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     complaint = refused("export", *words(world, place), *output)
-    assert complaint == "gr2 export: expected the package onnxscript; pip install 'gr2[export]'"
+    assert complaint == "export: expected the package onnxscript; pip install 'gr2[export]'"
     assert not (tmp_path / "out").exists()

@@ -39,6 +39,12 @@ def test_a_rule_answers_every_slate_of_the_split(world, tmp_path, name, split):
         assert (given == answered) == (name in ("input_order", "popularity"))  # these slates come from popularity
 
 
+def test_structured_says_which_order_it_is(world, tmp_path, capsys):
+    for order, taken in (("written", "choices"), ("first", "first")):
+        rerank(world, tmp_path / order, reranker="random", order=order, structured="true")
+        assert f"--structured true: the order is {taken}\n" in capsys.readouterr().out
+
+
 def test_the_seed_and_the_number_of_slates_are_obeyed(world, tmp_path):
     whole = rerank(world, tmp_path / "a", reranker="random")
     part = rerank(world, tmp_path / "b", reranker="random", max_slates=7)
