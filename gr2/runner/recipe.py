@@ -8,7 +8,7 @@ from gr2.files.shipped import shipped
 from gr2.files.yaml import read_yaml
 
 KEYS = ("base", "folder", "variables", "defaults", "training", "stages")
-STAGES = "stages: expected a mapping of ID: {option: value, ...}, as docs/recipes.md shows, and no list, no other file"
+STAGES = "stages: expected a mapping of ID: {option: value, ...}, as docs/recipes.md shows; not a list or a file"
 
 
 def shipped_recipes() -> dict[str, Path]:
