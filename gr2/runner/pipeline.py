@@ -68,7 +68,10 @@ def main(words: list[str]) -> None:
 
 
 def check_launcher(launch: str) -> None:
-    program = next(iter(shlex.split(launch)), "")
+    try:
+        program = next(iter(shlex.split(launch)), "")
+    except ValueError:
+        raise InputError(f"--launch {launch}: expected words for a shell, with quotes that are closed") from None
     if program and not shutil.which(program):
         raise InputError(f"--launch {program}: no such program; expected, say, 'accelerate launch --num_processes 8'")
 

@@ -240,6 +240,8 @@ def test_an_option_that_is_no_recipes_is_answered_with_what_to_write(world, tmp_
 def test_a_launcher_that_is_not_there_is_refused_before_anything_else(capsys):
     error = failed(capsys, "nosuch.yaml", "--launch", "accelerat launch --num_processes 2")
     assert error.startswith("gr2: --launch accelerat: no such program")
+    error = failed(capsys, "nosuch.yaml", "--launch", "accelerate 'launch")
+    assert error.startswith("gr2: --launch accelerate 'launch: expected words for a shell")
 
 
 def test_trainings_are_started_by_what_launch_says(monkeypatch, tmp_path):
