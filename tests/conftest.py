@@ -22,7 +22,7 @@ settings.load_profile("gr2")
 
 LONGEST = (  # the files that take a minute or so, the longest first; the second needs nothing that the first makes
     "stages/test_sft", "runner/test_update", "samplers/test_ray", "scenarios/test_distributed", "stages/test_rl",
-    "rerankers/test_on_ray", "semantic_ids/test_shards", "runner/test_pipeline", "samplers/test_base",
+    "rerankers/test_on_ray", "semantic_ids/test_shards", "runner/test_pipeline", "samplers/test_vllm_orders",
 )  # fmt: skip
 
 
