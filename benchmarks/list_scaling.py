@@ -1,6 +1,7 @@
 """Where does an output that means the same code in every request overtake a pointer, and does it on items never seen?
 
     python benchmarks/list_scaling.py --output scaling.jsonl --factors 1 10 --seeds 0
+    python benchmarks/list_scaling.py --output sizes.jsonl --factors 10 --hidden_size 384 --layers 4 --threads 2
 
 Trains every system on --slates x 1, x 10, ... slates of the synthetic world (gr2/data/sources/synthetic.py), each of
 another user: the next 4 items of the user and 16 that other users took, in random order. So the relevant items are as
@@ -8,12 +9,13 @@ popular as the others, and only taste, which the history shows, tells them apart
 or valid slate and in no history there. An item's vector is its genre's plus noise; residual k-means makes two codes of
 64 of it.
 
-Prints one table: P@4, and the share of the relevant items that is found, by how many train slates hold the item (in the
-history or as a candidate). `taste` ranks by the probabilities that the world draws from, the ceiling of all. A finished
-cell is one JSON line in --output and is not trained again.
+Prints one table: P@4 on valid and test slates, and the share of the relevant items that is found in test slates, by how
+many train slates hold the item (in the history or as a candidate). `taste` ranks by the probabilities that the world
+draws from, the ceiling of all. A finished cell is one JSON line in --output and is not trained again.
 """
 
 import argparse
+import itertools
 import json
 import tempfile
 import time
@@ -39,6 +41,7 @@ from gr2.semantic_ids.fit import fit
 ITEMS, HISTORY, SIZE, CANDIDATES, CODES, WIDTH, NOISE = 1000, 10, 4, 20, 64, 32, 0.3
 VALID, TEST, MOST = 300, 1000, 50_000  # slates
 SEEN = {"0": (0, 0), "1-9": (1, 9), "10-99": (10, 99), "100-999": (100, 999), "1000-": (1000, 10**9)}
+KEYS = ["slates", "system", "seed", "hidden_size", "layers", "learning_rate"]
 SYSTEMS = {
     "place": {"space": "place"},
     "pointer": {"space": "pointer"},
@@ -110,19 +113,21 @@ def make_slates(users: list[tuple[str, list[str]]], pool: np.ndarray, seed: int)
     return slates
 
 
-def train(world: World, slates: int, options: dict, seed: int, epochs: int, patience: int, hidden: int) -> ListWriter:
-    switches = dict(options)
+def train(world: World, system: str, cell: dict, epochs: int, patience: int) -> ListWriter:
+    switches = dict(SYSTEMS[system])
     known = world.known() if switches.pop("codebooks", False) else None
+    shape = cell["hidden_size"], cell["layers"]
+    slates, seed, rate = cell["slates"], cell["seed"], cell["learning_rate"]
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(folder, seed, hidden, 1, 0.1, 2e-3, 64, epochs, patience)
+        training = Training(folder, seed, *shape, 0.1, rate, 64, epochs, patience)
         clone(world.lists(slates), training, shuffle=True, known=known, **switches)
         return ListWriter.from_pretrained(folder).eval()
 
 
-def write(model: ListWriter, world: World) -> list[list[str]]:
+def write(model: ListWriter, slates: list[Slate], world: World) -> list[list[str]]:
     lists = []
-    for start in range(0, len(world.test), 250):
-        batch = world.test[start : start + 250]
+    for start in range(0, len(slates), 250):
+        batch = slates[start : start + 250]
         with torch.inference_mode():
             encoded = model.encode(read_requests(batch, world.catalogue, HISTORY))
             indices = to_request(write_lists(model, encoded, SIZE), encoded.order).tolist()
@@ -148,8 +153,26 @@ def measure(world: World, slates: int, lists: list[list[str]]) -> dict[str, floa
     return {f"P@{SIZE}": round(float(found.mean()), 4), **by_seen}
 
 
+def precision(slates: list[Slate], lists: list[list[str]]) -> float:
+    pairs = zip(slates, lists, strict=True)
+    return round(sum(len({*slate.relevant} & {*chosen}) for slate, chosen in pairs) / SIZE / len(slates), 4)
+
+
+def run(world: World, system: str, cell: dict, epochs: int, patience: int) -> dict:
+    """The cell with what was measured."""
+    start = time.perf_counter()
+    if system == "taste":
+        parameters, valid, test = 0, list(map(world.taste, world.valid)), list(map(world.taste, world.test))
+    else:
+        model = train(world, system, cell, epochs, patience)
+        parameters = model.num_parameters()
+        valid, test = write(model, world.valid, world), write(model, world.test, world)
+    cell = cell | {"parameters": parameters, "valid": precision(world.valid, valid)}
+    return cell | measure(world, cell["slates"], test) | {"seconds": round(time.perf_counter() - start)}
+
+
 def print_table(cells: list[dict]) -> None:
-    names = ["slates", "system", "seed", f"P@{SIZE}", *SEEN, "seconds"]
+    names = [*KEYS, "parameters", "valid", f"P@{SIZE}", *SEEN, "seconds"]
     print("| " + " | ".join(names) + " |\n|" + "---|" * len(names))
     for cell in cells:
         print("| " + " | ".join("" if cell[name] is None else str(cell[name]) for name in names) + " |")
@@ -165,30 +188,26 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--patience", type=int, default=5)
     parser.add_argument("--hidden_size", type=int, default=32)
+    parser.add_argument("--layers", type=int, default=1, help="of the encoder; the decoder has one")
+    parser.add_argument("--learning_rate", type=float, default=2e-3)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     lines = options.output.read_text().splitlines() if options.output.exists() else []
     cells = [json.loads(line) for line in lines]
-    done = {(cell["slates"], cell["system"], cell["seed"], cell["hidden_size"]) for cell in cells}
-    for factor in options.factors:
-        slates = options.slates * factor
-        for seed in options.seeds:
-            world = None
-            for system in ["taste", *options.systems]:
-                if (slates, system, seed, options.hidden_size) in done:
-                    continue
-                world = world or World(slates, seed)
-                start = time.perf_counter()
-                if system == "taste":
-                    lists = [world.taste(slate) for slate in world.test]
-                else:
-                    sizes = options.epochs, options.patience, options.hidden_size
-                    lists = write(train(world, slates, SYSTEMS[system], seed, *sizes), world)
-                cell = {"slates": slates, "system": system, "seed": seed, "hidden_size": options.hidden_size}
-                cell |= measure(world, slates, lists) | {"seconds": round(time.perf_counter() - start)}
-                with options.output.open("a") as file:
-                    file.write(json.dumps(cell) + "\n")
-                cells.append(cell)
+    done = {tuple(cell[key] for key in KEYS) for cell in cells}
+    shape = options.hidden_size, options.layers, options.learning_rate
+    for slates, seed in itertools.product([options.slates * factor for factor in options.factors], options.seeds):
+        world = None
+        for system in ["taste", *options.systems]:
+            key = (slates, system, seed, *shape)
+            if key in done:
+                continue
+            world = world or World(slates, seed)
+            cell = run(world, system, dict(zip(KEYS, key, strict=True)), options.epochs, options.patience)
+            with options.output.open("a") as file:
+                file.write(json.dumps(cell) + "\n")
+            cells.append(cell)
     print_table(cells)
 
 
