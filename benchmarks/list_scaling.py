@@ -150,10 +150,11 @@ def measure(world: World, slates: int, lists: list[list[str]]) -> dict[str, floa
     seen, found = np.array(rows).T
     inside = {name: (least <= seen) & (seen <= most) for name, (least, most) in SEEN.items()}
     by_seen = {name: round(float(found[part].mean()), 4) if part.any() else None for name, part in inside.items()}
-    return {f"P@{SIZE}": round(float(found.mean()), 4), **by_seen}
+    return {f"P@{SIZE}": precision(world.test, lists), **by_seen}
 
 
 def precision(slates: list[Slate], lists: list[list[str]]) -> float:
+    """P@SIZE, the mean over slates."""
     pairs = zip(slates, lists, strict=True)
     return round(sum(len({*slate.relevant} & {*chosen}) for slate, chosen in pairs) / SIZE / len(slates), 4)
 
