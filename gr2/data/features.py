@@ -48,7 +48,8 @@ DEFINITIONS = BASIC | TEXT | COUNTS
 NAMES = tuple(DEFINITIONS)
 # Of each pre-ranker that the slates have in `sources`, say bm25: rank_bm25, 1 / its rank, and score_bm25, its score,
 # standardised among the candidates that it returned. Of others: 0, and the lowest of the slate.
-# Of slates of an impression log these two are the position, which a click hangs on whatever the user likes: left out.
+# For slates of an impression log these two are left out: they are the position, which affects clicks whatever the user
+# likes.
 RANKED = ("rank", "top")
 RECENT = 5  # items that similarity_max looks at
 

@@ -105,18 +105,26 @@ def read_split(path: str, split: str, item_ids: pl.Series | None) -> tuple[pl.Da
     return usable, others
 
 
-def read_slates_report(path: str) -> dict:
-    """The slates stage's report: `protocol`; each of `splits` has `positions`, `missed`, `slates`, maybe `short`."""
+def read_slates_report(path: str, split: str, labelled: int) -> dict:
+    """The slates stage's report: `protocol`; each of `splits` has `positions`, `missed`, `slates`, and maybe
+    `short` and `unclicked`.
+
+    InputError for that of other slates: of another number with a relevant item than these, `labelled`.
+    """
     content = read_json(path)
     splits = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(splits, dict):
         raise InputError(f"{path}: expected an object with 'splits'")
-    for split, counts in splits.items():
-        for name in ("positions", "missed", "slates", "short"):
-            count = counts.get(name, 0 if name == "short" else None) if isinstance(counts, dict) else None
-            if type(count) is not int or count < 0:
-                raise InputError(f"{path}: splits.{split}.{name}: expected a whole number of at least 0")
+    for key, counts in splits.items():
+        counts = {"short": 0, "unclicked": 0} | (counts if isinstance(counts, dict) else {})
+        for name in ("positions", "missed", "slates", "short", "unclicked"):
+            if type(counts.get(name)) is not int or counts[name] < 0:
+                raise InputError(f"{path}: splits.{key}.{name}: expected a whole number of at least 0")
     if (protocol := content.get("protocol")) not in PROTOCOLS:
         expected = f"protocol: expected one of {', '.join(PROTOCOLS)}, found {protocol!r}"
         raise InputError(f"{path}: {expected}; an earlier gr2 left it out: make the slates again")
+    of_split = [counts for name, counts in splits.items() if name.replace("pretrain", "train") == split]
+    if (counted := sum(counts["slates"] - counts.get("unclicked", 0) for counts in of_split)) != labelled:
+        found = f"it counts {counted} {split} slates with a relevant item, the file has {labelled}"
+        raise InputError(f"{path}: expected the report of the same slates; {found}")
     return content

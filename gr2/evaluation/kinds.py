@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
+from gr2.errors import InputError
 from gr2.files.artifacts import MANIFEST, read_json
 from gr2.rerankers import latent, rules
 from gr2.rerankers.record import NETWORK, RECORD
@@ -14,13 +15,19 @@ FUSION, FUSED_TREES = "fusion.json", "trees.txt"  # files of `gr2 fit fusion`
 def find_kind(name: str, path: str, ranking: pl.DataFrame) -> str:
     """`language model`, `reranker` (learned, too) or `reference` (a rule, or knows the answer).
 
-    The manifest beside the file tells; without one, a reference is known by its usual name alone.
+    The manifest beside the file tells; without one, a reference is known by its usual name alone. InputError where the
+    manifest names a folder that is not there, and nothing else says whether it has a language model.
     """
     file = Path(path).parent / MANIFEST
     manifest = read_json(file) if file.exists() else {}
     made = manifest.get("stage") == "rerank"
     reranker = manifest["config"]["reranker"] if made else name
-    if "completion_tokens" in ranking.columns or (made and has_language_model(reranker)):
+    if "completion_tokens" in ranking.columns:
+        return "language model"
+    if made and reranker not in rules.NAMES and not Path(reranker).is_dir():
+        expected = f"expected the folder of its reranker, {reranker}, which says whether it has a language model"
+        raise InputError(f"{path}: {expected}; evaluate where `gr2 rerank` ran, or copy the folder here")
+    if made and has_language_model(reranker):
         return "language model"
     knows_the_answer = any(Path(read).name == latent.FILE for read in manifest.get("inputs", ()))
     return "reference" if reranker in rules.NAMES or knows_the_answer else "reranker"

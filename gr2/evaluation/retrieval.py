@@ -1,7 +1,7 @@
 """Full-catalogue evaluation: where in a pre-ranker's list is the item that came next, among all items?
 
-Every position of the split counts, also those whose target no list holds. A list that ends before rank K counts as a
-miss at K. Intervals and tests are clustered by user.
+Every position of the split counts, also those without a list and those whose list lacks the target: they are misses.
+A list that ends before rank K counts as a miss at K. Intervals and tests are clustered by user.
 """
 
 import math
@@ -31,7 +31,8 @@ def evaluate(log: EventLog, split: str, lists: dict[str, str], resamples: int, s
     positions = select_positions(log.events, [split], None)
     if positions.frame.is_empty():
         raise InputError(f"{log.path}: column 'split': expected positions of '{split}' with a past, found none")
-    ranks = {name: target_ranks(file, positions, log) for name, file in lists.items()}
+    tops = {name: read_rows(file, positions, log) for name, file in lists.items()}
+    ranks = {name: target_ranks(top, positions) for name, top in tops.items()}
     values = {name: measure(rank) for name, rank in ranks.items()}
     counts = np.bincount(log.events.filter(pl.col("split") == "pretrain")["row"], minlength=len(log.item_ids))
     sizes = {
@@ -45,6 +46,7 @@ def evaluate(log: EventLog, split: str, lists: dict[str, str], resamples: int, s
         "positions": len(positions.frame),
         "users": positions.frame["user_id"].n_unique(),
         "items": len(log.item_ids),
+        "without_list": {name: int((top < 0).all(1).sum()) for name, top in tops.items()},
         "systems": {name: {metric: number(of[metric].mean()) for metric in METRICS} for name, of in values.items()},
         "intervals": intervals(values, METRICS, resampling),
         "comparisons": comparisons(values, COMPARED, [next(iter(values))], resampling),
@@ -57,12 +59,17 @@ def evaluate(log: EventLog, split: str, lists: dict[str, str], resamples: int, s
     return results, {name: np.array([(rank < k).mean() for k in depths]) for name, rank in ranks.items()}
 
 
-def target_ranks(file: str, positions: Positions, log: EventLog) -> np.ndarray:
-    """Rank of the target, counted from 0, in each position's list: float [n], infinite where the list lacks it."""
+def read_rows(file: str, positions: Positions, log: EventLog) -> np.ndarray:
+    """Item rows of each position's list, best first: int [n, 50], -1 behind its end."""
     table = read_top_k(file, log.item_ids, positions.frame, log.events)
     top, _ = as_arrays(table, positions.frame, log.item_ids, max(KS))
     if (top < 0).all():
         raise InputError(f"{file}: expected lists for positions of the split, found none of them")
+    return top
+
+
+def target_ranks(top: np.ndarray, positions: Positions) -> np.ndarray:
+    """Rank of the target, counted from 0, in each position's list: float [n], infinite where the list lacks it."""
     is_target = top == positions.frame["row"].to_numpy()[:, None]
     return np.where(is_target.any(1), is_target.argmax(1), np.inf)
 

@@ -2,8 +2,8 @@
 
 The first line of the file holds `made_of`, what a row depends on; every other line holds rows that were finished
 together, appended and fsynced. A kill can tear only the last line. Two runs at once, which gr2's lock prevents on file
-systems that have locks, may leave a second first line, rows twice, and lines torn in the middle. A torn line is left
-out, and what it held is made again.
+systems that have locks, may leave a second header line, duplicate rows, and lines torn in the middle. A torn line is
+left out, and what it held is made again.
 """
 
 import json

@@ -18,13 +18,15 @@ def read_options(words: list[str]) -> dict[str, list[str]]:
 
 
 def read_words(words: list[str]) -> dict[str, list[str]]:
-    """`--key value value ... --key=value` -> option: its words."""
+    """`--key value value ... --key=value` -> option: its words. InputError for an option that is given twice."""
     options: dict[str, list[str]] = {}
     key = None
     for word in words:
         if word.startswith("--"):
             name, _, value = word[2:].partition("=")
             key = name.replace("-", "_")
+            if key in options:
+                raise InputError(f"--{name}: given twice; expected it once, with all its values after it")
             options[key] = [value] if value else []
         elif key is None:
             raise InputError(f"'{word}': expected options, --key value")

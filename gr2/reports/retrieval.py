@@ -86,3 +86,6 @@ def print_table(results: dict) -> None:
         rows[name] = [*(f"{system[metric]:.4f}" for metric in shown), interval]
     columns = [metric.replace("recall", "R").replace("ndcg", "N") for metric in shown]
     print_systems(title, [*columns, "R@10 [95 %]"], rows)
+    for name, count in results["without_list"].items():
+        if count:
+            print(f"{name}: no list for {count:,} of {counts['positions']} positions; each of these is a miss")

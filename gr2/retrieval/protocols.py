@@ -5,10 +5,10 @@ published. The others are `retrieved`, the pre-ranker's best, or `matched` (retr
 `candidates` consecutive rated items of a user as if they had been shown together, those rated `liked` or more relevant,
 the others explicit negatives (ours; a public stand-in for impression logs).
 
-In all the input order is the pre-ranker's over all candidates. With `retrieved` it gives the relevant items away: they
-are candidates whatever the pre-ranker says, the others because it likes them, so that its last ranks are the best
-guess, and so are the rarest items even with `shuffle`, where neither order nor scores tell. No window of events reaches
-into another split. Only train windows may overlap (`train_stride`).
+In all three, the input order is the pre-ranker's order over all candidates. With `retrieved` it gives the relevant
+items away: they are candidates whatever the pre-ranker says, the others because it likes them, so its last ranks are
+the best guess. So are the rarest items, even with `shuffle`, where neither order nor scores tell. No window of events
+reaches into another split. Only train windows may overlap (`train_stride`).
 """
 
 from collections.abc import Callable, Iterator

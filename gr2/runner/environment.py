@@ -53,6 +53,11 @@ def hardware() -> dict:
     return facts
 
 
+def count_processes() -> int:
+    """Those that `accelerate launch` or torchrun started to train together; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def peak_memory() -> int:
     """Bytes: this process's peak resident memory plus that of its largest finished child (an inference engine)."""
     scale = 1 if platform.system() == "Darwin" else 1024

@@ -1,6 +1,6 @@
 """Who may write to an output folder, and what happens to the work that already lies there.
 
-A folder is unfinished (`stage.json` holds the plan, so that the same command goes on), finished (`manifest.json`), or
+A folder is unfinished (`stage.json` holds the plan, so that the same command resumes), finished (`manifest.json`), or
 neither. Work of another plan is moved to `NAME.old-N`. Finished work of the same configuration is replaced, but only
 once the new work is finished: until then it is in `.replaced`.
 """
@@ -14,10 +14,12 @@ from pathlib import Path
 
 from gr2.errors import InputError
 from gr2.files import artifacts
+from gr2.runner import environment
 from gr2.runner.lock import LOCK
 
 STATE, REPLACED = "stage.json", ".replaced"
-BESIDE = "beside"
+BESIDE, PROCESSES = "beside", "processes"
+SPEED = ("concurrency", "deadline", "workers", "gpus_per_worker")  # options that change how fast, not what
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ def claim(folder: Path, plan: dict) -> Claim:
     """Marks the locked folder as unfinished work of this plan; work of another plan is moved away first."""
     state, manifest = folder / STATE, folder / artifacts.MANIFEST
     begun = artifacts.read_json(state) if state.exists() else None
-    if begun is not None and {name: value for name, value in begun.items() if name != BESIDE} == plan:
+    if begun is not None and without_speed(begun) == without_speed(plan):
+        refuse_other_processes(folder, begun)
         remove_torn(folder)
         set_replaced_aside(folder)  # a kill may have come between
         return Claim(fresh=False)
@@ -50,9 +53,27 @@ def claim(folder: Path, plan: dict) -> Claim:
     outputs = artifacts.read_manifest(manifest)["outputs"] if manifest.exists() else {}
     refuse_inputs(folder, [folder / name for name in outputs], plan)
     beside = {name: stamp for name, stamp in stamps(folder).items() if name not in outputs}
-    artifacts.write_json(state, plan | {BESIDE: beside})
+    artifacts.write_json(state, plan | {BESIDE: beside, PROCESSES: environment.count_processes()})
     set_replaced_aside(folder)
     return Claim(fresh=True, aside=aside)
+
+
+def without_speed(plan: dict) -> dict:
+    """What must be the same for a stage to go on: the plan, apart from SPEED."""
+    options = {name: words for name, words in plan["options"].items() if name not in SPEED}
+    return {name: value for name, value in plan.items() if name not in (BESIDE, PROCESSES)} | {"options": options}
+
+
+def refuse_other_processes(folder: Path, begun: dict) -> None:
+    """InputError where another number of processes made the checkpoints: a step then reads another number of examples,
+    and the trainer would skip too many or too few.
+    """
+    before, now = begun.get(PROCESSES), environment.count_processes()
+    if before not in (None, now) and any(folder.glob("checkpoint-*")):
+        advice = f"start it on {before}, or remove the checkpoints to begin again"
+        raise InputError(
+            f"--output_dir {folder}: {before} processes made its checkpoints, this run has {now}; {advice}"
+        )
 
 
 def release(folder: Path, claim: Claim) -> None:

@@ -101,10 +101,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="the same as RECIPE")
     plan = "print every stage, its inputs, and why it would run or be skipped; run nothing"
     parser.add_argument("--dry_run", nargs="?", const="true", default="false", choices=("true", "false"), help=plan)
-    parser.add_argument("--only", nargs="+", metavar="ID", help="run only these stages; globs too: 'rerank_*'")
+    only = "run only these stages; globs too: 'rerank_*'"
+    parser.add_argument("--only", nargs="+", action="extend", metavar="ID", help=only)
     parser.add_argument("--from", dest="first", metavar="ID", help="begin with this stage and the outputs before it")
     parser.add_argument("--until", metavar="ID", help="stop after this stage")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="values of the recipe's variables")
+    sets = "values of the recipe's variables"
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=sets)
     launch = "starts the stages that train with transformers or TRL: 'accelerate launch --config_file FILE ...'"
     parser.add_argument("--launch", default="", metavar="WORDS", help=launch)
     return parser

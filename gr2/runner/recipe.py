@@ -27,8 +27,8 @@ def find_recipe(name: str, folder: Path = Path()) -> Path:
 
 
 def read_recipe(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """`folder`, `variables`, `defaults`, `training` and `stages` of a recipe, and `left_out`, ids of its base's stages
-    that it has not. above: the recipes it is a base of.
+    """`folder`, `variables`, `defaults`, `training` and `stages` of a recipe, and `left_out`, the ids of the base's
+    stages that it leaves out. above: the recipes it is a base of.
     """
     if path.resolve() in above:
         raise InputError(f"{path}: expected a base that is not, by way of its own base, this recipe itself")
@@ -62,15 +62,13 @@ def drop_null(values: dict) -> dict:
 def fill_variables(recipe: dict, given: list[str], path: Path) -> dict:
     """The recipe with its variables' values, those of `given` (NAME=VALUE) over its own, in folder and stages.
 
-    An option that needs a variable without a value is left out.
+    An option that needs a variable without a value is left out. InputError where a stage's `for` has a variable's name:
+    its repetitions would all have the variable's value.
     """
-    values = dict(recipe["variables"])
-    for word in given:
-        name, equals, value = word.partition("=")
-        if not equals or name not in values:
-            names = ", ".join(values) or "it has none"
-            raise InputError(f"{path}: --set {word}: expected NAME=VALUE, with one of the recipe's variables: {names}")
-        values[name] = value or None
+    values = set_variables(recipe["variables"], given, path)
+    for stage_id, options in recipe["stages"].items():
+        for name in values.keys() & ((options or {}).get("for") or {}):
+            raise InputError(f"{path}: stage {stage_id}: for: {name}: expected another name: a variable has this one")
     known = drop_null(values)
     unknown = [f"{{{name}}}" for name in values.keys() - known]
 
@@ -83,6 +81,18 @@ def fill_variables(recipe: dict, given: list[str], path: Path) -> dict:
         raise InputError(f"{path}: folder {recipe['folder']}: expected a value of its variable, --set NAME=VALUE")
     stages = {stage_id: options and fill_all(options) for stage_id, options in recipe["stages"].items()}
     return recipe | {"folder": fill(recipe["folder"], known), "stages": stages}
+
+
+def set_variables(variables: dict, given: list[str], path: str | Path) -> dict:
+    """A recipe's variables, with the values of `given` (NAME=VALUE) over its own; an empty one is none."""
+    values = dict(variables)
+    for word in given:
+        name, equals, value = word.partition("=")
+        if not equals or name not in values:
+            names = ", ".join(values) or "it has none"
+            raise InputError(f"{path}: --set {word}: expected NAME=VALUE, with one of the recipe's variables: {names}")
+        values[name] = value or None
+    return values
 
 
 def fill(value: Any, names: dict) -> Any:

@@ -6,7 +6,6 @@ gr2/runner/output_folder.py says what happens to a folder's earlier contents.
 import copy
 import dataclasses
 import importlib
-import os
 import shlex
 import sys
 import time
@@ -86,7 +85,7 @@ def claim_repository(config: Any) -> "Repository":
 
 
 def wait_for_all_processes() -> None:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if environment.count_processes() > 1:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()
@@ -163,7 +162,7 @@ def finish(output_dir: Path, plan: dict, config: Any, seconds: float) -> None:
         "git_commit": environment.git_commit(),
         "packages": environment.packages(),
         "hardware": environment.hardware(),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": environment.count_processes(),
         "threads": environment.threads(),
         "seed": vars(config).get("seed"),
     }

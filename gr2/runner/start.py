@@ -22,7 +22,7 @@ def handle_signals() -> None:
     """Ctrl-C and SIGTERM, which schedulers send, raise KeyboardInterrupt: then the stage is told, and none is left
     behind to train on.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):  # of SIGINT, polars' own handler waits, and loses the exit code
+    for number in (signal.SIGINT, signal.SIGTERM):  # polars' handler for SIGINT waits, and loses the exit code
         signal.signal(number, signal.default_int_handler)
 
 

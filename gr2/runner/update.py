@@ -17,15 +17,19 @@ from gr2.errors import InputError
 from gr2.files.decisions import find_latest_decision, write_decision
 from gr2.rerankers.rules import NAMES
 from gr2.runner.lock import hold_lock
-from gr2.runner.recipe import find_recipe, read_recipe
+from gr2.runner.recipe import find_recipe, read_recipe, set_variables
 
 REFUSED = 2  # the exit code
-VARIABLES = ("data", "runs", "day", "yesterday", "old")
+OURS = ("day", "yesterday", "old")
+VARIABLES = ("data", "runs", *OURS)
 
 
 def main(words: list[str]) -> None:
     options, changes = parser().parse_known_args(words)
-    variables = read_recipe(find_recipe(options.recipe))["variables"]
+    for name in (word.partition("=")[0] for word in options.set):
+        if name in OURS:
+            raise InputError(f"--set {name}: expected none of {', '.join(OURS)}, which gr2 update sets itself")
+    variables = set_variables(read_recipe(find_recipe(options.recipe))["variables"], options.set, options.recipe)
     if missing := [name for name in VARIABLES if name not in variables]:
         raise InputError(f"{options.recipe}: variables: expected {', '.join(missing)}, as the recipe daily has them")
     days, data = Path(variables["runs"]), Path(variables["data"])
@@ -33,7 +37,7 @@ def main(words: list[str]) -> None:
         new = find_new_days(data, days)
         if not new:
             print(f"gr2 update: no folder for a new day in {data}")
-        refused = [day for day in new if not run_day(options.recipe, day, days, changes)]
+        refused = [day for day in new if not run_day(options, day, days, changes)]
     if refused:
         raise InputError(f"{', '.join(refused)} refused; the reranker that served before still serves")
 
@@ -42,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("gr2 update", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("recipe", help="daily, or a recipe's file; further words (--ID.OPTION VALUE) are as in gr2 run")
+    sets = "values of the recipe's other variables, `data` and `runs` among them"
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=sets)
     return parser
 
 
@@ -61,13 +67,13 @@ def is_date(name: str) -> bool:
         return False
 
 
-def run_day(recipe: str, day: str, days: Path, changes: list[str]) -> bool:
+def run_day(options: argparse.Namespace, day: str, days: Path, changes: list[str]) -> bool:
     """Runs the recipe for a day. False where it was refused, which the log then says; any other failure ends here."""
-    sets, last = [f"day={day}"], find_latest_decision(days)
+    sets, last = [*options.set, f"day={day}"], find_latest_decision(days)
     if last:
         serving = last["serving"] if last["serving"] in NAMES else days / last["serving"]
         sets += [f"yesterday={days / last['day']}", f"old={serving}"]
-    command = [sys.executable, "-m", "gr2", "run", recipe, "--set", *sets, *changes]
+    command = [sys.executable, "-m", "gr2", "run", options.recipe, "--set", *sets, *changes]
     complaint = ""
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
         for line in process.stderr:

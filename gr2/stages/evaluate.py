@@ -43,7 +43,7 @@ class Config(EvaluationOptions):
     against: list[str] = arg(
         [],
         "more baselines, as names from --rankings; the input order and the best learned reranker without a language "
-        "model always are. Default: blend if it is there, unless a language model and such a reranker are",
+        "model always are. Default: blend if given, unless the rankings hold both a language model and such a reranker",
     )
     interactions: str | None = arg(
         None,
@@ -115,10 +115,12 @@ def run(config: Config) -> None:
     unclicked = inputs.keep_answered(others, files) if config.allow_missing else others
     rankings = {name: [read_rankings(file, slates, ADVICE) for file in seeds] for name, seeds in files.items()}
     events = inputs.read_split_events(config.interactions) if config.interactions else None
+    reported = config.slates_report, config.split, len(labelled)
+    slates_report = inputs.read_slates_report(*reported) if config.slates_report else None
     background = report.ReportContext(
         titles=dict(items.select("item_id", "title").iter_rows()) if config.items else {},
         sids=dict(sids.select("item_id", "sid").iter_rows()) if config.semantic_ids else {},
-        slates_report=inputs.read_slates_report(config.slates_report) if config.slates_report else None,
+        slates_report=slates_report,
         training_logs=inputs.read_logs(config.training_log),
         traces=trace_table(inputs.read_shown_traces(config.traces or [])),
         prepared=origin.read_prepared(config.interactions),
@@ -152,7 +154,7 @@ def run(config: Config) -> None:
     counts = popularity(events) if events is not None else None
     summaries = systems.summarize_systems(seeds, rankings)
     bounds = intervals(values, yardstick.main, resampling)
-    ceiling = coverage.recall_ceiling(background.slates_report, config.split)
+    ceiling = None if missing else coverage.recall_ceiling(slates_report, config.split)  # of all slates
     catalogue = len(items) if config.items else None
     costs = cost.measure_costs(files, rankings)
     headlines = {name: summary[yardstick.headline] for name, summary in summaries["systems"].items()}

@@ -1,6 +1,7 @@
 import polars as pl
 import pytest
 
+from gr2.errors import InputError
 from gr2.evaluation.kinds import find_kind, has_language_model, read_members
 from gr2.files.artifacts import write_json
 
@@ -49,6 +50,17 @@ def test_the_kind_of_a_ranking_is_told_by_the_reranker_that_its_manifest_names(t
     config = {"reranker": rerankers.get(reranker, reranker)}
     write_json(tmp_path / "ranked/manifest.json", {"stage": "rerank", "config": config, "inputs": {}})
     assert find_kind("mine", str(tmp_path / "ranked/rankings.parquet"), ANSWERS) == kind
+
+
+def test_a_reranker_that_is_not_there_is_refused_unless_its_answers_tell_what_it_is(tmp_path):
+    """Else a one-pass language model could become the best reranker without one."""
+    file, gone = str(tmp_path / "ranked/rankings.parquet"), "runs/one_pass"
+    write_json(tmp_path / "ranked/manifest.json", {"stage": "rerank", "config": {"reranker": gone}, "inputs": {}})
+    with pytest.raises(
+        InputError, match=r"rankings\.parquet: expected the folder of its reranker, runs/one_pass, which"
+    ):
+        find_kind("mine", file, ANSWERS)
+    assert find_kind("mine", file, ANSWERS.with_columns(completion_tokens=3)) == "language model"
 
 
 def test_without_a_manifest_the_name_of_a_rule_and_written_answers_are_known(tmp_path):

@@ -313,6 +313,13 @@ def test_a_split_without_positions_is_refused(folder):
     assert not (folder / "out").exists()
 
 
+def test_positions_without_a_list_are_counted_and_named(folder, capsys):
+    found = results(folder)
+    assert found["without_list"] == {"hand": 2}  # u6 has an empty one, u7 none
+    assert "hand: no list for 2 of 8 positions; each of these is a miss" in capsys.readouterr().out
+    assert "hand has no list for 2 positions." in (folder / "out/report.html").read_text()
+
+
 def test_an_unknown_item_in_a_list_is_named(folder):
     by_hand().with_columns(pl.lit(["i1", "zz"]).alias("candidates")).write_parquet(folder / "hand.parquet")
     with pytest.raises(InputError, match=r"hand\.parquet: row 0, column 'candidates': expected distinct items"):

@@ -10,7 +10,7 @@ from gr2.errors import InputError
 from gr2.options.declare import arg
 from gr2.options.help import describe_options
 from gr2.options.parse import parse
-from gr2.options.words import mapping_options, read_options
+from gr2.options.words import mapping_options, read_options, read_words
 
 
 @dataclass
@@ -85,6 +85,11 @@ def test_the_command_line_wins(tmp_path, place):
     file, words = ["--config", str(tmp_path / "stage.yaml")], ["--steps", "-4", "--names", "z", "--shuffle", "true"]
     config = parse("demo", Config, read_options(words + file if place == "before" else file + words))
     assert (config.items, config.steps, config.names, config.shuffle) == ("i.parquet", -4, ["z"], True)
+
+
+def test_an_option_that_is_given_twice_is_refused_rather_than_its_first_values_lost():
+    with pytest.raises(InputError, match="--rankings: given twice; expected it once, with all its values after it"):
+        read_words(["--rankings", "a=a.parquet", "--seed", "1", "--rankings", "b=b.parquet"])
 
 
 def test_no_file_is_needed():

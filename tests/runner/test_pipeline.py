@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from gr2.cli import main
+from gr2.runner.pipeline import parser
 from tests.forking import run_recipe
 from tests.helpers import gr2
 
@@ -224,6 +225,13 @@ def test_only_some_stages_run_and_take_the_others_outputs_as_they_are(world, don
             capsys, path, option, "sldes")  # fmt: skip
     assert "--sldes.…: expected the id of a stage, one of prepare" in failed(capsys, path, "--sldes.seed", "1")
     assert "expected a recipe: a name that `gr2 recipes` lists, or a file" in failed(capsys)
+
+
+def test_set_and_only_may_be_given_several_times():
+    words = ["shop", "--set", "items=a.csv", "--set", "events=b.csv", "--only", "sft", "--only", "rl", "evaluate"]
+    options = parser().parse_args(words)
+    assert (options.set, options.only) == (["items=a.csv", "events=b.csv"], ["sft", "rl", "evaluate"])
+    assert parser().parse_args(["shop"]).set == []
 
 
 @pytest.mark.parametrize(("words", "complaint"), [

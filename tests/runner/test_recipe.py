@@ -146,6 +146,14 @@ def test_a_recipe_can_set_the_variables_of_its_base(tmp_path):
         fill_variables(recipe, [], mine)
 
 
+def test_a_variable_with_the_name_of_a_for_is_refused(tmp_path):
+    """Its value would be filled in first, and all repetitions would be the same run."""
+    path = written(tmp_path, "varied.yaml", VARIED | {"variables": {"day": "monday", "seed": 7}})
+    message = r"varied\.yaml: stage prepare_\{seed\}: for: seed: expected another name: a variable has this one"
+    with pytest.raises(InputError, match=message):
+        fill_variables(read_recipe(path), [], path)
+
+
 @pytest.mark.parametrize("word", ["week=1", "day", "=1"])
 def test_a_word_that_sets_no_variable_is_refused(tmp_path, word):
     path = written(tmp_path, "varied.yaml", VARIED)

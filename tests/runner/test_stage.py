@@ -207,6 +207,32 @@ def test_unfinished_work_of_another_configuration_is_moved_aside(world, tmp_path
         assert current(world, out, seed=seed)
 
 
+def test_an_interrupted_stage_goes_on_where_only_its_speed_is_to_change(world, tmp_path):
+    """Answers of a server that were paid for are kept."""
+    out = tmp_path / "out"
+    rerank(world, out, concurrency=32)
+    interrupted(out)
+    rerank(world, out, concurrency=2, deadline=5)
+    assert not list(tmp_path.glob("out.old-*"))
+    assert json.loads((out / "manifest.json").read_text())["options"]["concurrency"] == ["2"]
+
+
+def test_checkpoints_of_another_number_of_processes_are_refused(world, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    rerank(world, out)
+    interrupted(out)
+    claim = json.loads((out / "stage.json").read_text())
+    (out / "stage.json").write_text(json.dumps(claim | {"processes": 8}))
+    (out / "checkpoint-300").mkdir()
+    left = [file.name for file in out.iterdir()]
+    capsys.readouterr()
+    refused(world, out)
+    expected = "8 processes made its checkpoints, this run has 1; start it on 8, or remove the checkpoints"
+    assert expected in capsys.readouterr().err and [file.name for file in out.iterdir()] == left
+    (out / "checkpoint-300").rmdir()
+    rerank(world, out)  # nothing to go on from
+
+
 def refused(world, folder, **changed):
     with pytest.raises(SystemExit) as stop:
         rerank(world, folder, **changed)

@@ -188,5 +188,23 @@ def test_days_are_folders_with_a_date_as_their_name(tmp_path):
         find_new_days(tmp_path / "none", tmp_path / "runs")
 
 
+def test_variables_that_are_given_hold_beside_those_of_the_day(second, tmp_path):
+    """A folder of days that is given is read, and the recipe is given it with the day."""
+    runs = f"runs={tmp_path / 'runs'}"
+    (tmp_path / "data").mkdir()
+    words = ("shop.yaml", "--set", f"data={tmp_path / 'data'}", "--set", runs)
+    assert f"no folder for a new day in {tmp_path / 'data'}" in gr2("update", *words, cwd=second).stdout
+    shutil.copytree(second / "days" / DAYS[0], tmp_path / "data" / DAYS[0])
+    (tmp_path / "data" / DAYS[0] / "events.csv").write_text("user_id\n")
+    gr2("update", *words, cwd=second, expect=2)
+    decision = read_decisions(tmp_path / "runs")[-1]
+    assert (decision["day"], decision["decision"]) == (DAYS[0], "refused")
+    assert str(tmp_path / "data" / DAYS[0]) in decision["reason"]
+    assert (
+        "--set old: expected none of day, yesterday, old"
+        in gr2("update", "shop.yaml", "--set", "old=popularity", cwd=second, expect=2).stderr
+    )
+
+
 def test_a_recipe_without_the_variables_is_refused():
     assert "variables: expected data, runs, day, yesterday, old" in gr2("update", "demo", expect=2).stderr

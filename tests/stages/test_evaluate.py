@@ -228,7 +228,7 @@ def test_the_verdict_speaks_of_every_learned_system_also_of_the_worse(folder):
     )
     ranking(slates, best).write_parquet(folder / "unpopular.parquet")
     entries = [
-        made_by(folder, "prm-x", "runs/prm"),
+        made_by(folder, "prm-x", str(folder / "prm-x")),  # a folder, of no language model
         f"rl={folder}/rl.parquet",
         f"copy={folder}/copy.parquet",
         made_by(folder, "unpopular", "rarest"),
@@ -461,6 +461,30 @@ def test_broken_background_is_refused_before_anything_is_written(folder, field, 
     with pytest.raises(InputError, match=message):
         run(config(folder, **{field: path if field == "slates_report" else [path]}))
     assert not (folder / "out").exists()
+
+
+REPORT = '{"protocol": "%s", "splits": {"test": {"positions": 90, "missed": %d, "slates": %d, "unclicked": %d}}}'
+
+
+def test_the_report_of_other_slates_is_refused(folder):
+    path = folder / "slates_report.json"
+    path.write_text(REPORT % ("next", 31, 59, 0))
+    message = (
+        r"slates_report\.json: expected the report of the same slates; it counts 59 test slates .* the file has 60"
+    )
+    with pytest.raises(InputError, match=message):
+        run(config(folder, slates_report=str(path)))
+    assert not (folder / "out").exists()
+    path.write_text(REPORT % ("log", 0, 67, 7))  # a request without a click is a slate, too, that is not measured
+    assert results(folder, slates_report=str(path))["end_to_end"] is None
+
+
+def test_nothing_is_measured_end_to_end_where_slates_are_left_out(folder):
+    path = folder / "slates_report.json"
+    path.write_text(REPORT % ("next", 30, 60, 0))
+    assert results(folder, slates_report=str(path))["end_to_end"]["recall_ceiling"] == number(60 / 90)
+    pl.read_parquet(folder / "good.parquet")[1:].write_parquet(folder / "good.parquet")
+    assert results(folder, slates_report=str(path), allow_missing=True)["end_to_end"] is None
 
 
 def test_one_user_has_figures_but_no_interval(folder):
