@@ -1,9 +1,10 @@
 """Which reranker a rankings.parquet is of, by the manifest beside it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from gr2.errors import InputError
-from gr2.files.artifacts import MANIFEST, read_manifest
+from gr2.files.artifacts import MANIFEST, read_manifest, sha256
 from gr2.rerankers.rules import NAMES
 
 
@@ -31,3 +32,16 @@ def check_origin(origin: dict, where: str, reranker: str, files: dict[str, str])
     if not same:
         other = "another model in the same folder" if Path(found).resolve() == Path(reranker).resolve() else found
         raise InputError(f"{where}: expected rankings of {reranker}, found those of {other}")
+
+
+def refuse_earlier_slates(paths: Iterable[str], slates: str) -> None:
+    """InputError where rankings were made of this slates file before it was changed.
+
+    Their ids and candidates may fit all the same, but not the order and the histories that the reranker saw.
+    """
+    now = Path(slates).resolve()
+    digest = sha256(now) if now.exists() else None  # not of a URL
+    for path in paths:
+        read = (find_origin(path) or {"inputs": {}})["inputs"]
+        if any(Path(file).resolve() == now and read[file] != digest for file in read):
+            raise InputError(f"{path}: expected rankings of {slates} as it is now; run `gr2 rerank` again")

@@ -26,6 +26,7 @@ from gr2.files.rankings import read_rankings
 from gr2.files.semantic_ids import read_semantic_ids
 from gr2.files.slates import slates_of
 from gr2.options.declare import arg
+from gr2.rerankers.origin import refuse_earlier_slates
 from gr2.stages.shared import EvaluationOptions
 
 WRITES = ("metrics.json", "report.html")
@@ -111,6 +112,7 @@ def run(config: Config) -> None:
     sids = read_semantic_ids(config.semantic_ids, item_ids) if config.semantic_ids else None
     files = inputs.ranking_files(config.rankings)
     labelled, others = inputs.read_split(config.slates, config.split, item_ids)
+    refuse_earlier_slates(chain(*files.values()), config.slates)
     slates, missing = inputs.select_answered(labelled, files) if config.allow_missing else (labelled, {})
     unclicked = inputs.keep_answered(others, files) if config.allow_missing else others
     rankings = {name: [read_rankings(file, slates, ADVICE) for file in seeds] for name, seeds in files.items()}

@@ -22,7 +22,7 @@ from gr2.files.decisions import point_current, write_decision
 from gr2.files.rankings import read_rankings
 from gr2.metrics import TOP
 from gr2.options.declare import arg
-from gr2.rerankers.origin import check_origin, find_origin
+from gr2.rerankers.origin import check_origin, find_origin, refuse_earlier_slates
 from gr2.rerankers.record import digests, version_of
 from gr2.rerankers.rules import NAMES
 from gr2.stages.shared import EvaluationOptions
@@ -54,6 +54,8 @@ def run(config: Config) -> None:
     # check
     check_rankings("--new_rankings", config.new_rankings, config.new)
     check_rankings("--old_rankings", config.old_rankings, config.old)
+
+    refuse_earlier_slates([config.new_rankings, config.old_rankings], config.slates)
 
     # measure
     decision = {"day": day, **measure(config)}

@@ -2,7 +2,7 @@ import pytest
 
 from gr2.errors import InputError
 from gr2.files.artifacts import sha256, write_json, write_text
-from gr2.rerankers.origin import check_origin, find_origin
+from gr2.rerankers.origin import check_origin, find_origin, refuse_earlier_slates
 from gr2.rerankers.record import digests
 
 
@@ -57,3 +57,21 @@ def test_only_a_manifest_of_rerank_that_names_the_file_says_whose_it_is(ranked, 
     write_json(tmp_path / "split/manifest.json", {"stage": "slates", "outputs": {"rankings.parquet": "0"}})
     files = ("ranked/mine.parquet", "alone/rankings.parquet", "split/rankings.parquet")
     assert [find_origin(tmp_path / name) for name in files] == [None] * 3
+
+
+def test_rankings_of_slates_that_changed_since_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    slates, copy = tmp_path / "slates.parquet", tmp_path / "copy.parquet"
+    for file in (slates, copy):
+        write_text(file, "one order")
+    write_text(tmp_path / "ranked/rankings.parquet", "")
+    made = {"stage": "rerank", "config": {"reranker": "random"}, "outputs": {"rankings.parquet": "0"}}
+    write_json(tmp_path / "ranked/manifest.json", made | {"inputs": {"slates.parquet": sha256(slates)}})
+    paths = [str(tmp_path / "ranked/rankings.parquet"), str(tmp_path / "unknown/rankings.parquet")]
+    refuse_earlier_slates(paths, str(slates))
+    write_text(slates, "another order")
+    with pytest.raises(
+        InputError, match=r"ranked/rankings\.parquet: expected rankings of .*slates\.parquet as it is now"
+    ):
+        refuse_earlier_slates(paths, str(slates))
+    refuse_earlier_slates(paths, str(copy))  # the same slates with other labels are another file
