@@ -47,12 +47,14 @@ class Data:
         return next((stage for stage in self.plan if stage.id == stage_id), None)
 
     def find(self, stage: Stage, name: str) -> Path | None:
-        """The file of an input, or the one that the stage which is to write it will be made from."""
+        """The file of an input, or the one that the stage which is to write it will be made from; `gr2 prepare` reads
+        files of many forms, and keeps only some of their rows.
+        """
         path = " ".join(stage.options.get(name, []))
         if not path or Path(path).exists():
             return Path(path) if path else None
         source = self.stage(stage.sources.get(path, ""))
-        return self.find(source, name) if source else None
+        return self.find(source, name) if source and source.command != "prepare" else None
 
     def find_latest(self, command: str) -> Stage | None:
         return next((stage for stage in reversed(self.plan) if stage.command == command), None)
