@@ -9,6 +9,7 @@ import polars as pl
 from gr2.data.items import join_categories
 from gr2.estimate.texts import Texts
 from gr2.files.items import read_items
+from gr2.options.values import read_value
 from gr2.runner.plan import Stage
 
 SPLITS = ("train", "valid", "test")
@@ -118,7 +119,7 @@ def number(stage: Stage, name: str, default: float) -> float:
 
 
 def flag(stage: Stage, name: str, default: bool) -> bool:
-    return option_of(stage, name, default).lower() == "true"
+    return read_value(stage.options[name], bool) if name in stage.options else default
 
 
 @cache

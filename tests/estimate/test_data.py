@@ -5,6 +5,25 @@ import pytest
 import yaml
 
 from gr2.cli import main
+from gr2.estimate.data import flag
+from gr2.runner.plan import Stage
+
+
+@pytest.mark.parametrize(
+    "words, value",
+    [([], True), (["yes"], True), (["1"], True), (["True"], True), (["no"], False), (["0"], False), (None, False)],
+)
+def test_a_truth_value_is_read_as_gr2_run_reads_it(words, value):
+    options = {} if words is None else {"structured": words}
+    assert flag(Stage("rl", "rl", options, {}, "rl"), "structured", False) is value
+    assert flag(Stage("rl", "rl", options, {}, "rl"), "structured", True) is (True if words is None else value)
+
+
+def test_a_value_of_another_kind_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["estimate", "movielens", "--rl_0.structured", "perhaps"])
+    complaint = "stage rl_0: --structured perhaps: expected true or false"
+    assert stop.value.code == 2 and complaint in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["events.parquet", "events.csv"])
