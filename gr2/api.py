@@ -22,7 +22,8 @@ from gr2.files.artifacts import find_in_stages
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate, read_slates, write_slates
 from gr2.metrics import TOP
-from gr2.rerankers.open import Inputs, Reranker, Sampling, open_reranker
+from gr2.rerankers import open as rerankers
+from gr2.rerankers.protocol import Inputs, Reranker, Sampling
 
 __all__ = ["Inputs", "Ranking", "Reranker", "Sampling", "Slate", "evaluate", "find_inputs", "open_reranker",
            "read_slates", "write_slates"]  # fmt: skip
@@ -42,6 +43,13 @@ def find_inputs(run: str | Path, **given: str) -> Inputs:
             found = f"found {', '.join(paths) or 'none'}; name it: --{name} FILE, in Python {name}=FILE"
             raise InputError(f"{run}: expected one file of {name} in its stages' folders, {found}")
     return Inputs(**{name: paths[0] for name, paths in files.items() if paths})
+
+
+def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling | None = None) -> Reranker:
+    """A rule by its name; anything else by the kind that its folder says. InputError for a missing input; that of its
+    `rank` names the first slate without scores, where it was fitted on some.
+    """
+    return rerankers.require_scores(rerankers.open_reranker(name_or_folder, inputs, sampling), name_or_folder)
 
 
 def evaluate(

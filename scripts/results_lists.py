@@ -3,39 +3,39 @@
 import json
 from pathlib import Path
 
-import polars as pl
-
 NAMES = ("precision", "ndcg", "map", "f1", "hr")
-COSTS = ("fit_seconds", "ms_a_slate")
+COSTS = {"fit_seconds": "training_seconds", "ms_a_slate": "ms"}  # by the names in metrics.json, see evaluation/cost.py
+COUNTED = (
+    "Fit: all stages that made the reranker, except those that all systems share, such as data and slates. "
+    "Ms a slate: in batches, without loading. Both are means over seeds."
+)
+COUNTED_BEFORE = (  # of rows without `whole`
+    "Fit: the last stage alone. Ms a slate: the whole stage's time, with loading and all else that it asked, over the "
+    "test slates."
+)
 
 
 def measured(folder: Path) -> tuple[list[dict], int]:
-    """Rows of an evaluation, and its slates. The costs are what the manifests of the rankings and of their rerankers'
-    folders say: means over seeds, loading included.
-    """
-    metrics, making = (json.loads((folder / name).read_text()) for name in ("metrics.json", "manifest.json"))
-    answers: dict[str, list[dict]] = {}
-    for entry in making["config"]["rankings"]:
-        name, file = entry.split("=", 1)
-        manifest = json.loads(Path(file).with_name("manifest.json").read_text())
-        answers.setdefault(name, []).append(manifest | {"slates": pl.read_parquet(file, columns=["slate_id"]).height})
-    rows = []
+    """Rows of an evaluation, and its slates. A row of costs has `whole`: whether every stage's record was found."""
+    metrics, rows = json.loads((folder / "metrics.json").read_text()), []
     for system, values in metrics["systems"].items():
         for metric, value in values.items():
             low, high = metrics["intervals"][system].get(metric, (None, None))
             rows.append(
                 {"system": system, "metric": metric, "value": value, "ci_low": low, "ci_high": high, "baseline": None}
             )
-        for metric, cost in zip(COSTS, costs(answers.get(system, [])), strict=True):
-            if cost is not None:
+        costs = metrics["costs"].get(system, {})
+        for metric, name in COSTS.items():
+            if costs.get(name) is not None:
                 rows.append(
                     {
                         "system": system,
                         "metric": metric,
-                        "value": round(cost, 2),
+                        "value": round(costs[name], 3),
                         "ci_low": None,
                         "ci_high": None,
                         "baseline": None,
+                        "whole": costs["whole"],
                     }
                 )
     for entry in metrics["comparisons"]:
@@ -56,16 +56,6 @@ def measured(folder: Path) -> tuple[list[dict], int]:
     return rows, metrics["slates"]
 
 
-def costs(answers: list[dict]) -> tuple[float | None, float | None]:
-    """Seconds of fitting and milliseconds a slate, means over a system's manifests; None: not fitted, or computed."""
-    if not answers:
-        return None, None
-    fits = [Path(answer["config"]["reranker"]) / "manifest.json" for answer in answers]
-    fitted = [json.loads(file.read_text())["seconds"] for file in fits if file.exists()]
-    answered = [1000 * answer["seconds"] / answer["slates"] for answer in answers]
-    return sum(fitted) / len(fitted) if fitted else None, sum(answered) / len(answered)
-
-
 def table(rows: list[dict]) -> str:
     """Systems x metrics with intervals, the difference to the input order on the first, and costs."""
     value = {(row["system"], row["metric"], row["baseline"]): row for row in rows}
@@ -83,7 +73,7 @@ def table(rows: list[dict]) -> str:
         cells = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for row in found]
         gain = value.get((system, main[0], "input_order"))
         cells.append(f"{gain['value']:+.3f} [{gain['ci_low']:+.3f}, {gain['ci_high']:+.3f}]" if gain else "")
-        for metric, digits in zip(COSTS, (0, 1), strict=True):
+        for metric, digits in zip(COSTS, (0, 2), strict=True):
             cost = value.get((system, metric, None))
             cells.append(f"{cost['value']:.{digits}f}" if cost else "")
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
@@ -97,8 +87,8 @@ def table(rows: list[dict]) -> str:
     lines += [
         "",
         f"{first['dataset']}, {first['n']} test slates, seeds {first['seeds']}; `{first['command']}` at "
-        f"{str(first['commit'])[:12]} on {first['hardware']}, {first['date']}. Fit and answer as the manifests have "
-        f"them, loading included.{about}",
+        f"{str(first['commit'])[:12]} on {first['hardware']}, {first['date']}. "
+        f"{COUNTED if any('whole' in row for row in rows) else COUNTED_BEFORE}{about}",
     ]
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ import pytest
 from gr2.api import evaluate, find_inputs, open_reranker, read_slates
 from gr2.errors import InputError
 from gr2.runner.stage import run_stage
+from tests.helpers import fit
 
 
 def test_five_lines_of_python_measure_what_the_commands_do(world, tmp_path):
@@ -28,6 +29,19 @@ def test_five_lines_of_python_measure_what_the_commands_do(world, tmp_path):
     assert [row[key] for key in ("delta", "ci_low", "ci_high")] == [
         compared[0][key] for key in ("delta", "ci_low", "ci_high")
     ]
+
+
+def test_a_reranker_that_was_fitted_on_scores_refuses_a_slate_without(world, tmp_path):
+    files = {name: getattr(world, name) for name in ("items", "interactions", "embeddings", "slates")}
+    fit("blend", tmp_path / "blend", files)
+    slates = read_slates(world.slates, split="test")
+    blend = open_reranker(str(tmp_path / "blend"), find_inputs(world.root))
+    assert len(blend.rank(slates)) == len(slates)
+    bare = [*slates[:2], replace(slates[2], scores=[]), *slates[3:]]
+    complaint = f"expected the pre-ranker's score of each candidate .*; slate_id '{slates[2].slate_id}' has none"
+    with pytest.raises(InputError, match=complaint):
+        blend.rank(bare)
+    assert open_reranker("input_order", find_inputs(world.root)).rank(bare), "a rule reads none"
 
 
 def test_the_inputs_of_a_run_are_found_by_name(world):

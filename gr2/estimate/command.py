@@ -23,6 +23,7 @@ from gr2.estimate.commands import COMMANDS
 from gr2.estimate.data import Assumptions, Data
 from gr2.estimate.loads import Cluster, Load
 from gr2.files.artifacts import write_json
+from gr2.runner.checks import check_words
 from gr2.runner.pipeline import split_changes
 from gr2.runner.plan import read_plan
 from gr2.runner.recipe import find_recipe
@@ -65,11 +66,12 @@ def main(words: list[str]) -> None:
 def estimate(data: Data, cluster: Cluster) -> list[Load]:
     """The rows of the table, in the order of the stages; InputError names the stage."""
     loads: list[Load] = []
-    for stage in data.plan:
+    for stage in (stage for stage in data.plan if stage.command in COMMANDS):
         try:
-            loads += COMMANDS[stage.command](data, stage, cluster) if stage.command in COMMANDS else ()
+            check_words(stage.command, stage.options)
+            loads += COMMANDS[stage.command](data, stage, cluster)
         except InputError as error:
-            raise InputError(f"stage {stage.id}: {error}") from None
+            raise InputError(f"stage {stage.id}: {str(error).removeprefix(f'{stage.command}: ')}") from None
     return loads
 
 

@@ -7,7 +7,7 @@ from math import ceil
 from gr2.estimate import formulas as cost
 from gr2.estimate.data import Data, flag, number, option_of
 from gr2.estimate.formulas import WIDE, Memory
-from gr2.estimate.loads import Answers, Batch, Cluster, Load, ask, train
+from gr2.estimate.loads import Answers, Batch, Cluster, Load, ask, read, train
 from gr2.estimate.models import find_model, find_rankers, model_of
 from gr2.estimate.shapes import Shape
 from gr2.runner.plan import Stage
@@ -158,15 +158,16 @@ def rerank(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
         answer = min(texts.answer(prompt), number(stage, "max_tokens", 256))
         passes = {"written": answer, "choices": texts.candidates, "first": 2}[order]
         launched = option_of(stage, "engine", "transformers") == "transformers"
-        answers = Answers(rows, texts.prompt(prompt), answer, passes, launched=launched)
-        if ranker.command == "fit one_pass":
-            answers = Answers(rows, count_one_pass(data, ranker), 1, 1)
         name = stage.id if len(rankers) == 1 else f"{stage.id}: {ranker.id}"
-        yield ask(name, shape, cluster, answers, ceil(slates / rows))
+        if ranker.command == "fit one_pass":
+            yield read(name, shape, cluster, rows, count_one_pass(data, ranker), ceil(slates / rows))
+        else:
+            answers = Answers(rows, texts.prompt(prompt), answer, passes, launched=launched)
+            yield ask(name, shape, cluster, answers, ceil(slates / rows))
 
 
 def one_pass(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
-    """In float32 on one device: the teacher's epochs over all train slates, then the labels' epochs."""
+    """In float32 on one device: the teacher's epochs over all train slates, then the labels'; without its head."""
     if option_of(stage, "readout", "states") == "none":
         return
     shape, length = model_of(data, stage), count_one_pass(data, stage)
@@ -176,8 +177,7 @@ def one_pass(data: Data, stage: Stage, cluster: Cluster) -> Iterator[Load]:
     data.note("assumed: fit one_pass learns for all of its epochs; patience may end it earlier")
     rows = number(stage, "batch_size", 32)
     steps = ceil((labelled * epochs + teacher_rows) / rows)
-    alone = replace(cluster, devices=1)
-    batch = Batch(rows, length, 0, "fused", steps)
+    alone, batch = replace(cluster, devices=1), Batch(rows, length, 0, "none", steps)
     yield train(stage.id, shape, count_trained(stage, shape), alone, batch, mixed=False)
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from gr2.data.items import join_categories
 from gr2.estimate.texts import Texts
 from gr2.files.items import read_items
+from gr2.options.values import read_value
 from gr2.runner.plan import Stage
 
 SPLITS = ("train", "valid", "test")
@@ -47,12 +48,14 @@ class Data:
         return next((stage for stage in self.plan if stage.id == stage_id), None)
 
     def find(self, stage: Stage, name: str) -> Path | None:
-        """The file of an input, or the one that the stage which is to write it will be made from."""
+        """The file of an input, or the one that the stage which is to write it will be made from; `gr2 prepare` reads
+        files of many forms, and keeps only some of their rows.
+        """
         path = " ".join(stage.options.get(name, []))
         if not path or Path(path).exists():
             return Path(path) if path else None
         source = self.stage(stage.sources.get(path, ""))
-        return self.find(source, name) if source else None
+        return self.find(source, name) if source and source.command != "prepare" else None
 
     def find_latest(self, command: str) -> Stage | None:
         return next((stage for stage in reversed(self.plan) if stage.command == command), None)
@@ -116,7 +119,7 @@ def number(stage: Stage, name: str, default: float) -> float:
 
 
 def flag(stage: Stage, name: str, default: bool) -> bool:
-    return option_of(stage, name, default).lower() == "true"
+    return read_value(stage.options[name], bool) if name in stage.options else default
 
 
 @cache

@@ -77,13 +77,13 @@ def read_flops(shape: Shape, tokens: float, length: float, predicted: float | No
     return tokens * shape.layers * (2 * linear_weights(shape) + attention) + output
 
 
-def train_flops(shape: Shape, tokens: float, length: float, trained: int) -> float:
+def train_flops(shape: Shape, tokens: float, length: float, trained: int, predicted: float | None = None) -> float:
     """Of a training: three times those of reading; linear layers that are frozen need no gradients of their weights.
 
     What is computed again (checkpointing) is not counted.
     """
     frozen = 0 if trained >= count_parameters(shape) else shape.layers * linear_weights(shape)
-    return 3 * read_flops(shape, tokens, length) - 2 * tokens * frozen
+    return 3 * read_flops(shape, tokens, length, predicted) - 2 * tokens * frozen
 
 
 # Memory of a training
@@ -145,8 +145,10 @@ def keep_activations(shape: Shape, tokens: float, mixed: bool, masked: int, chec
 
 def keep_logits(shape: Shape, places: float, how: str, mixed: bool) -> float:
     """whole: transformers' loss at `places` tokens: float32 log-probabilities, and gradients of these and of logits.
-    fused: TRL's output layer, a tile at a time. choices: gr2's, of the words that a slate admits.
+    fused: TRL's output layer, a tile at a time. choices: gr2's, of the words that a slate admits. none: no such layer.
     """
+    if how == "none":
+        return 0.0
     if how == "fused":
         return min(places, TILE[0]) * min(shape.vocabulary, TILE[1]) * (NARROW if mixed else WIDE)
     return places * shape.vocabulary * WIDE * {"whole": 3, "choices": 7}[how]

@@ -80,7 +80,7 @@ def train(name: str, shape: Shape, trained: int, cluster: Cluster, batch: Batch,
     )
     tokens = batch.tokens * batch.accumulation * cluster.devices * batch.steps
     utilisation = cluster.utilisation(shape)
-    flops = cost.train_flops(shape, tokens, batch.length, trained)
+    flops = cost.train_flops(shape, tokens, batch.length, trained, predicted=0 if batch.logits == "none" else None)
     seconds = flops / (utilisation * cluster.device.peak * cluster.devices)
     return Load(name, shape, trained, cluster.devices, memory, tokens, seconds, utilisation)
 
@@ -125,3 +125,13 @@ def ask(name: str, shape: Shape, cluster: Cluster, answers: Answers, batches: fl
     seconds = batches * answers.seconds(shape, cluster) / devices
     tokens = batches * answers.tokens
     return Load(name, shape, 0, devices, answers.memory(shape, cluster), tokens, seconds, cluster.utilisation(shape))
+
+
+def read(name: str, shape: Shape, cluster: Cluster, rows: float, length: float, batches: float) -> Load:
+    """`batches` of `rows` texts that one device only reads: a model without an output layer."""
+    width, utilisation = NARROW if cluster.mixed else WIDE, cluster.utilisation(shape)
+    weights, activations = width * cost.count_parameters(shape), cost.read_at_once(shape, rows, length, width)
+    computing = cost.read_flops(shape, rows * length, length, predicted=0) / (utilisation * cluster.device.peak)
+    launching = 0.0 if cluster.device.on_cpu else cost.LAUNCH * shape.layers
+    seconds, tokens = batches * max(launching, computing), batches * rows * length
+    return Load(name, shape, 0, 1, Memory(weights=weights, activations=activations), tokens, seconds, utilisation)

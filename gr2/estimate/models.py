@@ -2,9 +2,13 @@
 
 from gr2.estimate.data import Data, number, option_of
 from gr2.estimate.shapes import Shape, find_shape, read_shape, scratch_shape
+from gr2.files.artifacts import MANIFEST, read_manifest
+from gr2.masking import mask_options
+from gr2.runner.output_folder import STATE
 from gr2.runner.plan import Stage
 
 TRAINS = ("midtrain", "sft", "rl", "distil")  # a language model that ranks by its answers
+SHAPING = ("model_name_or_path", "hidden_size", "layers", "heads", "vocab_size", "levels", "codes")
 
 
 def find_model(data: Data, stage: Stage, option: str = "model_name_or_path") -> Shape:
@@ -16,7 +20,8 @@ def find_model(data: Data, stage: Stage, option: str = "model_name_or_path") -> 
 
 def model_of(data: Data, stage: Stage) -> Shape:
     """Of the language model that a stage trains."""
-    if (config := stage.folder / "config.json").is_file() and stage.command in TRAINS:
+    config = stage.folder / "config.json"
+    if config.is_file() and stage.command in TRAINS and has_planned_shape(data, stage):
         return read_shape(config)
     if "model_name_or_path" in stage.options:
         shape = find_model(data, stage)
@@ -26,6 +31,18 @@ def model_of(data: Data, stage: Stage) -> Shape:
     shape = scratch_shape(hidden, layers, heads, vocabulary)
     shows_ids = stage.command == "midtrain" or option_of(stage, "show", "title") != "title"
     return add_ids(data, shape) if shows_ids else shape
+
+
+def has_planned_shape(data: Data, stage: Stage) -> bool:
+    """Whether the folder's model was made by the plan's options, those that decide a shape, as were the model and the
+    semantic IDs that it was made from.
+    """
+    record = next((file for name in (STATE, MANIFEST) if (file := stage.folder / name).exists()), None)
+    made, planned = read_manifest(record).get("options", {}) if record else {}, mask_options(stage.options)
+    words = [word for name in ("model_name_or_path", "semantic_ids") for word in stage.options.get(name, [])]
+    sources = filter(None, (data.stage(stage.sources.get(word, "")) for word in words))
+    same = record is not None and all(made.get(name) == planned.get(name) for name in SHAPING)
+    return same and all(has_planned_shape(data, source) for source in sources)
 
 
 def needs_ids(data: Data, stage: Stage) -> bool:

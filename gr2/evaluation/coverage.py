@@ -7,7 +7,7 @@ import polars as pl
 
 from gr2.evaluation.significance import number
 
-PER_POSITION = ("recall", "ndcg", "map", "hr")  # 0 where the list lacks the target, so they scale with the ceiling
+PER_POSITION = ("recall", "ndcg", "map")  # 0 where the list lacks the target, so they scale with the ceiling
 
 
 def recall_ceiling(slates_report: dict | None, split: str) -> float | None:

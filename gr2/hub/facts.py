@@ -69,7 +69,7 @@ def read_facts(manifest: dict) -> Facts:
 
 
 def shown_options(manifest: dict) -> dict[str, str | float | list]:
-    """What was given, but for where the folder is and who is told of it."""
+    """The options that were given, except those for the output folder, trackers and the hub."""
     given = {name: [shorten(word, manifest) for word in words] for name, words in manifest["options"].items()}
     shown = {name: words for name, words in given.items() if name not in UNSAID and not name.startswith("hub_")}
     values = {name: [plain(word) for word in words] for name, words in shown.items()}

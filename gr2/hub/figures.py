@@ -14,9 +14,12 @@ TASK = "text-ranking"
 def find_system(metrics: Path, manifest: dict, given: str | None) -> str:
     """The system of the report whose rankings this model made, by its weights; or the one that is `given`.
 
-    InputError where there is none, or the weights say that it is another model's.
+    InputError where there is none, or the weights say that it is another model's, or this one's before it was trained
+    again.
     """
-    systems, of_model = read_metrics(metrics)["systems"], systems_by_weights(metrics, manifest)
+    systems, read = read_metrics(metrics)["systems"], files_read(metrics)
+    weights = {digest for name, digest in manifest["outputs"].items() if name.endswith(".safetensors")}
+    of_model = [name for name, digests in read.items() if weights & digests]
     if given is None and len(of_model) != 1:
         found = ", ".join(of_model) or "none"
         expected = "expected one system with this model's weights"
@@ -26,19 +29,21 @@ def find_system(metrics: Path, manifest: dict, given: str | None) -> str:
         raise InputError(f"--system {name}: expected one of {', '.join(systems)}")
     if of_model and name not in of_model:
         raise InputError(f"--system {name}: expected {', '.join(of_model)}, whose rankings this model made")
+    if name in read and name not in of_model:
+        again = "rank and evaluate again with this one"
+        raise InputError(f"--system {name}: its rankings were made by a model with other weights; {again}")
     return name
 
 
-def systems_by_weights(metrics: Path, manifest: dict) -> list[str]:
-    """The systems of whose rankings a manifest says that files with this model's weights were read."""
+def files_read(metrics: Path) -> dict[str, set[str]]:
+    """The systems whose rankings have a manifest -> the sha256 of all files that they were made from."""
     beside = metrics.parent / MANIFEST
     options = read_manifest(beside).get("options", {}) if beside.exists() else {}
-    weights = {digest for name, digest in manifest["outputs"].items() if name.endswith(".safetensors")}
-    found = []
+    found = {}
     for name, files in ranking_files(options.get("rankings", [])).items():
-        records = [Path(file).parent / MANIFEST for file in files]
-        read = {sha for record in records if record.exists() for sha in read_manifest(record)["inputs"].values()}
-        found += [name] if weights & read else []
+        records = [record for file in files if (record := Path(file).parent / MANIFEST).exists()]
+        if records:
+            found[name] = {digest for record in records for digest in read_manifest(record)["inputs"].values()}
     return found
 
 

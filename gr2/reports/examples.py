@@ -1,4 +1,4 @@
-"""Ten slates for a report, chosen by rule, so that nobody picks the pretty ones."""
+"""Ten slates for a report, chosen by rule, so that nobody can cherry-pick."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,6 @@
-"""The first sentences of a report: what each learned system gains or loses against the input order, the best first."""
+"""The first sentences of a report: the best learned system against every baseline, then what all others gain or
+lose against the input order, the worst first.
+"""
 
 from gr2.reports.render import fixed, p_value, signed
 

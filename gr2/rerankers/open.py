@@ -1,6 +1,6 @@
 """Any reranker by its name or folder.
 
-    reranker = open_reranker("runs/demo/blend", Inputs(items, interactions, embeddings))
+    reranker = require_scores(open_reranker(folder, Inputs(items, interactions, embeddings)), folder)
     rankings = reranker.rank(slates)
 
 A new one is a file with a class that has `open` and `rank`, and a line of KINDS. Libraries that take seconds to import
@@ -20,8 +20,8 @@ from gr2.rerankers.list_writer.reranker import ListWriterReranker
 from gr2.rerankers.on_ray import OnRay
 from gr2.rerankers.one_pass.reranker import OnePassReranker
 from gr2.rerankers.prm.reranker import PRMReranker
-from gr2.rerankers.protocol import Inputs, Reranker, Sampling
-from gr2.rerankers.record import expect_folder, kind_of
+from gr2.rerankers.protocol import Inputs, OnScores, Reranker, Sampling
+from gr2.rerankers.record import expect_folder, kind_of, needs_scores
 from gr2.rerankers.rules import NAMES, Rule
 from gr2.rerankers.sasrec import SASRecReranker
 
@@ -56,3 +56,8 @@ def open_reranker(name_or_folder: str, inputs: Inputs, sampling: Sampling | None
         of_members = replace(sampling, unfinished=None)
         return Fusion(name_or_folder, inputs, partial(open_reranker, inputs=inputs, sampling=of_members), sampling)
     return KINDS[kind].open(name_or_folder, inputs, sampling)
+
+
+def require_scores(reranker: Reranker, name_or_folder: str, where: str = "") -> Reranker:
+    """The opened reranker; where it was fitted on scores, it then refuses slates without them."""
+    return OnScores(reranker, name_or_folder, where) if needs_scores(name_or_folder) else reranker

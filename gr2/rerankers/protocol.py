@@ -87,6 +87,25 @@ class FeatureScorer(Scorer):
         return cls(folder, inputs.features(folder))
 
 
+@dataclass(frozen=True)
+class OnScores:
+    """A reranker that was fitted on the retriever's scores, and ranks no slates without them: it would take each for 0.
+
+    where: what stands before its name in the InputError.
+    """
+
+    reranker: Reranker
+    name: str
+    where: str = ""
+
+    def rank(self, slates: list[Slate]) -> list[Ranking]:
+        bare = next((slate for slate in slates if not slate.scores), None)
+        if bare:
+            expected = "expected the pre-ranker's score of each candidate in column 'scores', on which it was fitted"
+            raise InputError(f"{self.where}--reranker {self.name}: {expected}; slate_id '{bare.slate_id}' has none")
+        return self.reranker.rank(slates)
+
+
 def rank_by_scores(slates: list[Slate], scores: list[np.ndarray]) -> list[Ranking]:
     """Candidates by falling score [K]; equal ones keep the input order. InputError for scores that are not finite."""
     rankings = []

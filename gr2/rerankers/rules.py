@@ -18,8 +18,8 @@ BY_POPULARITY = ("popularity", "rarest")
 
 @dataclass(frozen=True)
 class Rule:
-    """`oracle` sorts by label: the ceiling. `reversed`, the input order, and `rarest`, `popularity`'s: where these are
-    good, how slates were made tells what is relevant.
+    """`oracle` sorts by label: the ceiling. `reversed` reverses the input order, `rarest` the order of `popularity`.
+    Where either ranks well, the way the slates were made gives the relevant items away.
     """
 
     name: str

@@ -50,7 +50,7 @@ class Engine:
         self.warm_up()
 
     def warm_up(self) -> None:
-        """Loads what is loaded with the first slate. One that nobody asked for may lack what the reranker reads."""
+        """Ranks a made-up slate, so that everything lazy is loaded; that slate may lack what the reranker reads."""
         if isinstance(self.reranker, LanguageModel):
             _ = self.reranker.sampler
         ids = list(islice(self.directory.texts, 5))

@@ -81,7 +81,9 @@ class RerankRequest(Form):
 
 
 class TeiRequest(Form):
-    """`/rerank`. `truncate` and `truncation_direction` change nothing: no text is too long for an item's name."""
+    """`/rerank`. `truncate` and `truncation_direction` change nothing: texts are only matched to items, so none needs
+    to be cut.
+    """
 
     query: str
     texts: Annotated[list[str], Field(min_length=1, fail_fast=True)]

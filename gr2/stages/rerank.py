@@ -26,9 +26,8 @@ from gr2.rerankers.ask import in_blocks, rank_blocks, time_alone
 from gr2.rerankers.fusion.reranker import Fusion
 from gr2.rerankers.language_model import PARTIAL, LanguageModel
 from gr2.rerankers.on_ray import OnRay
-from gr2.rerankers.open import open_reranker
+from gr2.rerankers.open import open_reranker, require_scores
 from gr2.rerankers.protocol import Inputs, Sampling
-from gr2.rerankers.record import needs_scores
 from gr2.rerankers.rules import BY_POPULARITY
 from gr2.stages.rerank_options import ProbeOptions
 from gr2.stages.shared import PromptOptions, SamplingWorkers, ServerOptions, SlateOptions
@@ -93,8 +92,6 @@ def run(config: Config) -> None:
     sampling = Sampling(**{name: vars(config)[name] for name in names}, unfinished=Path(config.output_dir))
 
     # model
-    if needs_scores(config.reranker):
-        check_scores(slates, config)
     reranker = open_reranker(config.reranker, inputs, sampling)
     if not isinstance(reranker, LanguageModel | Fusion | OnRay):
         note_unused(config)
@@ -103,7 +100,8 @@ def run(config: Config) -> None:
     shuffled = shuffle_slates(slates, config)
     to_rank, count = chain(slates, (slate for _, slate in shuffled)), len(slates) + len(shuffled)
     at_once = count if isinstance(reranker, LanguageModel | Fusion | OnRay) else math.lcm(BLOCK, config.batch_size)
-    answers, seconds = rank_blocks(reranker, in_blocks(to_rank, at_once), config.reranker)
+    checked = require_scores(reranker, config.reranker, f"{config.slates}: ")
+    answers, seconds = rank_blocks(checked, in_blocks(to_rank, at_once), config.reranker)
     rankings, of_shuffled = answers[: len(slates)], answers[len(slates) :]
 
     # write
@@ -168,17 +166,6 @@ def choose_slates(config: Config) -> Slates:
     if len(rows) < len(frame):
         print(f"{len(rows)} of {len(frame)} slates, drawn at random", flush=True)
     return Slates(frame[rows])
-
-
-def check_scores(slates: Slates, config: Config) -> None:
-    """InputError unless all slates have the scores that the reranker was fitted on: without, it ranks by zeros."""
-    table = slates.table
-    counts = table["scores"].list.len().fill_null(0) if "scores" in table.columns else pl.zeros(len(table), eager=True)
-    bare = table.filter(counts == 0)["slate_id"]
-    if len(bare):
-        found = f"slate_id '{bare[0]}' has none"
-        expected = "expected the pre-ranker's score of each candidate in column 'scores', on which it was fitted"
-        raise InputError(f"{config.slates}: --reranker {config.reranker}: {expected}; {found}")
 
 
 def note_unused(config: Config) -> None:

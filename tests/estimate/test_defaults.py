@@ -13,11 +13,11 @@ from gr2.stages import module_of
 
 
 def taken(function) -> dict[str, object]:
-    """The option names and defaults of `own`, `number` and `flag` in a function's source."""
+    """The option names and defaults of `option_of`, `number` and `flag` in a function's source."""
     calls = [
         node for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))) if isinstance(node, ast.Call)
     ]
-    calls = [call for call in calls if ast.unparse(call.func) in ("own", "number", "flag")]
+    calls = [call for call in calls if ast.unparse(call.func) in ("option_of", "number", "flag")]
     constant = [call for call in calls if len(call.args) == 3 and isinstance(call.args[2], ast.Constant)]
     return {call.args[1].value: call.args[2].value for call in constant if isinstance(call.args[1], ast.Constant)}
 

@@ -14,11 +14,12 @@ def test_end_to_end_is_the_mean_over_all_positions_where_a_missed_one_counts_0()
     missed = 5
     systems = {"mine": {metric: value.mean() for metric, value in values.items()}}
     report = {"protocol": "next", "splits": {"test": {"positions": 3 + missed, "missed": missed, "slates": 3}}}
-    main = ("recall@1", "ndcg@3", "precision@3", "f1@3")
+    systems["mine"]["hr@1%"] = 0.5
+    main = ("recall@1", "ndcg@3", "precision@3", "f1@3", "hr@1%")
     intervals = {"mine": {metric: [0.5, None] for metric in main}}
     found = end_to_end(systems, intervals, main, recall_ceiling(report, "test"))
     assert found["recall_ceiling"] == 3 / 8
-    assert set(found["systems"]["mine"]) == {"recall@1", "ndcg@3"}  # precision of a list is not 0 for want of a target
+    assert set(found["systems"]["mine"]) == {"recall@1", "ndcg@3"}  # no other one is 0 for want of a target
     for metric, own in found["systems"]["mine"].items():
         everywhere = np.concatenate([values[metric], np.zeros(missed)])
         assert own["value"] == pytest.approx(everywhere.mean(), abs=1e-6)

@@ -138,9 +138,19 @@ def test_another_models_figures_are_refused(evaluated, model):
     (model / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="system with this model's weights, found none; name one with --system"):
         card([str(model), "--metrics", metrics_of(evaluated)])
-    card([str(model), "--metrics", metrics_of(evaluated), "--system", "mine"])  # the report does not know it
+    with pytest.raises(InputError, match="--system mine: its rankings were made by a model with other weights"):
+        card([str(model), "--metrics", metrics_of(evaluated), "--system", "mine"])
     with pytest.raises(InputError, match="--system other: expected one of input_order, mine"):
         card([str(model), "--metrics", metrics_of(evaluated), "--system", "other"])
+
+
+def test_a_report_whose_rankings_are_gone_does_not_know_whose_they_were(evaluated, model, tmp_path):
+    shutil.copytree(evaluated / "report", tmp_path / "report")
+    manifest = json.loads((tmp_path / "report/manifest.json").read_text())
+    manifest["options"]["rankings"] = [f"mine={tmp_path}/gone/rankings.parquet"]
+    (tmp_path / "report/manifest.json").write_text(json.dumps(manifest))
+    card([str(model), "--metrics", str(tmp_path / "report/metrics.json"), "--system", "mine"])
+    assert manifest_of(model)["card"]["system"] == "mine"
 
 
 def test_figures_of_another_system_than_the_weights_say_are_refused(evaluated, model):

@@ -1,10 +1,14 @@
+import re
+
 import numpy as np
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr2 import metrics
 from gr2.files.sid_tokens import sid_string
 from gr2.reports.examples import COUNT, OF_A_RULE, choose_rows, describe_examples
+from gr2.reports.render import render_page
 
 THIRD, OTHER = sid_string([3]), sid_string([4])
 RULES = ("typical", "best gain", "worst loss", "disagreement", "random")
@@ -64,3 +68,19 @@ def test_an_example_holds_every_systems_places_and_what_was_written():
     assert slate["candidates"][0] == {
         "title": "Cream", "sid": "<s_a_3>", "label": 1, "before": 3, "after": 1, "elsewhere": [3],
     }  # fmt: skip
+
+
+def test_of_several_relevant_items_the_first_place_of_any_is_told():
+    """The second and the fifth are relevant, and the system puts the fifth first."""
+    slates = pl.DataFrame(
+        {
+            "slate_id": ["s"], "user_id": ["u"], "history": [["h"]], "candidates": [list("abcde")],
+            "labels": [[0.0, 1.0, 0.0, 0.0, 1.0]], "split": ["test"],
+        }
+    )  # fmt: skip
+    frames = {"best": [pl.DataFrame({"ranking": [list("eabcd")], "valid": [True]})]}
+    change = metrics.rank_change(np.array([[0.0, 1, 0, 0, 1]]), np.array([[4, 0, 1, 2, 3]])).astype(int)
+    page = render_page(
+        "reranking_examples.html.j2", examples=describe_examples(slates, frames, {"best": [change]}, "best", {}, {})
+    )
+    assert re.search(r"place\s+2 → 1 <span class=\"good\">\(\+1\)</span>", page)

@@ -1,15 +1,19 @@
 """The clients of the public interfaces get the answers that `gr2 rerank` writes."""
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import cohere
+import httpx
 import polars as pl
 import pytest
 
 from gr2.files.slates import Slate, read_slates
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.protocol import Inputs
+from gr2.serving.wire import INTERFACES
 from tests.serving.conftest import TOKEN, known, rerank
 
 
@@ -181,3 +185,12 @@ def test_the_log_says_nothing_of_who_and_what(server, asked):
     server.post("/v1/slates", {"user": {"secret": "a secret text"}, "candidates": ["film01"]})
     text = str(server.log)
     assert server.events("request") and not [word for word in ("user07", "film0", "secret", TOKEN) if word in text]
+
+
+def test_the_routes_that_need_no_token_are_those_that_the_page_names(server):
+    page = (Path(__file__).parents[2] / "docs/serve_operation.md").read_text()
+    named = re.findall("`(/.*?)`", re.search("every route but (.*?) expects", page, re.DOTALL)[1])
+    assert set(named) == {"/health", "/ready", "/metrics", "/openapi.json"}
+    assert [httpx.get(server.url + path).status_code for path in named] == [200] * len(named)
+    closed = ["/v1/reload", *(interface.path for interface in INTERFACES)]
+    assert [httpx.post(server.url + path, json={}).status_code for path in closed] == [401] * len(closed)

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,3 +71,9 @@ def test_limits():
         with pytest.raises(wire.Refusal, match=sentence):
             wire.check(wire.read_slate_request(request), limits)
     wire.check(wire.read_slate_request(request), Limits(0, 3, 9))
+
+
+def test_the_page_lists_the_fields_of_a_slate_request():
+    page = (Path(__file__).parents[2] / "docs/serve.md").read_text()
+    table = page.partition("| field | what it is |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(forms.SlateRequest.model_fields)

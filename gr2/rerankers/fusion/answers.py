@@ -18,11 +18,14 @@ TEACH = ("rerank", "template", "traces", "distil")  # stages that turn the slate
 
 
 def ask(open_member: Callable[[str], Reranker], member: str, slates: list[Slate]) -> tuple[list[Ranking], float]:
-    """A member's rankings, and the milliseconds that one took in the batches that it was asked in."""
+    """A member's rankings, and the milliseconds that one took in the batches that it was asked in; the clock, which
+    also counts what is loaded with the first slate, stands in where the rankings do not say.
+    """
     reranker = open_member(member)
     started = time.monotonic()
     rankings = reranker.rank(slates)
-    return rankings, 1000 * (time.monotonic() - started) / len(slates)
+    spent, known = 1000 * (time.monotonic() - started) / len(slates), mean_latency(rankings)
+    return rankings, spent if known is None else known
 
 
 def check_file(member: str, files: dict[str, str], path: str) -> None:
@@ -42,13 +45,19 @@ def read_answers(path: str, slates: Sequence[Slate]) -> list[Ranking]:
 
 def read_milliseconds(path: str, rankings: Sequence[Ranking]) -> float:
     """What an answer of the file took in its batch; InputError where neither it nor timing.json beside it says so."""
-    known = [ranking.latency_ms for ranking in rankings if ranking.latency_ms is not None]
-    if known:
-        return sum(known) / len(known)
+    known = mean_latency(rankings)
+    if known is not None:
+        return known
     timing = Path(path).parent / TIMING_FILE
     if not timing.exists():
         raise InputError(f"--member_rankings {path}: expected {TIMING_FILE} of `gr2 rerank` beside it; run it again")
     return read_json(timing)["ms_a_slate"]
+
+
+def mean_latency(rankings: Sequence[Ranking]) -> float | None:
+    """Milliseconds, of the rankings that say what they took; None where none does."""
+    known = [ranking.latency_ms for ranking in rankings if ranking.latency_ms is not None]
+    return sum(known) / len(known) if known else None
 
 
 def refuse_member(member: str) -> None:

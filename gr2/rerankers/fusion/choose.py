@@ -1,8 +1,8 @@
 """Chooses how to fuse, by folds over users: one member alone, the mean of their scores, weights or trees.
 
 Every way is judged by the NDCG@5 of slates that it was not fitted on, and the best one is taken, of equal ones the
-simplest. The best member is judged on slates by which it was told from the others and stopped, so it looks better than
-it is: where it is chosen all the same, there was little to fuse.
+simplest. The best member was picked, and its training stopped, on these same slates, so it looks better than it is and
+may be chosen where a fusion would be slightly better.
 """
 
 import random
