@@ -6,7 +6,6 @@ weights, or trees) is chosen by folds over the valid split's users.
 """
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 from gr2.data.features import load_features
@@ -15,8 +14,8 @@ from gr2.options.declare import arg
 from gr2.rerankers.fusion.answers import ask, check_file, read_answers, refuse_member
 from gr2.rerankers.fusion.settings import describe_file, describe_sampling, is_language_model
 from gr2.rerankers.fusion.train import train_fusion
-from gr2.rerankers.open import open_reranker
-from gr2.rerankers.protocol import Inputs, Sampling
+from gr2.rerankers.open import open_reranker, require_scores
+from gr2.rerankers.protocol import Inputs, Reranker, Sampling
 from gr2.rerankers.record import digests, needs_scores, write_record
 from gr2.stages.fit.shared import ByFeatures, read_train
 from gr2.stages.shared import PromptOptions
@@ -69,9 +68,12 @@ def run(config: Config) -> None:
         inputs = Inputs(config.items, config.interactions, config.embeddings, config.semantic_ids)
         names = ("prompt", "max_prompt_tokens", "order", "batch_size", "seed")
         sampling = replace(Sampling(), **{name: vars(config)[name] for name in names})
-        opener = partial(open_reranker, inputs=inputs, sampling=sampling)
         settings = [describe_sampling(sampling) if is_language_model(member) else None for member in config.members]
-        answers = [ask(opener, member, slates)[0] for member in config.members]
+
+        def open_member(member: str) -> Reranker:
+            return require_scores(open_reranker(member, inputs, sampling), member)
+
+        answers = [ask(open_member, member, slates)[0] for member in config.members]
 
     # model
     report = train_fusion(slates, config.members, answers, settings, features, config.output_dir, config.seed)
