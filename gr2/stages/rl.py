@@ -58,8 +58,8 @@ class Config(
         "eval_strategy steps and load_best_model_at_end, sets save_steps to eval_steps. 0: the last model is written",
         least=0,
     )
-    # TRL's sequence_mask gives an answer weight 0 once the ratios of its tokens multiply to more than 3, as those of
-    # long answers do, while its tokens still count in DAPO's mean: long traces would not be learned, without a word.
+    # TRL's sequence_mask gives an answer weight 0 once the product of its token ratios exceeds 3, as happens with long
+    # answers, while its tokens still count in DAPO's mean, so long traces would silently not be learned.
     vllm_importance_sampling_mode: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = arg(
         "token_truncate", "use_vllm: how the ratio of the trainer's to vLLM's probabilities is bounded"
     )
@@ -181,4 +181,4 @@ def foresee(config: Config, slates: list[Slate]) -> None:
     if config.num_generations < LEAST_GROUP:
         warn(f"num_generations {config.num_generations}: groups below {LEAST_GROUP} give noisy advantages")
     if not config.eval_slates:
-        warn("eval_slates 0: nothing is validated; the last model is written, however good it is")
+        warn("eval_slates 0: nothing is validated; the last model is written, even if it is worse than the first")
