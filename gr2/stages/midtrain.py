@@ -86,6 +86,7 @@ def run(config: Config) -> None:
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.language_model.new_codes import start_new_codes
     from gr2.language_model.scratch import small_model, train_tokenizer
+    from gr2.language_model.separation import refuse_mixing
     from gr2.language_model.trainable import add_lora, train_rows_only
     from gr2.language_model.vocabulary import add_codes
     from gr2.midtrain.examples import encode_exercises, mix_tasks, read_histories
@@ -149,6 +150,8 @@ def run(config: Config) -> None:
         data_collator=collate,
         callbacks=callbacks,
     )
+    if not config.exercises:
+        refuse_mixing(trainer, "expected another base model, such as a Qwen3 or a Llama")
     train(trainer)
     warn_if_nothing_was_learned(trainer.state.log_history)
 

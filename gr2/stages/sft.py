@@ -93,6 +93,7 @@ def run(config: Config) -> None:
     from gr2.language_model.id_record import check_taught, copy_id_record
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.language_model.new_codes import start_new_codes
+    from gr2.language_model.separation import refuse_mixing
     from gr2.language_model.trainable import add_lora, id_tokens
     from gr2.prompts.checks import check_answer
     from gr2.sft import encoding, examples
@@ -149,6 +150,8 @@ def run(config: Config) -> None:
         processing_class=tokenizer,
         data_collator=collator(tokenizer.pad_token_id, in_one_row, pad_to_multiple_of=config.pad_to_multiple_of),
     )
+    if in_one_row:
+        refuse_mixing(trainer, "expected --packing false and --padding_free false")
     train(trainer)
     warn_if_nothing_was_learned(trainer.state.log_history)
 
