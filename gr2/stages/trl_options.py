@@ -7,6 +7,7 @@ from gr2.errors import InputError
 from gr2.options.declare import arg
 
 MODEL = "the model is loaded from --model_name_or_path"
+SAMPLES = "it would change what is sampled, but not the log-probabilities that are learned from"
 SETTINGS = "what is sampled is set by temperature, top_p, top_k, min_p and repetition_penalty"
 VALIDATION = "with --eval_slates the best of the checkpoints by NDCG@5 is written, and each of them is validated"
 
@@ -21,6 +22,8 @@ COMMON = {
     "max_tool_calling_iterations": "an answer calls no tools",
 }
 RL = COMMON | {
+    "generation_kwargs": "what is sampled is set by temperature",
+    **dict.fromkeys(("top_p", "top_k", "min_p", "repetition_penalty"), SAMPLES),
     "use_transformers_continuous_batching": "it would leave the trained weights in the type that they are sampled in",
     "use_transformers_paged": "it would leave the trained weights in the type that they are sampled in",
     "transformers_continuous_batching_config": "continuous batching is not supported",
@@ -36,9 +39,7 @@ DISTIL = COMMON | {
     "eval_strategy": "there is no validation",
     "load_best_model_at_end": "there is no validation",
 }
-MASKED = "with structured, log-probabilities are among all tokens that the slate admits"
-BY_CHOICES = dict.fromkeys(("top_p", "top_k", "min_p", "repetition_penalty"), MASKED)
-BY_CHOICES["use_vllm"] = "TRL's vLLM decodes no choices"
+BY_CHOICES = {"use_vllm": "TRL's vLLM decodes no choices"}
 
 # What TRL takes but checks only once it has begun.
 CHOICES = {
@@ -63,10 +64,7 @@ class Dapo:
     mask_truncated_completions: bool = arg(
         False, "leave answers that are cut off out of the loss; false: they count, as unusable"
     )
-    # Anything but 1, 0 and 1, and the importance ratio is no longer that of the sampled distribution.
     temperature: float = arg(1.0, "sampling temperature; log-probabilities are divided by it, too")
-    top_p: float = arg(1.0, "sample among the likeliest tokens with this much probability; 1: all")
-    top_k: int = arg(0, "sample among this many likeliest tokens; 0: all")
 
 
 @dataclass(kw_only=True)
