@@ -24,7 +24,16 @@ from gr2.stages.shared import (
     SlateOptions,
     TrackerOptions,
 )
-from gr2.stages.trl_options import BY_CHOICES, RL, VALIDATION, Dapo, OnPolicy, check_choices, refuse_changed
+from gr2.stages.trl_options import (
+    BY_CHOICES,
+    RL,
+    VALIDATION,
+    Dapo,
+    OnPolicy,
+    check_checkpoints,
+    check_choices,
+    refuse_changed,
+)
 from gr2.terminal import warn
 
 WRITES = ("training_log.jsonl",)
@@ -81,6 +90,7 @@ class Config(
         elif self.eval_strategy != "no" or self.load_best_model_at_end:
             raise InputError("--eval_slates 0: expected 1 or more, which eval_strategy and load_best_model_at_end need")
         super().__post_init__()
+        check_checkpoints(self)
 
     def save_where_validated(self) -> None:
         """Turns on TRL's options for the best checkpoint; InputError where one of them says something else."""

@@ -1,5 +1,6 @@
 """TRL's options: our defaults, and those that gr2's trainings refuse by name, before anything is written."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -90,3 +91,22 @@ def check_choices(config: Any) -> None:
         value = vars(config).get(name, choices[0])  # an option that the stage does not have
         if value not in choices:
             raise InputError(f"--{name} {value}: expected one of {', '.join(choices)}")
+
+
+def check_checkpoints(config: Any) -> None:
+    """InputError where a checkpoint of RL may fall between two steps that learn from the same answers.
+
+    TRL keeps neither the answers nor their step: a resumed run would generate there, out of step with its batches.
+    Call it once TRL has set `steps_per_generation`.
+    """
+    micro_steps = config.steps_per_generation * config.num_iterations  # that learn from one generation
+    steps = micro_steps // math.gcd(micro_steps, config.gradient_accumulation_steps)
+    if steps == 1:
+        return
+    rule = f"since {steps} steps learn from the same answers, and a run resumed between them would learn from others"
+    if config.enable_jit_checkpoint:
+        raise InputError(f"--enable_jit_checkpoint true: expected false, {rule}")
+    if config.save_strategy == "steps" and config.save_steps % steps:
+        name = "eval_steps" if config.eval_slates else "save_steps"
+        multiple = f"a multiple of {steps}, such as {math.ceil(config.save_steps / steps) * steps}"
+        raise InputError(f"--{name} {config.save_steps:g}: expected {multiple}, {rule}")
