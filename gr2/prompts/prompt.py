@@ -32,7 +32,7 @@ class Environment(jinja2.sandbox.SandboxedEnvironment):
     """Looks `item.sid` up in a mapping at once; Jinja2 raises and catches an AttributeError first."""
 
     def getattr(self, value: object, name: str) -> object:
-        return value[name] if type(value) is dict and name in value else super().getattr(value, name)
+        return value[name] if isinstance(value, dict) and name in value else super().getattr(value, name)
 
 
 @dataclass(frozen=True)
