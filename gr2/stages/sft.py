@@ -109,7 +109,7 @@ def run(config: Config) -> None:
     known_ids = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     prompt = load_prompt(config.prompt)
     catalogue = catalogue.safe_for(tokenizer, prompt.title_tokens)
-    rows = read_rows(config, catalogue)
+    rows = read_rows(config, catalogue, prompt.has_trace)
 
     # examples
     if config.shuffle_candidates:
@@ -159,14 +159,17 @@ def run(config: Config) -> None:
     copy_id_record(trainer, known_ids)
 
 
-def read_rows(config: Config, catalogue: Catalogue) -> "list[Example]":
-    """The traces' slates, or all train slates in the teacher's order; with the teacher's probabilities, if any."""
+def read_rows(config: Config, catalogue: Catalogue, explained: bool) -> "list[Example]":
+    """The traces' slates, or all train slates in the teacher's order; with the teacher's probabilities, if any.
+
+    explained: whether the prompt asks for an explanation.
+    """
     from gr2.sft.examples import add_shares, read_examples, read_lessons
 
     mixture = config.teacher, config.teacher_temperature, config.teacher_weight
     if not config.traces:
         return read_lessons(config.slates, catalogue.item_ids, *mixture)
-    rows = read_examples(config.slates, config.traces, catalogue.item_ids)
+    rows = read_examples(config.slates, config.traces, catalogue.item_ids, explained)
     return add_shares(rows, *mixture) if config.teacher else rows
 
 
