@@ -120,7 +120,8 @@ def run(config: Config) -> None:
     # examples
     rng, window = random.Random(config.seed), config.window
     if config.exercises:
-        exercises = make_exercises(config.exercises, histories, window, prompt, catalogue, rng)
+        shown = catalogue.safe_for(tokenizer, prompt.title_tokens)
+        exercises = make_exercises(config.exercises, histories, window, prompt, shown, rng)
         examples = encode_exercises(exercises, tokenizer)
     else:
         weights, text = read_weights(config.mixture), config.general_text
