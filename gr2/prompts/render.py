@@ -24,12 +24,11 @@ class MissingFact(jinja2.StrictUndefined):
     __index__ = jinja2.StrictUndefined.__str__  # `letters[item.facts.score]` fails with the same sentence
 
 
-class Facts(dict):
-    """The facts of a candidate; another that a template names is undefined, and a sentence says so."""
+class NoFacts(dict):
+    """The facts of a candidate that has none: empty, and whatever a template takes from it is undefined."""
 
     def __missing__(self, name: str) -> MissingFact:
-        known = f"slates.parquet has {', '.join(self)} (slates of an impression log have no rank)"
-        return MissingFact(f"it shows the fact '{name}', and {known}" if self else NO_FACTS)
+        return MissingFact(NO_FACTS)
 
 
 def render(prompt: Prompt, slate: Slate, catalogue: Catalogue, target: str | None = None) -> list[dict[str, str]]:
@@ -66,12 +65,12 @@ def template_values(prompt: Prompt, slate: Slate, catalogue: Catalogue, target: 
         }
 
     history = [describe(item_id) for item_id in slate.with_latest(prompt.max_history).history]
-    all_facts = slate.facts or [{}] * len(slate.candidates)
+    all_facts = slate.facts or [NoFacts()] * len(slate.candidates)
     pairs = zip(slate.candidates, all_facts, strict=True)
     categories = Counter(category for item in history for category in item["category"].split(" > ") if category)
     values = {
         "history": history,
-        "candidates": [describe(item_id) | {"facts": Facts(facts)} for item_id, facts in pairs],
+        "candidates": [describe(item_id) | {"facts": facts} for item_id, facts in pairs],
         "categories": [category for category, _ in categories.most_common()],
         "domain": prompt.domain,
         "priming": prompt.priming,

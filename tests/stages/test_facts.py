@@ -71,7 +71,7 @@ def test_the_position_in_a_log_is_no_fact_and_a_prompt_that_shows_it_is_refused(
     read_slate_table(world.slates).with_columns(positions=positions).write_parquet(tmp_path / "logged.parquet")
     slate = slates_of(read_slate_table(add_facts(world, tmp_path / "logged.parquet", tmp_path / "facts")))[0]
     assert all(set(known) == set(SHOWN) for known in slate.facts)
-    refusal = "prompt student_facts: it shows the fact 'rank', and slates.parquet has popularity, .* have no rank"
+    refusal = "prompt student_facts: it shows 'rank': expected one of popularity, recency, score, "
     with pytest.raises(InputError, match=refusal):
         render(load_prompt("student_facts"), slate, read_catalogue(world.items, world.semantic_ids))
 
