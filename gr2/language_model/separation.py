@@ -25,7 +25,7 @@ def refuse_mixing(trainer: Trainer, expected: str) -> None:
     def read(*documents: list[int]) -> torch.Tensor:
         batch = trainer.data_collator([pack_row(documents)])
         inputs = {name: values for name, values in batch.items() if name not in NOT_READ}
-        return model(**send_to_device(inputs, model.device)).logits[0]
+        return model(**send_to_device(inputs, model.device), use_cache=False).logits[0]
 
     with torch.no_grad(), gather_weights(list(model.parameters())):
         behind, alone = read(first, second)[LENGTH : 2 * LENGTH], read(second)[:LENGTH]

@@ -68,6 +68,8 @@ class Config(
             raise InputError(f"--trainable {self.trainable}: expected --model_name_or_path, a base model to keep")
         if self.trainable == "rows" and self.weight_decay:
             raise InputError(f"--weight_decay {self.weight_decay}: expected 0, or it shrinks the other rows")
+        if self.use_cache:
+            raise InputError("--use_cache true: expected false, or packed documents see each other")
         if not self.model_name_or_path:
             self.check_heads()
             if not self.exercises and self.block_length > self.context:

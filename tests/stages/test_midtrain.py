@@ -86,6 +86,7 @@ def loss_curve(folder: Path) -> list[tuple[int, float]]:
         ["--trainable", "lora"],
         ["--general_text", "words.txt"],
         ["--block_length", "4096"],
+        ["--use_cache", "true"],
     ],
 )
 def test_options_out_of_range_are_refused_before_anything_is_written(world, tmp_path, words):
