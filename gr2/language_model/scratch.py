@@ -59,8 +59,8 @@ def small_model(
     all. With 0.1 a small model learns histories sooner, with 0.03 to copy IDs from its prompt
     (docs/results/rewards.md).
 
-    local_window: all layers but the last see the latest N tokens alone. What a prompt says of a candidate stands beside
-    its ID: the first layers gather it there, without having to learn what is near.
+    local_window: all layers but the last see only the latest N tokens. What a prompt says of a candidate stands beside
+    its ID, so these layers pick it up from nearby tokens and need not learn where to look.
     """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM

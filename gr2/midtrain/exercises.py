@@ -22,7 +22,8 @@ def make_exercises(
     count: int, histories: list[list[str]], window: int, prompt: Prompt, catalogue: Catalogue, rng: random.Random
 ) -> Iterator[tuple[list[dict[str, str]], str]]:
     """(chat, answer): a user's next item hidden among nine others, drawn by popularity, none of which the user has
-    chosen before; the answer puts it first, explained by the template, and leaves the others in their random order.
+    chosen before; the answer puts it first, explained by the template from the history that the prompt shows, and
+    leaves the others in their random order.
     """
     weights = category_weights(catalogue)
     events = [item_id for history in histories for item_id in history]
@@ -41,7 +42,8 @@ def make_exercises(
             if other not in past:
                 drawn[other] = None
         candidates = rng.sample(list(drawn), CANDIDATES)
-        slate = Slate("exercise", history[max(0, index - window) : index], candidates)
+        start = max(0, index - min(window, prompt.max_history))
+        slate = Slate("exercise", history[start:index], candidates)
         reasoning = explain(slate.history, target, catalogue, weights) if prompt.has_trace else None
         ranking = [target, *(item_id for item_id in candidates if item_id != target)]
         yield render(prompt, slate, catalogue), write_answer(reasoning, ranking, catalogue)

@@ -57,7 +57,7 @@ def captions(item_ids: list[str], catalogue: Catalogue) -> Iterator[Pieces]:
 
 
 def bpe_texts(catalogue: Catalogue, text: str) -> list[str]:
-    """What a BPE is trained on: captions without their IDs and, as often as there are items, `text`."""
+    """What a BPE is trained on: captions without their IDs, and `text`, once per caption and at least 100 times."""
     no_sids = dataclasses.replace(catalogue, sid=dict.fromkeys(catalogue.sid, ""))
     texts = ["".join(part for part, _ in document) for document in captions(list(catalogue.title), no_sids)]
     return texts + max(100, len(texts)) * [SID.sub("", text)]

@@ -29,10 +29,17 @@ DOMAIN_FIELDS = {"expert", "chose", "choose", "priming"}
 
 
 class Environment(jinja2.sandbox.SandboxedEnvironment):
-    """Looks `item.sid` up in a mapping at once; Jinja2 raises and catches an AttributeError first."""
+    """Looks `item.sid` up in a mapping at once, where Jinja2 raises and catches an AttributeError first; says what a
+    mapping has where a template shows something else.
+    """
 
     def getattr(self, value: object, name: str) -> object:
-        return value[name] if type(value) is dict and name in value else super().getattr(value, name)
+        if type(value) is dict and name in value:
+            return value[name]
+        found = super().getattr(value, name)
+        if type(value) is dict and isinstance(found, jinja2.Undefined):
+            return self.undefined(f"it shows '{name}': expected one of {', '.join(value)}")
+        return found
 
 
 @dataclass(frozen=True)

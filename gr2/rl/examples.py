@@ -12,7 +12,7 @@ from gr2.prompts.history import fit_history
 from gr2.prompts.prompt import Prompt
 from gr2.prompts.render import render
 from gr2.prompts.schema import answer_schema
-from gr2.rl.rewards import PAIRWISE, has_pairs
+from gr2.rl.rewards import NEEDS
 
 
 def select_rewarded(slates: list[Slate], reward: str, file: str) -> list[Slate]:
@@ -20,11 +20,11 @@ def select_rewarded(slates: list[Slate], reward: str, file: str) -> list[Slate]:
     relevant = [slate for slate in slates if slate.relevant]
     if len(relevant) < len(slates):
         print(f"left out: {len(slates) - len(relevant)} train slates without a relevant candidate", flush=True)
-    kept = [slate for slate in relevant if has_pairs(slate.labels)] if reward in PAIRWISE else relevant
+    is_enough, needed = NEEDS.get(reward, (any, "a relevant candidate"))
+    kept = [slate for slate in relevant if is_enough(slate.labels)]
     if len(kept) < len(relevant):
-        print(f"left out: {len(relevant) - len(kept)} train slates in which every candidate is relevant", flush=True)
+        print(f"left out: {len(relevant) - len(kept)} train slates without {needed}", flush=True)
     if not kept:
-        needed = "a relevant and a not relevant candidate" if reward in PAIRWISE else "a relevant candidate"
         raise InputError(f"{file}: no train slate has {needed}")
     return kept
 

@@ -1,9 +1,9 @@
 """Dynamic sampling (DAPO, 2503.14476, section 3.2) on arrays: which groups are replaced, and by which.
 
-A group whose answers all earn the same ranking reward has no advantage and no gradient, whatever its penalties for
-length are and whatever rounding leaves of the mean of equal numbers. Such groups are replaced, whole, by answers to
-other slates, until every group has spread or the tries are used up; the batch keeps its size. Where we differ: DAPO
-over-samples every batch; here as many slates are drawn as there are groups to replace.
+A group whose answers all earn the same ranking reward has no advantage and no gradient, regardless of its length
+penalties and of rounding error in the mean. Such groups are replaced, whole, by answers to other slates, until every
+group has spread or the tries are used up; the batch keeps its size. Where we differ: DAPO over-samples every batch;
+here as many slates are drawn as there are groups to replace.
 """
 
 import math

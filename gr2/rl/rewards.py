@@ -50,24 +50,32 @@ def gr2_naive(ranking: Sequence[str] | None, slate: Slate, alpha: float = 0.2) -
 
 def auc(ranking: Sequence[str] | None, slate: Slate, alpha: float = 0.2) -> float:
     """R_AUC, the share of (relevant, not relevant) pairs in the right order, under the de-hacked rule."""
-    return dehacked(_auc, ranking, slate, alpha)
+    return dehacked(_auc, has_pairs, ranking, slate, alpha)
 
 
 def ndcg(ranking: Sequence[str] | None, slate: Slate, alpha: float = 0.2) -> float:
     """R_NDCG over the whole list, grades are gains, under the de-hacked rule."""
-    return dehacked(_ndcg, ranking, slate, alpha)
+    return dehacked(_ndcg, has_grades, ranking, slate, alpha)
 
 
-def dehacked(measure: Callable[..., float], ranking: Sequence[str] | None, slate: Slate, alpha: float) -> float:
+def dehacked(
+    measure: Callable[..., float],
+    differs: Callable[..., bool],
+    ranking: Sequence[str] | None,
+    slate: Slate,
+    alpha: float,
+) -> float:
     """The Technical Report's rule (2606.31984): measure + alpha, but a copy of an input with AUC < 1 gets alpha alone.
+    Ours: the measure itself decides, since with grades a slate with AUC 1 may have an NDCG below 1.
 
-    `measure` takes labels in ranked order. ValueError for a slate without a relevant or without another candidate.
+    `measure` takes labels in ranked order; `differs` says whether it differs between orders of these labels. ValueError
+    where it does not.
     """
     if ranking is None:
         return INVALID
-    if not has_pairs(slate.labels):
-        raise ValueError(f"slate_id '{slate.slate_id}': no pair of a relevant and another candidate")
-    if list(ranking) == slate.candidates and _auc(slate.labels) < 1:
+    if not differs(slate.labels):
+        raise ValueError(f"slate_id '{slate.slate_id}': no pair of candidates to order")
+    if list(ranking) == slate.candidates and measure(slate.labels) < 1:
         return alpha
     return measure([slate.grades[item] for item in ranking]) + alpha
 
@@ -75,6 +83,11 @@ def dehacked(measure: Callable[..., float], ranking: Sequence[str] | None, slate
 def has_pairs(labels: Sequence[float]) -> bool:
     """Whether some candidate is relevant and some is not."""
     return any(label > 0 for label in labels) and any(label == 0 for label in labels)
+
+
+def has_grades(labels: Sequence[float]) -> bool:
+    """Whether two candidates have different labels."""
+    return len(set(labels)) > 1
 
 
 def _auc(ranked: Sequence[float]) -> float:
@@ -86,7 +99,11 @@ def _ndcg(ranked: Sequence[float]) -> float:
 
 
 REWARDS = {"gr2_conditional": gr2_conditional, "gr2_naive": gr2_naive, "auc": auc, "ndcg": ndcg}
-PAIRWISE = ("auc", "ndcg")  # of the rewards, those for which a slate needs a candidate that is not relevant
+# For some rewards a slate needs more than a relevant candidate: the condition on its labels, and that in words.
+NEEDS = {
+    "auc": (has_pairs, "a relevant and a not relevant candidate"),
+    "ndcg": (has_grades, "two candidates with different labels"),
+}
 
 
 def reward_functions(

@@ -1,7 +1,7 @@
 """What the policy's decisions are worth under a model: the answers to a slate share one reading of their prompt.
 
 A group's answers stand behind their prompt in one row, at the positions that they had alone, and do not see each other.
-Attention to the prompt, the gradient through it and all else are as if each had been read by itself.
+The result, gradients included, is the same as if each answer had been read alone with the prompt.
 """
 
 from dataclasses import dataclass

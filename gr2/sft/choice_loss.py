@@ -2,7 +2,7 @@
 
 A choice's loss is the cross-entropy of the teacher's shares and the model's probabilities among the tokens that the
 slate admits, as `gr2 rerank --order choices` takes them; what the slate forces is not learned. Logits are computed at
-these places alone.
+these places alone. A mixture's balancing loss is added, as TRL adds it.
 """
 
 from typing import Any
@@ -47,16 +47,26 @@ class ChoiceTrainer(WeightedSFTTrainer):
         mask = (inputs["labels"] != IGNORED) & (inputs["weights"] > 0)
         row, column = mask.nonzero(as_tuple=True)
         rows, places = torch.cat([row, inputs["row"]]), torch.cat([column, inputs["place"]]) - 1
+        given = {"input_ids": inputs["input_ids"]}  # padding is on the right: no mask
+        if self.aux_loss_enabled:  # it counts the tokens of a mask
+            given |= {"attention_mask": inputs["attention_mask"], "output_router_logits": True}
         with logits_at(self.accelerator.unwrap_model(model), rows, places):
-            logits = model(input_ids=inputs["input_ids"], use_cache=False).logits  # padding is on the right: no mask
-        token_logits, chosen = logits.split([len(row), len(inputs["row"])])
+            outputs = model(**given, use_cache=False)
+        token_logits, chosen = outputs.logits.split([len(row), len(inputs["row"])])
         tokens = torch.nn.functional.cross_entropy(token_logits.float(), inputs["labels"][mask], reduction="none")
         losses = choice_losses(chosen, inputs["among"], inputs["shares"])
         total = (tokens * inputs["weights"][mask]).sum() + (losses * inputs["weight"]).sum()
         weight = inputs["weights"][mask].sum() + inputs["weight"].sum()
         self.log_agreement(chosen, inputs)
         processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
-        return total / weight if num_items_in_batch is None else total / num_items_in_batch * processes
+        loss = total / weight if num_items_in_batch is None else total / num_items_in_batch * processes
+        return loss + self.balance(outputs.aux_loss, num_items_in_batch) if self.aux_loss_enabled else loss
+
+    def balance(self, aux_loss: Tensor, num_items_in_batch: Tensor | None) -> Tensor:
+        """A mixture's balancing loss, weighted and averaged over the accumulation steps; logs it."""
+        self._metrics["train"]["aux_loss"].append(self.accelerator.gather(aux_loss.detach()).mean().item())
+        steps = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
+        return self.router_aux_loss_coef * aux_loss / steps
 
     @torch.no_grad()
     def log_agreement(self, logits: Tensor, inputs: dict) -> None:

@@ -43,11 +43,14 @@ def read_train_slates(slates_file: str, item_ids: pl.Series) -> list[Slate]:
     return slates_of(table.drop("sources", strict=False))
 
 
-def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series) -> list[Example]:
+def read_examples(
+    slates_file: str, traces_files: list[str], item_ids: pl.Series, explained: bool = False
+) -> list[Example]:
     """The train slates with an accepted trace, in file order, each with its first one.
 
     InputError for a trace of a slate that is not in the train split, or an accepted one whose ranking is not of its
-    slate's candidates: the same slate_id is given to another pre-ranker's list for that event.
+    slate's candidates: the same slate_id is given to another pre-ranker's list for that event. With `explained` also
+    for an accepted one without an explanation.
     """
     slates = read_train_slates(slates_file, item_ids)
     candidates = {slate.slate_id: slate.candidates for slate in slates}
@@ -62,6 +65,9 @@ def read_examples(slates_file: str, traces_files: list[str], item_ids: pl.Series
             if sorted(trace["ranking"] or []) != sorted(candidates[slate_id]):
                 expected = f"the {len(candidates[slate_id])} candidates of slate_id '{slate_id}' in {slates_file}"
                 raise InputError(f"{file}: row {row}, column 'ranking': expected {expected}; is it of other slates?")
+            if explained and not trace["reasoning"].strip():
+                expected = "expected an explanation, for which --prompt asks"
+                raise InputError(f"{file}: row {row}, slate_id '{slate_id}', column 'reasoning': {expected}")
             traces.setdefault(slate_id, trace)
     if not traces:
         raise InputError(f"{', '.join(traces_files)}: no accepted trace")

@@ -26,7 +26,9 @@ class Lesson:
 
 
 def plan_lessons(spelling: Spelling, order: Sequence[int], shares: Sequence[float]) -> list[Lesson]:
-    """The choices of a list in this order of the candidates; shares: each candidate's, above 0 or all left are equal.
+    """The choices of a list in this order of the candidates.
+
+    shares: one per candidate; if all remaining shares are 0, the remaining candidates count as equal.
 
     As in Plackett-Luce, candidates that are written are taken out, and the shares of the others are scaled up.
     """

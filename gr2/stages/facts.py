@@ -1,8 +1,9 @@
 """gr2 facts: slates -> the same slates with each candidate's features in ten levels, for prompts to show.
 
 A candidate's facts are its features (gr2/data/features.py), those of each pre-ranker in `sources` included, in ten
-levels, 0 the lowest: deciles over the candidates of the train slates. `rank` is the rank in the input order, from 1. A
-prompt shows them as `{{ item.facts.popularity }}`.
+levels, 0 the lowest: deciles over the candidates of the train slates. `rank` is the rank in the input order, from 1;
+slates of an impression log have none, since it would be the position. A prompt shows facts as
+`{{ item.facts.popularity }}`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gr2.data.features import find_names, load_features
+from gr2.data.features import find_names, is_logged, load_features
 from gr2.errors import InputError
 from gr2.files.columns import write_parquet
 from gr2.files.items import read_items
@@ -44,9 +45,10 @@ def run(config: Config) -> None:
     train = np.repeat((frame["split"] == "train").to_numpy(), sizes)
     columns = zip(names, features.table(slates, names).T, strict=True)
     levels = {name: find_levels(values, train) for name, values in columns}
+    facts = levels if is_logged(slates) else {"rank": count_ranks(sizes)} | levels
     # write
     path = Path(config.output_dir) / "slates.parquet"
-    write_parquet(check_slates(frame.with_columns(facts=list_facts(sizes, levels)), path), path)
+    write_parquet(check_slates(frame.with_columns(facts=list_facts(sizes, facts)), path), path)
 
 
 def find_levels(values: np.ndarray, train: np.ndarray) -> np.ndarray:
@@ -57,13 +59,16 @@ def find_levels(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     return np.searchsorted(bounds, values, side="left").astype(np.int8)
 
 
-def list_facts(sizes: np.ndarray, levels: dict[str, np.ndarray]) -> pl.Series:
-    """A mapping per candidate, as lists of these sizes; levels: int [candidates], one slate after the other."""
+def count_ranks(sizes: np.ndarray) -> np.ndarray:
+    """The ranks, from 1, of all candidates of slates of these sizes, one slate after the other: int [candidates]."""
+    ends = sizes.cumsum(dtype=np.int64)
+    return np.arange(1, ends[-1] + 1) - np.repeat(ends - sizes, sizes)
+
+
+def list_facts(sizes: np.ndarray, facts: dict[str, np.ndarray]) -> pl.Series:
+    """A mapping per candidate, as lists of these sizes; facts: int [candidates], one slate after the other."""
     import pyarrow as pa
 
     ends = sizes.cumsum(dtype=np.int64)
-    columns = {"rank": np.arange(1, ends[-1] + 1) - np.repeat(ends - sizes, sizes), **levels}
-    mappings = pa.StructArray.from_arrays(
-        [pa.array(values.astype(np.int64)) for values in columns.values()], list(columns)
-    )
+    mappings = pa.StructArray.from_arrays([pa.array(values.astype(np.int64)) for values in facts.values()], list(facts))
     return pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(np.append(0, ends)), mappings))

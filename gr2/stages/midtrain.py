@@ -68,6 +68,8 @@ class Config(
             raise InputError(f"--trainable {self.trainable}: expected --model_name_or_path, a base model to keep")
         if self.trainable == "rows" and self.weight_decay:
             raise InputError(f"--weight_decay {self.weight_decay}: expected 0, or it shrinks the other rows")
+        if self.use_cache:
+            raise InputError("--use_cache true: expected false, or packed documents see each other")
         if not self.model_name_or_path:
             self.check_heads()
             if not self.exercises and self.block_length > self.context:
@@ -86,6 +88,7 @@ def run(config: Config) -> None:
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.language_model.new_codes import start_new_codes
     from gr2.language_model.scratch import small_model, train_tokenizer
+    from gr2.language_model.separation import refuse_mixing
     from gr2.language_model.trainable import add_lora, train_rows_only
     from gr2.language_model.vocabulary import add_codes
     from gr2.midtrain.examples import encode_exercises, mix_tasks, read_histories
@@ -119,7 +122,8 @@ def run(config: Config) -> None:
     # examples
     rng, window = random.Random(config.seed), config.window
     if config.exercises:
-        exercises = make_exercises(config.exercises, histories, window, prompt, catalogue, rng)
+        shown = catalogue.safe_for(tokenizer, prompt.title_tokens)
+        exercises = make_exercises(config.exercises, histories, window, prompt, shown, rng)
         examples = encode_exercises(exercises, tokenizer)
     else:
         weights, text = read_weights(config.mixture), config.general_text
@@ -149,6 +153,8 @@ def run(config: Config) -> None:
         data_collator=collate,
         callbacks=callbacks,
     )
+    if not config.exercises:
+        refuse_mixing(trainer, "expected another base model, such as a Qwen3 or a Llama")
     train(trainer)
     warn_if_nothing_was_learned(trainer.state.log_history)
 

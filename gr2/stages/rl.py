@@ -24,7 +24,16 @@ from gr2.stages.shared import (
     SlateOptions,
     TrackerOptions,
 )
-from gr2.stages.trl_options import BY_CHOICES, RL, VALIDATION, Dapo, OnPolicy, check_choices, refuse_changed
+from gr2.stages.trl_options import (
+    BY_CHOICES,
+    RL,
+    VALIDATION,
+    Dapo,
+    OnPolicy,
+    check_checkpoints,
+    check_choices,
+    refuse_changed,
+)
 from gr2.terminal import warn
 
 WRITES = ("training_log.jsonl",)
@@ -58,8 +67,8 @@ class Config(
         "eval_strategy steps and load_best_model_at_end, sets save_steps to eval_steps. 0: the last model is written",
         least=0,
     )
-    # TRL's sequence_mask gives an answer weight 0 once the ratios of its tokens multiply to more than 3, as those of
-    # long answers do, while its tokens still count in DAPO's mean: long traces would not be learned, without a word.
+    # TRL's sequence_mask gives an answer weight 0 once the product of its token ratios exceeds 3, as happens with long
+    # answers, while its tokens still count in DAPO's mean, so long traces would silently not be learned.
     vllm_importance_sampling_mode: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = arg(
         "token_truncate", "use_vllm: how the ratio of the trainer's to vLLM's probabilities is bounded"
     )
@@ -81,6 +90,7 @@ class Config(
         elif self.eval_strategy != "no" or self.load_best_model_at_end:
             raise InputError("--eval_slates 0: expected 1 or more, which eval_strategy and load_best_model_at_end need")
         super().__post_init__()
+        check_checkpoints(self)
 
     def save_where_validated(self) -> None:
         """Turns on TRL's options for the best checkpoint; InputError where one of them says something else."""
@@ -181,4 +191,4 @@ def foresee(config: Config, slates: list[Slate]) -> None:
     if config.num_generations < LEAST_GROUP:
         warn(f"num_generations {config.num_generations}: groups below {LEAST_GROUP} give noisy advantages")
     if not config.eval_slates:
-        warn("eval_slates 0: nothing is validated; the last model is written, however good it is")
+        warn("eval_slates 0: nothing is validated; the last model is written, even if it is worse than the first")

@@ -20,7 +20,7 @@ class ScratchOptions:
         0.1, "from scratch: standard deviation of the initial weights; 0.03 learns sooner to copy IDs", above=0
     )
     local_window: int | None = arg(
-        None, "from scratch: all layers but the last see the latest N tokens alone; not for vLLM", least=1
+        None, "from scratch: all layers but the last see only the latest N tokens; not for vLLM", least=1
     )
 
     def check_heads(self) -> None:

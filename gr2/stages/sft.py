@@ -93,6 +93,7 @@ def run(config: Config) -> None:
     from gr2.language_model.id_record import check_taught, copy_id_record
     from gr2.language_model.loading import load_model, load_tokenizer
     from gr2.language_model.new_codes import start_new_codes
+    from gr2.language_model.separation import refuse_mixing
     from gr2.language_model.trainable import add_lora, id_tokens
     from gr2.prompts.checks import check_answer
     from gr2.sft import encoding, examples
@@ -108,7 +109,7 @@ def run(config: Config) -> None:
     known_ids = check_taught(config.model_name_or_path, tokenizer, catalogue, config.semantic_ids)
     prompt = load_prompt(config.prompt)
     catalogue = catalogue.safe_for(tokenizer, prompt.title_tokens)
-    rows = read_rows(config, catalogue)
+    rows = read_rows(config, catalogue, prompt.has_trace)
 
     # examples
     if config.shuffle_candidates:
@@ -149,6 +150,8 @@ def run(config: Config) -> None:
         processing_class=tokenizer,
         data_collator=collator(tokenizer.pad_token_id, in_one_row, pad_to_multiple_of=config.pad_to_multiple_of),
     )
+    if in_one_row:
+        refuse_mixing(trainer, "expected --packing false and --padding_free false")
     train(trainer)
     warn_if_nothing_was_learned(trainer.state.log_history)
 
@@ -156,14 +159,17 @@ def run(config: Config) -> None:
     copy_id_record(trainer, known_ids)
 
 
-def read_rows(config: Config, catalogue: Catalogue) -> "list[Example]":
-    """The traces' slates, or all train slates in the teacher's order; with the teacher's probabilities, if any."""
+def read_rows(config: Config, catalogue: Catalogue, explained: bool) -> "list[Example]":
+    """The traces' slates, or all train slates in the teacher's order; with the teacher's probabilities, if any.
+
+    explained: whether the prompt asks for an explanation.
+    """
     from gr2.sft.examples import add_shares, read_examples, read_lessons
 
     mixture = config.teacher, config.teacher_temperature, config.teacher_weight
     if not config.traces:
         return read_lessons(config.slates, catalogue.item_ids, *mixture)
-    rows = read_examples(config.slates, config.traces, catalogue.item_ids)
+    rows = read_examples(config.slates, config.traces, catalogue.item_ids, explained)
     return add_shares(rows, *mixture) if config.teacher else rows
 
 

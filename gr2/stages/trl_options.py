@@ -1,5 +1,6 @@
 """TRL's options: our defaults, and those that gr2's trainings refuse by name, before anything is written."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -7,6 +8,7 @@ from gr2.errors import InputError
 from gr2.options.declare import arg
 
 MODEL = "the model is loaded from --model_name_or_path"
+SAMPLES = "it would change what is sampled, but not the log-probabilities that are learned from"
 SETTINGS = "what is sampled is set by temperature, top_p, top_k, min_p and repetition_penalty"
 VALIDATION = "with --eval_slates the best of the checkpoints by NDCG@5 is written, and each of them is validated"
 
@@ -21,6 +23,8 @@ COMMON = {
     "max_tool_calling_iterations": "an answer calls no tools",
 }
 RL = COMMON | {
+    "generation_kwargs": "what is sampled is set by temperature",
+    **dict.fromkeys(("top_p", "top_k", "min_p", "repetition_penalty"), SAMPLES),
     "use_transformers_continuous_batching": "it would leave the trained weights in the type that they are sampled in",
     "use_transformers_paged": "it would leave the trained weights in the type that they are sampled in",
     "transformers_continuous_batching_config": "continuous batching is not supported",
@@ -36,9 +40,7 @@ DISTIL = COMMON | {
     "eval_strategy": "there is no validation",
     "load_best_model_at_end": "there is no validation",
 }
-MASKED = "with structured, log-probabilities are among all tokens that the slate admits"
-BY_CHOICES = dict.fromkeys(("top_p", "top_k", "min_p", "repetition_penalty"), MASKED)
-BY_CHOICES["use_vllm"] = "TRL's vLLM decodes no choices"
+BY_CHOICES = {"use_vllm": "TRL's vLLM decodes no choices"}
 
 # What TRL takes but checks only once it has begun.
 CHOICES = {
@@ -63,10 +65,7 @@ class Dapo:
     mask_truncated_completions: bool = arg(
         False, "leave answers that are cut off out of the loss; false: they count, as unusable"
     )
-    # Anything but 1, 0 and 1, and the importance ratio is no longer that of the sampled distribution.
     temperature: float = arg(1.0, "sampling temperature; log-probabilities are divided by it, too")
-    top_p: float = arg(1.0, "sample among the likeliest tokens with this much probability; 1: all")
-    top_k: int = arg(0, "sample among this many likeliest tokens; 0: all")
 
 
 @dataclass(kw_only=True)
@@ -92,3 +91,22 @@ def check_choices(config: Any) -> None:
         value = vars(config).get(name, choices[0])  # an option that the stage does not have
         if value not in choices:
             raise InputError(f"--{name} {value}: expected one of {', '.join(choices)}")
+
+
+def check_checkpoints(config: Any) -> None:
+    """InputError where a checkpoint of RL may fall between two steps that learn from the same answers.
+
+    TRL keeps neither the answers nor their step: a resumed run would generate there, out of step with its batches.
+    Call it once TRL has set `steps_per_generation`.
+    """
+    micro_steps = config.steps_per_generation * config.num_iterations  # that learn from one generation
+    steps = micro_steps // math.gcd(micro_steps, config.gradient_accumulation_steps)
+    if steps == 1:
+        return
+    rule = f"since {steps} steps learn from the same answers, and a run resumed between them would learn from others"
+    if config.enable_jit_checkpoint:
+        raise InputError(f"--enable_jit_checkpoint true: expected false, {rule}")
+    if config.save_strategy == "steps" and config.save_steps % steps:
+        name = "eval_steps" if config.eval_slates else "save_steps"
+        multiple = f"a multiple of {steps}, such as {math.ceil(config.save_steps / steps) * steps}"
+        raise InputError(f"--{name} {config.save_steps:g}: expected {multiple}, {rule}")

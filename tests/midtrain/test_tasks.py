@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import json
 import random
 
 import pytest
@@ -107,6 +108,15 @@ def test_an_exercise_is_a_slate_and_its_best_answer(world, name):
         assert ranking[1:] == [item_id for item_id in candidates if item_id != ranking[0]]
         assert not set(history[:index]) & set(candidates), "no candidate is from the user's past, as in a slate"
     assert max(indices) == 20, "of 30 items, 20 before the target leave ten candidates"
+
+
+def test_an_explanation_cites_only_what_the_prompt_shows(world):
+    catalogue = read_catalogue(world.items, world.semantic_ids)
+    prompt, history = dataclasses.replace(load_prompt("student"), max_history=2), catalogue.item_ids.to_list()[:30]
+    for messages, text in make_exercises(60, [history], 20, prompt, catalogue, random.Random(0)):
+        cited = {match[0] for match in SID.finditer(json.loads(text)["explanation"])}
+        shown = {match[0] for match in SID.finditer(messages[1]["content"])}
+        assert cited <= shown and len(shown) <= 10 + 2
 
 
 def test_exercises_need_ten_items(world):

@@ -33,15 +33,20 @@ def test_slates_are_drawn_at_random_under_the_seed(world):
     assert len(first) == 4 and first == [slate for slate in slates if slate in first]
 
 
-NOTHING, ONE, ALL = (
-    Slate(str(labels), [], ["a", "b"], labels=labels) for labels in ([0.0, 0.0], [0.0, 1.0], [1.0, 2.0])
+NOTHING, ONE, GRADES, EQUAL = (
+    Slate(str(labels), [], ["a", "b"], labels=labels) for labels in ([0.0, 0.0], [0.0, 1.0], [1.0, 2.0], [2.0, 2.0])
 )
 
 
 def test_slates_without_a_reward_are_left_out_and_counted(capsys):
-    assert select_rewarded([NOTHING, ONE, ALL], "gr2_naive", "file") == [ONE, ALL]
+    slates = [NOTHING, ONE, GRADES, EQUAL]
+    assert select_rewarded(slates, "gr2_naive", "file") == [ONE, GRADES, EQUAL]
     assert "left out: 1 train slates without a relevant candidate" in capsys.readouterr().out
-    assert select_rewarded([NOTHING, ONE, ALL], "auc", "file") == [ONE]
-    assert "left out: 1 train slates in which every candidate is relevant" in capsys.readouterr().out
+    assert select_rewarded(slates, "auc", "file") == [ONE]
+    assert "left out: 2 train slates without a relevant and a not relevant candidate" in capsys.readouterr().out
+    assert select_rewarded(slates, "ndcg", "file") == [ONE, GRADES]
+    assert "left out: 1 train slates without two candidates with different labels" in capsys.readouterr().out
     with pytest.raises(InputError, match="file: no train slate has a relevant and a not relevant candidate"):
-        select_rewarded([ALL], "ndcg", "file")
+        select_rewarded([GRADES], "auc", "file")
+    with pytest.raises(InputError, match="file: no train slate has two candidates with different labels"):
+        select_rewarded([EQUAL], "ndcg", "file")

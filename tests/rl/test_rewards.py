@@ -8,7 +8,7 @@ from gr2.files.slates import Slate
 from gr2.prompts.answer import REASONS, Answer, parse
 from gr2.rl.rewards import (
     INVALID,
-    PAIRWISE,
+    NEEDS,
     REWARDS,
     gr2_conditional,
     gr2_naive,
@@ -31,7 +31,7 @@ def slates(draw, smallest=1, largest=6):
 
 
 paired = slates(smallest=2, largest=5).filter(lambda slate: has_pairs(slate.labels))
-RANKED_BY_TARGET = sorted(set(REWARDS) - set(PAIRWISE))
+RANKED_BY_TARGET = sorted(set(REWARDS) - set(NEEDS))
 
 
 @given(slates(), st.sampled_from(RANKED_BY_TARGET))
@@ -117,11 +117,11 @@ def test_of_all_orders_those_by_grade_get_the_most_ndcg(slate):
     assert max(values.values()) == pytest.approx(1 + ALPHA)
 
 
-@given(paired, st.sampled_from(PAIRWISE))
+@given(paired, st.sampled_from(sorted(NEEDS)))
 def test_a_copy_of_an_input_with_a_wrong_pair_earns_no_more_than_the_worst_order(slate, name):
     copy = REWARDS[name](slate.candidates, slate, ALPHA)
-    relevant = [label > 0 for label in slate.labels]
-    if relevant == sorted(relevant, reverse=True):
+    values = slate.labels if name == "ndcg" else [label > 0 for label in slate.labels]
+    if values == sorted(values, reverse=True):
         assert copy > ALPHA
     else:
         assert copy == ALPHA
@@ -138,8 +138,27 @@ def test_several_positives_by_hand():
     assert REWARDS["ndcg"](list("bdac"), slate) == pytest.approx((1 + 2 / 1.584963) / (2 + 1 / 1.584963) + 0.2)
 
 
-@pytest.mark.parametrize("labels", [[0.0, 0.0], [1.0, 2.0]])
-@pytest.mark.parametrize("name", PAIRWISE)
+def test_with_grades_an_order_may_have_an_auc_of_1_and_still_a_better_ndcg():
+    slate = Slate("s", [], list("abc"), labels=[1.0, 3.0, 0.0])
+    assert REWARDS["auc"](list("abc"), slate) == pytest.approx(1.2)
+    assert REWARDS["ndcg"](list("abc"), slate) == 0.2
+    assert REWARDS["ndcg"](list("bac"), slate) == pytest.approx(1.2)
+    slate = Slate("s", [], list("abc"), labels=[1.0, 3.0, 2.0])  # all are relevant
+    assert REWARDS["ndcg"](list("abc"), slate) == 0.2 < REWARDS["ndcg"](list("cba"), slate)
+    assert REWARDS["ndcg"](list("bca"), slate) == pytest.approx(1.2)
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=50).filter(has_pairs))
+def test_of_binary_labels_both_measures_say_the_same_of_a_copy(labels):
+    candidates = [f"item{number}" for number in range(len(labels))]
+    slate = Slate("s", [], candidates, labels=labels)
+    copies = {REWARDS[name](candidates, slate, ALPHA) == ALPHA for name in ("auc", "ndcg")}
+    assert copies == {labels != sorted(labels, reverse=True)}
+
+
+@pytest.mark.parametrize(("name", "labels"), [
+    ("auc", [0.0, 0.0]), ("auc", [1.0, 2.0]), ("ndcg", [0.0, 0.0]), ("ndcg", [2.0, 2.0]),
+])  # fmt: skip
 def test_a_slate_without_a_pair_has_no_pairwise_reward(labels, name):
     with pytest.raises(ValueError, match="no pair"):
         REWARDS[name](["a", "b"], Slate("s", [], ["a", "b"], labels=labels))

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from datasets import Dataset
+from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 from trl import SFTConfig
 
 from gr2.choices.drawing import Drawing
@@ -66,6 +67,27 @@ def test_the_loss_is_that_of_whole_logits(tmp_path, reasoning, window):
     parts = [loss_by_hand(model, row) for row in rows]
     expected = sum(total for total, _ in parts) / sum(weight for _, weight in parts)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 0.5])
+def test_a_mixture_of_experts_has_its_balancing_loss_too(tmp_path, coefficient):
+    torch.manual_seed(0)
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    model = Qwen3MoeForCausalLM(Qwen3MoeConfig(vocab_size=len(TOKENIZER), head_dim=16, **size, **experts))
+    rows = [make_row([2, 1, 0, 3], SHARES[0], "Drama again."), make_row([0, 1, 2, 3], SHARES[1])]
+    trainer = trainer_of(model, rows, tmp_path, router_aux_loss_coef=coefficient)
+    batch = trainer.data_collator(rows)
+    ids = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    parts = [loss_by_hand(model, row) for row in rows]
+    lists = sum(total for total, _ in parts) / sum(weight for _, weight in parts)
+    balance = model(**ids, output_router_logits=True).aux_loss
+    assert balance > 1 and batch["attention_mask"].min() == 0
+    loss = trainer.compute_loss(model, batch)
+    assert loss.item() == pytest.approx((lists + coefficient * balance).item(), rel=1e-5)
+    trainer.current_gradient_accumulation_steps = 2
+    half = trainer.compute_loss(model, batch, num_items_in_batch=2 * sum(weight for _, weight in parts))
+    assert half.item() == pytest.approx(loss.item() / 2, rel=1e-5)
 
 
 def test_two_small_batches_have_the_gradient_of_a_large_one(tmp_path):

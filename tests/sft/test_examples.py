@@ -118,6 +118,18 @@ def test_traces_of_other_slates_are_refused(world, catalogue, rows, tmp_path):
             examples.read_examples(world.slates, [file], catalogue.item_ids)
 
 
+def test_an_accepted_trace_without_an_explanation_is_refused_only_where_one_is_asked_for(
+    world, catalogue, rows, tmp_path
+):
+    silent = rows[3] | {"reasoning": " \n"}
+    rejected = [rows[0] | {"reasoning": "", "accepted": False}, *rows[:3]]
+    file = write(tmp_path / "traces.jsonl", [*rejected, silent, *rows[4:]])
+    assert len(examples.read_examples(world.slates, [file], catalogue.item_ids)) == len(rows)
+    named = f"traces.jsonl: row 4, slate_id '{silent['slate_id']}', column 'reasoning': expected an explanation"
+    with pytest.raises(InputError, match=named):
+        examples.read_examples(world.slates, [file], catalogue.item_ids, explained=True)
+
+
 def test_a_file_without_an_accepted_trace_is_refused(world, catalogue, rows, tmp_path):
     file = write(tmp_path / "traces.jsonl", [row | {"accepted": False} for row in rows])
     with pytest.raises(InputError, match=r"traces.jsonl: no accepted trace"):

@@ -12,18 +12,15 @@ from gr2.stages import facts
 SHOWN = [name for name in NAMES if name not in ("rank", "top")]
 
 
+def add_facts(world, slates, folder) -> str:
+    files = {name: getattr(world, name) for name in ("items", "interactions", "embeddings")}
+    facts.run(facts.Config(**files, slates=str(slates), output_dir=str(folder)))
+    return str(folder / "slates.parquet")
+
+
 @pytest.fixture(scope="module")
 def with_facts(world):
-    facts.run(
-        facts.Config(
-            items=world.items,
-            interactions=world.interactions,
-            embeddings=world.embeddings,
-            slates=world.slates,
-            output_dir=str(world.root / "facts"),
-        )
-    )
-    return str(world.root / "facts/slates.parquet")
+    return add_facts(world, world.slates, world.root / "facts")
 
 
 def test_each_candidate_has_its_rank_and_a_level_of_each_feature(world, with_facts):
@@ -65,6 +62,18 @@ def test_a_prompt_with_facts_refuses_slates_without(world):
     slate = slates_of(read_slate_table(world.slates))[0]
     with pytest.raises(InputError, match="student_facts"):
         render(load_prompt("student_facts"), slate, catalogue)
+
+
+def test_the_position_in_a_log_is_no_fact_and_a_prompt_that_shows_it_is_refused(world, tmp_path):
+    from gr2.data.catalogue import read_catalogue
+
+    positions = pl.int_ranges(1, pl.col("candidates").list.len() + 1)
+    read_slate_table(world.slates).with_columns(positions=positions).write_parquet(tmp_path / "logged.parquet")
+    slate = slates_of(read_slate_table(add_facts(world, tmp_path / "logged.parquet", tmp_path / "facts")))[0]
+    assert all(set(known) == set(SHOWN) for known in slate.facts)
+    refusal = "prompt student_facts: it shows 'rank': expected one of popularity, recency, score, "
+    with pytest.raises(InputError, match=refusal):
+        render(load_prompt("student_facts"), slate, read_catalogue(world.items, world.semantic_ids))
 
 
 def test_facts_of_the_wrong_number_are_refused(with_facts, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,7 @@ def loss_curve(folder: Path) -> list[tuple[int, float]]:
         ["--trainable", "lora"],
         ["--general_text", "words.txt"],
         ["--block_length", "4096"],
+        ["--use_cache", "true"],
     ],
 )
 def test_options_out_of_range_are_refused_before_anything_is_written(world, tmp_path, words):
@@ -102,6 +104,27 @@ def test_options_out_of_range_are_refused_before_anything_is_written(world, tmp_
     )
     assert words[0] in said.partition(":")[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_exercises_show_titles_as_short_as_the_prompt_wants_them(world, tmp_path):
+    """As sft, rl and rerank do; by the number of tokens that were read."""
+    from gr2.prompts.prompt import prompt_file
+    from gr2.runner.stage import run_stage
+
+    text = (
+        Path(prompt_file("student_no_trace"))
+        .read_text()
+        .replace("{{ item.sid }}\n", "{{ item.sid }} {{ item.title }}\n")
+    )
+    tables = ["--items", world.items, "--interactions", world.interactions, "--semantic_ids", world.semantic_ids]
+    size = shlex.split("--exercises 16 --hidden_size 16 --layers 1 --heads 2 --vocab_size 300 --bf16 false")
+    read = []
+    for tokens in (1, 2, 100):
+        (tmp_path / f"cut{tokens}.yaml").write_text(f"{text}title_tokens: {tokens}\n")
+        words = ["--prompt", str(tmp_path / f"cut{tokens}.yaml"), "--output_dir", str(tmp_path / str(tokens)), *size]
+        run_stage("midtrain", [*tables, *words, "--save_strategy", "no", "--disable_tqdm", "true"])
+        read.append(json.loads((tmp_path / str(tokens) / "training_rates.json").read_text())["tokens"])
+    assert read[0] < read[1] < read[2]
 
 
 def test_every_code_of_the_quantizer_has_a_token_and_the_folder_says_what_was_taught(world, tmp_path):

@@ -126,7 +126,10 @@ REFUSED = {
     "--reward gr3": "gr2_conditional",
     "--use_vllm true": "--use_vllm True: expected False; TRL's vLLM decodes no choices",
     "--top_p 0.9": "--top_p 0.9: expected 1.0",
-    "--repetition_penalty 1.1": "--repetition_penalty 1.1: expected 1.0",
+    "--structured false --top_p 0.9": "--top_p 0.9: expected 1.0; it would change what is sampled, but not the",
+    "--structured false --top_k 5": "--top_k 5: expected 0",
+    "--structured false --min_p 0.1": "--min_p 0.1: expected None",
+    "--structured false --repetition_penalty 1.1": "--repetition_penalty 1.1: expected 1.0",
     "--use_transformers_continuous_batching true": "--use_transformers_continuous_batching True: expected False",
     "--generation_kwargs '{\"num_beams\": 2}'": '--generation_kwargs {"num_beams": 2}: expected None',
     "--chat_template_kwargs '{\"a\": false}'": '--chat_template_kwargs {"a": false}: expected None',
@@ -141,6 +144,12 @@ REFUSED = {
     "--eval_strategy steps": "--eval_slates 0",
     "--eval_slates 1 --save_strategy no": "--save_strategy no: expected steps",
     "--eval_slates 1 --eval_strategy epoch": "--eval_strategy epoch: expected steps",
+    "--num_iterations 3 --save_steps 10": "--save_steps 10: expected a multiple of 3, such as 12, since 3 steps learn",
+    "--num_iterations 2 --save_steps 0.1": "--save_steps 0.1: expected a multiple of 2, such as 2",
+    "--steps_per_generation 4 --gradient_accumulation_steps 2 --save_steps 25": "a multiple of 2, such as 26",
+    "--generation_batch_size 64 --save_steps 25": "--save_steps 25: expected a multiple of 4",
+    "--num_iterations 2 --eval_slates 4 --eval_steps 5": "--eval_steps 5: expected a multiple of 2, such as 6",
+    "--num_iterations 2 --enable_jit_checkpoint true": "--enable_jit_checkpoint true: expected false",
     "--metric_for_best_model reward": "--metric_for_best_model reward: expected None",
 }
 
@@ -169,6 +178,19 @@ def test_dapo_is_the_default(world, beginner):
     clip = config.loss_type, config.epsilon, config.epsilon_high, config.beta, config.scale_rewards
     assert clip == ("dapo", 0.2, 0.28, 0.0, "group")
     assert (config.temperature, config.top_p, config.top_k, config.mask_truncated_completions) == (1.0, 1.0, 0, False)
+
+
+@pytest.mark.parametrize("more", [
+    "--num_iterations 3 --save_steps 12",
+    "--num_iterations 3 --save_strategy no",
+    "--num_iterations 3 --save_strategy epoch",
+    "--num_iterations 2 --gradient_accumulation_steps 4 --steps_per_generation 2 --save_steps 25",
+    "--gradient_accumulation_steps 4 --save_steps 25",
+    "--num_iterations 2 --eval_slates 4 --eval_steps 6 --save_steps 5",
+    "--save_steps 0.1 --enable_jit_checkpoint true",
+])  # fmt: skip
+def test_checkpoints_may_fall_between_generations(world, beginner, more):
+    config_of(world, beginner, *shlex.split(more))
 
 
 def test_validation_turns_on_what_keeps_the_best_checkpoint(world, beginner):

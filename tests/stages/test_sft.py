@@ -163,6 +163,15 @@ def test_traces_of_other_slates_are_refused(world, traced, midtrained, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
+def test_a_trace_without_the_explanation_that_the_prompt_asks_for_is_refused(world, traced, midtrained, tmp_path):
+    rows = read_lines(traced.traces, ("reasoning",))
+    rows[3] = rows[3] | {"reasoning": " "}
+    (tmp_path / "traces.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = refused("sft", *words_of(world, traced, midtrained, tmp_path / "out", traces=str(tmp_path / "traces.jsonl")))
+    assert f"traces.jsonl: row 3, slate_id '{rows[3]['slate_id']}', column 'reasoning': expected an explan" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_model_that_does_not_know_the_ids_is_refused(world, traced, tmp_path):
     from gr2.language_model.scratch import small_model, train_tokenizer
 
