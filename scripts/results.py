@@ -17,6 +17,7 @@ python scripts/results.py render                 # writes the tables between the
 import argparse
 import json
 import re
+import sys
 from pathlib import Path
 
 import results_lists
@@ -32,6 +33,7 @@ def record(options: argparse.Namespace) -> None:
     """One row per system and metric or cost, and one per comparison with the input order or another baseline."""
     folder = Path(options.run)
     rows, metrics = results_rankings.measured(folder)
+    check_seeds(folder, options.seeds)
     common = {"split": metrics["split"], **provenance(options, folder, metrics["slates"], options.seeds)}
     replace(options, [row | common for row in rows])
 
@@ -64,6 +66,7 @@ def record_lists(options: argparse.Namespace) -> None:
     """One row per system and metric of an evaluation of lists, with costs, and one per comparison."""
     folder = Path(options.run)
     rows, slates = results_lists.measured(folder)
+    check_seeds(folder, options.seeds)
     replace(options, [row | provenance(options, folder, slates, options.seeds) for row in rows])
 
 
@@ -73,6 +76,14 @@ def curves(options: argparse.Namespace) -> None:
     from gr2.reports.figures import training_curves
 
     Path(options.file).write_text(training_curves(read_logs(options.logs)) + "\n")
+
+
+def check_seeds(folder: Path, given: list[int]) -> None:
+    """Exits unless as many seeds are given as the system with the most of them has rankings."""
+    several = json.loads((folder / "metrics.json").read_text())["seeds"].values()  # of systems with more than one
+    most = max((len(next(iter(values.values()))) for values in several), default=1)
+    if len(given) != most:
+        sys.exit(f"--seeds {' '.join(map(str, given))}: expected {most}, as a system of {folder} has")
 
 
 def provenance(options: argparse.Namespace, folder: Path, n: int, seeds: list[int]) -> dict:

@@ -1,4 +1,4 @@
-"""The tables of docs/results on lists: costs as `gr2 evaluate` counts them."""
+"""The rows and tables of docs/results: seeds as the rankings have them, costs as `gr2 evaluate` counts them."""
 
 import json
 from pathlib import Path
@@ -16,6 +16,18 @@ def results_lists(monkeypatch):
     import results_lists
 
     return results_lists
+
+
+def test_seeds_that_the_rankings_do_not_have_are_not_recorded(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import results
+
+    several = {"sft": {"ndcg@5": [0.4, 0.5, 0.6]}, "rl": {"ndcg@5": [0.4, 0.5]}}
+    for found, given in (({}, [0]), (several, [0, 1, 2])):
+        (tmp_path / "metrics.json").write_text(json.dumps({"seeds": found}))
+        results.check_seeds(tmp_path, given)
+    with pytest.raises(SystemExit, match="--seeds 0: expected 3, as a system of "):
+        results.check_seeds(tmp_path, [0])
 
 
 def test_costs_are_those_of_all_stages_in_batches_and_the_footnote_says_so(results_lists, tmp_path):
