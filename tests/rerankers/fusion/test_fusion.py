@@ -243,7 +243,7 @@ def test_one_member_or_one_twice_is_refused(known):
 def test_a_member_that_was_fitted_on_scores_is_not_asked_without(known, root, tmp_path):
     bare = tmp_path / "slates.parquet"
     pl.read_parquet(known["slates"]).drop("scores").write_parquet(bare)
-    with pytest.raises(InputError, match="blend: expected the pre-ranker's score of each candidate .* has none"):
+    with pytest.raises(InputError, match=r"blend: expected the pre-ranker's score of each candidate .* has none"):
         fit("fusion", tmp_path / "out", known | {"slates": str(bare)}, members=members(root))
     assert not (tmp_path / "out").exists()
 
