@@ -5,8 +5,8 @@
 
 Trains `gr2 fit one_pass` on a share of the users' train slates, once for each width of the language model, and once
 without one (width 0, `--readout none`). All learn the scores of the teacher (the stage `teacher`) first, then
-labels, and rank the same test slates. Prints a table: NDCG@5, and the difference from the control of the same share of
-users, with its 95 % interval, clustered by user. A finished model is not trained again.
+labels, and rank the same test slates. Prints a table: NDCG@5, the mean over seeds, and the difference from the control
+of the same share of users, with its 95 % interval, clustered by user. A finished model is not trained again.
 """
 
 import argparse
@@ -35,17 +35,19 @@ def main() -> None:
     parser.add_argument("--one_in", type=int, nargs="+", default=[16, 4, 1], help="train on one user in N")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
-    print(f"{'one in':>7}{'width':>7}{'seed':>6}{'parameters':>12}{'slates':>8}{'NDCG@5':>8}  against the control")
+    print(f"{'one in':>7}{'slates':>8}{'width':>7}{'parameters':>12}{'NDCG@5':>8}  by seed, and against the control")
     for one_in in options.one_in:
         slates = options.output / f"slates_{one_in}" / "slates.parquet"
         kept = keep_users(options.run / "slates/slates.parquet", one_in, slates)
-        for seed in options.seeds:
-            models = {width: options.output / f"one_pass_{one_in}_{width}_{seed}" for width in [0, *options.widths]}
-            for width, folder in models.items():
+        models = {
+            width: [options.output / f"one_pass_{one_in}_{width}_{seed}" for seed in options.seeds]
+            for width in [0, *options.widths]
+        }
+        for width, folders in models.items():
+            for seed, folder in zip(options.seeds, folders, strict=True):
                 fit(options.run, slates, folder, width, seed)
-            for width, row in measure(options.run, models).items():
-                count = count_parameters(models[width])
-                print(f"{one_in:7}{width:7}{seed:6}{count:12,}{kept:8,}{row}", flush=True)
+        for width, row in measure(options.run, models).items():
+            print(f"{one_in:7}{kept:8,}{width:7}{count_parameters(models[width][0]):12,}{row}", flush=True)
 
 
 def keep_users(path: Path, one_in: int, output: Path) -> int:
@@ -69,18 +71,22 @@ def fit(run: Path, slates: Path, folder: Path, width: int, seed: int) -> None:
         subprocess.run([sys.executable, "-m", "gr2", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
-def measure(run: Path, models: dict[int, Path]) -> dict[int, str]:
-    """By width the columns of NDCG@5 and of its difference from width 0, on the run's test slates."""
+def measure(run: Path, models: dict[int, list[Path]]) -> dict[int, str]:
+    """By width the columns of NDCG@5, mean and by seed, and of its difference from width 0, on the run's test slates.
+
+    models: a folder a seed. A slate's value is the mean over seeds.
+    """
     slates, inputs = read_slates(run / "slates/slates.parquet", split="test"), find_inputs(run)
     users = np.array([slate.user_id for slate in slates])
-    values = {
-        width: ndcg_of(slates, open_reranker(str(folder), inputs).rank(slates)) for width, folder in models.items()
+    seeds = {
+        width: np.array([ndcg_of(slates, open_reranker(str(folder), inputs).rank(slates)) for folder in folders])
+        for width, folders in models.items()
     }
-    rows = {}
-    for width, found in values.items():
-        rows[width] = f"{found.mean():8.3f}"
+    rows, control = {}, seeds[0].mean(0)
+    for width, values in seeds.items():
+        rows[width] = f"{values.mean():8.3f}  {' '.join(f'{mean:.3f}' for mean in values.mean(1))}"
         if width:
-            gain = compare(found, values[0], users, 5000, 0)
+            gain = compare(values.mean(0), control, users, 5000, 0)
             rows[width] += f"  {gain.delta:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}], p = {gain.p_value:.3f}"
     return rows
 
