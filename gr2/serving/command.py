@@ -1,7 +1,7 @@
 """`gr2 serve RERANKER`: answers requests to rerank over HTTP.
 
   gr2 serve runs/demo/fit_prm --run runs/demo
-  gr2 serve runs/demo/rl --run runs/demo --prompt student_no_trace --deadline 2000
+  gr2 serve runs/demo/rl --run runs/demo --prompt student_more_facts --deadline 2000
   gr2 serve MODEL --items ITEMS --semantic_ids IDS --interactions EVENTS --engine openai --base_url http://host/v1
 
 RERANKER is a folder of `gr2 fit` or `gr2 sasrec`, a language model, or a rule (popularity, ...). Clients of Cohere

@@ -53,6 +53,15 @@ def test_a_second_header_is_no_row_and_spoils_no_column(read):
     assert [row["row"] for row in source.left_out.rows[:2]] == ["item_id,title", "user_id,sku,timestamp"]
 
 
+def test_rows_of_parquet_that_are_left_out_keep_their_number_beside_their_content(tmp_path):
+    paths = [str(tmp_path / name) for name in ("items.parquet", "events.parquet")]
+    pl.DataFrame({"item_id": ["1", "2"], "title": ["Lamp", "Kettle"]}).write_parquet(paths[0])
+    events = {"user_id": ["u", "u", "v"], "item_id": ["1", "9", "2"], "timestamp": [1, 2, 3]}
+    pl.DataFrame(events).write_parquet(paths[1])
+    (found,) = read_files(*paths, [], drop=True).left_out.rows
+    assert found["number"] == 1 and found["row"] == {"user_id": "u", "item_id": "9", "timestamp": 2}
+
+
 def test_events_of_items_that_are_known_but_for_spaces_or_a_final_0_are_hinted_at(read):
     rows = "".join(f"u,{item},1700000009\n" for item in ("' 1'", "1.0", " 2", "9", "4", "9.0"))
     complaint = refusal(read, ITEMS + " 4 ,Drill\n", EVENTS + rows)

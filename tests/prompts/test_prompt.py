@@ -66,6 +66,16 @@ def test_guided_prompts_know_only_what_a_domain_brings(name):
     assert system(movies, priming=False) == (alone, False)
 
 
+@pytest.mark.parametrize("file", [file for file in FILES if "facts" in file.stem], ids=lambda file: file.stem)
+def test_ranks_from_the_tenth_on_are_one_letter_so_that_slates_may_be_long(file):
+    count = len(IDS[3:])
+    for first in (1, 9):
+        facts = [FACTS | {"rank": first + at} for at in range(count)]
+        user = render(load_prompt(file), replace(SLATE, facts=facts), CATALOGUE)[1]["content"]
+        shown = [word[1] for word in user.split() if len(word) == 2 and word[0] == "r"]
+        assert shown == [("abcdefghij" + "j" * count)[rank - 1] for rank in range(first, first + count)]
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_prompt_of_facts_says_how_slates_get_them(file):
     prompt, bare = load_prompt(file), replace(SLATE, facts=[])
