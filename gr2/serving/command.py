@@ -13,7 +13,9 @@ import argparse
 import os
 from pathlib import Path
 
+from gr2.data.facts import FILE
 from gr2.errors import InputError
+from gr2.evaluation.kinds import has_language_model
 from gr2.files.artifacts import MANIFEST, find_in_stages, read_manifest
 from gr2.files.slates import SLATE_STAGES
 from gr2.rerankers.protocol import Inputs, Sampling
@@ -59,6 +61,7 @@ def main(words: list[str]) -> None:
         options.history or read_history(options.run),
         options.encoder,
         choose_threads(options),
+        find_level_file(options),
     )
     late = options.deadline / 1000
     timeouts = Timeouts(batch=max(options.hang, late), opening=options.opening, late=late)
@@ -78,6 +81,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", metavar="FOLDER", help="a run's folder, in which gr2 finds the next four files")
     for name in FILES:
         parser.add_argument(f"--{name}", metavar="FILE", help="as `gr2 rerank` reads it")
+    levels = f"{FILE} of `gr2 facts`, to add facts to requests for a language model whose prompt shows them"
+    parser.add_argument("--levels", metavar="FILE", help=levels)
     for name, (default, _, what) in NUMBERS.items():
         kind, shown = type(default), f"{what} (default {default:,})"
         parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=shown)
@@ -123,6 +128,17 @@ def find_files(options: argparse.Namespace) -> Inputs:
     if "items" not in given:
         raise InputError("serve: expected --items FILE, or --run FOLDER")
     return Inputs(**given)
+
+
+def find_level_file(options: argparse.Namespace) -> str | None:
+    """The file that is named, or that of the run, where a language model may need it; InputError where it has two."""
+    if options.levels or not options.run or not has_language_model(options.reranker):
+        return options.levels
+    found = find_in_stages(options.run, FILE)
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise InputError(f"{options.run}: expected one {FILE} in its stages' folders, found {names}; name it: --levels")
+    return str(found[0]) if found else None
 
 
 def read_history(run: str | None) -> int:

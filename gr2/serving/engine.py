@@ -17,10 +17,13 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from gr2.data.facts import Facts
 from gr2.errors import InputError
 from gr2.files.rankings import Ranking
 from gr2.files.slates import Slate
 from gr2.masking import mask
+from gr2.prompts.render import needs_facts
+from gr2.rerankers.fusion.reranker import Fusion
 from gr2.rerankers.language_model import LanguageModel
 from gr2.rerankers.open import open_reranker
 from gr2.rerankers.prm.reranker import PRMReranker
@@ -46,7 +49,8 @@ class Engine:
         self.ranks_text = reads_features and (self.encode is not None or not isinstance(self.reranker, PRMReranker))
         self.ranks_features = reads_features and not isinstance(self.reranker, PRMReranker)
         self.needs_scores = needs_scores(settings.reranker)
-        self.rank = rank_with(self.reranker)
+        self.facts = open_facts(settings, self.reranker)
+        self.rank = rank_with(self.reranker, self.facts)
         self.warm_up()
 
     def warm_up(self) -> None:
@@ -82,7 +86,8 @@ class Engine:
         """Says where the reranker took the candidates' scores for 0. It is no refusal: clients of texts send none."""
         given = job.features and all(one and "score" in one for one in job.features)
         given = job.scores or (given and isinstance(self.reranker, FeatureScorer))
-        lacks = self.needs_scores and not given and not answer.fallback
+        reads = self.needs_scores or (self.facts and "score" in self.facts.bounds and not job.facts)
+        lacks = reads and not given and not answer.fallback
         return answer._replace(lacks="score") if lacks else answer
 
     def rank_all(self, slates: list[Slate]) -> list[Ranking | Exception]:
@@ -122,11 +127,20 @@ def remove_paths(sentence: str) -> str:
     return " ".join("the reranker" if "/" in word else word for word in mask(sentence).split()).rstrip(".") + "."
 
 
-def rank_with(reranker: Reranker) -> Callable[[list[Slate]], list[Ranking]]:
+def open_facts(settings: Settings, reranker: Reranker) -> Facts | None:
+    """For a language model, also within a fusion, whose prompt shows facts: what adds them to requests without."""
+    by_itself = isinstance(reranker, LanguageModel) and needs_facts(reranker.prompt)
+    if not settings.levels or not (by_itself or isinstance(reranker, Fusion)):
+        return None
+    return Facts(settings.levels, settings.inputs.features(settings.reranker))
+
+
+def rank_with(reranker: Reranker, facts: Facts | None) -> Callable[[list[Slate]], list[Ranking]]:
     """A language model's `rank` keeps the answers of a run that is interrupted; here it is asked directly."""
+    add = facts.add if facts else list
     if isinstance(reranker, LanguageModel):
-        return lambda slates: reranker.answer(reranker.shorten(slates))
-    return reranker.rank
+        return lambda slates: reranker.answer(reranker.shorten(add(slates)))
+    return lambda slates: reranker.rank(add(slates))
 
 
 def open_encoder(name: str) -> Callable:

@@ -20,13 +20,15 @@ class Settings:
     history: int = 20  # items of a user that are looked at
     encoder: str | None = None  # as in `gr2 embed`, for the texts of items that the catalogue does not know
     threads: int | None = None
+    levels: str | None = None  # levels.json of `gr2 facts`, for a language model whose prompt shows facts
 
     def follow_links(self) -> Self:
         """With real paths: a link that is switched while an engine opens must not lead to files of two models."""
         found = {name: os.path.realpath(path) for name, path in vars(self.inputs).items() if path and name in FILES}
         known = self.reranker not in NAMES and os.path.isdir(self.reranker)
         reranker = os.path.realpath(self.reranker) if known else self.reranker
-        return replace(self, reranker=reranker, inputs=replace(self.inputs, **found))
+        levels = self.levels and os.path.realpath(self.levels)
+        return replace(self, reranker=reranker, inputs=replace(self.inputs, **found), levels=levels)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from gr2.data.facts import FILE, find_bounds, find_levels, write_levels
 from gr2.data.features import find_names, is_logged, load_features
 from gr2.errors import InputError
 from gr2.files.columns import write_parquet
@@ -20,19 +21,20 @@ from gr2.files.slates import Slates, check_slates, read_slate_table
 from gr2.options.declare import arg
 from gr2.stages.shared import SlateOptions
 
-WRITES = ("slates.parquet",)
-LEVELS = 10
+WRITES = ("slates.parquet", "levels.json")
 
 
 @dataclass(kw_only=True)
 class Config(SlateOptions):
     interactions: str = arg(help="interactions.parquet; only its pretrain events are read", path="interactions.parquet")
     embeddings: str = arg(help="embeddings.safetensors", path="embeddings.safetensors")
-    output_dir: str = arg(help="folder for slates.parquet")
+    output_dir: str = arg(help="folder for slates.parquet and levels.json")
 
 
 def run(config: Config) -> None:
-    """Reads slates, whose train split sets the levels, and what features are made of; writes slates.parquet."""
+    """Reads slates, whose train split sets the levels, and what features are made of; writes slates.parquet and
+    levels.json, with which `gr2 serve` adds facts to requests.
+    """
     # read
     frame = read_slate_table(config.slates, read_items(config.items)["item_id"])
     features = load_features(config.items, config.interactions, config.embeddings)
@@ -43,20 +45,15 @@ def run(config: Config) -> None:
     names = [name for name in find_names(slates) if name not in ("rank", "top")]
     sizes = frame["candidates"].list.len().to_numpy()
     train = np.repeat((frame["split"] == "train").to_numpy(), sizes)
-    columns = zip(names, features.table(slates, names).T, strict=True)
-    levels = {name: find_levels(values, train) for name, values in columns}
-    facts = levels if is_logged(slates) else {"rank": count_ranks(sizes)} | levels
+    columns = dict(zip(names, features.table(slates, names).T, strict=True))
+    bounds = {name: find_bounds(values[train]) for name, values in columns.items()}
+    levels = {name: find_levels(values, bounds[name]) for name, values in columns.items()}
+    ranked = not is_logged(slates)
+    facts = {"rank": count_ranks(sizes)} | levels if ranked else levels
     # write
     path = Path(config.output_dir) / "slates.parquet"
     write_parquet(check_slates(frame.with_columns(facts=list_facts(sizes, facts)), path), path)
-
-
-def find_levels(values: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """A feature of all candidates, float [n] -> its levels, int8 [n]: deciles where `train`, bool [n]. The level is the
-    number of bounds below the value: where most candidates have 0 of something, that is level 0.
-    """
-    bounds = np.quantile(values[train], np.arange(1, LEVELS) / LEVELS)
-    return np.searchsorted(bounds, values, side="left").astype(np.int8)
+    write_levels(path.with_name(FILE), ranked, bounds)
 
 
 def count_ranks(sizes: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from gr2.errors import InputError
+from gr2.files.artifacts import write_json
 from gr2.serving import command
 from tests.helpers import gr2
 
@@ -52,6 +53,24 @@ def test_a_run_tells_its_files_and_options_win(world):
     options = command.parser().parse_args(["x", "--run", str(world.root), "--items", "mine.parquet"])
     inputs = command.find_files(options)
     assert inputs.items == "mine.parquet" and inputs.interactions == world.interactions
+
+
+def test_levels_are_looked_for_in_the_run_of_a_language_model(tmp_path):
+    model, blend = str(tmp_path / "sft"), str(tmp_path / "blend")
+    write_json(tmp_path / "sft/config.json", {"model_type": "qwen3"})
+    write_json(tmp_path / "blend/reranker.json", {"kind": "blend"})
+
+    def found(*words: str) -> str | None:
+        return command.find_level_file(command.parser().parse_args([*words]))
+
+    assert found(model, "--run", str(tmp_path)) is None
+    write_json(tmp_path / "facts/levels.json", {})
+    assert found(model, "--run", str(tmp_path)) == str(tmp_path / "facts/levels.json")
+    assert found(blend, "--run", str(tmp_path)) is None and found(blend, "--levels", "mine.json") == "mine.json"
+    write_json(tmp_path / "more/levels.json", {})
+    with pytest.raises(InputError, match=r"expected one levels\.json in its stages' folders, .*; name it: --levels"):
+        found(model, "--run", str(tmp_path))
+    assert found(model, "--run", str(tmp_path), "--levels", "mine.json") == "mine.json"
 
 
 def test_a_language_model_ranks_by_first_choices_but_for_a_chat_server():

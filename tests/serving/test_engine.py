@@ -6,10 +6,12 @@ import polars as pl
 import pytest
 
 from gr2.errors import InputError
+from gr2.files.slates import read_slates
 from gr2.rerankers.protocol import Inputs, Sampling
 from gr2.serving.engine import Engine, remove_paths
 from gr2.serving.messages import RankingJob
 from gr2.serving.settings import Settings
+from gr2.stages import facts
 from tests.helpers import fit
 from tests.serving.conftest import known
 
@@ -39,6 +41,27 @@ def test_a_slate_without_what_the_prompt_shows_harms_no_other(world, beginner, a
     assert bare.fallback == "refused" and bare.why.startswith("The reranker refused: prompt student_facts: ")
     assert bare.order == [0, 1, 2] and bare.why.endswith(".") and not bare.why.endswith("..")
     assert whole.fallback is None and again.fallback is None and len(whole.scores) == 3
+
+
+def test_facts_are_added_to_a_request_without_as_gr2_facts_adds_them(world, beginner, tmp_path):
+    short = pl.read_parquet(world.slates).with_columns(pl.col("candidates", "labels", "scores").list.head(3))
+    short.with_columns(pl.col("history").list.tail(3)).write_parquet(tmp_path / "short.parquet")  # the model is small
+    files = {name: getattr(world, name) for name in ("items", "interactions", "embeddings")}
+    facts.run(facts.Config(**files, slates=str(tmp_path / "short.parquet"), output_dir=str(tmp_path)))
+    slates = read_slates(tmp_path / "slates.parquet", split="test")[:3]
+    settings = Settings(
+        str(beginner),
+        Inputs(**known(world)),
+        Sampling(order="first", prompt="student_facts", max_tokens=40),
+        levels=str(tmp_path / "levels.json"),
+    )
+    engine = Engine(settings)
+    told = engine.answer([make_job(slate, slate.slate_id, facts=slate.facts, scores=slate.scores) for slate in slates])
+    bare = engine.answer([make_job(slate, slate.slate_id, scores=slate.scores) for slate in slates])
+    assert [answer.scores for answer in bare] == [answer.scores for answer in told]
+    assert [(answer.fallback, answer.why, answer.lacks) for answer in told + bare] == [(None, None, None)] * 6
+    (scoreless,) = engine.answer([make_job(slates[0])])
+    assert scoreless.fallback is None and scoreless.lacks == "score"
 
 
 def test_features_of_a_request_reach_rerankers_that_read_them(world, fitted, asked):
