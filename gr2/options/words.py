@@ -18,21 +18,25 @@ def read_options(words: list[str]) -> dict[str, list[str]]:
 
 
 def read_words(words: list[str]) -> dict[str, list[str]]:
-    """`--key value value ... --key=value` -> option: its words. InputError for an option that is given twice."""
+    """`--key value value ... --key=value` -> option: its words; of one that is given twice the last."""
     options: dict[str, list[str]] = {}
     key = None
     for word in words:
         if word.startswith("--"):
             name, _, value = word[2:].partition("=")
             key = name.replace("-", "_")
-            if key in options:
-                raise InputError(f"--{name}: given twice; expected it once, with all its values after it")
             options[key] = [value] if value else []
         elif key is None:
             raise InputError(f"'{word}': expected options, --key value")
         else:
             options[key].append(word)
     return options
+
+
+def find_repeated(words: list[str]) -> list[str]:
+    """The options that are given more than once."""
+    names = [word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")]
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
 def config_file(words: list[str]) -> tuple[Path | None, list[str]]:

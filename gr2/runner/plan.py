@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gr2.errors import InputError
 from gr2.options.parse import refuse_unknown
-from gr2.options.words import mapping_options, read_options, read_words
+from gr2.options.words import find_repeated, mapping_options, read_options, read_words
 from gr2.runner.declarations import Command, Option, read_command
 from gr2.runner.recipe import drop_null, fill, fill_variables, find_recipe, read_recipe
 from gr2.stages import STAGES
@@ -171,8 +171,13 @@ def find_sources(options: dict[str, list[str]], declared: Command, stages: list[
 def stage_options(command: str, words: list[str]) -> dict[str, list[str]]:
     """`--recipe NAME --stage ID --set NAME=VALUE --key value ...` -> that stage's options, the words' over them.
 
-    null takes an option away. Without --recipe, the options are those of `--config FILE --key value ...`.
+    null takes an option away. Without --recipe, the options are those of `--config FILE --key value ...`. Of an option
+    that is given twice the last value counts; InputError for one of several values, of which the first would be lost.
     """
+    declared = read_command(command).all_options
+    for option in find_repeated(words):
+        if option in declared and declared[option].many:
+            raise InputError(f"--{option}: given twice; expected it once, with all its values after it")
     options = read_words(words)
     if not {"recipe", "stage"} & options.keys():
         return read_options(words)

@@ -10,7 +10,8 @@ from gr2.errors import InputError
 from gr2.options.declare import arg
 from gr2.options.help import describe_options
 from gr2.options.parse import parse
-from gr2.options.words import mapping_options, read_options, read_words
+from gr2.options.words import mapping_options, read_options
+from gr2.runner.plan import stage_options
 
 
 @dataclass
@@ -87,9 +88,10 @@ def test_the_command_line_wins(tmp_path, place):
     assert (config.items, config.steps, config.names, config.shuffle) == ("i.parquet", -4, ["z"], True)
 
 
-def test_an_option_that_is_given_twice_is_refused_rather_than_its_first_values_lost():
+def test_an_option_that_is_given_twice_has_its_last_value_and_a_list_is_refused_rather_than_its_first_values_lost():
+    assert stage_options("evaluate", ["--seed", "1", "--split", "test", "--seed=2"])["seed"] == ["2"]
     with pytest.raises(InputError, match="--rankings: given twice; expected it once, with all its values after it"):
-        read_words(["--rankings", "a=a.parquet", "--seed", "1", "--rankings", "b=b.parquet"])
+        stage_options("evaluate", ["--rankings", "a=a.parquet", "--seed", "1", "--rankings", "b=b.parquet"])
 
 
 def test_no_file_is_needed():
