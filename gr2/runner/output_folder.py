@@ -36,6 +36,7 @@ def claim(folder: Path, plan: dict) -> Claim:
     begun = artifacts.read_json(state) if state.exists() else None
     if begun is not None and without_speed(begun) == without_speed(plan):
         refuse_other_processes(folder, begun)
+        artifacts.write_json(state, begun | plan | {PROCESSES: environment.count_processes()})  # who goes on, and how
         remove_torn(folder)
         set_replaced_aside(folder)  # a kill may have come between
         return Claim(fresh=False)

@@ -217,6 +217,10 @@ def test_an_interrupted_stage_goes_on_where_only_its_speed_is_to_change(world, t
     assert json.loads((out / "manifest.json").read_text())["options"]["concurrency"] == ["2"]
 
 
+def fail(*_):
+    raise RuntimeError("stands for a kill")
+
+
 def test_checkpoints_of_another_number_of_processes_are_refused(world, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     rerank(world, out)
@@ -230,7 +234,13 @@ def test_checkpoints_of_another_number_of_processes_are_refused(world, tmp_path,
     expected = "8 processes made its checkpoints, this run has 1; start it on 8, or remove the checkpoints"
     assert expected in capsys.readouterr().err and [file.name for file in out.iterdir()] == left
     (out / "checkpoint-300").rmdir()
-    rerank(world, out)  # nothing to go on from
+    monkeypatch.setattr("gr2.stages.rerank.open_reranker", fail)
+    with pytest.raises(RuntimeError):
+        rerank(world, out)  # nothing to go on from: from now on one process makes the checkpoints
+    assert json.loads((out / "stage.json").read_text())["processes"] == 1
+    monkeypatch.undo()
+    (out / "checkpoint-100").mkdir()
+    rerank(world, out)
 
 
 def refused(world, folder, **changed):
